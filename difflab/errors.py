@@ -1,0 +1,9 @@
+"""Mistakes in the input: the command line prints the one sentence and exits with 2."""
+
+
+class InputError(ValueError):
+    """A mistake in the input; its one sentence says what is wrong and what to do."""
+
+
+class WriteError(InputError):
+    """A folder that cannot be written, or a disk that is full."""

@@ -1,0 +1,267 @@
+"""House style of the pictures: fixed colours, readable at 640 pixels, no global state and no display."""
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+import numpy as np
+from cycler import cycler
+from jaxtyping import Real, UInt8
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from difflab.errors import InputError
+from difflab.intervals import Interval
+
+COLOURS = {
+    "trained": "#006DB7",
+    "exact": "#1A1A1A",
+    "memorizing": "#B73500",
+    "partly_memorizing": "#B9890A",
+    "generalizing": "#00995E",
+    "predicted": "#9E649B",
+    "control": "#7D7D7D",
+}
+"""What a colour means, in every figure; apart from each other for colour-blind readers, 3:1 against white."""
+
+_LINES = {"exact": "--", "predicted": (0, (5, 1.5, 1, 1.5)), "control": ":"}
+_STYLE: Any = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.labelsize": 11,
+    "axes.prop_cycle": cycler(color=list(COLOURS.values())),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 12,
+    "figure.facecolor": "white",
+    "figure.titlesize": 12,
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.8,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "lines.linewidth": 2.0,
+    "lines.markersize": 5,
+    "savefig.facecolor": "white",
+    "svg.fonttype": "path",
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+}
+_PIXELS_PER_INCH = 100  # 6.4 inches are the 640 pixels that a figure has on the page
+_PAIRS_A_LINE = 4
+
+Numbers = Sequence[float] | Real[np.ndarray, " x"]
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Apply the house style to what is drawn inside; matplotlib's settings come back afterwards."""
+    with matplotlib.rc_context(_STYLE):
+        yield
+
+
+def new_figure(title: str, x_label: str, y_label: str, n_panels: int = 1) -> tuple[Figure, list[Axes]]:
+    """Make an empty figure in house style.
+
+    Args:
+        title: the figure's title; what it shows, in words.
+        x_label: name and unit of the horizontal axis.
+        y_label: name and unit of the vertical axis.
+        n_panels: number of panels, at least 1, at most two beside each other; all share labels and limits.
+
+    Returns:
+        The figure and its panels, a list also where there is one.
+
+    Raises:
+        InputError: n_panels is below 1.
+    """
+    if n_panels < 1:
+        raise InputError(f"n_panels is {n_panels}; give at least 1")
+    columns = min(n_panels, 2)
+    lines = math.ceil(n_panels / columns)
+    with style():
+        figure = _empty(4.0 if n_panels == 1 else 0.6 + 2.7 * lines)
+        grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+        panels: list[Axes] = list(grid.flat)
+        for spare in panels[n_panels:]:
+            spare.remove()
+        if n_panels == 1:
+            panels[0].set(title=title, xlabel=x_label, ylabel=y_label)
+        else:
+            figure.suptitle(title)
+            figure.supxlabel(x_label, fontsize=11)
+            figure.supylabel(y_label, fontsize=11)
+            # The panel above a removed one is the lowest of its column.
+            for panel in panels[max(0, n_panels - columns) : n_panels]:
+                panel.tick_params(labelbottom=True)
+    return figure, panels[:n_panels]
+
+
+def line_with_band(
+    ax: Axes,
+    x: Numbers,
+    value: Numbers,
+    low: Numbers | None,
+    high: Numbers | None,
+    label: str,
+    colour: str,
+) -> None:
+    """Draw a line and, behind it, the band of its intervals.
+
+    Args:
+        ax: the panel to draw in.
+        x: horizontal positions, in any order; the line is drawn from left to right.
+        value: the numbers, one for every x.
+        low: lower ends of the intervals, or None for no band.
+        high: upper ends, or None.
+        label: entry of the legend.
+        colour: a key of `COLOURS`, which also fixes the dashes, or any colour of matplotlib.
+
+    Raises:
+        InputError: the sizes differ.
+    """
+    columns = [np.asarray(column, np.float64) for column in (x, value, low, high) if column is not None]
+    if (low is None) != (high is None) or any(column.shape != columns[0].shape for column in columns):
+        raise InputError(f"the line {label!r} needs as many values, lows and highs as positions")
+    order = np.argsort(columns[0], kind="stable")
+    position, *drawn = (column[order] for column in columns)
+    paint = COLOURS.get(colour, colour)
+    if len(drawn) == 3:
+        ax.fill_between(position, drawn[1], drawn[2], color=paint, alpha=0.2, linewidth=0)
+    ax.plot(
+        position,
+        drawn[0],
+        color=paint,
+        label=label,
+        linestyle=_LINES.get(colour, "-"),
+        linewidth=2.0,
+        marker="o" if len(position) <= 30 else None,
+        markersize=5,
+    )
+
+
+def points_with_intervals(
+    ax: Axes, x: Sequence[float], intervals: Sequence[Interval], label: str, colour: str, along_x: bool = False
+) -> None:
+    """Draw measured numbers with their intervals.
+
+    Args:
+        ax: the panel.
+        x: the other coordinate of each.
+        intervals: value, low and high.
+        label: the legend's text.
+        colour: a key of `COLOURS`, or any colour of matplotlib.
+        along_x: the numbers lie on the horizontal axis, and x on the vertical one.
+    """
+    values = [i.value for i in intervals]
+    ends = [[i.value - i.low for i in intervals], [i.high - i.value for i in intervals]]
+    tint = COLOURS.get(colour, colour)
+    if along_x:
+        ax.errorbar(values, x, xerr=ends, label=label, color=tint, fmt="o", markersize=5, capsize=3, zorder=5)
+    else:
+        ax.errorbar(x, values, yerr=ends, label=label, color=tint, fmt="o-", markersize=5, capsize=3, zorder=5)
+
+
+def legend_below(figure: Figure) -> None:
+    """Put one legend under all panels, each label once, where it hides no line.
+
+    Args:
+        figure: what `new_figure` returned, after its lines are drawn.
+    """
+    entries: dict[str, Any] = {}
+    for ax in figure.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    with style():
+        columns = min(len(entries), 3) or 1
+        figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns)
+
+
+def picture_strips(
+    pairs: UInt8[np.ndarray, "rows 2 h w 3"] | Real[np.ndarray, "rows 2 h w 3"],
+    captions: Sequence[str],
+) -> Figure:
+    """Show every generated sample beside its nearest training point.
+
+    Args:
+        pairs: sample and training point, RGB, whole numbers in [0, 255] or fractions in [0, 1].
+        captions: one short text for every pair.
+
+    Returns:
+        The figure, four pairs a line.
+
+    Raises:
+        InputError: the shape, the range or the number of captions is wrong.
+    """
+    if pairs.ndim != 5 or pairs.shape[1] != 2 or pairs.shape[-1] != 3 or 0 in pairs.shape:
+        raise InputError(f"pairs has shape {pairs.shape}; give (rows, 2, h, w, 3) with at least one row")
+    if len(captions) != len(pairs):
+        raise InputError(f"{len(pairs)} pairs have {len(captions)} captions; give one each")
+    top = 1.0 if np.issubdtype(pairs.dtype, np.floating) else 255.0
+    colours = np.asarray(pairs, np.float64) / top
+    if not ((colours >= 0) & (colours <= 1)).all():  # also false for NaN
+        raise InputError(f"pairs holds numbers outside [0, {top:g}]; clip them first")
+    rows, _, h, w, _ = pairs.shape
+    columns = min(rows, _PAIRS_A_LINE)
+    lines = math.ceil(rows / columns)
+    gap = np.ones((h, max(1, w // 16), 3))
+    with style():
+        height = 0.6 + lines * (6.2 / columns * h / (2 * w + gap.shape[1]) + 0.35)
+        figure = _empty(height)
+        figure.suptitle("Left: generated. Right: its nearest training point.", x=0.01, ha="left")
+        panels = list(figure.subplots(lines, columns, squeeze=False).flat)
+        for panel in panels:
+            panel.set_axis_off()
+        for panel, (sample, point), caption in zip(panels, colours, captions, strict=False):
+            panel.imshow(np.concatenate([sample, gap, point], axis=1), interpolation="nearest")
+            panel.set_title(caption, fontsize=10, loc="center")
+    return figure
+
+
+def figure_bytes(figure: Figure, kind: str) -> bytes:
+    """Encode a figure; equal figures give equal bytes.
+
+    Args:
+        figure: any figure.
+        kind: "png" (150 dpi) or "svg".
+
+    Returns:
+        The contents of the file.
+    """
+    buffer = io.BytesIO()
+    # A date and random identifiers would make every SVG different.
+    with matplotlib.rc_context({"svg.hashsalt": "difflab"}):
+        figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    return buffer.getvalue()
+
+
+def description(figure: Figure) -> str:
+    """Say in words what a figure shows, for readers who do not see it.
+
+    Args:
+        figure: any figure.
+
+    Returns:
+        Its titles and labels, separated by semicolons; empty where there are none.
+    """
+    texts = [figure.get_suptitle(), _against(figure.get_supxlabel(), figure.get_supylabel())]
+    for ax in figure.axes:
+        titles = [ax.get_title(loc) for loc in ("left", "center", "right")]
+        texts += [*titles, _against(ax.get_xlabel(), ax.get_ylabel())]
+    return "; ".join(dict.fromkeys(text.replace("\n", " ") for text in texts if text))
+
+
+def _empty(height_inches: float) -> Figure:
+    figure = Figure(figsize=(6.4, height_inches), dpi=_PIXELS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _against(x_label: str, y_label: str) -> str:
+    return f"{y_label} against {x_label}" if x_label and y_label else x_label or y_label

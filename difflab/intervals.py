@@ -1,0 +1,178 @@
+"""Intervals that go with every number: Wilson, bootstrap, mean and paired difference."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Real
+from scipy import stats
+
+from difflab.errors import InputError
+
+_NUMBERS_AT_ONCE = 2**22
+
+
+class Interval(NamedTuple):
+    """A number and the ends of its confidence interval, low <= value <= high."""
+
+    value: float
+    low: float
+    high: float
+
+
+def wilson(successes: int | np.integer, n: int | np.integer, level: float = 0.95) -> Interval:
+    """Wilson score interval of a fraction.
+
+    With p = successes / n and z the normal quantile at (1 + level) / 2, the ends are the two solutions q of
+    (p - q)^2 = z^2 q (1 - q) / n. Unlike p +- z sqrt(p (1 - p) / n) it keeps a width at 0 and at n successes.
+
+    Args:
+        successes: how many of the n trials succeeded, in [0, n].
+        n: number of trials, at least 1.
+        level: confidence, in (0, 1).
+
+    Returns:
+        The fraction successes / n and its interval, within [0, 1].
+
+    Raises:
+        InputError: an argument is outside its range.
+
+    Reference:
+        Wilson 1927, J. Am. Stat. Assoc. 22, 209.
+    """
+    _check_level(level)
+    if n < 1 or not 0 <= successes <= n:
+        raise InputError(f"{successes} successes of {n} trials is not a fraction; give 0 <= successes <= n, n >= 1")
+    successes, n = int(successes), int(n)  # numpy's integers overflow in n^2
+    p, z2 = successes / n, float(stats.norm.ppf((1 + level) / 2)) ** 2
+    centre = p + z2 / (2 * n)
+    half = np.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n**2)))
+    # The clips are exact at 0 and n successes, where rounding would leave the value outside its interval.
+    low = 0.0 if successes == 0 else float((centre - half) / (1 + z2 / n))
+    high = 1.0 if successes == n else float((centre + half) / (1 + z2 / n))
+    return Interval(p, low, high)
+
+
+def bootstrap(
+    values: Real[np.ndarray, "n ..."],
+    statistic: Callable[..., Any],
+    rng: np.random.Generator,
+    n_resamples: int = 1000,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile bootstrap interval of any statistic.
+
+    Rows (axis 0) are drawn n at a time with replacement; the ends are the (1 - level) / 2 and (1 + level) / 2
+    quantiles of statistic over the n_resamples draws.
+
+    Args:
+        values: n independent rows, n at least 2; rows stay whole.
+        statistic: an array like values -> one number. When it takes `axis` (np.mean, np.median) and values is
+            one-dimensional, all resamples are reduced in one call.
+        rng: the source of randomness; equal states give equal intervals.
+        n_resamples: number of resamples, at least 1.
+        level: confidence, in (0, 1).
+
+    Returns:
+        statistic(values) and its interval.
+
+    Raises:
+        InputError: an argument is outside its range, holds NaN, or the statistic is not one finite number.
+
+    Reference:
+        Efron 1979, Ann. Stat. 7, 1.
+
+    Differs:
+        An interval that would leave out statistic(values) itself (a biased statistic) is widened to reach it.
+    """
+    _check_level(level)
+    if n_resamples < 1:
+        raise InputError(f"n_resamples is {n_resamples}; give at least 1")
+    values = np.asarray(values)
+    _check_values(values)
+    n, reduced = len(values), np.asarray(statistic(values), np.float64)
+    if reduced.ndim or not np.isfinite(reduced):
+        raise InputError("the statistic does not return one finite number on the values; give one that does")
+    if values.ndim == 1 and _takes_axis(statistic):
+        step = max(1, _NUMBERS_AT_ONCE // n)
+        sizes = [min(step, n_resamples - start) for start in range(0, n_resamples, step)]
+        draws = np.concatenate([statistic(values[rng.integers(n, size=(size, n))], axis=1) for size in sizes])
+    else:
+        draws = np.array([statistic(values[rng.integers(n, size=n)]) for _ in range(n_resamples)], np.float64)
+    if not np.isfinite(draws).all():
+        raise InputError("the statistic is not finite on some resamples; give more rows or another statistic")
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    value = float(reduced)
+    return Interval(value, min(float(low), value), max(float(high), value))
+
+
+def mean(values: Sequence[float] | Real[np.ndarray, " n"], level: float = 0.95) -> Interval:
+    """Student t interval of a mean.
+
+    mean +- t * s / sqrt(n), with s^2 the unbiased variance and t the quantile with n - 1 degrees of freedom.
+
+    Args:
+        values: n independent numbers, n at least 2.
+        level: confidence, in (0, 1).
+
+    Returns:
+        The mean and its interval.
+
+    Raises:
+        InputError: fewer than two numbers, a NaN, or a level outside (0, 1).
+
+    Reference:
+        Student 1908, Biometrika 6, 1.
+    """
+    _check_level(level)
+    numbers = np.asarray(values, np.float64)
+    _check_values(numbers)
+    if numbers.ndim != 1:
+        raise InputError(f"values has shape {numbers.shape}; give one row of numbers")
+    n, centre = len(numbers), float(numbers.mean())
+    half = float(stats.t.ppf((1 + level) / 2, n - 1) * numbers.std(ddof=1) / np.sqrt(n))
+    return Interval(centre, centre - half, centre + half)
+
+
+def paired_difference(
+    a: Sequence[float] | Real[np.ndarray, " n"],
+    b: Sequence[float] | Real[np.ndarray, " n"],
+    level: float = 0.95,
+) -> Interval:
+    """Student t interval of the mean of a - b, entry by entry.
+
+    Args:
+        a: n numbers, n at least 2.
+        b: the numbers measured under the same n conditions (seeds, prompts), in the same order.
+        level: confidence, in (0, 1).
+
+    Returns:
+        mean(a - b) and its interval; it excludes 0 where the two differ at this level.
+
+    Raises:
+        InputError: lengths differ, fewer than two pairs, a NaN, or a level outside (0, 1).
+    """
+    first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if first.shape != second.shape:
+        raise InputError(f"a has shape {first.shape} and b {second.shape}; give one b for every a")
+    return mean(first - second, level)
+
+
+def _takes_axis(statistic: Callable[..., Any]) -> bool:
+    try:
+        return "axis" in inspect.signature(statistic).parameters
+    except ValueError:  # some compiled functions state no signature
+        return False
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise InputError(f"level is {level}; give a confidence between 0 and 1, as 0.95")
+
+
+def _check_values(values: Real[np.ndarray, "..."]) -> None:
+    if values.ndim == 0 or len(values) < 2:
+        raise InputError("an interval needs at least two values; measure more of them")
+    if not np.isfinite(values).all():
+        raise InputError("the values hold NaN or an infinite number; drop those first")

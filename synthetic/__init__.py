@@ -1,0 +1,1 @@
+"""Data we can draw at will, and the small denoisers trained on it."""

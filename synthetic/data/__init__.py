@@ -1,0 +1,1 @@
+"""Data families, one file each: a frozen dataclass that describes the data and a function that draws it."""

@@ -1,0 +1,35 @@
+"""What every data family returns."""
+
+from typing import NamedTuple
+
+import jax
+from jaxtyping import Array, Float, Key
+
+from difflab.errors import InputError
+from theory.mixture import Mixture, sample
+
+
+class Dataset(NamedTuple):
+    """Training points, fresh points that nothing is trained on, and the law of both where it is known.
+
+    Attributes:
+        points: training set.
+        fresh: points of the same source, drawn independently of the training set.
+        law: the mixture that both were drawn from; None for real data.
+    """
+
+    points: Float[Array, "n *c d"]
+    fresh: Float[Array, "m *c d"]
+    law: Mixture | None
+
+
+def draw(key: Key[Array, ""], law: Mixture, n_points: int) -> Dataset:
+    """n_points training points and n_points fresh ones from independent keys."""
+    points_key, fresh_key = jax.random.split(key)
+    return Dataset(sample(points_key, law, n_points), sample(fresh_key, law, n_points), law)
+
+
+def require(condition: bool, sentence: str) -> None:
+    """Raises InputError with this sentence unless the condition holds."""
+    if not condition:
+        raise InputError(sentence)

@@ -1,0 +1,47 @@
+"""Isotropic Gaussian clusters around means on a sphere: the paper's data model 1."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from synthetic.data.dataset import Dataset, draw, require
+from theory.denoisers import generalizing
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    """K clusters of variance s in d dimensions, equally likely, with means of norm sqrt(d)."""
+
+    n: int = 100
+    """Training points N."""
+    dim: int = 30
+    """Dimension d."""
+    components: int = 4
+    """True clusters K."""
+    variance: float = 1.0
+    """Within-cluster variance, >= 0."""
+
+    def __post_init__(self) -> None:
+        require(self.n >= 2, f"n is {self.n}; give at least 2.")
+        require(self.dim >= 1, f"dim is {self.dim}; give at least 1.")
+        require(self.components >= 1, f"components is {self.components}; give at least 1.")
+        require(self.variance >= 0, f"variance is {self.variance}; a variance can't be negative or NaN.")
+
+
+def gaussian_mixture(key: Key[Array, ""], config: GaussianMixture) -> Dataset:
+    """Draw means, training points and fresh points.
+
+    Reference:
+        Buchanan et al. 2025, arXiv 2508.17689, section 4.
+    """
+    means_key, points_key = jax.random.split(key)
+    means = on_sphere(means_key, config.components, config.dim)
+    return draw(points_key, generalizing(means, config.variance), config.n)
+
+
+def on_sphere(key: Key[Array, ""], n: int, dim: int) -> Float[Array, "n d"]:
+    """n points uniform on the sphere of radius sqrt(dim)."""
+    directions = jax.random.normal(key, (n, dim))
+    return jnp.sqrt(dim) * directions / jnp.linalg.norm(directions, axis=1, keepdims=True)

@@ -1,0 +1,271 @@
+"""Train a ladder on data sets, read everything off it, and say it in rows: the body of the trained experiments."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from difflab.intervals import wilson
+from difflab.progress import progress
+from difflab.results import Artefact, Row
+from synthetic.data.dataset import Dataset, require
+from synthetic.ladder import ladder, mixtures
+from synthetic.models import Model
+from synthetic.probes import copies, learned_means, losses_by_time, samples, stacked
+from synthetic.train import Checkpoints, Training, train
+from synthetic.transition import transition
+from theory.crossover import crossover_fraction, exact_crossover, exact_losses
+from theory.denoisers import memorizing, partly_memorizing
+from theory.loss import Estimate
+from theory.mixture import Mixture
+from theory.noise import SCHEDULES, Noise, training_weight, uniform_times
+
+CONSTANT_FRACTION = 0.8
+"""The ratio that Buchanan et al. 2025 found in every setting: the prediction to beat."""
+
+PLOTTED_TIME = 0.36
+"""Losses are reported at the grid time nearest to this one, as in the paper's figure 2."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What all trained experiments have in common."""
+
+    sizes: tuple[int, ...] = ()
+    """Model sizes M; ten equally spaced ones up to N if none are given."""
+    seeds: int = 3
+    """Independent data sets for each setting."""
+    schedule: str = "vp"
+    """Noise schedule: 'vp', 'flow', 've', 'ddpm-linear' or 'ddpm-cosine'."""
+    times: int = 26
+    """Times on the grid, for training and for sampling."""
+    t_min: float = 0.001
+    """First time."""
+    t_max: float = 0.999
+    """Last time."""
+    samples: int = 1000
+    """Generated samples for each model."""
+    factor: float = 1 / 3
+    """A sample is memorized if its nearest training point is nearer than factor times the second nearest."""
+    loss_draws: int = 8
+    """Noise draws for each point in the reported losses."""
+    replicates: int = 32
+    """Monte Carlo replicates of the exact losses."""
+    padded: bool = False
+    """One vmap over all sizes, with masked components: for accelerators."""
+    training: Training = field(default_factory=Training)
+
+    def __post_init__(self) -> None:
+        require(
+            self.schedule in SCHEDULES,
+            f"schedule is {self.schedule!r}; choose one of {', '.join(SCHEDULES)}.",
+        )
+        for name in ("seeds", "samples", "loss_draws"):
+            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; give at least 1.")
+        require(self.times >= 2, f"times is {self.times}; give at least 2.")
+        require(self.replicates >= 2, f"replicates is {self.replicates}; give at least 2.")
+        require(0 < self.t_min < self.t_max, f"t_min is {self.t_min} and t_max {self.t_max}; 0 < t_min < t_max.")
+        require(self.t_max < 1 or self.schedule == "ve", f"t_max is {self.t_max}; it must be below 1.")
+        require(0 < self.factor <= 1, f"factor is {self.factor}; it lies in (0, 1].")
+        require(
+            list(self.sizes) == sorted(set(self.sizes)),
+            f"sizes are {self.sizes}; give them in growing order.",
+        )
+
+    def sizes_for(self, n: int) -> tuple[int, ...]:
+        """The sizes to train on n points.
+
+        Raises:
+            InputError: for a size outside 1..n.
+        """
+        for size in self.sizes:
+            require(
+                1 <= size <= n,
+                f"size {size} is not possible with {n} training points; give sizes from 1 to {n}.",
+            )
+        return self.sizes or tuple(np.unique(np.linspace(n / 10, n, 10).round().astype(int)).tolist())
+
+
+def study(
+    config: Study,
+    seed: int,
+    settings: Sequence[Mapping[str, float | int | str]],
+    data: Sequence[Sequence[Dataset]],
+    make: Callable[[int, tuple[int, ...], Noise], Model],
+    checkpoints: Checkpoints | None = None,
+) -> Iterator[Row | Artefact]:
+    """Train every size on every data set and report what it does beside the exact denoisers.
+
+    Args:
+        config: sizes, sampling, training.
+        seed: of everything but the data.
+        settings: one for each group of data sets, told in its rows.
+        data: for each setting, its independent data sets; all have the same shape.
+        make: (capacity, shape of a point, noise) -> model.
+        checkpoints: where training goes on from.
+
+    Yields:
+        memorized_fraction, denoising_loss, learned_variance, mean_distance for each model; transition_fraction and
+        crossover_fraction for each setting; the artefacts `losses_by_time` and `generated`.
+    """
+    noise, times = SCHEDULES[config.schedule], uniform_times(config.times, config.t_min, config.t_max)
+    flat = [dataset for group in data for dataset in group]
+    points = jnp.stack([dataset.points for dataset in flat])
+    n, shape = points.shape[1], points.shape[2:]
+    sizes = config.sizes_for(n)
+    start_key, train_key, probe_key = jax.random.split(jax.random.key(seed), 3)
+    start_keys, train_keys = (jax.random.split(key, len(flat)) for key in (start_key, train_key))
+    untrained = ladder(
+        start_keys, lambda size: make(size, shape, noise), points, sizes, config.training.start, config.padded
+    )
+    with progress(config.training.steps, f"training {len(sizes)} sizes on {len(flat)} data sets") as advance:
+        trained, _ = train(
+            train_keys,
+            untrained,
+            points,
+            noise,
+            times,
+            config.training,
+            checkpoints=checkpoints,
+            advance=advance,
+        )
+    laws = mixtures(trained)
+    weight = np.asarray(training_weight(config.training.parameterization, noise, times))
+    with progress(len(flat), "reading off the models") as advance:
+        for g, (setting, group) in enumerate(zip(settings, data, strict=True)):
+            found = []
+            for s, dataset in enumerate(group):
+                mine = jax.tree.map(lambda leaf, i=g * config.seeds + s: leaf[i], laws)
+                key = jax.random.fold_in(probe_key, s)
+                generated = samples(key, mine, noise, jnp.asarray(times), config.samples)
+                found.append(copies(generated, dataset.points, config.factor))
+                here = {**setting, "data_set": s}
+                yield from _model_rows(here, sizes, n, mine, dataset, found[-1], config)
+                yield from _loss_rows(key, here, sizes, mine, dataset, noise, times, config)
+                if s == 0:
+                    yield Artefact(_name("generated", g), np.asarray(generated[:, :8], np.float32))
+                    yield Artefact(_name("points", g), np.asarray(dataset.points, np.float32))
+                advance(1)
+            yield from _transition_rows(seed, setting, sizes, n, np.array(found), config)
+            yield from _prediction_rows(probe_key, setting, group, noise, times, weight, config)
+
+
+def _name(kind: str, group: int) -> str:
+    return f"{kind}_{group}"
+
+
+def _model_rows(
+    setting: Mapping[str, Any],
+    sizes: Sequence[int],
+    n: int,
+    laws: Mixture,
+    dataset: Dataset,
+    found: np.ndarray,
+    config: Study,
+) -> Iterator[Row]:
+    variances = laws.variance
+    if laws.factors is not None:
+        variances = variances + jnp.sum(laws.factors**2, (1, 2, 3)) / jnp.sum(jnp.isfinite(laws.log_weights), 1)
+    places = learned_means(laws, dataset.points, dataset.law) if dataset.law else None
+    for i, size in enumerate(sizes):
+        here = {**setting, "size": size, "size_over_n": size / n}
+        fraction = wilson(int(found[i]), config.samples)
+        yield Row("memorized_fraction", *fraction, config.samples, here)
+        yield Row("learned_variance", float(variances[i]), None, None, 1, here)
+        if places:
+            yield Row(
+                "mean_distance",
+                float(places.to_points[i]),
+                None,
+                None,
+                size,
+                {**here, "to": "training point"},
+            )
+            yield Row("mean_distance", float(places.to_true_means[i]), None, None, size, {**here, "to": "true mean"})
+
+
+def _loss_rows(
+    key: Array,
+    setting: Mapping[str, Any],
+    sizes: Sequence[int],
+    laws: Mixture,
+    dataset: Dataset,
+    noise: Noise,
+    times: Float[np.ndarray, " t"],
+    config: Study,
+) -> Iterator[Row]:
+    """Losses at the plotted time; the exact denoisers meet the same noise as the trained ones."""
+    plotted = int(np.abs(times - PLOTTED_TIME).argmin())
+    partly = jax.vmap(lambda size: partly_memorizing(dataset.points, size))(jnp.asarray(sizes))
+    groups = {"trained": laws, "partly memorizing": partly, "memorizing": stacked(memorizing(dataset.points))}
+    if dataset.law is not None:
+        groups["generalizing"] = stacked(dataset.law)
+    for on, points in (("train", dataset.points), ("fresh", dataset.fresh)):
+        for name, group in groups.items():
+            losses: Estimate = losses_by_time(key, group, points, noise, jnp.asarray(times), config.loss_draws)
+            for i in range(len(losses.value)):
+                value, error = float(losses.value[i, plotted]), float(losses.standard_error[i, plotted])
+                here = {**setting, "denoiser": name, "on": on, "t": round(float(times[plotted]), 5)}
+                if len(losses.value) > 1:
+                    here |= {"size": sizes[i], "size_over_n": sizes[i] / len(dataset.points)}
+                yield Row(
+                    "denoising_loss",
+                    value,
+                    value - 1.96 * error,
+                    value + 1.96 * error,
+                    config.loss_draws,
+                    here,
+                )
+
+
+def _transition_rows(
+    seed: int, setting: Mapping[str, Any], sizes: Sequence[int], n: int, found: np.ndarray, config: Study
+) -> Iterator[Row]:
+    located = transition(np.random.default_rng(seed), np.array(sizes) / n, found, config.samples)
+    for point, interval in located._asdict().items():
+        if interval is not None:
+            value, low, high = interval
+            yield Row("transition_fraction", value, low, high, len(found), {**setting, "point": point})
+
+
+def _prediction_rows(
+    key: Array,
+    setting: Mapping[str, Any],
+    group: Sequence[Dataset],
+    noise: Noise,
+    times: Float[np.ndarray, " t"],
+    weight: Float[np.ndarray, " t"],
+    config: Study,
+) -> Iterator[Row]:
+    """Crossovers of the closed forms and of the exact losses; the constant needs no law."""
+    constant = CONSTANT_FRACTION
+    yield Row("crossover_fraction", constant, constant, constant, 1, {**setting, "prediction": "constant 0.8"})
+    laws = [dataset.law for dataset in group if dataset.law is not None]
+    if len(laws) < len(group):
+        return
+    for bound in (1.0, 2.0):
+        closed = [crossover_fraction(within(law), noise, times, weight, bound) for law in laws]
+        here = {**setting, "prediction": f"closed form, C = {bound:.0f}"}
+        yield Row("crossover_fraction", float(np.mean(closed)), None, None, len(group), here)
+    crossovers = []
+    for s, (dataset, law) in enumerate(zip(group, laws, strict=True)):
+        losses_key, bootstrap_key = jax.random.split(jax.random.fold_in(key, s))
+        losses = exact_losses(losses_key, law, dataset.points, noise, times, n_replicates=config.replicates)
+        crossovers.append(exact_crossover(bootstrap_key, losses, weight))
+    value = float(np.mean([c.fraction for c in crossovers]))
+    low, high = min(c.low for c in crossovers), max(c.high for c in crossovers)
+    yield Row("crossover_fraction", value, low, high, len(group), {**setting, "prediction": "exact losses"})
+
+
+def within(law: Mixture) -> Float[np.ndarray, " j"]:
+    """Within-component variances along the principal directions of every component, for equal weights."""
+    dim = law.means.shape[-1]
+    if law.factors is None:
+        return np.asarray(law.variance)[None]
+    lengths = jnp.linalg.svd(law.factors, compute_uv=False) ** 2
+    thin = np.full((len(lengths), dim - lengths.shape[1]), float(law.variance))
+    return np.concatenate([(np.asarray(law.variance) + np.asarray(lengths)).ravel(), thin.ravel()])

@@ -1,0 +1,31 @@
+"""How the tests run: float64, nothing implicit in JAX, shapes and types checked at every call, no windows."""
+
+import os
+from pathlib import Path
+
+os.environ["MPLBACKEND"] = "Agg"
+
+import jax
+import jaxtyping
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_debug_key_reuse", True)
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+# Only what is imported after this line is checked.
+jaxtyping.install_import_hook(["difflab", "synthetic", "theory"], "beartype.beartype")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--run-slow", action="store_true", help="run the tests marked slow too")
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if "slow" in item.keywords and not config.getoption("--run-slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: give --run-slow"))
+        if "gpu" in item.keywords and jax.default_backend() == "cpu":
+            item.add_marker(pytest.mark.skip(reason="gpu: no accelerator here"))

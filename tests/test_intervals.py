@@ -1,0 +1,116 @@
+"""Intervals against scipy, against numbers worked out by hand, and against their promised coverage."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from difflab.errors import InputError
+from difflab.intervals import bootstrap, mean, paired_difference, wilson
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
+@pytest.mark.parametrize(("successes", "n"), [(0, 1), (0, 20), (1, 20), (7, 20), (20, 20), (1234, 100_000)])
+def test_wilson_agrees_with_scipy(successes, n, level):
+    found = wilson(successes, n, level)
+    expected = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
+    assert found == pytest.approx((successes / n, expected.low, expected.high), rel=1e-12, abs=1e-15)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+def test_wilson_by_hand():
+    # 8 of 10: centre (0.8 + z^2 / 20) / (1 + z^2 / 10) with z = 1.96, as in any textbook.
+    assert wilson(8, 10) == pytest.approx((0.8, 0.4902, 0.9433), abs=1e-4)
+
+
+def test_wilson_takes_numpy_integers_that_would_overflow():
+    assert wilson(np.int32(50_000), np.int32(100_000)) == wilson(50_000, 100_000)
+
+
+@pytest.mark.parametrize("arguments", [(1, 0), (-1, 3), (4, 3), (1, 3, 0.0), (1, 3, 1.0), (1, 3, float("nan"))])
+def test_wilson_refuses_what_is_no_fraction(arguments):
+    with pytest.raises(InputError):
+        wilson(*arguments)
+
+
+def test_bootstrap_covers_as_often_as_it_says():
+    rng, tries, held = np.random.default_rng(1), 400, 0
+    for _ in range(tries):
+        found = bootstrap(rng.normal(3.0, 2.0, size=60), np.mean, rng, n_resamples=400, level=0.9)
+        held += found.low <= 3.0 <= found.high
+    # It spans +- z sqrt(59/60) standard errors, which a t variable of 59 degrees keeps to less often.
+    expected = 1 - 2 * stats.t.sf(stats.norm.ppf(0.95) * np.sqrt(59 / 60), 59)
+    assert abs(held / tries - expected) < 3.5 * np.sqrt(0.9 * 0.1 / tries)
+
+
+def test_bootstrap_width_is_the_standard_error():
+    values = np.random.default_rng(2).exponential(size=400)
+    found = bootstrap(values, np.mean, np.random.default_rng(3), n_resamples=4000)
+    half = 1.96 * values.std() / 20
+    assert found.value == values.mean()
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.06)
+
+
+def test_bootstrap_reduces_in_one_call_or_one_by_one_alike():
+    values = np.random.default_rng(4).normal(size=31)
+    at_once = bootstrap(values, np.median, np.random.default_rng(5), 200)
+    one_by_one = bootstrap(values, lambda v: float(np.median(v)), np.random.default_rng(5), 200)
+    assert at_once == one_by_one
+
+
+def test_bootstrap_keeps_rows_whole():
+    # Both columns move together: their difference is 1 in every resample, unless rows are torn apart.
+    first = np.random.default_rng(6).normal(size=50)
+    pairs = np.stack([first + 1, first], axis=1)
+    found = bootstrap(pairs, lambda v: v[:, 0].mean() - v[:, 1].mean(), np.random.default_rng(7), 100)
+    assert found == pytest.approx((1, 1, 1))
+
+
+def test_bootstrap_of_a_biased_statistic_reaches_its_value():
+    # The variance of a resample is 4/5 of the sample's on average, so the middle tenth lies below it.
+    found = bootstrap(np.arange(5.0), np.var, np.random.default_rng(8), 500, level=0.1)
+    assert found.low < found.value == found.high == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "statistic", "says"),
+    [
+        (np.array([1.0]), np.mean, "two values"),
+        (np.array([1.0, np.nan]), np.mean, "NaN"),
+        (np.array([1.0, 2.0]), lambda v: v, "one finite number"),
+        (np.array([1.0, 2.0]), lambda v: np.nan, "one finite number"),
+        (np.array([1.0, 2.0]), lambda v: 1.0 if v.std() else np.inf, "some resamples"),
+    ],
+)
+def test_bootstrap_names_mistakes(values, statistic, says):
+    with pytest.raises(InputError, match=says):
+        bootstrap(values, statistic, np.random.default_rng(0), 100)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_mean_agrees_with_scipy(level):
+    values = np.random.default_rng(9).normal(size=7)
+    test = stats.ttest_1samp(values, 0).confidence_interval(level)
+    assert mean(values, level) == pytest.approx((values.mean(), test.low, test.high), rel=1e-12)
+
+
+def test_mean_by_hand():
+    # Mean 2, s = 1, t(2 degrees, 0.975) = 4.3027: 2 +- 4.3027 / sqrt(3).
+    assert mean([1.0, 2.0, 3.0]) == pytest.approx((2, -0.48414, 4.48414), abs=1e-5)
+
+
+def test_paired_difference_agrees_with_scipy():
+    rng = np.random.default_rng(10)
+    condition = rng.normal(scale=100, size=9)
+    a, b = condition + rng.normal(size=9), condition + rng.normal(size=9)
+    test = stats.ttest_rel(a, b).confidence_interval(0.9)
+    assert paired_difference(a, b, 0.9) == pytest.approx(((a - b).mean(), test.low, test.high), rel=1e-9)
+
+
+@pytest.mark.parametrize("values", [[1.0], [], [1.0, np.inf]])
+def test_mean_names_mistakes(values):
+    with pytest.raises(InputError):
+        mean(np.asarray(values))
+    with pytest.raises(InputError):
+        mean([1.0, 2.0], 95.0)
+    with pytest.raises(InputError, match="one b for every a"):
+        paired_difference([1.0, 2.0], [1.0, 2.0, 3.0])

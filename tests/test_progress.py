@@ -1,0 +1,65 @@
+"""Progress goes to stderr, in few lines where nobody watches, and leaves stdout to the results."""
+
+import io
+import sys
+
+import pytest
+
+import difflab.progress
+from difflab.progress import progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(difflab.progress, "monotonic", lambda: now[0])
+    return now
+
+
+def test_plain_lines_come_every_five_seconds_and_at_the_end(clock, capsys):
+    with progress(20, "training") as advance:
+        for step in range(10):
+            clock[0] += 2
+            advance(2, note=f"loss {step}")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [
+        "training: 6/20 loss 2 (6 s)",
+        "training: 12/20 loss 5 (12 s)",
+        "training: 18/20 loss 8 (18 s)",
+        "training: 20/20 loss 9 (20 s)",
+    ]
+
+
+def test_quick_work_is_one_line(clock, capsys):
+    with progress(1000, "drawing") as advance:
+        for _ in range(1000):
+            advance()
+    assert capsys.readouterr().err == "drawing: 1000/1000 (0 s)\n"
+
+
+def test_work_that_breaks_off_says_where(clock, capsys):
+    with pytest.raises(KeyboardInterrupt), progress(3, "drawing") as advance:
+        advance()
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == "drawing: 1/3 (0 s), stopped\n"
+
+
+def test_a_terminal_gets_a_bar_on_stderr_and_prints_stay_on_stdout(monkeypatch):
+    out, err = io.StringIO(), Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    with progress(3, "drawing [0, 1]") as advance:
+        print("a result")
+        advance(3, note="[loss] 0.5")
+    assert out.getvalue() == "a result\n"
+    assert "drawing [0, 1]" in err.getvalue()  # brackets are no markup
+    assert "[loss] 0.5" in err.getvalue()
+    assert "3/3" in err.getvalue()
