@@ -53,7 +53,8 @@ _STYLE: Any = {
     "xtick.labelsize": 10,
     "ytick.labelsize": 10,
 }
-_PIXELS_PER_INCH = 100  # 6.4 inches are the 640 pixels that a figure has on the page
+_PIXELS_PER_INCH = 100
+_WIDTH = 6.4  # inches: the 640 pixels that a figure has on the page; three panels are drawn wider and shrink
 _PAIRS_A_LINE = 4
 
 Numbers = Sequence[float] | Real[np.ndarray, " x"]
@@ -73,7 +74,7 @@ def new_figure(title: str, x_label: str, y_label: str, n_panels: int = 1) -> tup
         title: the figure's title; what it shows, in words.
         x_label: name and unit of the horizontal axis.
         y_label: name and unit of the vertical axis.
-        n_panels: number of panels, at least 1, at most two beside each other; all share labels and limits.
+        n_panels: number of panels, at least 1, at most three beside each other; all share labels and limits.
 
     Returns:
         The figure and its panels, a list also where there is one.
@@ -83,23 +84,25 @@ def new_figure(title: str, x_label: str, y_label: str, n_panels: int = 1) -> tup
     """
     if n_panels < 1:
         raise InputError(f"n_panels is {n_panels}; give at least 1")
-    columns = min(n_panels, 2)
+    columns = min(n_panels, 3)
     lines = math.ceil(n_panels / columns)
     with style():
-        figure = _empty(4.0 if n_panels == 1 else 0.6 + 2.7 * lines)
+        figure = _empty(4.0 if n_panels == 1 else 0.9 + 2.7 * lines, _WIDTH if columns < 3 else 1.4 * _WIDTH)
         grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
         panels: list[Axes] = list(grid.flat)
         for spare in panels[n_panels:]:
             spare.remove()
+        for i, panel in enumerate(panels[:n_panels]):
+            # The panel above a removed one is the lowest of its column.
+            if i + columns >= n_panels:
+                panel.set_xlabel(x_label)
+                panel.tick_params(labelbottom=True)
+            if i % columns == 0:
+                panel.set_ylabel(y_label)
         if n_panels == 1:
-            panels[0].set(title=title, xlabel=x_label, ylabel=y_label)
+            panels[0].set_title(title)
         else:
             figure.suptitle(title)
-            figure.supxlabel(x_label, fontsize=11)
-            figure.supylabel(y_label, fontsize=11)
-            # The panel above a removed one is the lowest of its column.
-            for panel in panels[max(0, n_panels - columns) : n_panels]:
-                panel.tick_params(labelbottom=True)
     return figure, panels[:n_panels]
 
 
@@ -179,7 +182,9 @@ def legend_below(figure: Figure) -> None:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     with style():
-        columns = min(len(entries), 3) or 1
+        # Three columns where the labels are short enough for the figure's width.
+        longest = max((len(label) for label in entries), default=1)
+        columns = max(1, min(len(entries), 3, int(figure.get_figwidth() * 14 / (longest + 6))))
         figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns)
 
 
@@ -250,15 +255,15 @@ def description(figure: Figure) -> str:
     Returns:
         Its titles and labels, separated by semicolons; empty where there are none.
     """
-    texts = [figure.get_suptitle(), _against(figure.get_supxlabel(), figure.get_supylabel())]
+    texts = [figure.get_suptitle()]
     for ax in figure.axes:
         titles = [ax.get_title(loc) for loc in ("left", "center", "right")]
         texts += [*titles, _against(ax.get_xlabel(), ax.get_ylabel())]
     return "; ".join(dict.fromkeys(text.replace("\n", " ") for text in texts if text))
 
 
-def _empty(height_inches: float) -> Figure:
-    figure = Figure(figsize=(6.4, height_inches), dpi=_PIXELS_PER_INCH, layout="constrained")
+def _empty(height_inches: float, width_inches: float = _WIDTH) -> Figure:
+    figure = Figure(figsize=(width_inches, height_inches), dpi=_PIXELS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 

@@ -197,7 +197,10 @@ def _variance_figure(rows: Sequence[Row]) -> Figure:
         mine = select(rows, "crossover_fraction", prediction=name, parameterization="x0")
         _line(panel, [r.setting["variance"] for r in mine], mine, name, colour, dashes)
     panel.axhline(0.8, color=COLOURS["control"], linestyle="-.", label="constant 0.8")
+    variances = sorted({row.setting["variance"] for row in select(rows, "crossover_fraction", parameterization="x0")})
     panel.set_xscale("log")
+    panel.set_xticks(variances, [f"{v:g}" for v in variances])
+    panel.minorticks_off()
     legend_below(figure)
     return figure
 

@@ -128,7 +128,7 @@ def _shift_figure(rows: Sequence[Row]) -> Figure:
         values = [_predicted(rows, v, name).value for v in variances]
         panel.plot(variances, values, color=COLOURS[colour], linestyle=dashes, label=name)
     found = {row.setting["variance"]: row.interval for row in select(rows, "transition_fraction", point="middle")}
-    label = "trained: middle of the transition, 95 %"
+    label = "trained, 95 %"
     points_with_intervals(panel, list(found), list(found.values()), label, "trained")
     panel.set_xscale("log")
     panel.set_xticks(variances, [f"{v:g}" for v in variances])

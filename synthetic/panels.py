@@ -25,6 +25,8 @@ def transition_figure(rows: Sequence[Row], settings: Sequence[Mapping[str, Any]]
     figure, panels = new_figure(title, "model size M / N", "memorized fraction", len(settings))
     for panel, setting in zip(panels, settings, strict=True):
         fraction_by_size(panel, select(rows, "memorized_fraction", **setting))
+        for row in select(rows, "chance_fraction", **setting)[:1]:
+            panel.axhline(row.value, color=COLOURS["control"], linewidth=1, label="fresh points")
         for name, (colour, dashes) in PREDICTIONS.items():
             for row in select(rows, "crossover_fraction", prediction=name, **setting):
                 panel.axvline(row.value, color=COLOURS[colour], linestyle=dashes, linewidth=1.4, label=name)
@@ -32,7 +34,7 @@ def transition_figure(rows: Sequence[Row], settings: Sequence[Mapping[str, Any]]
         points_with_intervals(panel, [0.5] * len(found), found, "transition, 95 %", "black", along_x=True)
         panel.set(xlim=(0, 1.02), ylim=(-0.03, 1.03))
         if len(settings) > 1:
-            panel.set_title(", ".join(f"{name} {value}" for name, value in setting.items()), fontsize=11)
+            panel.set_title(", ".join(f"{name} {value:g}" for name, value in setting.items()), fontsize=11)
     legend_below(figure)
     return figure
 
@@ -65,6 +67,9 @@ def loss_figure(rows: Sequence[Row], setting: Mapping[str, Any], title: str) -> 
             if mine:
                 panel.axhline(float(np.mean([r.value for r in mine])), color=COLOURS[name], linestyle="--", label=name)
         panel.set_yscale("log")
+        # The memorizing loss is 1e-30 where noise is low; nothing else is to be seen down there.
+        highest = max(row.value for row in select(rows, "denoising_loss", on=on, **setting))
+        panel.set_ylim(1e-4 * highest, 2 * highest)
         panel.set_title("on training points" if on == "train" else "on fresh points", fontsize=11)
     legend_below(figure)
     return figure
@@ -77,7 +82,7 @@ def proxy_figure(rows: Sequence[Row], settings: Sequence[Mapping[str, Any]], tit
     for setting, colour in zip(settings, palette * len(settings), strict=False):
         x, values = by_size(select(rows, "learned_variance", **setting))
         values = values / float(setting["variance"])
-        label = f"variance {setting['variance']}"
+        label = f"variance {setting['variance']:g}"
         line_with_band(panel, x, values.mean(0), values.min(0), values.max(0), label, COLOURS[colour])
     panel.plot([0, 1], [1, 0], color=COLOURS["control"], linestyle=":", label="1 - M / N")
     legend_below(figure)

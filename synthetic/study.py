@@ -21,7 +21,7 @@ from synthetic.transition import transition
 from theory.crossover import crossover_fraction, exact_crossover, exact_losses
 from theory.denoisers import memorizing, partly_memorizing
 from theory.loss import Estimate
-from theory.mixture import Mixture
+from theory.mixture import Mixture, sample
 from theory.noise import SCHEDULES, Noise, training_weight, uniform_times
 
 CONSTANT_FRACTION = 0.8
@@ -109,15 +109,16 @@ def study(
         checkpoints: where training goes on from.
 
     Yields:
-        memorized_fraction, denoising_loss, learned_variance, mean_distance for each model; transition_fraction and
-        crossover_fraction for each setting; the artefacts `losses_by_time` and `generated`.
+        memorized_fraction, denoising_loss, learned_variance and mean_distance for each model; chance_fraction for each
+        data set; transition_fraction and crossover_fraction for each setting; for the first data set of setting g the
+        artefacts `losses_ON_DENOISER_g` (size, time), `generated_g` (eight samples of each model) and `points_g`.
     """
     noise, times = SCHEDULES[config.schedule], uniform_times(config.times, config.t_min, config.t_max)
     flat = [dataset for group in data for dataset in group]
     points = jnp.stack([dataset.points for dataset in flat])
     n, shape = points.shape[1], points.shape[2:]
     sizes = config.sizes_for(n)
-    start_key, train_key, probe_key = jax.random.split(jax.random.key(seed), 3)
+    start_key, train_key, probe_key, predict_key = jax.random.split(jax.random.key(seed), 4)
     start_keys, train_keys = (jax.random.split(key, len(flat)) for key in (start_key, train_key))
     untrained = ladder(
         start_keys, lambda size: make(size, shape, noise), points, sizes, config.training.start, config.padded
@@ -140,22 +141,21 @@ def study(
             found = []
             for s, dataset in enumerate(group):
                 mine = jax.tree.map(lambda leaf, i=g * config.seeds + s: leaf[i], laws)
-                key = jax.random.fold_in(probe_key, s)
-                generated = samples(key, mine, noise, jnp.asarray(times), config.samples)
+                sample_key, chance_key, loss_key = jax.random.split(jax.random.fold_in(probe_key, s), 3)
+                generated = samples(sample_key, mine, noise, jnp.asarray(times), config.samples)
                 found.append(copies(generated, dataset.points, config.factor))
                 here = {**setting, "data_set": s}
+                yield _chance_row(chance_key, here, dataset, config)
                 yield from _model_rows(here, sizes, n, mine, dataset, found[-1], config)
-                yield from _loss_rows(key, here, sizes, mine, dataset, noise, times, config)
+                for item in _losses(loss_key, g, here, sizes, mine, dataset, noise, times, config):
+                    if isinstance(item, Row) or s == 0:
+                        yield item
                 if s == 0:
-                    yield Artefact(_name("generated", g), np.asarray(generated[:, :8], np.float32))
-                    yield Artefact(_name("points", g), np.asarray(dataset.points, np.float32))
+                    yield Artefact(f"generated_{g}", np.asarray(generated[:, :8], np.float32))
+                    yield Artefact(f"points_{g}", np.asarray(dataset.points, np.float32))
                 advance(1)
             yield from _transition_rows(seed, setting, sizes, n, np.array(found), config)
-            yield from _prediction_rows(probe_key, setting, group, noise, times, weight, config)
-
-
-def _name(kind: str, group: int) -> str:
-    return f"{kind}_{group}"
+            yield from _prediction_rows(predict_key, setting, group, noise, times, weight, config)
 
 
 def _model_rows(
@@ -188,8 +188,16 @@ def _model_rows(
             yield Row("mean_distance", float(places.to_true_means[i]), None, None, size, {**here, "to": "true mean"})
 
 
-def _loss_rows(
+def _chance_row(key: Array, setting: Mapping[str, Any], dataset: Dataset, config: Study) -> Row:
+    """The control: how often points that nobody trained on lie as near to one training point as a copy would."""
+    others = dataset.fresh if dataset.law is None else sample(key, dataset.law, config.samples)
+    found = wilson(int(copies(others[None], dataset.points, config.factor)[0]), len(others))
+    return Row("chance_fraction", found.value, found.low, found.high, len(others), dict(setting))
+
+
+def _losses(
     key: Array,
+    g: int,
     setting: Mapping[str, Any],
     sizes: Sequence[int],
     laws: Mixture,
@@ -197,8 +205,8 @@ def _loss_rows(
     noise: Noise,
     times: Float[np.ndarray, " t"],
     config: Study,
-) -> Iterator[Row]:
-    """Losses at the plotted time; the exact denoisers meet the same noise as the trained ones."""
+) -> Iterator[Row | Artefact]:
+    """Losses at the plotted time as rows, at all times as arrays (size, time); the exact denoisers meet the same noise as the trained ones."""
     plotted = int(np.abs(times - PLOTTED_TIME).argmin())
     partly = jax.vmap(lambda size: partly_memorizing(dataset.points, size))(jnp.asarray(sizes))
     groups = {"trained": laws, "partly memorizing": partly, "memorizing": stacked(memorizing(dataset.points))}
@@ -207,6 +215,7 @@ def _loss_rows(
     for on, points in (("train", dataset.points), ("fresh", dataset.fresh)):
         for name, group in groups.items():
             losses: Estimate = losses_by_time(key, group, points, noise, jnp.asarray(times), config.loss_draws)
+            yield Artefact(f"losses_{on}_{name.replace(' ', '_')}_{g}", np.asarray(losses.value))
             for i in range(len(losses.value)):
                 value, error = float(losses.value[i, plotted]), float(losses.standard_error[i, plotted])
                 here = {**setting, "denoiser": name, "on": on, "t": round(float(times[plotted]), 5)}
