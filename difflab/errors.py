@@ -1,7 +1,7 @@
 """Mistakes in the input: the command line prints the one sentence and exits with 2."""
 
 
-class InputError(ValueError):
+class InputError(Exception):
     """A mistake in the input; its one sentence says what is wrong and what to do."""
 
 

@@ -256,9 +256,11 @@ def description(figure: Figure) -> str:
         Its titles and labels, separated by semicolons; empty where there are none.
     """
     texts = [figure.get_suptitle()]
-    for ax in figure.axes:
-        titles = [ax.get_title(loc) for loc in ("left", "center", "right")]
-        texts += [*titles, _against(ax.get_xlabel(), ax.get_ylabel())]
+    labels = [(ax.get_xlabel(), ax.get_ylabel()) for ax in figure.axes]
+    # Panels that share labels carry them once a row and once a column; the corner one has both.
+    labels = [pair for pair in labels if all(pair)] or labels
+    texts += [ax.get_title(loc) for ax in figure.axes for loc in ("left", "center", "right")]
+    texts += [_against(*pair) for pair in labels]
     return "; ".join(dict.fromkeys(text.replace("\n", " ") for text in texts if text))
 
 

@@ -225,7 +225,8 @@ def run(name: str, config: Any, out: Path) -> Path:
         print(f"{name}: already done", file=sys.stderr)
         return opened.folder
     begin = time.monotonic()
-    print(f"{name}: {opened.folder}", file=sys.stderr)
+    resumed = " (resumed from its checkpoint)" if any(opened.folder.glob("checkpoints/*.safetensors")) else ""
+    print(f"{name}: {opened.folder}{resumed}", file=sys.stderr)
     rows: list[results.Row] = []
     artefacts: list[results.Artefact] = []
     for item in module.run(config, opened):

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from synthetic.data.dataset import require
-from synthetic.models import Model, Variables, start
+from synthetic.models import Model, Variables, start_locations, variables_at
 from theory.mixture import Mixture
 
 
@@ -53,15 +53,14 @@ def ladder(
     require(len(sizes) > 0, "no sizes are given; give at least one.")
     for size in sizes:
         require(1 <= size <= n, f"size {size} is not possible with {n} training points; give sizes from 1 to {n}.")
-    points = points.astype(jnp.float32)
     groups = [tuple(sizes)] if padded else [(size,) for size in sizes]
     models = tuple(make(max(group)) for group in groups)
-
-    def member(model: Model, size: int) -> Variables:
-        return jax.vmap(lambda key, p: start(key, model, p, size, kind))(keys, points)
-
+    located = jax.vmap(lambda key, p: start_locations(key, p, kind))(keys, points.astype(jnp.float32))
+    locations, variances = (np.asarray(a) for a in located)
     variables = tuple(
-        jax.tree.map(lambda *leaves: jnp.stack(leaves, 1), *[member(model, size) for size in group])
+        jax.tree.map(
+            lambda *leaves: jnp.stack(leaves, 1), *[variables_at(model, locations, size, variances) for size in group]
+        )
         for model, group in zip(models, groups, strict=True)
     )
     return Ladder(tuple(sizes), models, variables)

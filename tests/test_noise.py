@@ -115,7 +115,7 @@ def test_the_velocity_of_a_straight_line_is_noise_minus_data():
 
 
 @every_schedule
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(t=st.floats(0.02, 0.98), seed=st.integers(0, 2**32 - 1))
 def test_conversions_round_trip_between_all_pairs(schedule, t, seed):
     noise = SCHEDULES[schedule]

@@ -1,0 +1,159 @@
+"""The command line as a user meets it: answers, mistakes in the input, and a run that is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"), "COLUMNS": "120"}
+COMMAND = [sys.executable, "-m", "experiments"]
+
+
+def difflab(*arguments, cwd=ROOT):
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, env=ENVIRONMENT, cwd=cwd, timeout=300
+    )
+
+
+def predict(*arguments):
+    answer = difflab("predict", "--json", *arguments)
+    assert answer.returncode == 0, answer.stderr
+    return json.loads(answer.stdout)
+
+
+def test_predict_gives_the_published_crossover():
+    answer = predict(
+        *("--n", 100, "--variance", 1, "--schedule", "vp", "--parameterization", "eps"),
+        *("--times", 26, "--t-min", 0.001, "--t-max", 0.999, "--bound", 1),
+    )
+    assert answer["one_minus_fraction"] == pytest.approx(1.715313962e-05, rel=1e-9)
+    assert answer["crossover_fraction"] == pytest.approx(0.99998284686, abs=1e-11)
+    assert answer["crossover_size"] == pytest.approx(99.998284686, abs=1e-8)
+
+
+def test_predict_agrees_with_plain_numpy_off_the_table():
+    """Flow matching, v, 11 times, variance 0.3, C = 1.4: alpha' = -1, sigma' = 1, v factor (1 + (1 - t) / t)^2."""
+    answer = predict(
+        *("--variance", 0.3, "--schedule", "flow", "--parameterization", "v", "--times", 11),
+        *("--t-min", 0.05, "--t-max", 0.9, "--bound", 1.4, "--n", 250),
+    )
+    t = np.linspace(0.05, 0.9, 11)
+    weight = (1 + (1 - t) / t) ** 2
+    rest = np.sum(weight * t**2 / (t**2 + (1 - t) ** 2 * 0.3)) / (1.4 * weight.sum())
+    assert answer["one_minus_fraction"] == pytest.approx(rest, rel=1e-12)
+    assert answer["crossover_size"] == pytest.approx(250 * (1 - rest), rel=1e-12)
+
+
+def test_predict_exact_brackets_its_own_estimate():
+    answer = predict("--parameterization", "x0", "--exact", "--n", 40, "--dim", 12, "--components", 2, "--seed", 1)
+    assert 0.6 < answer["low"] <= answer["exact_fraction"] <= answer["high"] < 0.95
+    assert answer["high"] - answer["low"] < 0.05
+
+
+def test_predict_prints_every_parameterization():
+    answer = difflab("predict")
+    assert answer.returncode == 0
+    for name in ("x0", "eps", "v", "score", "elbo", "0.66035964"):
+        assert name in answer.stdout
+
+
+def test_list_names_questions_and_costs():
+    answer = difflab("list")
+    assert answer.returncode == 0
+    assert "crossover_trained" in answer.stdout and "minutes" in answer.stdout
+
+
+def test_help_does_not_import_what_is_heavy():
+    script = (
+        "import sys\nfrom experiments.__main__ import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print([m for m in ('torch', 'diffusers', 'open_clip', 'jax', 'matplotlib') if m in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert answer.stdout.strip().endswith("[]")
+
+
+@pytest.fixture(scope="module")
+def traps(tmp_path_factory):
+    """Files and folders that no run can use."""
+    folder = tmp_path_factory.mktemp("traps")
+    (folder / "empty").mkdir()
+    points = np.zeros((40, 3))
+    points[7, 1] = np.nan
+    np.save(folder / "nan.npy", points)
+    (folder / "file").write_text("not a folder")
+    cut = folder / "cut" / "crossover_predicted" / "0123456789ab"
+    cut.mkdir(parents=True)
+    (cut / "rows.jsonl").write_text('{"experiment": "crossover_predicted", "ru')
+    Image.fromarray(np.zeros((5, 5), np.uint8)).save(folder / "blank.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "crosover_trained"], ["crosover_trained", "did you mean crossover_trained"]),
+        (["run"], ["name an experiment"]),
+        (["run", "crossover_trained", "--smoke", "--sizes", "4", "21"], ["size 21", "20 training points"]),
+        (["run", "crossover_trained", "--variances", "-1"], ["variance is -1", "negative"]),
+        (["run", "crossover_trained", "--schedule", "vb"], ["schedule is 'vb'", "vp"]),
+        (["run", "crossover_trained", "--smoke", "--learning-rate", "1e30"], ["not finite at step", "lower"]),
+        (["predict", "--variance", "-0.5"], ["variance is -0.5"]),
+        (["predict", "--bound", "3"], ["bound is 3", "between 1 and 2"]),
+        (["predict", "--t-min", "0"], ["0 < t-min"]),
+        (["predict", "--parameterization", "epsilon"], ["epsilon", "eps"]),
+        (["run", "templates_trained", "--source", "{traps}/empty"], ["holds no pictures"]),
+        (["run", "templates_trained", "--source", "{traps}/missing"], ["is not a folder"]),
+        (["run", "digits_trained", "--source", "{traps}/nan.npy", "--n", "10"], ["NaN", "row 7"]),
+        (["run", "digits_trained", "--source", "{traps}/missing.npy"], ["can't be read"]),
+        (["run", "crossover_predicted", "--smoke", "--out", "{traps}/file"], ["cannot write", "--out another folder"]),
+        (["report", "--out", "{traps}/empty"], ["holds no finished run"]),
+        (["report", "--out", "{traps}/cut"], ["holds no finished run"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_gets_one_sentence_and_exit_code_2(arguments, words, traps, tmp_path):
+    arguments = [argument.format(traps=traps) for argument in arguments]
+    answer = difflab(*arguments, cwd=tmp_path)
+    assert answer.returncode == 2, answer.stderr
+    assert "Traceback" not in answer.stderr
+    last = answer.stderr.strip().splitlines()[-1]
+    for word in words:
+        assert word in last, answer.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run", "crossover_trained", "--no-such-flag"], ["predict", "--n", "many"], ["dance"]]
+)
+def test_an_unknown_flag_or_value_exits_with_2(arguments):
+    answer = difflab(*arguments)
+    assert answer.returncode == 2
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_run_killed_in_the_middle_resumes_to_the_same_rows(tmp_path):
+    arguments = ["run", "digits_trained", "--smoke", "--steps", "3000", "--chunk", "100"]
+    whole = difflab(*arguments, "--out", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    killed = subprocess.Popen(
+        [*COMMAND, *arguments, "--out", tmp_path / "killed"], env=ENVIRONMENT, cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob("*/*/checkpoints/training.safetensors")):
+        assert killed.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not list((tmp_path / "killed").glob("*/*/meta.json"))
+    resumed = difflab(*arguments, "--out", tmp_path / "killed")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resumed" in resumed.stderr
+    rows = [Path(answer.stdout.strip().splitlines()[-1]) / "rows.jsonl" for answer in (whole, resumed)]
+    assert rows[0].read_text() == rows[1].read_text()

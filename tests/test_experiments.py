@@ -1,0 +1,100 @@
+"""Every experiment goes through the same suite: it is found, described, runs as smoke, and says the same twice."""
+
+import ast
+import importlib
+import json
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+
+import pytest
+
+from difflab import results
+from experiments import __main__ as command_line
+
+NAMES = command_line.names()
+
+
+@pytest.fixture(scope="module")
+def smoke_runs(tmp_path_factory):
+    """Each experiment's smoke run, once."""
+    out = tmp_path_factory.mktemp("results")
+    return {name: command_line.run(name, command_line.load(name).SMOKE, out) for name in NAMES}
+
+
+def test_the_folder_is_the_registry():
+    assert {"crossover_predicted", "crossover_trained", "templates_trained", "digits_trained"} <= set(NAMES)
+    assert set(command_line.QUICKSTART) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_experiment_file_holds_its_parts_in_order(name):
+    tree = ast.parse((Path(command_line.FOLDER) / f"{name}.py").read_text())
+    defined = [
+        node.targets[0].id if isinstance(node, ast.Assign) else node.name
+        for node in tree.body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef)
+        or (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name))
+    ]
+    wanted = ["Config", "SMOKE", "run", "claims", "figures"]
+    assert [part for part in defined if part in wanted] == wanted
+    document = ast.get_docstring(tree)
+    assert document.split("\n")[0].endswith("?")
+    assert "arXiv" in document and "Cost on two cores: " in document.replace("\n", " ")
+    module = importlib.import_module(f"experiments.{name}")
+    assert is_dataclass(module.Config) and module.Config.__dataclass_params__.frozen
+    json.dumps(asdict(module.Config()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_smoke_run_is_whole(name, smoke_runs):
+    run = results.read_run(smoke_runs[name])
+    assert run.experiment == name
+    assert run.rows and run.claims and run.figures
+    assert run.config == results.plain(asdict(command_line.load(name).SMOKE), "config")
+    for row in run.rows:
+        assert row.interval.low <= row.value <= row.interval.high
+    kept = {json.loads(line)["metric"] for line in (run.folder / "rows.jsonl").read_text().splitlines()}
+    assert kept == {row.metric for row in run.rows}
+
+
+def test_the_same_seed_gives_the_same_rows_and_another_one_does_not(smoke_runs, tmp_path):
+    first = (smoke_runs["crossover_predicted"] / "rows.jsonl").read_text()
+    module = command_line.load("crossover_predicted")
+    again = command_line.run("crossover_predicted", module.SMOKE, tmp_path)
+    assert (again / "rows.jsonl").read_text() == first
+    other = module.Config(**{**asdict(module.SMOKE), "seed": 1})
+    assert (command_line.run("crossover_predicted", other, tmp_path) / "rows.jsonl").read_text() != first
+
+
+def test_a_finished_run_is_not_done_again(smoke_runs, capsys):
+    folder = smoke_runs["crossover_trained"]
+    before = (folder / "meta.json").stat().st_mtime_ns
+    module = command_line.load("crossover_trained")
+    assert command_line.run("crossover_trained", module.SMOKE, folder.parents[1]) == folder
+    assert (folder / "meta.json").stat().st_mtime_ns == before
+    assert "already done" in capsys.readouterr().err
+
+
+def test_the_exact_losses_lie_between_the_trained_extremes(smoke_runs):
+    """On the training points no denoiser beats the memorizing one, and a model of size N comes near it."""
+    rows = results.read_run(smoke_runs["digits_trained"]).rows
+    floor = results.select(rows, "denoising_loss", denoiser="memorizing", on="train")[0].value
+    trained = [row.value for row in results.select(rows, "denoising_loss", denoiser="trained", on="train")]
+    assert all(value >= floor - 1e-9 for value in trained)
+    assert trained == sorted(trained, reverse=True)
+
+
+def test_fresh_points_and_copies_are_told_apart(smoke_runs):
+    rows = results.read_run(smoke_runs["crossover_trained"]).rows
+    chance = max(row.value for row in results.select(rows, "chance_fraction"))
+    at_n = min(row.value for row in results.select(rows, "memorized_fraction", size_over_n=1.0))
+    assert chance < 0.2 < 0.8 < at_n
+
+
+def test_the_page_shows_every_experiment(smoke_runs):
+    out = next(iter(smoke_runs.values())).parents[1]
+    page = command_line.report(out).read_text()
+    for name, folder in smoke_runs.items():
+        assert name in page and folder.name in page
+        for claim in results.read_run(folder).claims:
+            assert claim.split(":")[0].split("%")[0].strip() in page

@@ -1,0 +1,465 @@
+"""Training: what it converges to, that nothing depends on what is trained beside, and each step by hand in numpy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from difflab.errors import InputError
+from synthetic.ladder import ladder, mixtures
+from synthetic.models import LearnedMixture, LearnedTemplates, start
+from synthetic.probes import losses_by_time, stacked
+from synthetic.train import Batch, Training, TrainingDiverged, draw_batch, loss, train
+from theory.denoisers import memorizing
+from theory.noise import training_weight, uniform_times, variance_preserving
+
+NOISE = variance_preserving
+TIMES = np.linspace(0.05, 0.95, 7)
+
+
+def _keys(s, seed=0):
+    """Fresh ones: reusing a key raises."""
+    return jax.random.split(jax.random.key(seed), s)
+
+
+def _points(s, n, d, seed=0, scale=1.5):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=(s, n, d)) * scale)
+
+
+def _ladder(points, sizes, padded=False, std=None, jitter=0.0):
+    """A ladder that starts at points, if wished somewhat away from them."""
+    dim = points.shape[-1]
+    made = ladder(_keys(len(points), 1), lambda m: LearnedMixture(m, (dim,), NOISE), points, sizes, padded=padded)
+    rng, groups = np.random.default_rng(9), []
+    for variables in made.variables:
+        params = dict(variables["params"])
+        params["means"] += jitter * rng.normal(size=params["means"].shape).astype(np.float32)
+        if std is not None:
+            params["std"] = jnp.full_like(params["std"], std)
+        groups.append({"params": params, "prior": variables["prior"]})
+    return made._replace(variables=tuple(groups))
+
+
+def _learned(trained, data_set):
+    """(means of the components that are on, std) of each model."""
+    laws = jax.tree.map(lambda leaf: np.asarray(leaf[data_set]), mixtures(trained))
+    return [
+        (means[np.isfinite(log_weights)], np.sqrt(variance))
+        for means, log_weights, variance in zip(laws.means, laws.log_weights, laws.variance, strict=True)
+    ]
+
+
+def _close(one, other, rtol):
+    for (means, std), (other_means, other_std) in zip(one, other, strict=True):
+        np.testing.assert_allclose(means, other_means, rtol=rtol, atol=rtol)
+        np.testing.assert_allclose(std, other_std, rtol=rtol, atol=rtol)
+
+
+class Kept:
+    """Checkpoints in memory, every save kept."""
+
+    def __init__(self):
+        self.saved = []
+
+    def load(self, name):
+        return self.saved[-1][1] if self.saved else None
+
+    def save(self, name, arrays):
+        self.saved.append((name, {key: np.array(array) for key, array in arrays.items()}))
+
+
+# What it converges to
+
+
+def test_as_many_components_as_points_reach_the_memorizing_loss():
+    points, times = _points(1, 8, 3), uniform_times(26)
+    untrained = _ladder(points, (8,), std=0.7, jitter=0.5)
+    config = Training(steps=600, draws=8, learning_rate=0.03, chunk=200)
+    trained, losses = train(_keys(1), untrained, points, NOISE, times, config)
+
+    def mean_loss(law):
+        key = jax.random.key(5)
+        return float(losses_by_time(key, law, points[0], NOISE, jnp.asarray(times), 200).value.mean())
+
+    def law(of):
+        return jax.tree.map(lambda leaf: leaf[0], mixtures(of))
+
+    before, after, least = mean_loss(law(untrained)), mean_loss(law(trained)), mean_loss(stacked(memorizing(points[0])))
+    assert before > 1.5 * least
+    assert 0.999 * least < after < 1.01 * least
+    assert losses.shape == (1, 3, 1)
+    # The last chunk is an estimate of the same number: 200 steps of 8 points and 8 draws.
+    assert losses[0, -1, 0] == pytest.approx(least, rel=0.1)
+    means, std = _learned(trained, 0)[0]
+    assert np.linalg.norm(means[:, None] - np.asarray(points[0])[None], axis=-1).min(0).max() < 0.1
+    assert std < 0.1
+
+
+def test_as_many_components_as_clusters_recover_the_truth():
+    n, variance = 600, 0.3
+    rng = np.random.default_rng(3)
+    truth = np.array([[2.0, 0.0], [-1.0, 1.5]])
+    labels = rng.integers(2, size=n)
+    points = jnp.asarray(truth[labels] + np.sqrt(variance) * rng.normal(size=(n, 2)))[None]
+    config = Training(steps=600, draws=2, learning_rate=0.05, chunk=600)
+    trained, _ = train(_keys(1), _ladder(points, (2,)), points, NOISE, uniform_times(26), config)
+    means, std = _learned(trained, 0)[0]
+    order = np.linalg.norm(means[:, None] - truth[None], axis=-1).argmin(0)
+    assert sorted(order) == [0, 1]
+    # Four standard errors of the mean of a cluster and of the pooled variance.
+    np.testing.assert_allclose(means[order], truth, atol=4 * np.sqrt(variance / (n / 2)))
+    assert std**2 == pytest.approx(variance, abs=4 * variance * np.sqrt(2 / (2 * n)))
+
+
+# Company
+
+
+SIZES = (2, 5, 8)
+SHORT = Training(steps=40, draws=4, learning_rate=0.02, chunk=20)
+
+
+@pytest.fixture(scope="module")
+def company():
+    points = _points(2, 8, 3)
+    return train(_keys(2), _ladder(points, SIZES), points, NOISE, TIMES, SHORT)
+
+
+def test_something_was_learned(company):
+    points = _points(2, 8, 3)
+    for s in range(2):
+        for (means, _), (before, _) in zip(_learned(company[0], s), _learned(_ladder(points, SIZES), s), strict=True):
+            assert np.abs(means - before).max() > 0.01
+    assert np.all(company[1][:, 1] < company[1][:, 0])
+    # Two data sets are two different trainings.
+    assert np.abs(company[1][0] - company[1][1]).min() > 0.01
+
+
+def test_a_padded_ladder_trains_as_one_of_own_capacities(company):
+    points = _points(2, 8, 3)
+    padded, losses = train(_keys(2), _ladder(points, SIZES, padded=True), points, NOISE, TIMES, SHORT)
+    assert [model.capacity for model in padded.models] == [8]
+    assert [model.capacity for model in company[0].models] == [2, 5, 8]
+    np.testing.assert_allclose(losses, company[1], rtol=1e-3)
+    for s in range(2):
+        _close(_learned(padded, s), _learned(company[0], s), 1e-3)
+        for i, size in enumerate(SIZES):
+            np.testing.assert_array_equal(padded.variables[0]["params"]["means"][s, i, size:], 0)
+
+
+def test_a_size_trains_alone_as_in_company(company):
+    points = _points(2, 8, 3)
+    alone, losses = train(_keys(2), _ladder(points, (5,)), points, NOISE, TIMES, SHORT)
+    np.testing.assert_allclose(losses[:, :, 0], company[1][:, :, 1], rtol=1e-5)
+    for s in range(2):
+        _close(_learned(alone, s), _learned(company[0], s)[1:2], 1e-4)
+
+
+def test_data_sets_train_together_as_one_after_the_other(company):
+    points = _points(2, 8, 3)
+    together, losses = train(_keys(2), _ladder(points, SIZES), points, NOISE, TIMES, SHORT, together=True)
+    np.testing.assert_allclose(losses, company[1], rtol=1e-4)
+    for s in range(2):
+        _close(_learned(together, s), _learned(company[0], s), 1e-3)
+
+
+def test_a_data_set_trains_alone_as_in_company(company):
+    points = _points(2, 8, 3)
+    second = jax.tree.map(lambda leaf: leaf[1:], _ladder(points, SIZES).variables)
+    untrained = _ladder(points, SIZES)._replace(variables=second)
+    alone, losses = train(_keys(2)[1:], untrained, points[1:], NOISE, TIMES, SHORT)
+    np.testing.assert_array_equal(losses[0], company[1][1])
+    _close(_learned(alone, 0), _learned(company[0], 1), 1e-7)
+
+
+# Precision and masks
+
+
+def _batch(config, points, weight=None, seed=3):
+    dtype = points.dtype
+    weight = np.ones(len(TIMES)) if weight is None else weight
+    return draw_batch(
+        jax.random.key(seed), points, NOISE, (jnp.asarray(TIMES, dtype), jnp.asarray(weight, dtype)), config
+    )
+
+
+def test_single_precision_all_the_way(company):
+    for variables in company[0].variables:
+        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.float32}
+    points, kept = _points(2, 8, 3), Kept()
+    train(_keys(2), _ladder(points, SIZES), points, NOISE, TIMES, SHORT, checkpoints=kept)
+    state = [array for name, array in kept.saved[-1][1].items() if name.startswith("state")]
+    assert {array.dtype for array in state} == {np.dtype(np.float32), np.dtype(np.int32)}
+    # Not computed in float64 and rounded, either.
+    model, batch = LearnedMixture(8, (3,), NOISE), _batch(SHORT, points[0].astype(jnp.float32))
+    assert {leaf.dtype for leaf in batch} == {jnp.float32}
+    variables = start(jax.random.key(0), model, points[0].astype(jnp.float32), 5)
+    gradient = jax.make_jaxpr(jax.value_and_grad(loss, argnums=1), static_argnums=0)
+    text = str(gradient(model, variables["params"], variables["prior"], batch))
+    assert "f32[" in text
+    assert "f64[" not in text
+
+
+@pytest.mark.parametrize("model", [LearnedMixture(8, (2, 3), NOISE), LearnedTemplates(8, (2, 3), NOISE)])
+def test_what_is_switched_off_has_no_gradient(model):
+    points = jnp.asarray(np.random.default_rng(0).normal(size=(8, 2, 3)))
+    variables = start(jax.random.key(0), model, points, 5, variance=0.3)
+    # Just where the points are, so that only the mask keeps it out.
+    params = jax.tree.map(lambda a: a.at[5:].set(a[:3]) if a.ndim else a, variables["params"])
+    gradient = jax.grad(loss, argnums=1)(model, params, variables["prior"], _batch(SHORT, points))
+    for name in params.keys() - {"std"}:
+        np.testing.assert_array_equal(gradient[name][5:], 0)
+        assert np.abs(gradient[name][:5]).max(axis=1).min() > 0
+    assert gradient["std"] != 0
+
+
+# Loss and batches
+
+
+def test_the_loss_by_hand():
+    rng = np.random.default_rng(4)
+    n, draws, d, m = 4, 3, 2, 5
+    means, std, log_weights = rng.normal(size=(m, d)), 0.6, np.log(np.array([0.1, 0.2, 0.3, 0.4, 0.0001]))
+    x0, x_t = rng.normal(size=(n, d)), rng.normal(size=(n, draws, d))
+    t, weight = np.array([0.1, 0.4, 0.7, 0.95]), np.array([5.0, 1.0, 0.0, 2.0])
+    total = 0.0
+    for i in range(n):
+        alpha, sigma = np.sqrt(1 - t[i] ** 2), t[i]
+        v = alpha**2 * std**2 + sigma**2
+        for j in range(draws):
+            p = softmax(log_weights - np.sum((x_t[i, j] - alpha * means) ** 2, axis=1) / (2 * v))
+            denoised = sum(p[k] * (means[k] + alpha * std**2 / v * (x_t[i, j] - alpha * means[k])) for k in range(m))
+            total += weight[i] * np.sum((denoised - x0[i]) ** 2) / draws / n
+    params, prior = {"means": means, "std": np.asarray(std)}, {"log_weights": log_weights}
+    params, prior, batch = jax.tree.map(jnp.asarray, (params, prior, Batch(x0, x_t, t, weight)))
+    assert float(loss(LearnedMixture(m, (d,), NOISE), params, prior, batch)) == pytest.approx(total, rel=1e-11)
+
+
+def test_eps_training_is_x0_training_weighted_by_psi():
+    points, t = _points(1, 8, 3), np.array([0.3])
+    psi = (1 - 0.3**2) / 0.3**2
+    first = {}
+    for name in ("x0", "eps"):
+        config = Training(parameterization=name, steps=1, draws=4)
+        first[name] = train(_keys(1), _ladder(points, (5,)), points, NOISE, t, config)[1][0, 0, 0]
+    assert first["eps"] == pytest.approx(psi * first["x0"], rel=1e-5)
+    config = Training(parameterization="x0", steps=1, draws=4)
+    given = train(_keys(1), _ladder(points, (5,)), points, NOISE, t, config, weight=np.array([3.0]))[1][0, 0, 0]
+    assert given == pytest.approx(3 * first["x0"], rel=1e-5)
+
+
+def test_noisy_points_have_the_stated_mean_and_variance_and_one_time_each():
+    n, d, draws = 5, 3, 20000
+    points, weight = _points(1, n, d)[0], np.arange(7.0) ** 2
+    batch = _batch(Training(draws=draws), points, weight)
+    assert batch.x_t.shape == (n, draws, d)
+    np.testing.assert_array_equal(batch.x0, points)
+    t = np.asarray(batch.t)
+    index = np.abs(t[:, None] - TIMES).argmin(1)
+    np.testing.assert_allclose(t, TIMES[index], rtol=1e-14)
+    np.testing.assert_array_equal(batch.weight, weight[index])
+    assert len(set(index)) > 1
+    alpha, sigma = np.sqrt(1 - t**2)[:, None], t[:, None]
+    x_t = np.asarray(batch.x_t)
+    assert np.all(np.abs(x_t.mean(1) - alpha * np.asarray(points)) < 5 * sigma / np.sqrt(draws))
+    assert np.all(np.abs(x_t.var(1) - sigma**2) < 5 * sigma**2 * np.sqrt(2 / draws))
+    # Different points and coordinates meet different noise.
+    noise = ((x_t - alpha[:, None] * np.asarray(points)[:, None]) / sigma[:, None]).transpose(0, 2, 1).reshape(15, -1)
+    assert np.abs(np.corrcoef(noise) - np.eye(15)).max() < 5 / np.sqrt(draws)
+
+
+def test_minibatches_are_different_points_and_times_are_uniform():
+    n, batch, repeats = 8, 3, 2000
+    points = _points(1, n, 2)[0]
+    tables, config = (jnp.asarray(TIMES), jnp.ones(7)), Training(draws=1, batch=batch)
+    drawn = jax.vmap(lambda key: draw_batch(key, points, NOISE, tables, config))(_keys(repeats))
+    place = np.abs(np.asarray(drawn.x0)[:, :, None] - np.asarray(points)).max(-1).argmin(-1)
+    np.testing.assert_array_equal(drawn.x0, np.asarray(points)[place])
+    assert all(len(set(row)) == batch for row in place.tolist())
+    share = np.bincount(place.ravel(), minlength=n) / repeats
+    np.testing.assert_array_less(np.abs(share - batch / n), 5 * np.sqrt(batch / n * (1 - batch / n) / repeats))
+    index = np.abs(np.asarray(drawn.t)[..., None] - TIMES).argmin(-1)
+    for column in range(batch):  # independent of each other, each uniform
+        share = np.bincount(index[:, column], minlength=7) / repeats
+        np.testing.assert_array_less(np.abs(share - 1 / 7), 5 * np.sqrt(6 / 49 / repeats))
+    assert np.mean(index[:, 0] == index[:, 1]) == pytest.approx(1 / 7, abs=5 * np.sqrt(6 / 49 / repeats))
+    # The noise belongs to the point that was chosen: what is left of x_t has variance sigma^2.
+    t = np.asarray(drawn.t)[:, :, None, None]
+    noise = (np.asarray(drawn.x_t) - np.sqrt(1 - t**2) * np.asarray(drawn.x0)[:, :, None]) / t
+    assert np.var(noise) == pytest.approx(1, abs=5 * np.sqrt(2 / noise.size))
+
+
+def test_a_minibatch_of_all_points_or_more_takes_them_all():
+    points = _points(1, 8, 2)[0]
+    for batch in (0, 8, 20):
+        np.testing.assert_array_equal(_batch(Training(draws=1, batch=batch), points).x0, points)
+
+
+# The optimizer, step by step
+
+
+def _rates(config):
+    """Learning rates: up from 0 in a line, then down in a line."""
+    i, warmup = np.arange(config.steps), config.warmup_fraction * config.steps
+    down = (i - warmup) / (config.steps - warmup)
+    falling = config.learning_rate + (config.final_learning_rate - config.learning_rate) * down
+    return np.where(i < warmup, config.learning_rate * i / warmup, falling)
+
+
+def test_the_learning_rate_rises_and_falls():
+    # One component far from two equal points: the gradient is constant, so Adam moves by the learning rate.
+    config = Training(steps=10, draws=1, learning_rate=1e-3, final_learning_rate=1e-4, warmup_fraction=0.4, chunk=1)
+    points = jnp.zeros((1, 2, 1))
+    untrained = _ladder(points, (1,), std=1e-3)
+    params = {**untrained.variables[0]["params"], "means": jnp.ones((1, 1, 1, 1), jnp.float32)}
+    untrained = untrained._replace(variables=({**untrained.variables[0], "params": params},))
+    trained, losses = train(_keys(1), untrained, points, NOISE, np.array([0.9]), config)
+    ((means, _),) = _learned(trained, 0)
+    positions = np.append(np.sqrt(losses[0, :, 0]), means[0, 0])
+    np.testing.assert_allclose(-np.diff(positions), _rates(config), rtol=0.02, atol=1e-6)
+
+
+def _adam_by_hand(key, model, params, prior, points, config):
+    """Adam, clipping and the moving average as their papers write them, in numpy; gradients are JAX's."""
+    tables = jnp.asarray(TIMES, jnp.float32), jnp.ones(len(TIMES), jnp.float32)
+    params = {name: np.asarray(p, np.float64) for name, p in params.items()}
+    average, first, second = dict(params), dict.fromkeys(params, 0.0), dict.fromkeys(params, 0.0)
+    norms, losses = [], []
+    for i, rate in enumerate(_rates(config)):
+        batch = draw_batch(jax.random.fold_in(key, i), points, NOISE, tables, config)
+        single = {name: jnp.asarray(p, jnp.float32) for name, p in params.items()}
+        value, gradient = jax.jit(jax.value_and_grad(loss, argnums=1), static_argnums=0)(model, single, prior, batch)
+        losses.append(float(value))
+        gradient = {name: np.asarray(g, np.float64) for name, g in gradient.items()}
+        norms.append(np.sqrt(sum(np.sum(g**2) for g in gradient.values())))
+        for name in params:
+            g = gradient[name] * min(1, config.clip_norm / norms[-1])
+            first[name] = 0.9 * first[name] + 0.1 * g
+            second[name] = 0.999 * second[name] + 0.001 * g**2
+            step = first[name] / (1 - 0.9 ** (i + 1)) / (np.sqrt(second[name] / (1 - 0.999 ** (i + 1))) + 1e-8)
+            params[name] = params[name] - rate * step
+            average[name] = config.average_decay * average[name] + (1 - config.average_decay) * params[name]
+    return average, norms, losses
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_clipping_averaging_and_adam_by_hand(padded):
+    points = _points(1, 6, 2)
+    config = Training(
+        steps=6, draws=4, learning_rate=0.1, final_learning_rate=0.01, warmup_fraction=1 / 3, clip_norm=1.5,
+        average_decay=0.7, chunk=3,
+    )  # fmt: skip
+    untrained = _ladder(points, (2, 6), std=0.7, jitter=0.6, padded=padded)
+    trained, losses = train(_keys(1), untrained, points, NOISE, TIMES, config)
+    clipped = []
+    for i, size in enumerate((2, 6)):
+        model = untrained.models[0 if padded else i]
+        group, member = (0, i) if padded else (i, 0)
+        variables = jax.tree.map(lambda leaf, member=member: leaf[0, member], untrained.variables[group])
+        average, norms, by_step = _adam_by_hand(
+            _keys(1)[0], model, variables["params"], variables["prior"], points[0].astype(jnp.float32), config
+        )
+        found = jax.tree.map(lambda leaf, member=member: leaf[0, member], trained.variables[group]["params"])
+        np.testing.assert_allclose(found["means"][:size], average["means"][:size], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found["std"], average["std"], rtol=1e-4)
+        np.testing.assert_allclose(losses[0, :, i], np.reshape(by_step, (2, 3)).mean(1), rtol=1e-4)
+        clipped += [norm > config.clip_norm for norm in norms]
+    assert 3 <= sum(clipped) <= 9  # some of the twelve are, and some aren't
+
+
+# Interruptions and mistakes
+
+
+def test_an_interrupted_run_goes_on_bit_for_bit():
+    points, sizes = _points(2, 8, 3), (2, 8)
+    config = Training(steps=25, draws=2, learning_rate=0.05, chunk=10, average_decay=0.9, batch=5)
+
+    def run(checkpoints, advance):
+        return train(_keys(2), _ladder(points, sizes), points, NOISE, TIMES, config, None, checkpoints, advance)
+
+    calls = []
+    whole, losses = run(None, lambda steps, note: calls.append(steps))
+    assert calls == [10, 10, 5]
+    kept = Kept()
+
+    def interrupt(steps, note):
+        if len(kept.saved) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(kept, interrupt)
+    resumed_calls = []
+    resumed, resumed_losses = run(kept, lambda steps, note: resumed_calls.append((steps, note)))
+    assert resumed_calls[0] == (20, "resumed")
+    assert [steps for steps, _ in resumed_calls] == [20, 5]
+    np.testing.assert_array_equal(resumed_losses, losses)
+    jax.tree.map(np.testing.assert_array_equal, resumed.variables, whole.variables)
+    # A run that was finished is only read.
+    again, again_losses = run(kept, lambda steps, note: None)
+    assert len(kept.saved) == 3
+    np.testing.assert_array_equal(again_losses, losses)
+    jax.tree.map(np.testing.assert_array_equal, again.variables, whole.variables)
+
+
+def test_a_learning_rate_that_is_far_too_high_is_named():
+    points, kept = _points(2, 8, 3), Kept()
+    config = Training(steps=10, draws=2, learning_rate=1e30, chunk=2)
+    with pytest.raises(TrainingDiverged, match=r"size 2 .* step 2;.*learning rate") as error:
+        train(_keys(2), _ladder(points, (2, 8)), points, NOISE, TIMES, config, checkpoints=kept)
+    assert isinstance(error.value, InputError)
+    assert "\n" not in str(error.value)
+    assert [int(arrays["done"]) for _, arrays in kept.saved] == [2]  # nothing broken is kept
+
+
+def test_the_size_and_step_of_the_first_loss_that_breaks_are_named():
+    points = _points(2, 8, 3)
+    config = Training(steps=10, draws=2, chunk=2)
+    untrained = _ladder(points, (2, 8))
+    means = untrained.variables[1]["params"]["means"]
+    params = {**untrained.variables[1]["params"], "means": means.at[1, 0, 3].set(jnp.nan)}
+    broken = untrained._replace(variables=(untrained.variables[0], {**untrained.variables[1], "params": params}))
+    with pytest.raises(TrainingDiverged, match=r"size 8 .* step 0;"):
+        train(_keys(2), broken, points, NOISE, TIMES, config)
+    with pytest.raises(TrainingDiverged, match=r"size 2 .* step 0;"):
+        train(_keys(2), untrained, points, NOISE, TIMES, config, weight=np.full(7, np.inf))
+
+
+@pytest.mark.parametrize("sizes", [(), (0, 3), (9,)])
+def test_sizes_that_are_not_there_are_refused(sizes):
+    with pytest.raises(InputError, match="size"):
+        _ladder(_points(1, 8, 3), sizes)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"parameterization": "y"},
+        {"steps": 0},
+        {"draws": 0},
+        {"chunk": 0},
+        {"start": "prior"},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"warmup_fraction": 1.5},
+        {"warmup_fraction": float("nan")},
+        {"average_decay": 1.0},
+        {"average_decay": -0.1},
+        {"batch": -1},
+    ],
+)
+def test_impossible_settings_are_refused(mistake):
+    ((name, value),) = mistake.items()
+    with pytest.raises(InputError, match=f"{name} is {value!r}"):
+        Training(**mistake)
+
+
+@pytest.mark.parametrize("name", ["x0", "eps", "v", "score", "elbo"])
+def test_every_parameterization_trains(name):
+    # Each weight is that of the theory: a loss at one time is the x0 loss times it.
+    t = np.array([0.6])
+    points = _points(1, 8, 3)
+    config = Training(parameterization=name, steps=1, draws=2)
+    found = train(_keys(1), _ladder(points, (2,)), points, NOISE, t, config)[1].item()
+    plain = Training(steps=1, draws=2)
+    x0 = train(_keys(1), _ladder(points, (2,)), points, NOISE, t, plain)[1].item()
+    assert found == pytest.approx(float(training_weight(name, NOISE, t)[0]) * x0, rel=1e-5)

@@ -1,0 +1,96 @@
+"""Where the transition is located: exactly on curves without noise, and as often as stated on noisy ones."""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from synthetic.transition import transition
+
+FRACTIONS = np.array([0.2, 0.4, 0.5, 0.6, 0.8, 1.0])
+
+
+def _transition(copies, n_samples=1000, fractions=FRACTIONS, n_resamples=50, seed=0):
+    return transition(np.random.default_rng(seed), fractions, np.atleast_2d(copies), n_samples, n_resamples)
+
+
+def test_a_rising_curve_is_crossed_between_its_sizes():
+    found = _transition([0, 50, 250, 650, 950, 1000])
+    assert found.start.value == pytest.approx(0.4 + 0.1 * (100 - 50) / 200, rel=1e-14)
+    assert found.middle.value == pytest.approx(0.5 + 0.1 * (500 - 250) / 400, rel=1e-14)
+    assert found.end.value == pytest.approx(0.6 + 0.2 * (900 - 650) / 300, rel=1e-14)
+    for interval in found:
+        assert interval.low < interval.value < interval.high
+
+
+def test_a_size_exactly_at_the_level_is_the_answer():
+    found = _transition([0, 100, 500, 500, 900, 1000])
+    assert [interval.value for interval in found] == [0.4, 0.5, 0.8]
+
+
+def test_several_data_sets_are_averaged():
+    copies = [[0, 0, 0, 1000, 1000, 1000], [0, 0, 0, 0, 600, 1000]]
+    # Mean: 0, 0, 0, 0.5, 0.8, 1.
+    found = _transition(copies)
+    assert found.start.value == pytest.approx(0.5 + 0.1 * 0.1 / 0.5, rel=1e-14)
+    assert found.middle.value == pytest.approx(0.6, rel=1e-14)
+    assert found.end.value == pytest.approx(0.8 + 0.2 * 0.1 / 0.2, rel=1e-14)
+
+
+def test_a_curve_that_falls_is_pooled():
+    # 0.6 and 0.2 pool to 0.4; then 0.7, 1.0 and 0.4 pool to 0.7.
+    found = _transition([0, 600, 200, 700, 1000, 400])
+    assert found.start.value == pytest.approx(0.2 + 0.2 * 0.1 / 0.4, rel=1e-12)
+    assert found.middle.value == pytest.approx(0.5 + 0.1 * 0.1 / 0.3, rel=1e-12)
+    assert found.end is None
+
+
+def test_a_level_that_is_never_reached_or_always():
+    assert _transition([0, 0, 0, 10, 30, 60]) == (None, None, None)
+    found = _transition([400, 500, 600, 700, 800, 900])
+    assert found.start == (0.2, 0.2, 0.2)
+    assert found.middle.value == 0.4
+    assert found.end.value == pytest.approx(1.0)
+    assert found.end.high == 1.0  # resamples that miss the level stop at the last size
+    everywhere = _transition([1000] * 6)
+    assert everywhere == ((0.2, 0.2, 0.2),) * 3
+
+
+def test_the_interval_covers_the_truth_at_about_its_nominal_rate():
+    rng, fractions, n_samples = np.random.default_rng(7), np.linspace(0.1, 1, 10), 100
+    rate = expit((fractions - 0.72) / 0.06)
+    # Rising already, so its own crossing is that of straight lines between the sizes.
+    truth = np.interp([0.1, 0.5, 0.9], rate, fractions)
+    repeats = 100
+    hits, widths = np.zeros(3), []
+    for _ in range(repeats):
+        found = transition(rng, fractions, rng.binomial(n_samples, rate)[None], n_samples, n_resamples=80)
+        hits += [interval.low <= true <= interval.high for interval, true in zip(found, truth, strict=True)]
+        widths.append(found.middle.high - found.middle.low)
+    assert hits.min() >= 85
+    # Not by being wide: the slope of the curve turns the binomial error of one size into this one of M / N.
+    slope = np.diff(rate).max() / 0.1
+    assert np.mean(widths) < 2 * 2 * 1.96 * np.sqrt(0.25 / n_samples) / slope
+
+
+def test_more_samples_narrow_the_interval():
+    curve = np.array([0, 50, 250, 650, 950, 1000])
+    few, many = (_transition(curve * n // 1000, n, n_resamples=300).middle for n in (100, 10000))
+    ratio = (few.high - few.low) / (many.high - many.low)
+    assert ratio == pytest.approx(10, rel=0.4)  # square root of the samples
+
+
+def test_data_sets_that_disagree_widen_the_interval():
+    early, late = [0, 500, 1000, 1000, 1000, 1000], [0, 0, 0, 0, 500, 1000]
+    agree = _transition([early, early], n_resamples=300).middle
+    disagree = _transition([early, late], n_resamples=300).middle
+    assert agree.high - agree.low < 0.02
+    # A resample holds only early, only late or both.
+    assert disagree.low == pytest.approx(0.4, abs=0.02)
+    assert disagree.high == pytest.approx(0.8, abs=0.02)
+
+
+def test_the_same_generator_gives_the_same_interval():
+    one, again, other = (_transition([3, 20, 40, 60, 80, 97], 100, seed=seed) for seed in (0, 0, 1))
+    assert one == again
+    assert one.middle.value == other.middle.value
+    assert one.middle.low != other.middle.low
