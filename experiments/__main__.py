@@ -262,7 +262,8 @@ def report(out: Path) -> Path:
 
 def quickstart(out: Path) -> None:
     """The three experiments at a small honest size, the page, and what was predicted and found, in three lines."""
-    from difflab.results import read_run, select
+    from difflab.results import read_run
+    from difflab.rows import select
 
     folders = {name: run(name, load(name).QUICK, out) for name in QUICKSTART}
     page = report(out)

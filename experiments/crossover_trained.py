@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from difflab.figures import COLOURS, legend_below, new_figure, points_with_intervals
 from difflab.intervals import Interval
-from difflab.results import Artefact, Row, select
+from difflab.rows import Artefact, Row, select
 from synthetic.data.dataset import require
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.models import LearnedMixture

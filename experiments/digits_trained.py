@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from matplotlib.figure import Figure
 
-from difflab.results import Artefact, Row, select
+from difflab.rows import Artefact, Row, select
 from synthetic.data.digits import Digits, digits
 from synthetic.models import LearnedMixture
 from synthetic.panels import loss_figure, transition_figure

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from difflab.results import Artefact, Row, select
+from difflab.rows import Artefact, Row, select
 from synthetic.data.coloured_templates import ColouredTemplates, coloured_templates
 from synthetic.models import LearnedTemplates
 from synthetic.panels import loss_figure, strips_figure, transition_figure

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from difflab.figures import COLOURS, legend_below, line_with_band, new_figure, picture_strips, points_with_intervals
 from difflab.neighbours import memorized, nearest
-from difflab.results import Row, select
+from difflab.rows import Row, select
 
 PREDICTIONS = {
     "exact losses": ("exact", "-"),

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from difflab.intervals import wilson
 from difflab.progress import progress
-from difflab.results import Artefact, Row
+from difflab.rows import Artefact, Row
 from synthetic.data.dataset import Dataset, require
 from synthetic.ladder import ladder, mixtures
 from synthetic.models import Model

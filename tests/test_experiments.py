@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from difflab import results
+from difflab.files import plain
+from difflab.rows import select
 from experiments import __main__ as command_line
 
 NAMES = command_line.names()
@@ -50,7 +52,7 @@ def test_a_smoke_run_is_whole(name, smoke_runs):
     run = results.read_run(smoke_runs[name])
     assert run.experiment == name
     assert run.rows and run.claims and run.figures
-    assert run.config == results.plain(asdict(command_line.load(name).SMOKE), "config")
+    assert run.config == plain(asdict(command_line.load(name).SMOKE), "config")
     for row in run.rows:
         assert row.interval.low <= row.value <= row.interval.high
     kept = {json.loads(line)["metric"] for line in (run.folder / "rows.jsonl").read_text().splitlines()}
@@ -78,16 +80,16 @@ def test_a_finished_run_is_not_done_again(smoke_runs, capsys):
 def test_the_exact_losses_lie_between_the_trained_extremes(smoke_runs):
     """On the training points no denoiser beats the memorizing one, and a model of size N comes near it."""
     rows = results.read_run(smoke_runs["digits_trained"]).rows
-    floor = results.select(rows, "denoising_loss", denoiser="memorizing", on="train")[0].value
-    trained = [row.value for row in results.select(rows, "denoising_loss", denoiser="trained", on="train")]
+    floor = select(rows, "denoising_loss", denoiser="memorizing", on="train")[0].value
+    trained = [row.value for row in select(rows, "denoising_loss", denoiser="trained", on="train")]
     assert all(value >= floor - 1e-9 for value in trained)
     assert trained == sorted(trained, reverse=True)
 
 
 def test_fresh_points_and_copies_are_told_apart(smoke_runs):
     rows = results.read_run(smoke_runs["crossover_trained"]).rows
-    chance = max(row.value for row in results.select(rows, "chance_fraction"))
-    at_n = min(row.value for row in results.select(rows, "memorized_fraction", size_over_n=1.0))
+    chance = max(row.value for row in select(rows, "chance_fraction"))
+    at_n = min(row.value for row in select(rows, "memorized_fraction", size_over_n=1.0))
     assert chance < 0.2 < 0.8 < at_n
 
 
