@@ -42,7 +42,7 @@ class Config:
     """Within-cluster variances."""
     seed: int = 0
     """Seed of data and training."""
-    study: Study = field(default_factory=lambda: Study(training=Training(steps=6000, learning_rate=1e-2)))
+    study: Study = field(default_factory=lambda: Study(training=Training(learning_rate=2e-2)))
 
     def __post_init__(self) -> None:
         require(len(self.variances) > 0, "no variances are given; give at least one.")
@@ -66,7 +66,7 @@ SMOKE = Config(
         training=Training(steps=300, chunk=100),
     ),
 )
-QUICK = Config(study=Study(seeds=2, training=Training(steps=3000, draws=4, learning_rate=2e-2)))
+QUICK = Config(study=Study(seeds=2, training=Training(steps=2500, draws=4, learning_rate=2e-2)))
 
 
 def run(config: Config, checkpoints: Checkpoints | None = None) -> Iterator[Row | Artefact]:

@@ -30,7 +30,7 @@ class Config:
     data: ColouredTemplates = field(default_factory=ColouredTemplates)
     seed: int = 0
     """Seed of data and training."""
-    study: Study = field(default_factory=lambda: Study(seeds=1, training=Training(steps=4000, draws=4)))
+    study: Study = field(default_factory=lambda: Study(seeds=1, training=Training(draws=4)))
 
     def __post_init__(self) -> None:
         self.study.sizes_for(self.data.n)
@@ -49,7 +49,7 @@ SMOKE = Config(
 )
 QUICK = Config(
     data=ColouredTemplates(n=50, source="digits", side=0),
-    study=Study(seeds=1, training=Training(steps=3000, draws=4)),
+    study=Study(seeds=1, training=Training(steps=2000, draws=4, learning_rate=2e-2)),
 )
 
 

@@ -56,7 +56,7 @@ class Study:
     replicates: int = 32
     """Monte Carlo replicates of the exact losses."""
     padded: bool = False
-    """One vmap over all sizes, with masked components: for accelerators."""
+    """One vmap over all sizes, with masked components, and over all data sets: for accelerators."""
     training: Training = field(default_factory=Training)
 
     def __post_init__(self) -> None:
@@ -133,6 +133,7 @@ def study(
             config.training,
             checkpoints=checkpoints,
             advance=advance,
+            together=config.padded,
         )
     laws = mixtures(trained)
     weight = np.asarray(training_weight(config.training.parameterization, noise, times))

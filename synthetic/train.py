@@ -30,7 +30,7 @@ class Training:
 
     parameterization: str = "x0"
     """Unit weight on the loss of 'x0', 'eps', 'v', 'score', or the likelihood bound 'elbo'."""
-    steps: int = 6000
+    steps: int = 4000
     """Optimizer steps."""
     draws: int = 10
     """Noise draws for each point and step."""

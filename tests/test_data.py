@@ -181,6 +181,13 @@ def test_templates_are_different_pictures_of_the_source_in_the_unit_range(colour
     assert len(set(distances.argmin(1))) == 3
 
 
+def test_no_picture_is_chosen_twice():
+    # With replacement, 300 of 1797 would almost surely hold one twice.
+    config = ColouredTemplates(n=2, templates=300, source="digits", side=0, channels=1)
+    templates = _templates(coloured_templates(_key(), config).law, 1.0)
+    assert len({row.tobytes() for row in templates}) == 300
+
+
 @pytest.mark.parametrize(("source", "side", "dim"), [("mnist", 15, 225), ("mnist", 0, 784), ("digits", 5, 25)])
 def test_sides(source, side, dim):
     data = coloured_templates(_key(), ColouredTemplates(n=4, templates=3, source=source, side=side))
@@ -221,6 +228,12 @@ def test_a_folder_of_ones_own(tmp_path):
     assert data.points.shape == (3, 3, 24)
 
 
+def test_pictures_of_sixteen_bits_keep_their_greys(tmp_path):
+    deep = np.arange(16, dtype=np.uint16).reshape(4, 4) * 4096
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    np.testing.assert_allclose(grey_pictures(str(tmp_path))[0][0], deep / 65535, atol=1 / 255)
+
+
 def _says(error, *parts):
     text = str(error.value)
     assert "\n" not in text
@@ -252,6 +265,22 @@ def test_a_broken_picture_is_named_wherever_it_is_cut(tmp_path):
         _says(error, "cut.png")
     path.write_bytes(whole)
     np.testing.assert_allclose(grey_pictures(str(tmp_path))[0][0], picture / 255, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.pgm", b"P5 \xad6 16 255\n"),
+        ("a.pgm", b"P5 1000000 1000000 255\n"),
+        ("a.jpg", b"\xff\xd8\xff"),
+        ("a.gif", b""),
+    ],
+)
+def test_a_picture_that_makes_no_sense_is_named(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError) as error:
+        grey_pictures(str(tmp_path))
+    _says(error, name)
 
 
 def test_fewer_pictures_than_templates_and_blank_ones(tmp_path):
@@ -311,6 +340,7 @@ def test_points_of_ones_own_are_moved_and_scaled_by_one_number(tmp_path, dtype):
         (np.array([["a", "b"]] * 8), ("(8, 2)",)),
         (np.arange(6.0).reshape(3, 2), ("3 points", "2 to train on")),
         (np.ones((8, 2)), ("the same",)),
+        (np.zeros((8, 0)), ("(8, 0)",)),
     ],
 )
 def test_points_that_cannot_be_used_are_named(tmp_path, array, says):
@@ -332,6 +362,14 @@ def test_a_missing_or_truncated_file_is_named(tmp_path):
         with pytest.raises(InputError) as error:
             digits(_key(), Digits(n=2, source=str(path)))
         _says(error, "mine.npy")
+
+
+def test_an_archive_under_another_name_is_named(tmp_path):
+    with (tmp_path / "mine.npy").open("wb") as file:
+        np.savez(file, points=np.random.default_rng(0).normal(size=(8, 2)))
+    with pytest.raises(InputError) as error:
+        digits(_key(), Digits(n=2, source=str(tmp_path / "mine.npy")))
+    _says(error, "mine.npy")
 
 
 class _Trap:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from synthetic.probes import copies, learned_means, losses_by_time, samples, stacked
+from synthetic.probes import copies, learned_means, losses_by_time, samples
 from synthetic.sample import ddim_from_noise
 from theory.denoisers import denoiser, generalizing, memorizing, partly_memorizing
 from theory.loss import denoising_loss
@@ -23,6 +23,10 @@ def _laws():
     on = np.array([[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 0, 0]], bool)
     log_weights = np.where(on, -np.log(on.sum(1, keepdims=True)), -np.inf)
     return Mixture(*(jnp.asarray(a) for a in (means, log_weights, np.array([0.5, 0.0, 0.2]))))
+
+
+def _stacked(*laws):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *laws)
 
 
 def _law(laws, i, size=4):
@@ -57,7 +61,7 @@ def test_losses_have_the_size_that_they_must():
     rng = np.random.default_rng(5)
     law = generalizing(jnp.ones((1, 3)), variance)
     points = jnp.asarray(1 + np.sqrt(variance) * rng.normal(size=(n, 3)))
-    found = losses_by_time(jax.random.key(6), stacked(law), points, variance_preserving, TIMES, 4)
+    found = losses_by_time(jax.random.key(6), _stacked(law), points, variance_preserving, TIMES, 4)
     t = np.asarray(TIMES)
     expected = 3 * variance * t**2 / ((1 - t**2) * variance + t**2)
     # The loss of a point is expected / 3 times chi-squared with 3 degrees of freedom; its n points are drawn once.
@@ -96,7 +100,7 @@ def test_memorizing_copies_and_generalizing_does_not():
     means = jnp.zeros((n, d))
     log_weights = jnp.where(jnp.arange(n) == 0, 0.0, -jnp.inf)
     law = Mixture(means, log_weights, jnp.asarray(1.0))
-    laws = jax.tree.map(lambda *leaves: jnp.stack(leaves), memory, half, law)
+    laws = _stacked(memory, half, law)
     generated = samples(jax.random.key(9), laws, variance_preserving, jnp.linspace(0.001, 0.999, 26), 100)
     found = copies(generated, points)
     assert found[0] >= 97
