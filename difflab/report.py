@@ -211,6 +211,8 @@ def _tables(run: FinishedRun) -> list[_Table]:
 def number(value: float) -> str:
     """Write a number for readers: whole numbers below a million in full, four digits otherwise.
 
+    Just below 1 the distance from 1 is written instead, which is where a crossover fraction says something.
+
     Args:
         value: any finite number.
 
@@ -219,6 +221,8 @@ def number(value: float) -> str:
     """
     if value == int(value) and abs(value) < 1_000_000:
         return str(int(value))
+    if 0.999 < value < 1:
+        return f"1 - {1 - value:.3g}"
     return f"{value:.4g}"
 
 

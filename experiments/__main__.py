@@ -8,6 +8,7 @@ import ast
 import difflib
 import importlib
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -246,7 +247,9 @@ def about(seconds: float) -> dict[str, Any]:
     import jax
 
     packages = ("difflab", "jax", "flax", "optax", "numpy", "scipy")
+    commit = subprocess.run(["git", "-C", str(FOLDER), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     return {
+        "code_version": "+".join([version("difflab"), *commit.stdout.split()]),
         "seconds": round(seconds, 1),
         "device": str(jax.devices()[0].device_kind),
         "packages": {package: version(package) for package in packages},

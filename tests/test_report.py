@@ -185,7 +185,15 @@ def test_markdown_signs_in_a_question_are_shown_as_they_are(tmp_path, document, 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(3.0, "3"), (0.123456, "0.1235"), (-2e-7, "-2e-07"), (123456.0, "123456"), (1e9, "1e+09"), (-0.0, "0")],
+    [
+        (3.0, "3"),
+        (0.123456, "0.1235"),
+        (-2e-7, "-2e-07"),
+        (123456.0, "123456"),
+        (1e9, "1e+09"),
+        (-0.0, "0"),
+        (1 - 1.7153e-5, "1 - 1.72e-05"),
+    ],
 )
 def test_numbers_are_short(value, text):
     assert number(value) == text

@@ -420,9 +420,11 @@ def test_an_interrupted_run_goes_on_bit_for_bit():
     jax.tree.map(np.testing.assert_array_equal, again.variables, whole.variables)
 
 
+TOO_FAST = Training(steps=10, draws=2, learning_rate=1e30, chunk=2)
+
+
 def test_a_learning_rate_that_is_far_too_high_is_named():
-    points, kept = _points(2, 8, 3), Kept()
-    config = Training(steps=10, draws=2, learning_rate=1e30, chunk=2)
+    points, kept, config = _points(2, 8, 3), Kept(), TOO_FAST
     with pytest.raises(TrainingDiverged, match=r"size 2 .* step 2;.*learning rate") as error:
         train(_keys(2), _ladder(points, (2, 8)), points, NOISE, TIMES, config, checkpoints=kept)
     assert isinstance(error.value, InputError)
@@ -432,7 +434,7 @@ def test_a_learning_rate_that_is_far_too_high_is_named():
 
 def test_the_size_and_step_of_the_first_loss_that_breaks_are_named():
     points = _points(2, 8, 3)
-    config = Training(steps=10, draws=2, chunk=2)
+    config = TOO_FAST
     untrained = _ladder(points, (2, 8))
     means = untrained.variables[1]["params"]["means"]
     params = {**untrained.variables[1]["params"], "means": means.at[1, 0, 3].set(jnp.nan)}
