@@ -171,7 +171,6 @@ def predictions(asked: Predict, parameterizations: Sequence[str]) -> dict[str, d
         InputError: for a value outside its range.
     """
     import jax
-    import numpy as np
 
     from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
     from theory.crossover import exact_crossover, exact_losses, uncrossed_fraction
@@ -191,7 +190,7 @@ def predictions(asked: Predict, parameterizations: Sequence[str]) -> dict[str, d
         losses = exact_losses(losses_key, data.law, data.points, noise, times)
     found = {}
     for name in parameterizations:
-        weight = np.asarray(training_weight(name, noise, times))
+        weight = training_weight(name, noise, times)
         try:
             rest = uncrossed_fraction(asked.variance, noise, times, weight, asked.bound)
         except ValueError as error:

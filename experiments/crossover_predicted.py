@@ -80,7 +80,7 @@ def run(config: Config, checkpoints: Checkpoints | None = None) -> Iterator[Row 
         assert law is not None
         losses = exact_losses(losses_key, law, points, noise, times, n_replicates=config.replicates)
         for name in PARAMETERIZATIONS:
-            weight = np.asarray(training_weight(name, noise, times))
+            weight = training_weight(name, noise, times)
             here: dict[str, Any] = {"variance": variance, "parameterization": name}
             exact = exact_crossover(bootstrap_key, losses, weight)
             yield Row("crossover_fraction", *exact, config.replicates, {**here, "prediction": "exact losses"})

@@ -130,7 +130,7 @@ def start_locations(
     if kind == "sphere":
         lengths = jnp.sqrt(jnp.mean(directions**2, tuple(range(1, points.ndim)), keepdims=True))
         directions /= lengths
-    return centre + spread * directions, spread**2
+    return centre[None] + spread * directions, spread**2
 
 
 def variables_at(

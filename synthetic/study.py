@@ -64,10 +64,10 @@ class Study:
             self.schedule in SCHEDULES,
             f"schedule is {self.schedule!r}; choose one of {', '.join(SCHEDULES)}.",
         )
-        for name in ("seeds", "samples", "loss_draws"):
+        for name in ("seeds", "samples"):
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; give at least 1.")
-        require(self.times >= 2, f"times is {self.times}; give at least 2.")
-        require(self.replicates >= 2, f"replicates is {self.replicates}; give at least 2.")
+        for name in ("times", "replicates", "loss_draws"):
+            require(getattr(self, name) >= 2, f"{name} is {getattr(self, name)}; give at least 2.")
         require(0 < self.t_min < self.t_max, f"t_min is {self.t_min} and t_max {self.t_max}; 0 < t_min < t_max.")
         require(self.t_max < 1 or self.schedule == "ve", f"t_max is {self.t_max}; it must be below 1.")
         require(0 < self.factor <= 1, f"factor is {self.factor}; it lies in (0, 1].")
@@ -87,7 +87,7 @@ class Study:
                 1 <= size <= n,
                 f"size {size} is not possible with {n} training points; give sizes from 1 to {n}.",
             )
-        return self.sizes or tuple(np.unique(np.linspace(n / 10, n, 10).round().astype(int)).tolist())
+        return self.sizes or tuple(np.unique(np.linspace(n / 10, n, 10).round().clip(1).astype(int)).tolist())
 
 
 def study(
@@ -136,12 +136,13 @@ def study(
             together=config.padded,
         )
     laws = mixtures(trained)
-    weight = np.asarray(training_weight(config.training.parameterization, noise, times))
+    weight = training_weight(config.training.parameterization, noise, times)
+    laws_of_each = iter([jax.tree.map(lambda leaf, i=i: leaf[i], laws) for i in range(len(flat))])
     with progress(len(flat), "reading off the models") as advance:
         for g, (setting, group) in enumerate(zip(settings, data, strict=True)):
             found = []
             for s, dataset in enumerate(group):
-                mine = jax.tree.map(lambda leaf, i=g * config.seeds + s: leaf[i], laws)
+                mine = next(laws_of_each)
                 sample_key, chance_key, loss_key = jax.random.split(jax.random.fold_in(probe_key, s), 3)
                 generated = samples(sample_key, mine, noise, jnp.asarray(times), config.samples)
                 found.append(copies(generated, dataset.points, config.factor))

@@ -9,7 +9,7 @@ component, which costs a third of it on a processor.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,7 @@ class Training:
     learning_rate: float = 1e-2
     """Peak learning rate."""
     final_learning_rate: float = 1e-6
-    """Learning rate of the last step."""
+    """Learning rate towards which it falls."""
     warmup_fraction: float = 0.1
     """Share of the steps in which the learning rate rises."""
     clip_norm: float = 0.0
@@ -60,6 +60,11 @@ class Training:
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; give at least 1.")
         require(self.start in STARTS, f"start is {self.start!r}; choose one of {', '.join(STARTS)}.")
         require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be positive.")
+        require(
+            self.final_learning_rate >= 0,
+            f"final_learning_rate is {self.final_learning_rate}; it can't be negative or NaN.",
+        )
+        require(self.clip_norm >= 0, f"clip_norm is {self.clip_norm}; give a positive norm, or 0 to clip nothing.")
         require(0 <= self.warmup_fraction <= 1, f"warmup_fraction is {self.warmup_fraction}; it lies in [0, 1].")
         require(0 <= self.average_decay < 1, f"average_decay is {self.average_decay}; it lies in [0, 1).")
         require(self.batch >= 0, f"batch is {self.batch}; give a number of points, or 0 for all.")
@@ -86,6 +91,7 @@ class State(NamedTuple):
     average: Variables
 
 
+@runtime_checkable
 class Checkpoints(Protocol):
     """Where a run keeps what it would not like to compute again."""
 
@@ -133,7 +139,7 @@ def train(
     """
     points = points.astype(jnp.float32)
     if weight is None:
-        weight = np.asarray(training_weight(config.parameterization, noise, times))
+        weight = training_weight(config.parameterization, noise, times)
     tables = jnp.asarray(times, jnp.float32), jnp.asarray(weight, jnp.float32)
     priors = tuple(v["prior"] for v in untrained.variables)
     states = tuple(_first_state(v["params"], config) for v in untrained.variables)
@@ -155,6 +161,7 @@ def train(
             arrays = {f"state{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(states))}
             checkpoints.save("training", {"done": np.asarray(done), "losses": losses, **arrays})
         advance(steps, f"loss {losses[:, -1].min():.3g} to {losses[:, -1].max():.3g}")
+    _stop_if_not_finite(states, config.steps)
     chosen = tuple(s.average if config.average_decay else s.params for s in states)
     variables = tuple({"params": p, "prior": prior} for p, prior in zip(chosen, priors, strict=True))
     return untrained._replace(variables=variables), losses
@@ -274,5 +281,14 @@ def _stop_if_diverged(losses: Float[np.ndarray, "s steps m"], first: int, sizes:
         _, step, member = min(bad.tolist(), key=lambda where: where[1])
         raise TrainingDiverged(
             f"training stopped: the loss of size {sizes[member]} is not finite at step {first + step};"
+            " lower the learning rate, or clip the gradient."
+        )
+
+
+def _stop_if_not_finite(states: tuple[State, ...], steps: int) -> None:
+    """The last update has no loss after it that could tell."""
+    if not all(np.isfinite(leaf).all() for state in states for leaf in jax.tree.leaves(state.params)):
+        raise TrainingDiverged(
+            f"training stopped: a weight is not finite after step {steps - 1};"
             " lower the learning rate, or clip the gradient."
         )

@@ -100,8 +100,7 @@ def test_the_table_in_a_session_of_single_precision(single_precision, name):
 
 @pytest.mark.parametrize("name", TABLE)
 def test_the_library_weights_in_a_session_of_single_precision(single_precision, name):
-    # training_weight follows the session's precision; v is the worst, 1.2e-5, where 1 - t^2 is small.
-    assert_allclose(float(single_precision["library-" + name]), TABLE[name], rtol=2e-5)
+    assert_allclose(float(single_precision["library-" + name]), TABLE[name], rtol=1e-9)
 
 
 def _by_hand(variance, alpha, sigma, weight, bound):

@@ -138,7 +138,6 @@ def test_generalizing_excess_in_closed_form():
         assert_allclose(generalizing_excess(jnp.asarray(s), variance_preserving, t), expected, rtol=1e-12)
 
 
-@pytest.mark.xfail(strict=True, reason="(d,) * (*b, 1) promotes ranks implicitly in generalizing_excess")
 def test_generalizing_excess_on_a_grid_of_times():
     t, s = np.array([[0.2], [0.6], [0.9]]), jnp.array([0.1, 1.0])
     got = generalizing_excess(s, variance_preserving, t)

@@ -224,7 +224,6 @@ def test_gradients_by_the_parameters_against_finite_differences(rank):
         check_grads(lambda m, f=function: f(m, x_t, 0.8, 0.6), (mixture,), 1, eps=1e-5)
 
 
-@pytest.mark.xfail(strict=True, reason="eigh has no gradient where F^T F has equal eigenvalues")
 @pytest.mark.parametrize("factor", [np.eye(4)[:, :2], np.zeros((4, 2))], ids=["orthonormal", "zero"])
 def test_gradients_by_factors_of_equal_length(factor):
     mixture = Mixture(jnp.zeros((1, 4)), jnp.zeros(1), jnp.array(0.1), jnp.asarray(factor)[None])

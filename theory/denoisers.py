@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from theory.mixture import Mixture, posterior_mean
 from theory.noise import Noise
 
-Denoiser = Callable[[Float[Array, "*c d"], Float[Array, ""]], Float[Array, "*c d"]]
+Denoiser = Callable[[Float[Array, "*c d"], Float[ArrayLike, ""]], Float[Array, "*c d"]]
 
 
 def generalizing(
@@ -22,8 +24,8 @@ def generalizing(
     >>> generalizing(jnp.zeros((2, 3)), 1.0).log_weights.shape
     (2,)
     """
-    if jnp.any(jnp.asarray(variance) < 0):
-        raise ValueError(f"variance is {variance}, but a variance can't be negative.")
+    if not isinstance(variance, jax.core.Tracer) and not jnp.all(jnp.asarray(variance) >= 0):
+        raise ValueError(f"variance is {variance}, but a variance can't be negative or NaN.")
     k = means.shape[0]
     return Mixture(means, jnp.full(k, -jnp.log(k), means.dtype), jnp.asarray(variance, means.dtype), factors)
 
@@ -57,7 +59,7 @@ def partly_memorizing(points: Float[Array, "n *c d"], size: Int[ArrayLike, ""]) 
     0.0
     """
     n = points.shape[0]
-    if isinstance(size, int) and not 1 <= size <= n:
+    if isinstance(size, int | np.integer) and not 1 <= size <= n:
         raise ValueError(f"size is {size}, but with {n} training points it must lie between 1 and {n}.")
     size = jnp.asarray(size)
     log_weights = jnp.where(jnp.arange(n) < size, -jnp.log(size.astype(points.dtype)), -jnp.inf)
@@ -67,7 +69,7 @@ def partly_memorizing(points: Float[Array, "n *c d"], size: Int[ArrayLike, ""]) 
 def denoiser(mixture: Mixture, noise: Noise) -> Denoiser:
     """(x_t, t) -> E[x0 | x_t] for x0 of this mixture under this schedule."""
 
-    def denoise(x_t: Float[Array, "*c d"], t: Float[Array, ""]) -> Float[Array, "*c d"]:
+    def denoise(x_t: Float[Array, "*c d"], t: Float[ArrayLike, ""]) -> Float[Array, "*c d"]:
         alpha, sigma = noise(t)
         return posterior_mean(mixture, x_t, alpha, sigma)
 

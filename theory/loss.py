@@ -68,17 +68,23 @@ def denoising_loss(
 ) -> Estimate:
     """L_t of a denoiser at each time with its standard error over the noise; see :func:`squared_errors`.
 
+    Raises:
+        ValueError: for fewer than 2 draws, which leave no standard error.
+
     >>> from theory import denoisers, noise
     >>> point = jnp.ones((1, 2))
     >>> memory = denoisers.denoiser(denoisers.memorizing(point), noise.variance_preserving)
     >>> float(denoising_loss(jax.random.key(0), memory, point, noise.variance_preserving, [0.5]).value[0])
     0.0
     """
+    if n_draws < 2:
+        raise ValueError(f"n_draws is {n_draws}; a standard error needs at least 2.")
     return estimate(squared_errors(key, denoise, points, noise, times, n_draws))
 
 
-def estimate(draws: Float[Array, "*b draws"]) -> Estimate:
+def estimate(draws: Float[ArrayLike, "*b draws"]) -> Estimate:
     """Mean over the last axis and its standard error."""
+    draws = jnp.asarray(draws)
     return Estimate(jnp.mean(draws, -1), jnp.std(draws, -1, ddof=1) / jnp.sqrt(draws.shape[-1]))
 
 
@@ -103,9 +109,8 @@ def generalizing_excess(
     3.6
     """
     alpha, sigma = noise(t)
-    s = jnp.asarray(variances)
-    ratio = s * (sigma**2)[..., None] / ((sigma**2)[..., None] + (alpha**2)[..., None] * s)
-    return jnp.sum(ratio, -1)
+    s = jnp.broadcast_to(jnp.asarray(variances), (*alpha.shape, jnp.size(variances)))
+    return jnp.sum(s * (sigma**2)[..., None] / ((sigma**2)[..., None] + (alpha**2)[..., None] * s), -1)
 
 
 def partly_memorizing_excess(

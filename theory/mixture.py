@@ -79,6 +79,9 @@ def posterior_mean(
     Raises:
         ValueError: if x_t does not have the shape of one of the mixture's points.
 
+    In float32 the weights of components that lie within a few sigma^2 of each other lose digits at the lowest noise
+    (they come from products, not differences); use float64 where near-copies are told apart.
+
     Reference:
         Buchanan et al. 2025, arXiv 2508.17689, lemma on mixture denoisers and appendix H.4.
 
@@ -124,7 +127,7 @@ def sample_components(key: Key[Array, ""], mixture: Mixture, n: int) -> tuple[Fl
 def _logits(
     mixture: Mixture, x_t: Float[Array, "*c d"], alpha: Float[ArrayLike, ""], v: Float[ArrayLike, ""]
 ) -> tuple[Float[Array, " k"], tuple[Float[Array, "k *c r"], Float[Array, "k d r"]] | None]:
-    """Log of weight times likelihood, up to what all components share; coordinates c_k along orthogonal factors."""
+    """Log of weight times likelihood, up to what all components share; coordinates c_k along the factors."""
     if x_t.shape != mixture.means.shape[1:]:
         raise ValueError(
             f"x_t has shape {x_t.shape}, but one point of this mixture has shape {mixture.means.shape[1:]};"
@@ -139,23 +142,27 @@ def _logits(
     if mixture.factors is None:
         return logits, None
 
-    factors = _orthogonal(mixture.factors)
+    factors = mixture.factors
     channels = x_t.size // x_t.shape[-1]
-    lengths = jnp.sum(factors**2, axis=1)
     offset = jnp.einsum("kdr,k...d->k...r", factors, mixture.means)
     along = jnp.einsum("kdr,...d->k...r", factors, x_t) - alpha * offset
-    lengths = lengths.reshape(k, *[1] * (along.ndim - 2), -1)
-    total = v + alpha**2 * lengths
-    coordinates = alpha * along / total
-    axes = tuple(range(1, along.ndim))
-    logits += jnp.sum(alpha * along * coordinates, axis=axes) / (2 * v)
-    logits -= channels * jnp.sum(jnp.log(total / v), axis=axes) / 2
-    return logits, (jnp.asarray(coordinates), factors)
+    coordinates, log_determinants = _within_factors(jnp.asarray(alpha * along), alpha, v, factors)
+    logits += jnp.sum(alpha * along * coordinates, axis=tuple(range(1, along.ndim))) / (2 * v)
+    return logits - channels * log_determinants / 2, (coordinates, factors)
 
 
-def _orthogonal(factors: Float[Array, "k d r"]) -> Float[Array, "k d r"]:
-    """Factors of the same covariances whose columns are orthogonal within each component."""
-    if factors.shape[-1] == 1:
-        return factors
-    _, vectors = jnp.linalg.eigh(jnp.einsum("kdr,kds->krs", factors, factors))
-    return factors @ vectors
+def _within_factors(
+    along: Float[Array, "k *c r"], alpha: Float[ArrayLike, ""], v: Float[ArrayLike, ""], factors: Float[Array, "k d r"]
+) -> tuple[Float[Array, "k *c r"], Float[Array, " k"]]:
+    """(v I + G)^-1 along and log det(I + G / v), with G = alpha^2 F^T F of each component."""
+    gram = alpha**2 * jnp.einsum("kdr,kds->krs", factors, factors)
+    rank = gram.shape[-1]
+    if rank == 1:  # no linear algebra of 1 x 1 matrices in the hot path
+        total = v + gram[:, 0, 0]
+        return along / total.reshape(-1, *[1] * (along.ndim - 1)), jnp.log(total / v)
+    lower = jnp.linalg.cholesky(v * jnp.eye(rank, dtype=gram.dtype)[None] + gram)
+    flat = along.reshape(len(gram), -1, rank).swapaxes(1, 2)
+    half = jax.scipy.linalg.solve_triangular(lower, flat, lower=True)
+    solved = jax.scipy.linalg.solve_triangular(lower, half, lower=True, trans=1)
+    log_determinants = 2 * jnp.sum(jnp.log(jnp.diagonal(lower, axis1=1, axis2=2) / jnp.sqrt(v)), axis=1)
+    return solved.swapaxes(1, 2).reshape(along.shape), log_determinants

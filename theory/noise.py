@@ -5,7 +5,7 @@ A denoiser is always E[x0 | x_t]. The other fields (eps, v, score) are affine in
 of numbers (:class:`Field`) converts values, and the square of a ratio converts squared errors.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -246,22 +246,33 @@ def likelihood_weight(noise: Noise, t: Float[ArrayLike, "*b"]) -> Float[Array, "
     return jnp.abs(v.on_x0 * eps.on_x0) / sigma
 
 
-def training_weight(parameterization: str, noise: Noise, t: Float[ArrayLike, "*b"]) -> Float[Array, "*b"]:
+def training_weight(
+    parameterization: str, noise: Noise, times: Float[ArrayLike, "*b"] | Sequence[float]
+) -> Float[np.ndarray, "*b"]:
     """The weight on the x0 loss that training with unit weight in this parameterization amounts to.
+
+    Computed in float64 whatever the session's precision: near t = 0 the weights span twelve orders of magnitude.
 
     Args:
         parameterization: "x0", "eps", "v", "score", or "elbo" for :func:`likelihood_weight`.
+        noise: schedule.
+        times: grid, sigma > 0.
 
     Raises:
         ValueError: for another name.
+
+    >>> training_weight("eps", variance_preserving, [0.6]).round(6).tolist()
+    [1.777778]
     """
-    if parameterization == "elbo":
-        return likelihood_weight(noise, t)
-    if parameterization not in FIELDS:
+    if parameterization not in PARAMETERIZATIONS:
         raise ValueError(
             f"unknown parameterization {parameterization!r}: choose one of {', '.join(PARAMETERIZATIONS)}."
         )
-    return loss_factor(x0_field(noise, t), FIELDS[parameterization](noise, t))
+    with jax.enable_x64(True):
+        t = jnp.asarray(np.asarray(times, np.float64))
+        if parameterization == "elbo":
+            return np.asarray(likelihood_weight(noise, t))
+        return np.asarray(loss_factor(x0_field(noise, t), FIELDS[parameterization](noise, t)))
 
 
 PARAMETERIZATIONS = (*FIELDS, "elbo")

@@ -1,5 +1,6 @@
 """Random colours over real grey pictures: the paper's data model 2."""
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from synthetic.data.dataset import Dataset, draw, require
+from synthetic.data.dataset import Dataset, draw, require, require_variance
 from synthetic.data.pictures import grey_pictures, resized
 from theory.denoisers import generalizing
 
@@ -36,10 +37,8 @@ class ColouredTemplates:
         require(self.templates >= 1, f"templates is {self.templates}; give at least 1.")
         require(self.side >= 0, f"side is {self.side}; give the pixels of one side, or 0 for the source's own.")
         require(self.channels >= 1, f"channels is {self.channels}; give at least 1.")
-        require(
-            self.colour_variance >= 0,
-            f"colour_variance is {self.colour_variance}; a variance can't be negative or NaN.",
-        )
+        require(math.isfinite(self.colour_mean), f"colour_mean is {self.colour_mean}; give a finite number.")
+        require_variance("colour_variance", self.colour_variance)
 
 
 def coloured_templates(key: Key[Array, ""], config: ColouredTemplates) -> Dataset:
@@ -69,7 +68,7 @@ def coloured_templates(key: Key[Array, ""], config: ColouredTemplates) -> Datase
         chosen_pictures = resized(chosen_pictures, config.side)
     lowest, highest = chosen_pictures.min(), chosen_pictures.max()
     require(
-        highest > lowest,
+        bool(highest > lowest),
         f"the templates chosen from {config.source} are blank; choose pictures with some ink.",
     )
     scaled = jnp.asarray((chosen_pictures - lowest) / (highest - lowest)).reshape(config.templates, 1, -1)

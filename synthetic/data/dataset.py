@@ -1,5 +1,6 @@
 """What every data family returns."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -33,3 +34,8 @@ def require(condition: bool, sentence: str) -> None:
     """Raises InputError with this sentence unless the condition holds."""
     if not condition:
         raise InputError(sentence)
+
+
+def require_variance(name: str, variance: float) -> None:
+    """Raises InputError unless the variance is finite and not negative."""
+    require(0 <= variance < math.inf, f"{name} is {variance}; a variance can't be negative, infinite or NaN.")

@@ -43,7 +43,10 @@ def digits(key: Key[Array, ""], config: Digits) -> Dataset:
     )
     chosen = points[np.asarray(jax.random.permutation(key, len(points))[: 2 * n])]
     spread = np.sqrt(np.mean(np.var(chosen[:n], axis=0)))
-    require(spread > 0, f"all points of {config.source} are the same; nothing can be learned from them.")
+    require(
+        bool(spread > 1e-9 * np.abs(chosen).max()),
+        f"all points of {config.source} are the same; nothing can be learned from them.",
+    )
     scaled = jnp.asarray((chosen - chosen[:n].mean(axis=0)) / spread)
     return Dataset(scaled[:n], scaled[n:], None)
 
@@ -68,7 +71,9 @@ def read_points(path: Path) -> Float[np.ndarray, "n d"]:
         points = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} can't be read as a .npy file of numbers; write it with numpy.save.") from error
-    if points.ndim != 2 or not np.issubdtype(points.dtype, np.number) or np.iscomplexobj(points):
+    if not isinstance(points, np.ndarray):
+        raise InputError(f"{path} is an archive of arrays; give one array, written with numpy.save.")
+    if points.ndim != 2 or points.size == 0 or not np.issubdtype(points.dtype, np.number) or np.iscomplexobj(points):
         raise InputError(f"{path} holds an array of shape {points.shape}; give real points as rows, shape (n, d).")
     bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if bad.size:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from synthetic.data.dataset import Dataset, draw, require
+from synthetic.data.dataset import Dataset, draw, require, require_variance
 from theory.denoisers import generalizing
 
 
@@ -27,7 +27,7 @@ class GaussianMixture:
         require(self.n >= 2, f"n is {self.n}; give at least 2.")
         require(self.dim >= 1, f"dim is {self.dim}; give at least 1.")
         require(self.components >= 1, f"components is {self.components}; give at least 1.")
-        require(self.variance >= 0, f"variance is {self.variance}; a variance can't be negative or NaN.")
+        require_variance("variance", self.variance)
 
 
 def gaussian_mixture(key: Key[Array, ""], config: GaussianMixture) -> Dataset:

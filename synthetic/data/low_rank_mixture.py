@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 from jaxtyping import Array, Key
 
-from synthetic.data.dataset import Dataset, draw, require
+from synthetic.data.dataset import Dataset, draw, require, require_variance
 from synthetic.data.gaussian_mixture import on_sphere
 from theory.denoisers import generalizing
 
@@ -31,10 +31,8 @@ class LowRankMixture:
         require(self.n >= 2, f"n is {self.n}; give at least 2.")
         require(self.components >= 1, f"components is {self.components}; give at least 1.")
         require(1 <= self.rank <= self.dim, f"rank is {self.rank}; it must lie between 1 and dim = {self.dim}.")
-        require(
-            self.variance >= 0 and self.factor_variance >= 0,
-            f"variance is {self.variance} and factor_variance {self.factor_variance}; neither can be negative.",
-        )
+        require_variance("variance", self.variance)
+        require_variance("factor_variance", self.factor_variance)
 
 
 def low_rank_mixture(key: Key[Array, ""], config: LowRankMixture) -> Dataset:

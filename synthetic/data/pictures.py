@@ -38,8 +38,7 @@ def grey_pictures(source: str) -> tuple[Float[np.ndarray, "n h w"], Int[np.ndarr
 
 def resized(pictures: Float[np.ndarray, "n h w"], side: int) -> Float[np.ndarray, "n side side"]:
     """Pictures brought to side x side by bicubic interpolation."""
-    images = (Image.fromarray(picture.astype(np.float32), mode="F") for picture in pictures)
-    return np.stack([np.asarray(i.resize((side, side), Image.Resampling.BICUBIC), np.float64) for i in images])
+    return np.stack([_resized(picture, side, side) for picture in pictures])
 
 
 def _folder(folder: Path) -> Float[np.ndarray, "n h w"]:
@@ -52,10 +51,24 @@ def _folder(folder: Path) -> Float[np.ndarray, "n h w"]:
     for path in paths:
         try:
             with Image.open(path) as image:
-                grey = image.convert("L")
-        except (UnidentifiedImageError, OSError) as error:
+                grey = _grey(image)
+        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
             raise InputError(f"{path} can't be read as a picture; mend or remove it.") from error
-        if pictures and grey.size[::-1] != pictures[0].shape:
-            grey = grey.resize(pictures[0].shape[::-1], Image.Resampling.BICUBIC)
-        pictures.append(np.asarray(grey, np.float64) / 255.0)
+        if pictures and grey.shape != pictures[0].shape:
+            grey = _resized(grey, pictures[0].shape[1], pictures[0].shape[0])
+        pictures.append(grey)
     return np.stack(pictures)
+
+
+def _grey(image: Image.Image) -> Float[np.ndarray, "h w"]:
+    """Grey values in [0, 1]; 16-bit and floating pictures keep their depth."""
+    if image.mode == "F":
+        return np.asarray(image, np.float64)
+    if image.mode.startswith("I"):
+        return np.asarray(image, np.float64) / 65535.0
+    return np.asarray(image.convert("L"), np.float64) / 255.0
+
+
+def _resized(picture: Float[np.ndarray, "h w"], width: int, height: int) -> Float[np.ndarray, "h w"]:
+    image = Image.fromarray(picture.astype(np.float32), mode="F")
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), np.float64)
