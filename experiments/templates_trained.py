@@ -49,7 +49,7 @@ SMOKE = Config(
 )
 QUICK = Config(
     data=ColouredTemplates(n=50, source="digits", side=0),
-    study=Study(seeds=1, training=Training(steps=2000, draws=4, learning_rate=2e-2)),
+    study=Study(seeds=1, training=Training(steps=3000, draws=4)),
 )
 
 

@@ -69,6 +69,6 @@ def _grey(image: Image.Image) -> Float[np.ndarray, "h w"]:
     return np.asarray(image.convert("L"), np.float64) / 255.0
 
 
-def _resized(picture: Float[np.ndarray, "h w"], width: int, height: int) -> Float[np.ndarray, "h w"]:
+def _resized(picture: Float[np.ndarray, "h w"], width: int, height: int) -> Float[np.ndarray, "height width"]:
     image = Image.fromarray(picture.astype(np.float32), mode="F")
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), np.float64)
