@@ -265,23 +265,26 @@ def report(out: Path) -> Path:
 def quickstart(out: Path) -> None:
     """The three experiments at a small honest size, the page, and what was predicted and found, in three lines."""
     from difflab.results import read_run
-    from difflab.rows import select
+    from difflab.rows import Row, select
 
-    folders = {name: run(name, load(name).QUICK, out) for name in QUICKSTART}
+    rows = {name: read_run(run(name, load(name).QUICK, out)).rows for name in QUICKSTART}
     page = report(out)
-    lines = []
-    for name in QUICKSTART[1:]:
-        rows = read_run(folders[name]).rows
-        for found in select(rows, "transition_fraction", point="middle"):
-            setting = {k: v for k, v in found.setting.items() if k != "point"}
-            exact = select(rows, "crossover_fraction", prediction="exact losses", **setting)[0]
-            label = f"clusters of variance {setting['variance']:g}" if setting else "coloured digits"
-            lines.append(
-                f"{label}: predicted M/N = {exact.value:.3f} [{exact.low:.3f}, {exact.high:.3f}],"
-                f" found {found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
-            )
+
+    def told(row: Row) -> str:
+        value, low, high = row.interval
+        return f"{value:.3f}" if low == high else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+    def comparison(name: str, **setting: float) -> str:
+        exact = select(rows[name], "crossover_fraction", prediction="exact losses", **setting)
+        found = select(rows[name], "transition_fraction", point="middle", **setting)
+        return f"predicted {told(exact[0])}, found {told(found[0]) if found else 'no transition'}"
+
+    predicted = select(rows[QUICKSTART[0]], "crossover_fraction", variance=1.0, parameterization="x0")
+    variances = sorted({row.setting["variance"] for row in select(rows[QUICKSTART[1]], "memorized_fraction")})
     print(page)
-    print("\n".join(lines))
+    print("M/N for variance 1: " + "; ".join(f"{row.setting['prediction']} {told(row)}" for row in predicted))
+    print("clusters: " + "; ".join(f"variance {v:g}: {comparison(QUICKSTART[1], variance=v)}" for v in variances))
+    print(f"coloured digits: {comparison(QUICKSTART[2])}")
 
 
 if __name__ == "__main__":
