@@ -77,7 +77,7 @@ def list_experiments() -> None:
     """Print each experiment with its question and its cost."""
     for name, document in documents().items():
         question, _, rest = document.partition("\n\n")
-        cost = rest.replace("\n", " ").partition("Cost on two cores: ")[2].partition(".")[0]
+        cost = rest.replace("\n", " ").partition("Cost on two cores: ")[2].rstrip(".")
         print(f"{name:22s}{question.replace(chr(10), ' ')}\n{'':22s}on two cores: {cost}")
 
 

@@ -29,7 +29,8 @@ def transition(
     """Start, middle and end of the transition, from the best non-decreasing fit, linear between sizes.
 
     The 95 % interval is a bootstrap over data sets (with more than one) and over the samples of each model; it does not
-    speak of the spacing of the sizes, between which the curve is taken as straight. Nothing assumes that the measured fractions rise: the fit pools the sizes where they fall.
+    speak of the spacing of the sizes, between which the curve is taken as straight.
+    Nothing assumes that the measured fractions rise: the fit pools the sizes where they fall.
 
     Args:
         rng: for the bootstrap.
