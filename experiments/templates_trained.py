@@ -4,7 +4,7 @@ Buchanan et al. 2025 (arXiv 2508.17689), figures 4 and 5. Real digits are templa
 learn M templates, mean colours and one colour variance. The law is a mixture with one factor a template, so the exact
 losses are known here too; the closed forms are evaluated at the variances of that law.
 
-Expect a transition well before the exact-loss prediction, which lies near 0.9 N. The colours span only three
+Expect a transition before the exact-loss prediction, which lies near 0.9 N. The colours span only three
 dimensions, so about 3 % of fresh points lie as near to one training point as a copy would; the page shows that chance
 too. Cost on two cores: about 8 minutes.
 """

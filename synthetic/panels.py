@@ -25,8 +25,8 @@ def transition_figure(rows: Sequence[Row], settings: Sequence[Mapping[str, Any]]
     figure, panels = new_figure(title, "model size M / N", "memorized fraction", len(settings))
     for panel, setting in zip(panels, settings, strict=True):
         fraction_by_size(panel, select(rows, "memorized_fraction", **setting))
-        for row in select(rows, "chance_fraction", **setting)[:1]:
-            panel.axhline(row.value, color=COLOURS["control"], linewidth=1, label="fresh points")
+        chance = float(np.mean([row.value for row in select(rows, "chance_fraction", **setting)]))
+        panel.axhline(chance, color=COLOURS["control"], linewidth=1, label="fresh points")
         for name, (colour, dashes) in PREDICTIONS.items():
             for row in select(rows, "crossover_fraction", prediction=name, **setting):
                 panel.axvline(row.value, color=COLOURS[colour], linestyle=dashes, linewidth=1.4, label=name)
