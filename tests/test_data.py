@@ -222,7 +222,7 @@ def test_a_folder_of_ones_own(tmp_path):
     assert pictures.shape == (3, 6, 4)
     np.testing.assert_allclose(pictures[0], first / 255, rtol=1e-14)
     np.testing.assert_allclose(pictures[1], 51 / 255, rtol=1e-6)
-    np.testing.assert_allclose(pictures[2], 128 / 255, rtol=1e-14)
+    np.testing.assert_allclose(pictures[2], 128 / 255, rtol=1e-6)
     assert labels.tolist() == [0, 1, 2]
     data = coloured_templates(_key(), ColouredTemplates(n=3, templates=3, source=str(tmp_path), side=0))
     assert data.points.shape == (3, 3, 24)
