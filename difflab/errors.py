@@ -7,3 +7,9 @@ class InputError(Exception):
 
 class WriteError(InputError):
     """A folder that cannot be written, or a disk that is full."""
+
+
+def require(condition: bool, sentence: str) -> None:
+    """Raises InputError with this sentence unless the condition holds."""
+    if not condition:
+        raise InputError(sentence)

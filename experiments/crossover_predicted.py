@@ -16,9 +16,9 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
+from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, line_with_band, new_figure
 from difflab.rows import Artefact, Row, select
-from synthetic.data.dataset import require
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.study import PLOTTED_TIME
 from synthetic.train import Checkpoints

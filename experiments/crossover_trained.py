@@ -19,10 +19,10 @@ from typing import Any
 import jax
 from matplotlib.figure import Figure
 
+from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, new_figure, points_with_intervals
 from difflab.intervals import Interval
 from difflab.rows import Artefact, Row, select
-from synthetic.data.dataset import require
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.models import LearnedMixture
 from synthetic.panels import PREDICTIONS, loss_figure, proxy_figure, transition_figure

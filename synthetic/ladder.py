@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from synthetic.data.dataset import require
+from difflab.errors import require
 from synthetic.models import Model, Variables, start_locations, variables_at
 from theory.mixture import Mixture
 

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from difflab.errors import require
 from difflab.intervals import wilson
 from difflab.progress import progress
 from difflab.rows import Artefact, Row
-from synthetic.data.dataset import Dataset, require
+from synthetic.data.dataset import Dataset
 from synthetic.ladder import ladder, mixtures
 from synthetic.models import Model
 from synthetic.probes import copies, learned_means, losses_by_time, samples

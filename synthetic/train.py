@@ -17,8 +17,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Key
 
-from difflab.errors import InputError
-from synthetic.data.dataset import require
+from difflab.errors import InputError, require
 from synthetic.ladder import Ladder
 from synthetic.models import STARTS, Model, Variables
 from theory.noise import PARAMETERIZATIONS, Noise, training_weight

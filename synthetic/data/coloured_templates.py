@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from synthetic.data.dataset import Dataset, draw, require, require_variance
+from difflab.errors import require
+from synthetic.data.dataset import Dataset, draw, require_variance
 from synthetic.data.pictures import grey_pictures, resized
 from theory.denoisers import generalizing
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Array, Float, Key
 
-from difflab.errors import InputError
+from difflab.errors import require
 from theory.mixture import Mixture, sample
 
 
@@ -28,12 +28,6 @@ def draw(key: Key[Array, ""], law: Mixture, n_points: int) -> Dataset:
     """n_points training points and n_points fresh ones from independent keys."""
     points_key, fresh_key = jax.random.split(key)
     return Dataset(sample(points_key, law, n_points), sample(fresh_key, law, n_points), law)
-
-
-def require(condition: bool, sentence: str) -> None:
-    """Raises InputError with this sentence unless the condition holds."""
-    if not condition:
-        raise InputError(sentence)
 
 
 def require_variance(name: str, variance: float) -> None:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from difflab.errors import InputError
-from synthetic.data.dataset import Dataset, require
+from difflab.errors import InputError, require
+from synthetic.data.dataset import Dataset
 from synthetic.data.pictures import grey_pictures, resized
 
 

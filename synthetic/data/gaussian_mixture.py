@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from synthetic.data.dataset import Dataset, draw, require, require_variance
+from difflab.errors import require
+from synthetic.data.dataset import Dataset, draw, require_variance
 from theory.denoisers import generalizing
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import jax
 from jaxtyping import Array, Key
 
-from synthetic.data.dataset import Dataset, draw, require, require_variance
+from difflab.errors import require
+from synthetic.data.dataset import Dataset, draw, require_variance
 from synthetic.data.gaussian_mixture import on_sphere
 from theory.denoisers import generalizing
 
