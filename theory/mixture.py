@@ -79,8 +79,8 @@ def posterior_mean(
     Raises:
         ValueError: if x_t does not have the shape of one of the mixture's points.
 
-    In float32 the weights of components that lie within a few sigma^2 of each other lose digits at the lowest noise
-    (they come from products, not differences); use float64 where near-copies are told apart.
+    In float32 the weights of components closer to each other than about 0.01 are wrong at sigma = 0.001 (they come from
+    products, not differences); use float64 where near-copies are told apart.
 
     Reference:
         Buchanan et al. 2025, arXiv 2508.17689, lemma on mixture denoisers and appendix H.4.
