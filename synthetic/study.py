@@ -113,7 +113,8 @@ def study(
         memorized_fraction, denoising_loss, learned_variance and mean_distance for each model; chance_fraction for each
         data set; transition_fraction and crossover_fraction for each setting. The learned variance of a template is its
         mean squared length times the colour variance: the variance of one channel along it. For the first data set of
-        setting g the artefacts `losses_ON_DENOISER_g` (size, time), `generated_g` (eight samples of each model) and `points_g`.
+        setting g the artefacts `losses_ON_DENOISER_g` (size, time), `generated_g` (eight samples of each model) and
+        `points_g`.
     """
     noise, times = SCHEDULES[config.schedule], uniform_times(config.times, config.t_min, config.t_max)
     flat = [dataset for group in data for dataset in group]
