@@ -55,7 +55,7 @@ _STYLE: Any = {
 }
 _PIXELS_PER_INCH = 100
 _WIDTH = 6.4  # inches: the 640 pixels that a figure has on the page; three panels are drawn wider and shrink
-_PAIRS_A_LINE = 4
+_STRIPS_A_LINE = 4
 
 Numbers = Sequence[float] | Real[np.ndarray, " x"]
 
@@ -189,42 +189,47 @@ def legend_below(figure: Figure) -> None:
 
 
 def picture_strips(
-    pairs: UInt8[np.ndarray, "rows 2 h w 3"] | Real[np.ndarray, "rows 2 h w 3"],
+    strips: UInt8[np.ndarray, "rows k h w 3"] | Real[np.ndarray, "rows k h w 3"],
     captions: Sequence[str],
+    title: str = "Left: generated. Right: its nearest training point.",
+    a_line: int = _STRIPS_A_LINE,
 ) -> Figure:
-    """Show every generated sample beside its nearest training point.
+    """Show strips of pictures: a generated sample beside its training point, a target beside what was drawn.
 
     Args:
-        pairs: sample and training point, RGB, whole numbers in [0, 255] or fractions in [0, 1].
-        captions: one short text for every pair.
+        strips: k pictures each, RGB, whole numbers in [0, 255] or fractions in [0, 1].
+        captions: one short text for every strip.
+        title: what is left and what is right.
+        a_line: strips beside each other.
 
     Returns:
-        The figure, four pairs a line.
+        The figure.
 
     Raises:
         InputError: the shape, the range or the number of captions is wrong.
     """
-    if pairs.ndim != 5 or pairs.shape[1] != 2 or pairs.shape[-1] != 3 or 0 in pairs.shape:
-        raise InputError(f"pairs has shape {pairs.shape}; give (rows, 2, h, w, 3) with at least one row")
-    if len(captions) != len(pairs):
-        raise InputError(f"{len(pairs)} pairs have {len(captions)} captions; give one each")
-    top = 1.0 if np.issubdtype(pairs.dtype, np.floating) else 255.0
-    colours = np.asarray(pairs, np.float64) / top
+    if strips.ndim != 5 or strips.shape[-1] != 3 or 0 in strips.shape:
+        raise InputError(f"strips has shape {strips.shape}; give (rows, k, h, w, 3) with at least one row")
+    if len(captions) != len(strips):
+        raise InputError(f"{len(strips)} strips have {len(captions)} captions; give one each")
+    top = 1.0 if np.issubdtype(strips.dtype, np.floating) else 255.0
+    colours = np.asarray(strips, np.float64) / top
     if not ((colours >= 0) & (colours <= 1)).all():  # also false for NaN
-        raise InputError(f"pairs holds numbers outside [0, {top:g}]; clip them first")
-    rows, _, h, w, _ = pairs.shape
-    columns = min(rows, _PAIRS_A_LINE)
+        raise InputError(f"strips holds numbers outside [0, {top:g}]; clip them first")
+    rows, k, h, w, _ = strips.shape
+    columns = min(rows, a_line)
     lines = math.ceil(rows / columns)
     gap = np.ones((h, max(1, w // 16), 3))
     with style():
-        height = 0.6 + lines * (6.2 / columns * h / (2 * w + gap.shape[1]) + 0.35)
+        height = 0.6 + lines * (6.2 / columns * h / (k * w + (k - 1) * gap.shape[1]) + 0.35)
         figure = _empty(height)
-        figure.suptitle("Left: generated. Right: its nearest training point.", x=0.01, ha="left")
+        figure.suptitle(title, x=0.01, ha="left")
         panels = list(figure.subplots(lines, columns, squeeze=False).flat)
         for panel in panels:
             panel.set_axis_off()
-        for panel, (sample, point), caption in zip(panels, colours, captions, strict=False):
-            panel.imshow(np.concatenate([sample, gap, point], axis=1), interpolation="nearest")
+        for panel, strip, caption in zip(panels, colours, captions, strict=False):
+            parts = [part for picture in strip for part in (picture, gap)][:-1]
+            panel.imshow(np.concatenate(parts, axis=1), interpolation="nearest")
             panel.set_title(caption, fontsize=10, loc="center")
     return figure
 

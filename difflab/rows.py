@@ -11,7 +11,20 @@ from jaxtyping import Shaped
 from difflab.files import plain
 from difflab.intervals import Interval
 
-KINDS = ("fraction", "loss", "seconds", "steps", "size", "variance", "distance", "count", "ratio")
+KINDS = (
+    "fraction",
+    "loss",
+    "seconds",
+    "steps",
+    "size",
+    "variance",
+    "distance",
+    "count",
+    "ratio",
+    "similarity",
+    "score",
+    "auc",
+)
 
 _METRIC = re.compile(rf"(?:[a-z0-9][a-z0-9_]*_)?(?:{'|'.join(KINDS)})")
 

@@ -1,4 +1,4 @@
-"""The command line: difflab list | predict | run NAME | report | quickstart.
+"""The command line: difflab list | predict | run NAME | train | audit PIPELINE | report | quickstart.
 
 Exit codes: 0 done, 1 a failure of ours, 2 a mistake in the input. Heavy imports wait until a command needs them.
 """
@@ -7,12 +7,12 @@ import argparse
 import ast
 import difflib
 import importlib
-import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +20,9 @@ from typing import Any
 from difflab.errors import InputError
 
 FOLDER = Path(__file__).parent
-QUICKSTART = ("crossover_predicted", "crossover_trained", "templates_trained")
+QUICKSTART = ("crossover_predicted", "crossover_trained", "templates_trained", "memorization_detected")
+PASSED_ON = ("predict", "run", "train", "audit")
+"""Commands whose flags are those of a config."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -29,25 +31,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("list", help="the experiments: question and cost")
     commands.add_parser("predict", help="where memorizing is predicted to begin; nothing is trained", add_help=False)
+    commands.add_parser("train", help="train a small Stable Diffusion, planted or on a folder", add_help=False)
     one = commands.add_parser("run", help="run one experiment", add_help=False)
     one.add_argument("name", nargs="?", default="")
     one.add_argument("--smoke", action="store_true", help="a version of seconds, to see that it runs")
+    audit = commands.add_parser("audit", help="copies and detectors on a pipeline of your own", add_help=False)
+    audit.add_argument("pipeline", nargs="?", default="")
     for command in (
         one,
+        audit,
         commands.add_parser("report", help="one page of all finished runs"),
-        commands.add_parser("quickstart", help="the crossover predicted, trained and located, then the page"),
+        commands.add_parser("quickstart", help="crossover and detection at a small honest size, then the page"),
     ):
         command.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
     known, rest = parser.parse_known_args(arguments)
-    if rest and known.command not in ("predict", "run"):
+    if rest and known.command not in PASSED_ON:
         parser.error(f"unknown arguments: {' '.join(rest)}")
+    # Read when jax is imported: theory in float64; training asks for float32 where it wants it.
+    os.environ.setdefault("JAX_ENABLE_X64", "1")
     try:
         if known.command == "list":
             list_experiments()
-        elif known.command == "predict":
-            predict(rest)
+        elif known.command in ("predict", "train"):
+            importlib.import_module(f"experiments._{known.command}").main(rest)
         elif known.command == "run":
             run_by_name(known.name, known.smoke, known.out, rest)
+        elif known.command == "audit":
+            audit_pipeline(known.pipeline, known.out, rest)
         elif known.command == "report":
             print(report(known.out))
         else:
@@ -91,127 +101,41 @@ def run_by_name(name: str, smoke: bool, out: Path, rest: Sequence[str]) -> None:
     import tyro
 
     module = load(name)
+    default = module.SMOKE if smoke else module.Config()
     config = tyro.cli(
         module.Config,
         args=rest,
-        default=module.SMOKE if smoke else module.Config(),
+        default=default,
         prog=f"difflab run {name} [--smoke] [--out DIR]",
         description=module.__doc__,
-        config=(tyro.conf.OmitArgPrefixes,),
+        config=(tyro.conf.OmitArgPrefixes,) if _one_name_each(asdict(default)) else (),
     )
     folder = run(name, config, out)
     print(folder)
 
 
-@dataclass(frozen=True)
-class Predict:
-    """Where memorizing is predicted to become the cheaper way to fit: closed forms, and with --exact by Monte Carlo."""
+def _one_name_each(config: dict[str, Any]) -> bool:
+    """Whether flags can be bare names: no two fields share one. Otherwise they carry their path: --plan.seed."""
 
-    n: int = 100
-    """Training points N."""
-    variance: float = 1.0
-    """Within-cluster variance s, >= 0."""
-    schedule: str = "vp"
-    """'vp', 'flow', 've', 'ddpm-linear' or 'ddpm-cosine'."""
-    parameterization: str = "eps"
-    """Loss with unit weight on 'x0', 'eps', 'v', 'score', or the likelihood bound 'elbo'."""
-    times: int = 26
-    """Times on the grid."""
-    t_min: float = 0.001
-    """First time."""
-    t_max: float = 0.999
-    """Last time."""
-    bound: float = 1.0
-    """Constant C of the theorem, in [1, 2]."""
-    exact: bool = False
-    """Also draw a training set and find where the exact losses cross."""
-    dim: int = 30
-    """Dimension d of that training set."""
-    components: int = 4
-    """True clusters K of that training set."""
-    seed: int = 0
-    """Seed of that training set."""
-    json: bool = False
-    """Print one JSON object for the chosen parameterization, instead of a table of all."""
+    def leaves(entry: dict[str, Any]) -> list[str]:
+        inner = [leaf for value in entry.values() if isinstance(value, dict) for leaf in leaves(value)]
+        return [name for name, value in entry.items() if not isinstance(value, dict)] + inner
+
+    return len(set(leaves(config))) == len(leaves(config))
 
 
-def predict(rest: Sequence[str]) -> None:
-    """Print the predicted crossover."""
-    import tyro
-
-    asked = tyro.cli(Predict, args=rest, prog="difflab predict")
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
-    from theory.noise import PARAMETERIZATIONS
-
-    if asked.parameterization not in PARAMETERIZATIONS:
-        raise InputError(f"parameterization is {asked.parameterization!r}; choose from {', '.join(PARAMETERIZATIONS)}.")
-    found = predictions(asked, [asked.parameterization] if asked.json else PARAMETERIZATIONS)
-    if asked.json:
-        print(json.dumps(asdict(asked) | found[asked.parameterization]))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        title=f"crossover for N = {asked.n}, variance {asked.variance:g}, {asked.schedule}, C = {asked.bound:g}"
-    )
-    for column in ("parameterization", *next(iter(found.values()))):
-        table.add_column(column.replace("_", " "), justify="right")
-    for name, values in found.items():
-        table.add_row(name, *[f"{value:.9g}" for value in values.values()])
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-
-
-def predictions(asked: Predict, parameterizations: Sequence[str]) -> dict[str, dict[str, float]]:
-    """crossover_fraction, one_minus_fraction, crossover_size; with exact also exact_fraction, low, high.
-
-    Raises:
-        InputError: for a value outside its range.
-    """
-    import jax
-
-    from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
-    from theory.crossover import exact_crossover, exact_losses, uncrossed_fraction
-    from theory.noise import SCHEDULES, training_weight, uniform_times
-
-    if asked.schedule not in SCHEDULES:
-        raise InputError(f"schedule is {asked.schedule!r}; choose one of {', '.join(SCHEDULES)}.")
-    if asked.times < 1 or not 0 < asked.t_min <= asked.t_max or (asked.t_max >= 1 and asked.schedule != "ve"):
-        raise InputError("the grid needs times >= 1 and 0 < t-min <= t-max < 1 (any t-max for schedule ve).")
-    family = GaussianMixture(asked.n, asked.dim, asked.components, asked.variance)
-    noise, times = SCHEDULES[asked.schedule], uniform_times(asked.times, asked.t_min, asked.t_max)
-    losses = None
-    if asked.exact:
-        data_key, losses_key, bootstrap_key = jax.random.split(jax.random.key(asked.seed), 3)
-        data = gaussian_mixture(data_key, family)
-        assert data.law is not None
-        losses = exact_losses(losses_key, data.law, data.points, noise, times)
-    found = {}
-    for name in parameterizations:
-        weight = training_weight(name, noise, times)
-        try:
-            rest = uncrossed_fraction(asked.variance, noise, times, weight, asked.bound)
-        except ValueError as error:
-            raise InputError(str(error)) from error
-        values = {
-            "crossover_fraction": 1 - rest,
-            "one_minus_fraction": rest,
-            "crossover_size": asked.n * (1 - rest),
-        }
-        if losses:
-            exact = exact_crossover(bootstrap_key, losses, weight)
-            values |= {"exact_fraction": exact.fraction, "low": exact.low, "high": exact.high}
-        found[name] = values
-    return found
+def audit_pipeline(pipeline: str, out: Path, rest: Sequence[str]) -> None:
+    """Run the audit on a pipeline and write the page."""
+    if pipeline.startswith("-") or not pipeline:
+        if {"-h", "--help"} & {pipeline, *rest}:
+            run_by_name("pipeline_audited", False, out, ["--help"])
+        raise InputError("name the pipeline to audit: difflab audit DIRECTORY --data FOLDER [--prompts CSV].")
+    run_by_name("pipeline_audited", False, out, ["--model", pipeline, *rest])
+    print(report(out))
 
 
 def load(name: str) -> ModuleType:
-    """An experiment's module, in float64; training asks for float32 where it wants it."""
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
+    """An experiment's module."""
     return importlib.import_module(f"experiments.{name}")
 
 
@@ -243,16 +167,23 @@ def about(seconds: float) -> dict[str, Any]:
     """What a run was made with."""
     from importlib.metadata import version
 
-    import jax
-
-    packages = ("difflab", "jax", "flax", "optax", "numpy", "scipy")
+    used = {"torch": "torch", "diffusers": "diffusers", "transformers": "transformers", "timm": "timm"}
+    used |= {"jax": "jax", "flax": "flax", "optax": "optax", "numpy": "numpy", "scipy": "scipy", "PIL": "pillow"}
     commit = subprocess.run(["git", "-C", str(FOLDER), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     return {
         "code_version": "+".join([version("difflab"), *commit.stdout.split()]),
         "seconds": round(seconds, 1),
-        "device": str(jax.devices()[0].device_kind),
-        "packages": {package: version(package) for package in packages},
+        "device": _device(),
+        "packages": {package: version(package) for module, package in used.items() if module in sys.modules},
     }
+
+
+def _device() -> str:
+    """What computed: an accelerator where there is one, else the processor."""
+    torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
+    if jax is None and torch is not None and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return str(jax.devices()[0].device_kind) if jax is not None else "cpu"
 
 
 def report(out: Path) -> Path:

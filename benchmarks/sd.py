@@ -1,0 +1,117 @@
+"""What drawing and training cost, beside plain diffusers on the same model, machine and run.
+
+    .venv/bin/python benchmarks/sd.py
+
+Drawing: 8 prompts x 8 seeds, 20 DDIM steps with guidance, in one batch, against one picture at a time, by this library
+and by the diffusers pipeline itself. Training: batch 32, against the loop of the diffusers text-to-image example
+(pictures encoded and captions read anew at every step, AdamW, clipping, running mean of the weights). Wall-clock
+seconds, best of three.
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from diffusers.training_utils import EMAModel
+
+from difflab.sd.autoencoder import as_pixels, encode
+from difflab.sd.generate import embed, generate, seeded
+from difflab.sd.pipeline import SHIPPED, load
+from difflab.sd.tokens import tokens
+from difflab.sd.train import Training, train
+from synthetic.data.plan import Plan, draw
+
+BATCH, STEPS = 32, 30
+
+
+def main() -> None:
+    """Print the table."""
+    planted = draw(Plan())
+    index = planted.where("unique")[:512]
+    captions, pictures = planted.captions(index), planted.pictures(index)
+    pipeline = load(SHIPPED)
+    print(f"on {torch.get_num_threads()} threads")
+    batched, single, plain = drawing_seconds(pipeline, captions[:8], seeds=8)
+    row("64 pictures, prompts x seeds in one batch", f"{batched:.2f} s")
+    row("one at a time, this library", f"{single:.2f} s, {single / batched:.1f} times as long")
+    row("one at a time, the diffusers pipeline", f"{plain:.2f} s, {plain / batched:.1f} times as long")
+    mine, theirs = training_seconds(captions, pictures), plain_training_seconds(captions, pictures)
+    row("a training step of 32 pictures", f"{mine:.3f} s, {1 / mine:.1f} steps/s")
+    row("the same in a plain diffusers loop", f"{theirs:.3f} s, {theirs / mine:.2f} times as long")
+
+
+def row(name: str, value: str) -> None:
+    """One line of the table."""
+    print(f"  {name:45s}{value}")
+
+
+def drawing_seconds(pipeline: StableDiffusionPipeline, captions: list[str], seeds: int) -> tuple[float, float, float]:
+    """Seconds for all pictures: in one batch, one at a time, and one at a time by the pipeline's own call."""
+    embeddings = embed(pipeline, captions).repeat_interleave(seeds, dim=0)
+    n = len(embeddings)
+
+    def ours(at_once: int) -> None:
+        generate(pipeline, embeddings, seeded(len(captions), range(seeds)), at_once=at_once)
+
+    def theirs() -> None:
+        for caption in captions:
+            for seed in range(seeds):
+                generator = torch.Generator().manual_seed(seed)
+                pipeline(caption, num_inference_steps=20, guidance_scale=3.0, generator=generator, output_type="np")
+
+    return best(lambda: ours(n)), best(lambda: ours(1)), best(theirs)
+
+
+def training_seconds(captions: list[str], pictures: np.ndarray) -> float:
+    """Seconds of one step of `difflab.sd.train`, encoding the pictures once included."""
+    pipeline = load(SHIPPED)
+    config = Training(steps=STEPS, batch=BATCH)
+
+    def run() -> None:
+        latents, ids = encode(pipeline, pictures), tokens(pipeline.tokenizer, captions)
+        train(pipeline, latents, ids, np.arange(len(pictures)), config)
+
+    # Encoding 512 pictures is paid once in thousands of steps, so it is timed and taken off.
+    return (best(run) - best(lambda: encode(pipeline, pictures))) / STEPS
+
+
+def plain_training_seconds(captions: list[str], pictures: np.ndarray) -> float:
+    """Seconds of one step of the loop that the diffusers example has."""
+    pipeline = load(SHIPPED)
+    unet, vae, text_encoder, scheduler = pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.scheduler
+    unet.requires_grad_(True).train()
+    optimizer, ema = torch.optim.AdamW(unet.parameters(), 1e-4), EMAModel(unet.parameters(), decay=0.999)
+    ids, pixels = tokens(pipeline.tokenizer, captions), as_pixels(pictures)
+
+    def run() -> None:
+        for _ in range(STEPS):
+            index = torch.randint(len(ids), (BATCH,))
+            latents = vae.encode(pixels[index]).latent_dist.sample() * vae.config.scaling_factor
+            states = text_encoder(ids[index])[0]
+            noise, times = torch.randn_like(latents), torch.randint(0, 1000, (BATCH,))
+            predicted = unet(scheduler.add_noise(latents, noise, times), times, states).sample
+            loss = torch.nn.functional.mse_loss(predicted, noise)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            ema.step(unet.parameters())
+
+    return best(run) / STEPS
+
+
+def best(function: Callable[[], None]) -> float:
+    """Wall-clock seconds of the quickest of three calls, after one to warm up."""
+    function()
+    found = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        function()
+        found.append(time.perf_counter() - begin)
+    return min(found)
+
+
+if __name__ == "__main__":
+    main()

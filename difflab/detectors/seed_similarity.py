@@ -1,0 +1,161 @@
+"""Detector: whether the first prediction looks the same whatever the seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from jaxtyping import Float
+
+from difflab.errors import require
+from difflab.sd.generate import AT_ONCE, as_noise, embed, initial_noise, seeded
+
+_MEAN_FLOOR, _VARIANCE_FLOOR = 0.01**2, 0.03**2
+"""Of the similarity: Wang et al.'s constants for values in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class SeedSimilarity:
+    """How the similarity is measured.
+
+    Attributes:
+        steps: DDIM steps, in [2, 999], of which the first one's time is used: 951 of 1000 for 20 steps.
+        window: side of the Gaussian window in latent pixels, odd, at least 3 and at most the side of the latents. Its
+            standard deviation is 1.5 / 11 of it, the proportion of the usual window of 11.
+        reduce: "max" or "mean" over the pairs of seeds.
+        at_once: predictions made in one batch.
+    """
+
+    steps: int = 20
+    window: int = 5
+    reduce: str = "max"
+    at_once: int = AT_ONCE
+
+    def __post_init__(self) -> None:
+        require(2 <= self.steps <= 999, f"steps is {self.steps}; give 2 to 999.")
+        require(self.window >= 3 and self.window % 2 == 1, f"window is {self.window}; give an odd number, at least 3.")
+        require(self.reduce in ("max", "mean"), f"reduce is {self.reduce!r}; give max or mean.")
+        require(self.at_once >= 1, f"at_once is {self.at_once}; give at least 1.")
+
+
+@torch.no_grad()
+def seed_similarity(
+    pipeline: StableDiffusionPipeline,
+    captions: Sequence[str],
+    seeds: Sequence[int],
+    config: SeedSimilarity = SeedSimilarity(),
+    latents: Float[torch.Tensor, "n c h w"] | None = None,
+) -> Float[np.ndarray, " n"]:
+    """Score captions by how alike the first predictions from different noises are.
+
+    delta_s = eps(x_T, T, y) - x_T with x_T from seed s, scaled to [0, 1] per channel;
+    score = max (or mean) over pairs of seeds of SSIM(delta_s, delta_s').
+
+    One network call for each caption and seed, without guidance, nothing is sampled.
+
+    Args:
+        pipeline: the model.
+        captions: n prompts, at least one.
+        seeds: initial noises, at least two, all different.
+        config: how.
+        latents: not used.
+
+    Returns:
+        One score per caption, at most 1, higher = more memorized. See `memorized_above` for a threshold.
+
+    Raises:
+        InputError: there is no caption, there are not two different seeds, a seed comes twice, the window is wider
+            than the latents, or a caption is too long.
+
+    Reference:
+        Hintersdorf et al. 2024 (NeMo), arXiv 2406.02366. The similarity: Wang et al. 2004.
+
+    Differs:
+        SSIM at one scale for MS-SSIM at three with a window of 11: those need sides above 40, and the small model's
+        latents have 8. The network sees x_T at the first time of the schedule; the published code takes the second
+        one, with an x_T that was never denoised.
+    """
+    require(len(captions) > 0, "there is no caption to score; give at least one.")
+    require(len(seeds) >= 2, f"there are {len(seeds)} seeds; give at least two to compare.")
+    require(
+        len(set(seeds)) == len(seeds), "a seed comes twice and would be compared with itself; give different seeds."
+    )
+    side = min(initial_noise(pipeline, seeded(1, seeds[:1])).shape[2:])
+    require(config.window <= side, f"window is {config.window} and the latents' side {side}; give a smaller window.")
+    embeddings = embed(pipeline, captions)
+    pipeline.scheduler.set_timesteps(config.steps, device=pipeline.unet.device)
+    time = int(pipeline.scheduler.timesteps[0])
+    scores = []
+    # Whole captions together, since a pair of seeds belongs to one caption.
+    for part in torch.arange(len(captions)).split(max(1, config.at_once // len(seeds))):
+        owner = part.repeat_interleave(len(seeds))
+        noise = initial_noise(pipeline, seeded(len(part), seeds)) * pipeline.scheduler.init_noise_sigma
+        deltas = [
+            _delta(pipeline, embeddings[rows], x, time)
+            for rows, x in zip(owner.split(config.at_once), noise.split(config.at_once), strict=True)
+        ]
+        images = _scaled(torch.cat(deltas).double()).unflatten(0, (len(part), len(seeds)))
+        pairs = _similarities(images, config.window)
+        scores.append((pairs.amax(dim=1) if config.reduce == "max" else pairs.mean(dim=1)).cpu())
+    return torch.cat(scores).numpy()
+
+
+def memorized_above(scores_on_unseen: Float[np.ndarray, " unseen"]) -> float:
+    """The score above which a caption counts as memorized: mean + one standard deviation on unseen captions.
+
+    Args:
+        scores_on_unseen: what `seed_similarity` gives, with the same seeds and config, on captions that were never
+            trained on; at least two.
+
+    Raises:
+        InputError: there are fewer than two scores, or one is not finite.
+
+    Reference:
+        Hintersdorf et al. 2024, arXiv 2406.02366: 0.428 = 0.358 + 0.07 for SD 1.4.
+
+    Differs:
+        The deviation is that of the scores given (divided by their number).
+    """
+    require(
+        len(scores_on_unseen) >= 2 and bool(np.isfinite(scores_on_unseen).all()),
+        "a threshold needs the finite scores of at least two unseen captions.",
+    )
+    return float(scores_on_unseen.mean() + scores_on_unseen.std())
+
+
+def _delta(
+    pipeline: StableDiffusionPipeline,
+    embeddings: Float[torch.Tensor, "b tokens width"],
+    x: Float[torch.Tensor, "b c h w"],
+    time: int,
+) -> Float[torch.Tensor, "b c h w"]:
+    predicted = pipeline.unet(x, time, embeddings).sample
+    return as_noise(pipeline.scheduler, predicted, x, time) - x
+
+
+def _scaled(images: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
+    """Every channel of every image to [0, 1]; a constant channel to 0."""
+    low, high = images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True)
+    return (images - low) / (high - low).clamp_min(torch.finfo(images.dtype).tiny)
+
+
+def _similarities(images: Float[torch.Tensor, "n seeds c h w"], window: int) -> Float[torch.Tensor, "n pairs"]:
+    """SSIM of all pairs of seeds, averaged over channels and over the places where the whole window fits."""
+    first, second = torch.triu_indices(images.shape[1], images.shape[1], offset=1)
+    means = _blurred(images, window)
+    variances = _blurred(images.square(), window) - means.square()
+    covariances = _blurred(images[:, first] * images[:, second], window) - means[:, first] * means[:, second]
+    mean_1, mean_2 = means[:, first], means[:, second]
+    light = (2 * mean_1 * mean_2 + _MEAN_FLOOR) / (mean_1.square() + mean_2.square() + _MEAN_FLOOR)
+    structure = (2 * covariances + _VARIANCE_FLOOR) / (variances[:, first] + variances[:, second] + _VARIANCE_FLOOR)
+    return (light * structure).mean(dim=(2, 3, 4))
+
+
+def _blurred(images: Float[torch.Tensor, "n k c h w"], window: int) -> Float[torch.Tensor, "n k c h_valid w_valid"]:
+    """Local means under a Gaussian window."""
+    places = torch.arange(window, device=images.device, dtype=images.dtype) - window // 2
+    bell = torch.exp(-0.5 * (places / (window * 1.5 / 11)).square())
+    bell = bell / bell.sum()
+    single = images.flatten(0, 2).unsqueeze(1)
+    return torch.nn.functional.conv2d(single, torch.outer(bell, bell)[None, None])[:, 0].unflatten(0, images.shape[:3])

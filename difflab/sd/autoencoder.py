@@ -1,0 +1,115 @@
+"""Pictures to latents and back, and the training of the small autoencoder that does it."""
+
+import math
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from jaxtyping import Float, UInt8
+
+from difflab.progress import progress
+
+
+def as_pixels(pictures: UInt8[np.ndarray, "n h w 3"]) -> Float[torch.Tensor, "n 3 h w"]:
+    """Bytes to numbers in [-1, 1], channels first."""
+    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def as_bytes(pixels: Float[torch.Tensor, "n 3 h w"]) -> UInt8[np.ndarray, "n h w 3"]:
+    """Numbers in [-1, 1], clipped, to bytes, channels last."""
+    scaled = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return scaled.permute(0, 2, 3, 1).cpu().contiguous().numpy()
+
+
+@torch.no_grad()
+def encode(
+    pipeline: StableDiffusionPipeline, pictures: UInt8[np.ndarray, "n h w 3"], batch: int = 256
+) -> Float[torch.Tensor, "n c h_latent w_latent"]:
+    """Latents of pictures, scaled to about unit variance: the mean of the encoder's normal law, no noise.
+
+    Args:
+        pipeline: gives the autoencoder; one without a law (AutoencoderTiny) works too.
+        pictures: of the size that the pipeline draws.
+        batch: pictures encoded at once.
+
+    Returns:
+        Latents on the pipeline's device and in its dtype.
+    """
+    vae, parts = pipeline.vae, []
+    for start in range(0, len(pictures), batch):
+        pixels = as_pixels(pictures[start : start + batch]).to(vae.device, vae.dtype)
+        encoded = vae.encode(pixels)
+        found = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
+        parts.append((found - (getattr(vae.config, "shift_factor", None) or 0)) * vae.config.scaling_factor)
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def decode(
+    pipeline: StableDiffusionPipeline, latents: Float[torch.Tensor, "n c h_latent w_latent"], batch: int = 256
+) -> UInt8[np.ndarray, "n h w 3"]:
+    """Pictures of latents; the inverse of `encode` up to the autoencoder's error."""
+    vae, parts = pipeline.vae, []
+    for part in latents.to(vae.device, vae.dtype).split(batch):
+        unscaled = part / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", None) or 0)
+        parts.append(as_bytes(vae.decode(unscaled).sample))
+    return np.concatenate(parts)
+
+
+def train_autoencoder(
+    vae: AutoencoderKL,
+    pictures: UInt8[np.ndarray, "n h w 3"],
+    steps: int,
+    seed: int,
+    weights: Float[np.ndarray, " n"] | None = None,
+    batch: int = 8,
+    rate: float = 2e-3,
+    kl: float = 1e-6,
+) -> float:
+    """Train an autoencoder in place and set its scaling factor so that latents have unit variance.
+
+    The loss is |x - x'| + 2 (x - x')^2, both averaged over pixels in [-1, 1], plus kl times the divergence of the
+    encoder's law from N(0, 1), averaged over latents.
+
+    Args:
+        vae: random weights; left in evaluation mode, without gradients.
+        pictures: training pictures.
+        steps: optimizer steps; the learning rate falls along a cosine.
+        seed: of the choice of pictures and the noise.
+        weights: how often each picture is drawn, relative to the others; None draws all alike.
+        batch: pictures a step.
+        rate: first learning rate of AdamW.
+        kl: weight of the divergence.
+
+    Returns:
+        Root mean square error on the last batches, in pixels of [0, 1].
+    """
+    vae.requires_grad_(True).train()
+    parameters = list(vae.parameters())
+    optimizer = torch.optim.AdamW(parameters, rate, weight_decay=1e-4, fused=True)
+    generator = torch.Generator().manual_seed(seed)
+    chance = torch.ones(len(pictures)) if weights is None else torch.from_numpy(weights).float()
+    errors: list[float] = []
+    with progress(steps, "autoencoder") as advance:
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / steps))
+            index = torch.multinomial(chance, batch, replacement=True, generator=generator)
+            pixels = as_pixels(pictures[index.numpy()]).to(vae.device)
+            law = vae.encode(pixels).latent_dist
+            noise = torch.randn(law.mean.shape, generator=generator).to(vae.device)
+            error = vae.decode(law.mean + law.std * noise).sample - pixels
+            divergence = 0.5 * (law.mean.square() + law.var - 1 - law.logvar).mean()
+            loss = error.abs().mean() + 2 * error.square().mean() + kl * divergence
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            errors.append(float(error.detach().square().mean().sqrt()) / 2)
+            advance(1, f"error {np.mean(errors[-100:]):.3f}")
+    vae.eval().requires_grad_(False)
+    sample = pictures[torch.randint(len(pictures), (512,), generator=generator).numpy()]
+    with torch.no_grad():
+        means = vae.encode(as_pixels(sample).to(vae.device)).latent_dist.mean
+    vae.register_to_config(scaling_factor=1 / float(means.std()))
+    return float(np.mean(errors[-100:]))

@@ -1,0 +1,166 @@
+"""Embeddings in, pictures out: deterministic DDIM with classifier-free guidance, batched over prompts and seeds."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+from jaxtyping import Float, UInt8
+
+from difflab.errors import require
+from difflab.sd.autoencoder import decode
+from difflab.sd.pipeline import latent_size
+from difflab.sd.tokens import tokens
+
+AT_ONCE = 128
+"""Pictures of the small model drawn in one batch unless told: enough to fill two cores."""
+
+
+class Step(NamedTuple):
+    """One step of sampling.
+
+    Attributes:
+        index: 0 for the first, noisiest one.
+        time: the training time t, between 0 and 999.
+        latents: what was denoised.
+        conditional, unconditional: predicted noise with the prompt and with the empty one.
+        denoised: the latents of the next step.
+    """
+
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls here
+    time: int
+    latents: Float[torch.Tensor, "b c h w"]
+    conditional: Float[torch.Tensor, "b c h w"]
+    unconditional: Float[torch.Tensor, "b c h w"]
+    denoised: Float[torch.Tensor, "b c h w"]
+
+
+@torch.no_grad()
+def embed(pipeline: StableDiffusionPipeline, captions: Sequence[str]) -> Float[torch.Tensor, "n tokens width"]:
+    """The text encoder's last hidden states, one row per caption.
+
+    Raises:
+        InputError: a caption is longer than the text encoder reads.
+    """
+    ids = tokens(pipeline.tokenizer, captions).to(pipeline.text_encoder.device)
+    return torch.cat([pipeline.text_encoder(part)[0] for part in ids.split(1024)])
+
+
+def seeded(n: int, seeds: Sequence[int]) -> list[torch.Generator]:
+    """One CPU generator per picture, for n prompts times len(seeds): prompt 0 with every seed, then prompt 1, ...
+
+    The k-th seed means the same initial noise for every prompt, as in the papers.
+    """
+    return [torch.Generator().manual_seed(seed) for _ in range(n) for seed in seeds]
+
+
+def fitting(pipeline: StableDiffusionPipeline) -> int:
+    """Pictures to draw in one batch: `AT_ONCE` of the small model, 8 of SD 1.x, in proportion to their latents."""
+    height, width = latent_size(pipeline)
+    return max(1, AT_ONCE * 1024 // (pipeline.unet.config.in_channels * height * width))
+
+
+def initial_noise(
+    pipeline: StableDiffusionPipeline, generators: Sequence[torch.Generator]
+) -> Float[torch.Tensor, "n c h w"]:
+    """x_T ~ N(0, 1), row i from generator i alone, drawn on the CPU so that every device sees the same."""
+    unet = pipeline.unet
+    shape = (unet.config.in_channels, *latent_size(pipeline))
+    return torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(
+        unet.device, unet.dtype
+    )
+
+
+def as_noise(
+    scheduler: DDIMScheduler,
+    predicted: Float[torch.Tensor, "b c h w"],
+    latents: Float[torch.Tensor, "b c h w"],
+    time: int,
+) -> Float[torch.Tensor, "b c h w"]:
+    """The noise that a prediction amounts to: itself, or alpha v + sigma x for a velocity (SD 2.x)."""
+    if scheduler.config.prediction_type == "epsilon":
+        return predicted
+    alpha_bar = scheduler.alphas_cumprod[time].to(predicted)
+    return alpha_bar.sqrt() * predicted + (1 - alpha_bar).sqrt() * latents
+
+
+@torch.no_grad()
+def sampling(
+    pipeline: StableDiffusionPipeline,
+    embeddings: Float[torch.Tensor, "b tokens width"],
+    noise: Float[torch.Tensor, "b c h w"],
+    steps: int = 20,
+    guidance: float = 3.0,
+) -> Iterator[Step]:
+    """Denoise step by step; prompt and empty prompt share each call of the network.
+
+    eps = eps(x, t, empty) + guidance (eps(x, t, y) - eps(x, t, empty)), then a DDIM step with eta = 0.
+
+    Args:
+        pipeline: the model; its DDIM scheduler is set to these steps.
+        embeddings: one prompt per picture.
+        noise: x_T, one per picture.
+        steps: network calls per picture, in [1, 999]. They lie as Stable Diffusion's do: evenly, from T (1 - 1 / steps)
+            down to 1, so that few steps begin far from pure noise.
+        guidance: weight w of the prompt: 1 is the conditional model, 0 the unconditional one.
+    """
+    n_times = pipeline.scheduler.config.num_train_timesteps
+    require(1 <= steps < n_times, f"steps is {steps}; give 1 to {n_times - 1}.")
+    unet, scheduler = pipeline.unet, pipeline.scheduler
+    empty = embed(pipeline, [""]).to(embeddings).expand_as(embeddings)
+    both = torch.cat([embeddings, empty])
+    scheduler.set_timesteps(steps, device=unet.device)
+    x = noise * scheduler.init_noise_sigma
+    for index, time in enumerate(scheduler.timesteps.tolist()):
+        conditional, unconditional = unet(torch.cat([x, x]), time, both).sample.chunk(2)
+        guided = unconditional + guidance * (conditional - unconditional)
+        denoised = scheduler.step(guided, time, x).prev_sample
+        yield Step(
+            index,
+            time,
+            x,
+            as_noise(scheduler, conditional, x, time),
+            as_noise(scheduler, unconditional, x, time),
+            denoised,
+        )
+        x = denoised
+
+
+def generate(
+    pipeline: StableDiffusionPipeline,
+    embeddings: Float[torch.Tensor, "n tokens width"],
+    generators: Sequence[torch.Generator],
+    steps: int = 20,
+    guidance: float = 3.0,
+    at_once: int | None = None,
+) -> UInt8[np.ndarray, "n height width 3"]:
+    """Draw pictures.
+
+    Args:
+        pipeline: the model.
+        embeddings: what `embed` returned, or any tensor of its shape: one row per picture.
+        generators: one per picture, on the CPU; picture i depends on embedding i and generator i alone, up to
+            rounding.
+        steps: DDIM steps.
+        guidance: weight of the prompt.
+        at_once: pictures drawn in one batch; None for what is `fitting`.
+
+    Returns:
+        n pictures as bytes.
+
+    Raises:
+        InputError: there is not one generator for each embedding.
+    """
+    require(
+        len(generators) == len(embeddings),
+        f"there are {len(embeddings)} embeddings and {len(generators)} generators; give one for each picture.",
+    )
+    drawn, size = [], at_once or fitting(pipeline)
+    for start in range(0, len(embeddings), size):
+        part = slice(start, start + size)
+        noise = initial_noise(pipeline, generators[part])
+        for step in sampling(pipeline, embeddings[part], noise, steps, guidance):
+            last = step.denoised
+        drawn.append(decode(pipeline, last))
+    return np.concatenate(drawn)

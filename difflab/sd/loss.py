@@ -1,0 +1,71 @@
+"""The denoising loss in latents: what training minimises, and what a picture costs a trained model."""
+
+from collections.abc import Sequence
+
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+from jaxtyping import Float, Int
+
+from difflab.errors import InputError
+
+
+def wanted(
+    scheduler: DDIMScheduler,
+    latents: Float[torch.Tensor, "b c h w"],
+    noise: Float[torch.Tensor, "b c h w"],
+    times: Int[torch.Tensor, " b"],
+) -> Float[torch.Tensor, "b c h w"]:
+    """What the network should predict: the noise, or the velocity where the scheduler says so (SD 2.x).
+
+    Raises:
+        InputError: the scheduler's prediction type is neither.
+    """
+    kind = scheduler.config.prediction_type
+    if kind == "epsilon":
+        return noise
+    if kind == "v_prediction":
+        return scheduler.get_velocity(latents, noise, times)
+    raise InputError(f"the scheduler predicts {kind!r}; difflab knows epsilon and v_prediction.")
+
+
+@torch.no_grad()
+def denoising_loss(
+    pipeline: StableDiffusionPipeline,
+    latents: Float[torch.Tensor, "n c h w"],
+    embeddings: Float[torch.Tensor, "n tokens width"],
+    generators: Sequence[torch.Generator],
+    draws: int = 8,
+    batch: int = 128,
+) -> Float[torch.Tensor, " n"]:
+    """Mean squared error of the prediction, averaged over pixels and over draws of noise and time.
+
+    loss[i] = mean over draws of |target - prediction(alpha z_i + sigma noise, t, y_i)|^2 / (c h w), t uniform over
+    draws equal parts of the training times (stratified, so that few draws suffice), noise ~ N(0, 1).
+
+    Args:
+        pipeline: the model.
+        latents: n pictures, encoded.
+        embeddings: n encoded captions.
+        generators: one per picture, on the CPU.
+        draws: noise and time drawn for each picture, at least 1.
+        batch: predictions made at once.
+
+    Returns:
+        One loss per picture.
+    """
+    unet, scheduler = pipeline.unet, pipeline.scheduler
+    n_times = scheduler.config.num_train_timesteps
+    times, noise = [], []
+    for generator in generators:
+        parts = (torch.arange(draws) + torch.rand(draws, generator=generator)) / draws
+        times.append((parts * n_times).long().clamp(max=n_times - 1))
+        noise.append(torch.randn((draws, *latents.shape[1:]), generator=generator))
+    t, eps = torch.cat(times).to(unet.device), torch.cat(noise).to(unet.device, unet.dtype)
+    owner = torch.arange(len(latents)).repeat_interleave(draws)
+    losses = []
+    for part in torch.arange(len(owner)).split(batch):
+        z, y = latents[owner[part]].to(unet.device), embeddings[owner[part]].to(unet.device)
+        predicted = unet(scheduler.add_noise(z, eps[part], t[part]), t[part], y).sample
+        error = predicted - wanted(scheduler, z, eps[part], t[part])
+        losses.append(error.float().square().mean(dim=(1, 2, 3)))
+    return torch.cat(losses).view(len(latents), draws).mean(dim=1).cpu()

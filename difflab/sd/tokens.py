@@ -1,0 +1,66 @@
+"""Captions to token ids: a CLIP tokenizer learned from the captions, in the format that transformers loads."""
+
+import json
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Int
+from tokenizers import Tokenizer, decoders, trainers
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import CLIPTokenizer
+
+from difflab.errors import InputError
+
+BEGIN, END = "<|startoftext|>", "<|endoftext|>"
+
+
+def learn_tokenizer(captions: Sequence[str], length: int, vocabulary: int = 8192) -> CLIPTokenizer:
+    """Byte-pair encoding learned from captions, with CLIP's own normalisation, begin, end and padding tokens.
+
+    Args:
+        captions: at least one.
+        length: longest sequence, begin and end included.
+        vocabulary: most tokens; every word becomes one token where they suffice.
+
+    Returns:
+        A tokenizer that knows every byte, so that no caption is unknown to it.
+    """
+    empty = CLIPTokenizer()
+    learner = Tokenizer(BPE(continuing_subword_prefix="", end_of_word_suffix="</w>", unk_token=END))
+    learner.normalizer = empty.backend_tokenizer.normalizer
+    learner.pre_tokenizer = empty.backend_tokenizer.pre_tokenizer
+    learner.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[BEGIN, END],
+        initial_alphabet=ByteLevel.alphabet(),
+        end_of_word_suffix="</w>",
+        show_progress=False,
+    )
+    learner.train_from_iterator(captions, trainer)
+    model = json.loads(learner.to_str())["model"]
+    vocab = dict(model["vocab"])
+    for byte in ByteLevel.alphabet():
+        # A byte that ends no word of the captions may end a word of a prompt.
+        vocab.setdefault(f"{byte}</w>", len(vocab))
+    merges = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in model["merges"]]
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=length)
+
+
+def tokens(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Int[torch.Tensor, "n length"]:
+    """Token ids, padded to the tokenizer's limit.
+
+    Raises:
+        InputError: a caption is longer than the limit; the sentence names it.
+    """
+    ids = tokenizer(list(captions), truncation=False)["input_ids"] if len(captions) else []
+    limit = tokenizer.model_max_length
+    longest = max(range(len(ids)), key=lambda i: len(ids[i]), default=None)
+    if longest is not None and len(ids[longest]) > limit:
+        raise InputError(
+            f"the caption {captions[longest]!r} has {len(ids[longest])} tokens and the text encoder reads {limit}; "
+            "shorten it."
+        )
+    padded = [row + [tokenizer.pad_token_id] * (limit - len(row)) for row in ids]
+    return torch.tensor(padded, dtype=torch.long).reshape(len(captions), limit)

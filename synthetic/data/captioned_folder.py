@@ -1,0 +1,119 @@
+"""Pictures and captions of the user's own: a folder with metadata.jsonl (the image-folder convention), or a CSV."""
+
+import csv
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from PIL import Image, ImageOps
+
+from difflab.errors import InputError, require
+
+
+class Captioned(NamedTuple):
+    """Pictures with captions.
+
+    Attributes:
+        pictures: cropped to a square about the middle and resized.
+        captions: one for each picture.
+        copies: how many pictures of the folder have the same bytes and the same caption, this one included.
+        names: the files.
+    """
+
+    pictures: UInt8[np.ndarray, "n side side 3"]
+    captions: tuple[str, ...]
+    copies: Int[np.ndarray, " n"]
+    names: tuple[str, ...]
+
+
+def captioned_folder(folder: Path, side: int) -> Captioned:
+    """Read every picture that metadata.jsonl lists; its lines hold "file_name" and "text".
+
+    Args:
+        folder: holds metadata.jsonl and the pictures.
+        side: pixels of the square that pictures are brought to.
+
+    Raises:
+        InputError: the folder, the list or a picture is missing or can't be read; the sentence names it.
+    """
+    path = folder / "metadata.jsonl"
+    if not path.is_file():
+        raise InputError(f"{folder} holds no metadata.jsonl; list its pictures there, one JSON object a line.")
+    names, captions, pictures, digests = list[str](), list[str](), list[np.ndarray](), list[str]()
+    # Not splitlines: JSON text may hold other characters that Unicode calls the end of a line.
+    for number, line in enumerate(_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            name, caption = _entry(line)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(f'{path}, line {number}, is no JSON object with "file_name" and "text".') from error
+        names.append(name)
+        captions.append(caption)
+        pictures.append(_square(folder / name, side))
+        digests.append(hashlib.sha256(pictures[-1].tobytes() + caption.encode()).hexdigest())
+    if not names:
+        raise InputError(f"{path} lists no pictures.")
+    _, place, counts = np.unique(digests, return_inverse=True, return_counts=True)
+    return Captioned(np.stack(pictures), tuple(captions), counts[place], tuple(names))
+
+
+def prompts(path: Path) -> tuple[str, ...]:
+    """The column "prompt" of a CSV file.
+
+    Raises:
+        InputError: the file is missing, isn't text, has no such column, or no row.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no file {path}; give a CSV file with a column named prompt.")
+    rows = csv.DictReader(io.StringIO(_text(path), newline=""))
+    try:
+        columns = rows.fieldnames or ()
+        named = ", ".join(columns) or "none"
+        require("prompt" in columns, f"{path} has no column named prompt (its columns: {named}).")
+        # A row that ends early has None there.
+        listed = tuple(row["prompt"] for row in rows if (row["prompt"] or "").strip())
+    except csv.Error as error:
+        raise InputError(f"{path} can't be read as CSV, line {rows.line_num + 1}: {error}.") from error
+    require(len(listed) > 0, f"{path} holds no prompt.")
+    return listed
+
+
+def _entry(line: str) -> tuple[str, str]:
+    entry = json.loads(line)
+    name, caption = entry["file_name"], entry["text"]
+    if not (isinstance(name, str) and isinstance(caption, str)):
+        raise TypeError("both must be text")
+    # Raises UnicodeEncodeError, a ValueError, for half a character.
+    (name + caption).encode()
+    return name, caption
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} can't be read as UTF-8 text.") from error
+
+
+def _square(path: Path, side: int) -> UInt8[np.ndarray, "side side 3"]:
+    try:
+        with Image.open(path) as image:
+            upright = _rgb(ImageOps.exif_transpose(image))
+            return np.asarray(ImageOps.fit(upright, (side, side), Image.Resampling.BICUBIC))
+    except FileNotFoundError as error:
+        raise InputError(f"there is no picture {path}, which metadata.jsonl lists.") from error
+    # Whatever a decoder of Pillow raises on a damaged file: SyntaxError, struct.error and others besides OSError.
+    except Exception as error:
+        raise InputError(f"{path} can't be read as a picture; mend it or take it off the list.") from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    # Pillow would cut the greys of 16 bits off at 255.
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")
