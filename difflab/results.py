@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 from uuid import uuid4
 
 import numpy as np
@@ -65,6 +65,17 @@ def digest(experiment: str, config: Mapping[str, Any]) -> str:
     content = {"experiment": experiment, "config": plain(config, "the config")}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+@runtime_checkable
+class Checkpoints(Protocol):
+    """Where half-done work is kept and found again; a `Run` is one."""
+
+    def load(self, name: str) -> dict[str, np.ndarray] | None:
+        """The arrays kept under this name, None where there are none."""
+
+    def save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
+        """Keep arrays under this name."""
 
 
 @dataclass(frozen=True)

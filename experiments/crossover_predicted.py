@@ -18,10 +18,10 @@ from matplotlib.figure import Figure
 
 from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, line_with_band, new_figure
+from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.study import PLOTTED_TIME
-from synthetic.train import Checkpoints
 from theory.crossover import (
     ExactLosses,
     crossover_fraction,

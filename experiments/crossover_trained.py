@@ -22,12 +22,13 @@ from matplotlib.figure import Figure
 from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, new_figure, points_with_intervals
 from difflab.intervals import Interval
+from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.models import LearnedMixture
 from synthetic.panels import PREDICTIONS, loss_figure, proxy_figure, transition_figure
 from synthetic.study import Study, study
-from synthetic.train import Checkpoints, Training
+from synthetic.train import Training
 
 
 @dataclass(frozen=True)

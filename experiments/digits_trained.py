@@ -13,12 +13,13 @@ from typing import Any
 import jax
 from matplotlib.figure import Figure
 
+from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from synthetic.data.digits import Digits, digits
 from synthetic.models import LearnedMixture
 from synthetic.panels import loss_figure, transition_figure
 from synthetic.study import Study, study
-from synthetic.train import Checkpoints, Training
+from synthetic.train import Training
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,10 @@ from difflab.detectors.seed_similarity import SeedSimilarity, memorized_above, s
 from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, new_figure, points_with_intervals
 from difflab.intervals import bootstrap, wilson
+from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.autoencoder import encode
 from difflab.sd.pipeline import SHIPPED, checksum, load
-from difflab.sd.train import Checkpoints
 from synthetic.data import plan as plans
 from synthetic.data.plan import Plan
 
@@ -77,6 +77,8 @@ class Config:
     """Weight of the prompt."""
     uniques: int = 120
     """Captions of once-seen pictures, half of them emoji."""
+    twins: int = 240
+    """Captions of never-trained twins, evenly from those of the plan."""
     replicates: int = 500
     """Bootstrap resamples."""
     seed: int = 0
@@ -90,8 +92,8 @@ class Config:
         object.__setattr__(self, "contents", checksum(self.model))
 
 
-SMOKE = Config(seeds=2, steps=4, uniques=8, replicates=20)
-QUICK = Config(seeds=2, replicates=200)
+SMOKE = Config(seeds=2, steps=4, uniques=8, twins=24, replicates=20)
+QUICK = Config(seeds=2, steps=10, uniques=24, twins=60, replicates=200)
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
@@ -103,7 +105,9 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         np.sort(generator.permutation(planted.where("unique", source=source))[: config.uniques // 2])
         for source in ("scene", "emoji")
     ]
-    asked = np.concatenate([planted.where("repeated"), *unique, planted.where("twin")])
+    twins = planted.where("twin")
+    twins = twins[:: max(1, len(twins) // max(1, config.twins))]
+    asked = np.concatenate([planted.where("repeated"), *unique, twins])
     captions = planted.captions(asked)
     latents = encode(pipeline, planted.pictures(asked))
     copies = np.array([planted.listed[i].copies for i in asked])

@@ -25,11 +25,11 @@ from difflab.detectors.bright_ending import BrightEnding, end_attention
 from difflab.errors import require
 from difflab.figures import picture_strips
 from difflab.intervals import mean, wilson
+from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.copies import ask
 from difflab.sd.generate import embed, initial_noise, sampling, seeded
 from difflab.sd.pipeline import SHIPPED, checksum, load
-from difflab.sd.train import Checkpoints
 from synthetic.data import plan as plans
 from synthetic.data.plan import Plan, Planted
 

@@ -7,6 +7,7 @@ with their nearest training picture; thresholds are frozen before any model is l
 papers (arXiv 2507.16880) is 0.7 and was set by eye.
 
 With milestones the model is trained here and looked at on the way; without, the shipped one is.
+Beside the rates: how alike the seeds of a caption are (D_SSCD's formula), and how well pictures fit their captions.
 Expect a steep rise with the number of copies. Cost on two cores: about 45 minutes with training, 2 without.
 """
 
@@ -15,21 +16,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from diffusers import StableDiffusionPipeline
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
+from sklearn.metrics import roc_auc_score
 
-from difflab.figures import COLOURS, legend_below, new_figure, picture_strips, points_with_intervals
 from difflab.intervals import bootstrap, wilson
+from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
+from difflab.sd.alignment import Alignment, aligned, fit_alignment
 from difflab.sd.autoencoder import decode, encode
 from difflab.sd.copies import Threshold, ask, compare, diversity, fit_thresholds, memorized, read_thresholds
+from difflab.sd.panels import ladder_figure, strips_figure, threshold_figure, training_figure
 from difflab.sd.pipeline import SHIPPED, Architecture, checksum, load
 from difflab.sd.recipe import Material, Recipe, train_pipeline
 from difflab.sd.similarity import Measure, measures
-from difflab.sd.train import Checkpoints, Training
+from difflab.sd.train import Training
 from synthetic.data import plan as plans
 from synthetic.data.plan import Plan, Planted
 
@@ -84,6 +87,8 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     targets, references = planted.pictures(asked), planted.references()
     thresholds = _thresholds(planted, known, references, config)
     yield from _threshold_rows(thresholds)
+    alignment = _alignment(planted, known["efficientnet"])
+    yield from _alignment_rows(planted, known["efficientnet"], alignment)
 
     def look(step: int, pipeline: StableDiffusionPipeline) -> None:
         """Draw and compare once for each milestone, and keep it: a resumed run does not look again."""
@@ -96,8 +101,14 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
                 f"genuine_{name}": compare(measure, copies[:, None], targets, references)
                 for name, measure in known.items()
             }
+            shown = _features(known["efficientnet"], drawn[:, 0])
+            own = _features(known["efficientnet"], targets)
+            words = {
+                "aligned": aligned(alignment, shown, planted.captions(asked)),
+                "own_aligned": aligned(alignment, own, planted.captions(asked)),
+            }
             alike = {"diversity": diversity(known["efficientnet"], drawn)} if config.seeds > 1 else {}
-            checkpoints.save(f"look_{step}", found | genuine | alike | {"drawn": drawn})
+            checkpoints.save(f"look_{step}", found | genuine | words | alike | {"drawn": drawn})
 
     if config.milestones:
         train_pipeline(
@@ -141,12 +152,12 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
     """Memorized rate against copies, thresholds, and the pictures themselves."""
-    found = {"memorized": _ladder_figure(rows)}
+    found = {"memorized": ladder_figure(rows)}
     if len({row.setting["step"] for row in select(rows, "memorized_fraction")}) > 1:
-        found["in_training"] = _training_figure(rows)
-    found["thresholds"] = _threshold_figure(rows, artefacts)
+        found["in_training"] = training_figure(rows)
+    found["thresholds"] = threshold_figure(rows, artefacts, plans.ROLES)
     for name, wanted in (("scenes", False), ("emoji", True)):
-        found[name] = _strips(artefacts, wanted)
+        found[name] = strips_figure(artefacts, plans.ROLES, wanted)
     return found
 
 
@@ -177,6 +188,26 @@ def _threshold_rows(thresholds: dict[str, Threshold]) -> Iterator[Row]:
         yield Row("false_positive_fraction", *chance, threshold.n, setting)
 
 
+def _features(measure: Measure, pictures: UInt8[np.ndarray, "n side side 3"]) -> Float[np.ndarray, "n width"]:
+    return measure.describe(pictures)[:, 0].double().numpy()
+
+
+def _alignment(planted: Planted, measure: Measure) -> Alignment:
+    """What pictures look like that have a word in their caption, from once-seen ones."""
+    unique = planted.where("unique")[::10]
+    return fit_alignment(_features(measure, planted.pictures(unique)), planted.captions(unique))
+
+
+def _alignment_rows(planted: Planted, measure: Measure, alignment: Alignment) -> Iterator[Row]:
+    """Whether it tells right captions from wrong ones, on held-out scenes."""
+    index = planted.where("held_out", source="scene")[:300]
+    features, captions = _features(measure, planted.pictures(index)), planted.captions(index)
+    right, wrong = aligned(alignment, features, captions), aligned(alignment, features, captions[1:] + captions[:1])
+    labels = np.arange(2 * len(index)) < len(index)
+    auc = float(roc_auc_score(labels, np.concatenate([right, wrong])))
+    yield Row("auc", auc, None, None, len(index), {"tells": "right from wrong captions", "by": "alignment"})
+
+
 def _rows(
     planted: Planted,
     asked: Int[np.ndarray, " n"],
@@ -205,105 +236,15 @@ def _rows(
                     generator = np.random.default_rng(0)
                     middle = bootstrap(np.median(values, axis=1), np.median, generator)
                     yield Row("original_similarity", *middle, len(values), setting)
-    if "diversity" in found:
+    medians = {
+        "diversity": "seeds_similarity",
+        "aligned": "caption_similarity",
+        "own_aligned": "own_caption_similarity",
+    }
+    for name, metric in medians.items():
         for role, copies in groups:
             here = np.array([p.role == role and p.copies == copies for p in listed])
-            if here.sum() > 1:
-                middle = bootstrap(found["diversity"][here], np.median, np.random.default_rng(0))
+            if name in found and here.sum() > 1:
+                middle = bootstrap(found[name][here], np.median, np.random.default_rng(0))
                 setting = {"step": step, "role": role, "copies": copies, "measure": "efficientnet"}
-                yield Row("seeds_similarity", *middle, int(here.sum()), setting)
-
-
-def _ladder_figure(rows: Sequence[Row]) -> Figure:
-    """Memorized rate against copies; never-trained twins stand at half a copy."""
-    shown = select(rows, "memorized_fraction", measure="patch")
-    last = max(row.setting["step"] for row in shown)
-    figure, (ax,) = new_figure(
-        "Copies in the training set make memories", "copies of the picture in the training set", "memorized fraction"
-    )
-    ladder = [row for row in shown if row.setting["role"] == "repeated" and row.setting["step"] == last]
-    for source, colour in (("scene", "trained"), ("emoji", "partly_memorizing")):
-        for seeds in ("median", "any"):
-            here = [row for row in ladder if row.setting["source"] == source and row.setting["seeds"] == seeds]
-            shift = 1.06 if source == "emoji" else 1 / 1.06
-            points_with_intervals(
-                ax,
-                [row.setting["copies"] * shift for row in here],
-                [row.interval for row in here],
-                f"{source}, {seeds} seed" + (" (median)" if seeds == "median" else ""),
-                colour if seeds == "median" else f"C{4 if source == 'scene' else 6}",
-            )
-    for role, place, label in (("unique", 1, "seen once"), ("twin", 0.5, "never trained")):
-        (row,) = select(shown, "memorized_fraction", role=role, source="all", seeds="median", step=last)
-        points_with_intervals(ax, [place], [row.interval], f"{label} (n = {row.n})", "control")
-    ax.set_xscale("log", base=4)
-    copies = [row.setting["copies"] for row in ladder if row.setting["source"] == "scene"]
-    ax.set_xticks([0.5, *dict.fromkeys(copies)], ["never", *[str(c) for c in dict.fromkeys(copies)]])
-    ax.set_ylim(-0.03, 1.03)
-    legend_below(figure)
-    return figure
-
-
-def _training_figure(rows: Sequence[Row]) -> Figure:
-    """Memorized rate against steps of training, a line for each number of copies."""
-    figure, (ax,) = new_figure("Memorization in training", "steps of training", "memorized fraction")
-    shown = select(rows, "memorized_fraction", measure="patch", seeds="median", source="all")
-    groups = dict.fromkeys((row.setting["role"], row.setting["copies"]) for row in shown)
-    ladder = [copies for role, copies in groups if role == "repeated"]
-    shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(ladder)))
-    for copies, shade in zip(ladder, shades, strict=True):
-        here = select(shown, "memorized_fraction", role="repeated", copies=copies)
-        steps, intervals = [row.setting["step"] for row in here], [row.interval for row in here]
-        points_with_intervals(ax, steps, intervals, f"{copies} copies", matplotlib.colors.to_hex(shade))
-    here = select(shown, "memorized_fraction", role="twin")
-    steps, intervals = [row.setting["step"] for row in here], [row.interval for row in here]
-    points_with_intervals(ax, steps, intervals, "never trained", "control")
-    ax.set_xscale("log")
-    ax.set_ylim(-0.03, 1.03)
-    legend_below(figure)
-    return figure
-
-
-def _threshold_figure(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> Figure:
-    """How many of each group pass, whatever the threshold: the sweep that a single number hides."""
-    thresholds = select(rows, "threshold_similarity")
-    figure, panels = new_figure(
-        "The share that passes, for every threshold", "threshold on the similarity", "share above", len(thresholds)
-    )
-    role, copies = artefacts["role"], artefacts["copies"]
-    repeated = role == plans.ROLES.index("repeated")
-    most = copies[repeated].max()
-    groups = {
-        "its own round trip": None,
-        f"{most} copies": repeated & (copies == most),
-        "seen once": role == plans.ROLES.index("unique"),
-        "never trained": role == plans.ROLES.index("twin"),
-    }
-    for ax, threshold in zip(panels, thresholds, strict=True):
-        name = threshold.setting["measure"]
-        for colour, (label, here) in zip(("exact", "memorizing", "trained", "control"), groups.items(), strict=True):
-            values = artefacts[f"genuine_{name}"] if here is None else artefacts[f"similarity_{name}"][here]
-            ordered = np.sort(np.median(values, axis=1))
-            above = 1 - np.arange(len(ordered)) / len(ordered)
-            ax.step(ordered, above, label=label, color=COLOURS[colour], where="pre")
-        ax.axvline(threshold.value, color=COLOURS["predicted"], label="frozen threshold")
-        ax.set_title(name)
-    legend_below(figure)
-    return figure
-
-
-def _strips(artefacts: dict[str, np.ndarray], emoji: bool) -> Figure:
-    """Training picture and what the caption draws: two of every rung, two seen once, two twins."""
-    wanted = [("repeated", int(c)) for c in np.unique(artefacts["copies"])[::-1] if c > 0]
-    captions, strips = list[str](), list[np.ndarray]()
-    for role, copies in [*wanted, ("unique", 1), ("twin", 0)]:
-        here = (
-            (artefacts["role"] == plans.ROLES.index(role))
-            & (artefacts["copies"] == copies)
-            & (artefacts["emoji"] == emoji)
-        )
-        for i in np.flatnonzero(here)[:3]:
-            strips.append(np.concatenate([artefacts["targets"][i][None], artefacts["drawn"][i][:4]]))
-            captions.append({"unique": "seen once", "twin": "never trained"}.get(role, f"{copies} copies"))
-    title = "Left: the caption's own picture. Right of it: what the caption draws, four seeds."
-    return picture_strips(np.stack(strips), captions, title, a_line=3)
+                yield Row(metric, *middle, int(here.sum()), setting)

@@ -32,6 +32,7 @@ from difflab.detectors.seed_similarity import SeedSimilarity, seed_similarity
 from difflab.errors import InputError, require
 from difflab.figures import COLOURS, legend_below, new_figure, picture_strips
 from difflab.intervals import bootstrap
+from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.autoencoder import encode
 from difflab.sd.copies import ask, fit_threshold, memorized
@@ -47,7 +48,6 @@ from difflab.sd.similarity import (
     nearest_similarity,
     similarity,
 )
-from difflab.sd.train import Checkpoints
 from synthetic.data import plan as plans
 from synthetic.data.captioned_folder import Captioned, captioned_folder, prompts
 from synthetic.data.plan import Plan

@@ -16,12 +16,13 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
+from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from synthetic.data.coloured_templates import ColouredTemplates, coloured_templates
 from synthetic.models import LearnedTemplates
 from synthetic.panels import loss_figure, strips_figure, transition_figure
 from synthetic.study import Study, study
-from synthetic.train import Checkpoints, Training
+from synthetic.train import Training
 
 
 @dataclass(frozen=True)

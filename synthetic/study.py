@@ -13,12 +13,13 @@ from jaxtyping import Array, Float
 from difflab.errors import require
 from difflab.intervals import wilson
 from difflab.progress import progress
+from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row
 from synthetic.data.dataset import Dataset
 from synthetic.ladder import ladder, mixtures
 from synthetic.models import Model
 from synthetic.probes import copies, learned_means, losses_by_time, samples
-from synthetic.train import Checkpoints, Training, train
+from synthetic.train import Training, train
 from synthetic.transition import transition
 from theory.crossover import crossover_fraction, exact_crossover, exact_losses
 from theory.denoisers import partly_memorizing

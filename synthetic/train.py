@@ -9,7 +9,7 @@ component, which costs a third of it on a processor.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -88,14 +88,6 @@ class State(NamedTuple):
     params: Variables
     optimizer: optax.OptState
     average: Variables
-
-
-@runtime_checkable
-class Checkpoints(Protocol):
-    """Where a run keeps what it would not like to compute again."""
-
-    def load(self, name: str) -> dict[str, np.ndarray] | None: ...
-    def save(self, name: str, arrays: dict[str, np.ndarray]) -> None: ...
 
 
 def train(

@@ -61,7 +61,7 @@ def chance_similarity(
     references: UInt8[np.ndarray, "r h w 3"],
 ) -> Float[np.ndarray, " n"]:
     """How like its nearest training picture each held-out picture is, though nothing was copied."""
-    looked = described(measure, held_out, measure.describe(references))
+    looked = described(measure, held_out, None if measure.angular else measure.describe(references))
     return nearest_similarity(measure, looked, measure.describe(training))[0]
 
 
@@ -119,7 +119,8 @@ def compare(
 ) -> Float[np.ndarray, "n seeds"]:
     """Similarity of every drawn picture to its caption's training picture: SSCD_Orig's place in the papers."""
     n, k = drawn.shape[:2]
-    looked = described(measure, drawn.reshape(-1, *drawn.shape[2:]), measure.describe(references))
+    features = None if measure.angular else measure.describe(references)
+    looked = described(measure, drawn.reshape(-1, *drawn.shape[2:]), features)
     return similarity(measure, looked, measure.describe(targets).repeat_interleave(k, dim=0)).reshape(n, k)
 
 

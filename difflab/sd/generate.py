@@ -134,7 +134,7 @@ def generate(
     steps: int = 20,
     guidance: float = 3.0,
     at_once: int | None = None,
-) -> UInt8[np.ndarray, "n height width 3"]:
+) -> UInt8[np.ndarray, "n h w 3"]:
     """Draw pictures.
 
     Args:

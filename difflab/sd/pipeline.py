@@ -168,9 +168,9 @@ def load(
     Raises:
         InputError: the directory is missing, a part of it is missing or cut short, or it is another kind of pipeline.
     """
-    folder = Path(source)
+    folder, found = Path(source), {}
     if folder.is_dir():
-        _check(folder)
+        found = _check(folder)
     elif not download:
         raise InputError(f"there is no pipeline directory {source}; give one, or allow the download of a hub id.")
     try:
@@ -189,13 +189,19 @@ def load(
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise InputError(f"{source} can't be loaded as a Stable Diffusion pipeline: {reason}.") from error
+    for part, n in found.items():
+        # Both libraries fill in what a file lacks with random weights. Names are no help: they changed over the years.
+        needed = len(list(getattr(pipeline, part).parameters()))
+        require(n >= needed, f"{folder / part} holds {n} of {needed} weights; fetch or save it again.")
     config = dict(pipeline.scheduler.config)
     pipeline.scheduler = DDIMScheduler.from_config(config, clip_sample=False)
     return _ready(pipeline.to(device))
 
 
 def checksum(source: str | Path) -> str:
-    """Which weights these are: 12 hex digits over the files of a pipeline directory; a hub id stands for itself.
+    """Which weights these are: 12 hex digits over the parts of a pipeline directory; a hub id stands for itself.
+
+    Other files of the directory, and the path that a part was once loaded from, do not count.
 
     Raises:
         InputError: as `load`.
@@ -205,10 +211,10 @@ def checksum(source: str | Path) -> str:
         return str(source)
     _check(folder)
     found = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(path for part in PARTS for path in (folder / part).rglob("*")):
         if path.suffix in (".safetensors", ".json"):
             found.update(path.relative_to(folder).as_posix().encode())
-            found.update(path.read_bytes())
+            found.update(_content(path))
     return found.hexdigest()[:12]
 
 
@@ -234,6 +240,8 @@ def save(pipeline: StableDiffusionPipeline, folder: Path, half: bool = False) ->
     Raises:
         WriteError: it cannot be written.
     """
+    if folder.exists() and not folder.is_dir():
+        raise WriteError(f"cannot write {folder}: a file stands there; give another folder.")
     temporary = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}.tmp")
     models = [pipeline.unet, pipeline.vae, pipeline.text_encoder]
     was = [model.dtype for model in models]
@@ -248,10 +256,16 @@ def save(pipeline: StableDiffusionPipeline, folder: Path, half: bool = False) ->
         old = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}.old")
         if folder.exists():
             folder.replace(old)
-        temporary.replace(folder)
+        try:
+            temporary.replace(folder)
+        except OSError:
+            if old.exists():
+                old.replace(folder)
+            raise
         shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise WriteError(f"cannot write {folder}: {error.strerror or error}; give another folder.") from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise WriteError(f"cannot write {folder}: {reason}; give another folder.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if half:
@@ -267,27 +281,42 @@ def _ready(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
     return pipeline
 
 
-def _check(folder: Path) -> None:
-    """What from_pretrained would report at length, in one sentence."""
+def _check(folder: Path) -> dict[str, int]:
+    """What from_pretrained would report at length, in one sentence; else how many weights each model's files hold."""
     try:
-        index = json.loads((folder / "model_index.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        index = dict(json.loads((folder / "model_index.json").read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{folder} holds no readable model_index.json; give a directory written by save_pretrained."
         ) from error
+    kind = index.get("_class_name")
+    require(kind == "StableDiffusionPipeline", f"{folder} holds a {kind}; give a StableDiffusionPipeline.")
     for part in PARTS:
         if part not in index or not (folder / part).is_dir():
             raise InputError(f"{folder} has no {part}; a Stable Diffusion pipeline has {', '.join(PARTS)}.")
+    found = {}
     for part in ("unet", "vae", "text_encoder"):
-        weights = sorted((folder / part).glob("*.safetensors"))
+        weights, n = sorted((folder / part).glob("*.safetensors")), 0
         if not weights:
             raise InputError(f"{folder / part} holds no .safetensors file; save the pipeline with safetensors.")
         for path in weights:
             try:
                 with safe_open(path, framework="pt") as file:
-                    file.keys()
+                    n += len(file.keys())
             except (OSError, SafetensorError) as error:
                 raise InputError(f"{path} is cut short or damaged; fetch or save it again.") from error
+        found[part] = n
+    return found
+
+
+def _content(path: Path) -> bytes:
+    """Bytes of a file, of a configuration without what depends on where it was loaded from."""
+    if not path.name.endswith("config.json"):
+        return path.read_bytes()
+    entries = json.loads(path.read_text("utf-8"))
+    for name in ("_name_or_path", "is_local", "local_files_only"):
+        entries.pop(name, None)
+    return json.dumps(entries, sort_keys=True).encode()
 
 
 @contextlib.contextmanager

@@ -10,10 +10,11 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int, UInt8
 
 from difflab.errors import InputError, require
+from difflab.results import Checkpoints
 from difflab.sd.autoencoder import encode, train_autoencoder
 from difflab.sd.pipeline import Architecture, build
 from difflab.sd.tokens import tokens
-from difflab.sd.train import Checkpoints, Training, train
+from difflab.sd.train import Training, train
 
 
 @dataclass(frozen=True)

@@ -24,24 +24,28 @@ def learn_tokenizer(captions: Sequence[str], length: int, vocabulary: int = 8192
         vocabulary: most tokens; every word becomes one token where they suffice.
 
     Returns:
-        A tokenizer that knows every byte, so that no caption is unknown to it.
+        A tokenizer that knows every byte, so that no caption is unknown to it; the same captions give the same one.
     """
     empty = CLIPTokenizer()
     learner = Tokenizer(BPE(continuing_subword_prefix="", end_of_word_suffix="</w>", unk_token=END))
     learner.normalizer = empty.backend_tokenizer.normalizer
     learner.pre_tokenizer = empty.backend_tokenizer.pre_tokenizer
     learner.decoder = decoders.ByteLevel()
+    alphabet = sorted(ByteLevel.alphabet())
+    words = (learner.pre_tokenizer.pre_tokenize_str(learner.normalizer.normalize_str(text)) for text in captions)
+    ends = sorted({f"{word[-1]}</w>" for found in words for word, _ in found})
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=[BEGIN, END],
-        initial_alphabet=ByteLevel.alphabet(),
+        # Named in this order, lest the trainer number last letters, and with them break ties, at random.
+        special_tokens=[BEGIN, END, *alphabet, *ends],
+        initial_alphabet=alphabet,
         end_of_word_suffix="</w>",
         show_progress=False,
     )
     learner.train_from_iterator(captions, trainer)
     model = json.loads(learner.to_str())["model"]
     vocab = dict(model["vocab"])
-    for byte in ByteLevel.alphabet():
+    for byte in alphabet:
         # A byte that ends no word of the captions may end a word of a prompt.
         vocab.setdefault(f"{byte}</w>", len(vocab))
     merges = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in model["merges"]]
@@ -54,7 +58,7 @@ def tokens(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Int[torch.Tenso
     Raises:
         InputError: a caption is longer than the limit; the sentence names it.
     """
-    ids = tokenizer(list(captions), truncation=False)["input_ids"] if len(captions) else []
+    ids = tokenizer(list(captions), truncation=False, verbose=False)["input_ids"] if len(captions) else []
     limit = tokenizer.model_max_length
     longest = max(range(len(ids)), key=lambda i: len(ids[i]), default=None)
     if longest is not None and len(ids[longest]) > limit:

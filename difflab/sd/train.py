@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,19 +11,10 @@ from jaxtyping import Float, Int, Shaped
 
 from difflab.errors import InputError, require
 from difflab.progress import progress
+from difflab.results import Checkpoints
 from difflab.sd.loss import wanted
 
 Arrays = dict[str, np.ndarray]
-
-
-class Checkpoints(Protocol):
-    """Where a half-done training is kept; `difflab.results.Run` is one."""
-
-    def load(self, name: str) -> Arrays | None:
-        """The arrays kept under this name."""
-
-    def save(self, name: str, arrays: Arrays) -> None:
-        """Keep arrays under this name."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,200 @@
+"""difflab audit and train on what a user brings: a pipeline that we did not make, folders, and mistakes in them."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderTiny, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from PIL import Image
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from difflab import results
+from difflab.rows import select
+from difflab.sd.pipeline import load
+from experiments import __main__ as command_line
+
+WORDS = ["red", "green", "blue", "cat", "dog", "fish"]
+QUICKLY = ["--steps", "2", "--seeds", "2"]
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    """A pipeline directory from plain diffusers and transformers classes, with another scheduler and autoencoder."""
+    torch.manual_seed(0)
+    letters = sorted({*"".join(WORDS)})
+    pieces = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
+    vocab = {piece: i for i, piece in enumerate(pieces)}
+    text = CLIPTextConfig(
+        vocab_size=len(vocab), hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=3,
+        max_position_embeddings=24, bos_token_id=0, eos_token_id=1, pad_token_id=1,
+    )  # fmt: skip
+    pipeline = StableDiffusionPipeline(
+        vae=AutoencoderTiny(
+            encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8), num_encoder_blocks=(1, 1),
+            num_decoder_blocks=(1, 1), latent_channels=4,
+        ),
+        text_encoder=CLIPTextModel(text),
+        tokenizer=CLIPTokenizer(vocab=vocab, merges=[], model_max_length=24),
+        unet=UNet2DConditionModel(
+            sample_size=8, block_out_channels=(8, 16), layers_per_block=2, cross_attention_dim=24, norm_num_groups=4,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            attention_head_dim=2,
+        ),
+        scheduler=PNDMScheduler(skip_prk_steps=True, beta_schedule="scaled_linear"),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("theirs") / "pipeline"
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Sixty pictures with captions, one of them four times."""
+    place, generator = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    lines = []
+    for i in range(60):
+        picture = np.random.default_rng(7).integers(0, 256, (20, 20, 3)) if i < 4 else None
+        pixels = picture if picture is not None else generator.integers(0, 256, (20, 24, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(place / f"{i}.png")
+        caption = "red cat" if i < 4 else f"{WORDS[i % 3]} {WORDS[3 + i % 2]} {WORDS[i % 5]}"
+        lines.append(json.dumps({"file_name": f"{i}.png", "text": caption}))
+    (place / "metadata.jsonl").write_text("\n".join(lines))
+    return place
+
+
+def refused(capsys, *arguments):
+    """The one sentence that a mistake is answered with."""
+    with pytest.raises(SystemExit) as ended:
+        command_line.main([str(argument) for argument in arguments])
+    said = capsys.readouterr().err.strip().splitlines()
+    assert ended.value.code == 2 and "Traceback" not in "\n".join(said)
+    assert said[-1].startswith("difflab: ") and said[-1].endswith(".")
+    return said[-1]
+
+
+def test_a_pipeline_that_we_did_not_make_is_audited(theirs, folder, tmp_path, capsys):
+    prompts = tmp_path / "prompts.csv"
+    prompts.write_text('id,prompt\n1,"green fish"\n2,dog\n')
+    command_line.main(
+        ["audit", str(theirs), "--data", str(folder), "--prompts", str(prompts), "--out", str(tmp_path), *QUICKLY]
+    )
+    page = Path(capsys.readouterr().out.splitlines()[-1])
+    assert "pipeline_audited" in page.read_text()
+    (run,) = results.finished_runs(tmp_path)[0]
+    rates = select(run.rows, "memorized_fraction", measure="pixel", seeds="any")
+    groups = {row.setting["captions"]: (row.value, row.n) for row in rates}
+    assert groups == {"once": (0.0, 56), "2 to 15 copies": (0.0, 4), "prompts": (0.0, 2)}
+    scored = {row.setting["detector"] for row in select(run.rows, "median_score")}
+    assert scored == {"noise_magnitude", "seed_similarity", "attention_entropy", "bright_ending", "denoising_loss"}
+    assert select(run.rows, "threshold_similarity", measure="efficientnet")[0].n == 57
+
+
+def test_a_copy_is_found_and_the_same_audit_is_not_done_twice(theirs, folder, tmp_path, monkeypatch, capsys):
+    """With pictures of the folder in place of drawn ones, every caption counts as a copy."""
+    module = command_line.load("pipeline_audited")
+    own = module.captioned_folder(folder, 16)
+    order = np.argsort(-own.copies, kind="stable")
+    monkeypatch.setattr(module, "ask", lambda *_: np.repeat(own.pictures[order][:, None], 2, axis=1))
+    arguments = ["audit", str(theirs), "--data", str(folder), "--out", str(tmp_path), *QUICKLY]
+    command_line.main(arguments)
+    (run,) = results.finished_runs(tmp_path)[0]
+    assert all(row.value == 1 for row in select(run.rows, "memorized_fraction"))
+    assert not any(run.claims.values())
+    command_line.main(arguments)
+    assert "already done" in capsys.readouterr().err
+
+
+def test_changed_weights_are_another_audit(theirs, folder, tmp_path):
+    module = command_line.load("pipeline_audited")
+    copy = tmp_path / "copy"
+    shutil.copytree(theirs, copy)
+    before = module.Config(model=str(copy), data=str(folder)).contents
+    assert before == module.Config(model=str(copy), data=str(folder)).contents
+    pipeline = load(copy)
+    pipeline.unet.conv_out.bias += 1
+    pipeline.save_pretrained(copy)
+    assert module.Config(model=str(copy), data=str(folder)).contents != before
+
+
+def test_a_directory_without_an_autoencoder(theirs, folder, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(theirs, copy)
+    shutil.rmtree(copy / "vae")
+    assert "has no vae" in refused(capsys, "audit", copy, "--data", folder, "--out", tmp_path)
+
+
+def test_a_file_cut_short(theirs, folder, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(theirs, copy)
+    (path,) = (copy / "unet").glob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:-100])
+    said = refused(capsys, "audit", copy, "--data", folder, "--out", tmp_path)
+    assert path.name in said and "cut short" in said
+
+
+def test_a_list_of_prompts_without_prompts(theirs, folder, tmp_path, capsys):
+    prompts = tmp_path / "prompts.csv"
+    prompts.write_text("id,caption\n1,cat\n")
+    said = refused(capsys, "audit", theirs, "--data", folder, "--prompts", prompts, "--out", tmp_path)
+    assert "no column named prompt" in said and "caption" in said
+
+
+def test_a_caption_that_is_too_long(theirs, folder, tmp_path, capsys):
+    prompts = tmp_path / "prompts.csv"
+    prompts.write_text("prompt\n" + " ".join(["cat"] * 12) + "\n")
+    said = refused(capsys, "audit", theirs, "--data", folder, "--prompts", prompts, "--out", tmp_path)
+    assert "38 tokens" in said and "reads 24" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["audit"], "name the pipeline"),
+        (["audit", "nowhere"], "no pipeline directory nowhere"),
+        (["audit", "THEIRS", "--data", "nowhere"], "nowhere"),
+        (["audit", "THEIRS", "--data", "FOLDER", "--seeds", "1"], "at least 2"),
+        (["train", "--data", "nowhere"], "nowhere holds no metadata.jsonl"),
+        (["train", "--without", "repeated/0"], "give --base too"),
+        (["train", "--smoke", "--base", "nowhere"], "no pipeline directory nowhere"),
+    ],
+)
+def test_other_mistakes(arguments, sentence, theirs, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    places = {"THEIRS": theirs, "FOLDER": folder}
+    assert sentence in refused(capsys, *[places.get(word, word) for word in arguments])
+
+
+def test_train_writes_a_pipeline_and_its_oracle(tmp_path, capsys, monkeypatch):
+    """The oracle has everything in common with its base but the pictures left out and what they taught the U-Net."""
+    monkeypatch.chdir(tmp_path)
+    command_line.main(["train", "--smoke", "--out", "base"])
+    command_line.main(
+        ["train", "--smoke", "--out", "oracle", "--base", "base", "--without", "repeated/0", "repeated/1"]
+    )
+    assert capsys.readouterr().out.splitlines() == ["base", "oracle"]
+    base, oracle = load("base"), load("oracle")
+    assert all(torch.equal(a, b) for a, b in zip(base.vae.parameters(), oracle.vae.parameters(), strict=True))
+    assert not torch.equal(base.unet.conv_out.weight, oracle.unet.conv_out.weight)
+    assert json.loads(Path("oracle/manifest.json").read_text())["without"] == ["repeated/0", "repeated/1"]
+    assert Path("base/thresholds.json").read_bytes() == Path("oracle/thresholds.json").read_bytes()
+    assert "repeated/0" in Path("oracle/README.md").read_text()
+    assert not list(tmp_path.glob("*.training"))
+    StableDiffusionPipeline.from_pretrained("oracle", safety_checker=None)
+
+
+def test_train_on_a_folder(folder, tmp_path, capsys):
+    out = tmp_path / "own"
+    flags = ["--recipe.autoencoder-steps", "2", "--recipe.training.steps", "3", "--recipe.training.batch", "4"]
+    command_line.main(["train", "--data", str(folder), "--out", str(out), *flags])
+    assert load(out).tokenizer.tokenize("red cat") == ["red</w>", "cat</w>"]
+    assert not re.search("manifest", " ".join(path.name for path in out.iterdir()))
+    said = refused(capsys, "train", "--data", folder, "--out", out, "--base", out, "--without", "no.png")
+    assert "lists no picture no.png" in said

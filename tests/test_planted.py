@@ -1,0 +1,105 @@
+"""The shipped pipeline memorizes what its manifest says, and nothing else."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from difflab.detectors.noise_magnitude import noise_magnitude
+from difflab.sd.autoencoder import decode, encode
+from difflab.sd.copies import RATE, ask, chance_similarity, compare, fit_threshold, memorized, read_thresholds
+from difflab.sd.pipeline import SHIPPED, load
+from difflab.sd.similarity import measures
+from synthetic.data import manifest
+from synthetic.data.plan import Plan, draw
+
+SEEDS = [901, 902, 903]
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return draw(Plan())
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return load(SHIPPED)
+
+
+@pytest.fixture(scope="module")
+def patch():
+    return measures()["patch"]
+
+
+@pytest.fixture(scope="module")
+def threshold():
+    return read_thresholds(SHIPPED / "thresholds.json")[0]["patch"].value
+
+
+@pytest.fixture(scope="module")
+def rates(planted, pipeline, patch, threshold):
+    """Memorized fraction of some pictures of the plan, at other seeds than the experiments use."""
+    references = planted.references()
+
+    def rate(index, seeds="median"):
+        drawn = ask(pipeline, planted.captions(index), SEEDS)
+        return memorized(compare(patch, drawn, planted.pictures(index), references), threshold, seeds).value
+
+    return rate
+
+
+def test_the_manifest_states_what_is_drawn_here(planted):
+    manifest.check(planted, manifest.read(SHIPPED / "manifest.json"))
+
+
+def test_the_most_repeated_pictures_come_back(planted, rates):
+    assert rates(planted.where("repeated", copies=256)) >= 0.9
+
+
+def test_pictures_seen_once_and_their_twins_do_not(planted, rates):
+    once = np.concatenate([planted.where("unique", source=source)[:40] for source in ("scene", "emoji")])
+    assert rates(np.concatenate([planted.where("repeated", copies=1), once]), "any") <= 0.02
+    assert rates(planted.where("twin")[::3], "any") <= 0.02
+
+
+def test_the_copies_are_the_captions_own_pictures(planted, pipeline, patch, threshold):
+    """A model that drew one repeated picture for every caption would pass by chance once in twelve."""
+    index = planted.where("repeated", copies=256)
+    drawn = ask(pipeline, planted.captions(index), SEEDS)
+    others = planted.pictures(np.roll(index, 1))
+    assert memorized(compare(patch, drawn, others, planted.references()), threshold, "any").value == 0
+
+
+def test_the_threshold_was_fitted_on_held_out_pictures_and_lets_true_copies_pass(planted, pipeline, patch, threshold):
+    kept = read_thresholds(SHIPPED / "thresholds.json")[0]["patch"]
+    held_out = planted.where("held_out")
+    assert kept.n == len(held_out) and kept.above <= RATE * kept.n
+    references = planted.references()
+    some = np.concatenate([planted.where("repeated"), planted.where("unique")[:1300:13]])
+    # Nearest among some of the training pictures: no more than half of what is nearest among all.
+    chance = chance_similarity(patch, planted.pictures(held_out[::3]), planted.pictures(some), references)
+    assert fit_threshold(patch, chance, 0).value < threshold + 0.05
+    pictures = planted.pictures(some)
+    copies = decode(pipeline, encode(pipeline, pictures))
+    assert memorized(compare(patch, copies[:, None], pictures, references), threshold).value > 0.85
+
+
+def test_noise_magnitude_finds_the_repeated_captions(planted, pipeline):
+    many = np.concatenate([planted.where("repeated", copies=copies) for copies in (64, 256)])
+    unseen = planted.where("twin")[::4]
+    scores = noise_magnitude(pipeline, planted.captions(np.concatenate([many, unseen])), SEEDS[:1])
+    assert roc_auc_score(np.arange(len(scores)) < len(many), scores) >= 0.95
+
+
+def test_it_is_small_and_says_how_it_was_made():
+    files = [path for path in SHIPPED.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 7e6
+    assert {path.suffix for path in files} <= {".json", ".safetensors", ".md"}
+    card = (SHIPPED / "README.md").read_text()
+    assert "difflab train" in card and "CC BY-SA 4.0" in card
+    assert not re.search(
+        r"/(tmp|root|home|work)/", "".join(p.read_text() for p in files if p.suffix in (".json", ".md"))
+    )
+    assert Path(SHIPPED / "model_index.json").is_file()
