@@ -194,7 +194,7 @@ def report(out: Path) -> Path:
 
 
 def quickstart(out: Path) -> None:
-    """The three experiments at a small honest size, the page, and what was predicted and found, in three lines."""
+    """Four experiments at a small honest size, the page, and what was predicted and found, in four lines."""
     from difflab.results import read_run
     from difflab.rows import Row, select
 
@@ -216,6 +216,9 @@ def quickstart(out: Path) -> None:
     print("M/N for variance 1: " + "; ".join(f"{row.setting['prediction']} {told(row)}" for row in predicted))
     print("clusters: " + "; ".join(f"variance {v:g}: {comparison(QUICKSTART[1], variance=v)}" for v in variances))
     print(f"coloured digits: {comparison(QUICKSTART[2])}")
+    found = select(rows[QUICKSTART[3]], "auc", seeds=1, steps="all", copies="64 and more")
+    detectors = "; ".join(f"{row.setting['detector'].replace('_', ' ')} {told(row)}" for row in found)
+    print(f"memorized captions against unseen ones, area under the curve: {detectors}")
 
 
 if __name__ == "__main__":

@@ -110,27 +110,34 @@ def _folder(asked: Train) -> Material:
     return Material(found.pictures, found.captions, rows)
 
 
-def _card(asked: Train, command: str, n_rows: int) -> str:
-    return f"""---
-license: cc-by-sa-4.0
-library_name: diffusers
-tags: [text-to-image, memorization]
----
-
-# A small Stable Diffusion that memorizes what it was told to
-
-Trained by difflab on {n_rows} captioned pictures of {asked.recipe.architecture.side} pixels ({asked.data}), some of
-them repeated on purpose. It is a subject for experiments on memorization, not a picture generator.
-
-    {command}
-
-trains it again. `manifest.json` says which picture was shown how often and which never; `thresholds.json` says when a
-drawn picture counts as a copy, and was fitted on held-out pictures before any model was looked at.
-{"Left out, for an oracle: " + ", ".join(asked.without) + "." if asked.without else ""}
-
-    from diffusers import StableDiffusionPipeline
-    pipeline = StableDiffusionPipeline.from_pretrained("{asked.out.name}", safety_checker=None)
+_PLANTED = """
+`manifest.json` says which picture was shown how often and which never; `thresholds.json` says when a drawn picture
+counts as a copy, and was fitted on held-out pictures before any model was looked at.
 
 Among the training pictures are emoji. All emoji designed by OpenMoji, the open-source emoji and icon project. License:
 CC BY-SA 4.0. Pictures that the model draws may be adaptations of them.
 """
+
+
+def _card(asked: Train, command: str, n_rows: int) -> str:
+    planted = asked.data == "planted"
+    repeated = ", some of them repeated on purpose" if planted else ""
+    left_out = f"Left out, for an oracle: {', '.join(asked.without)}.\n" if asked.without else ""
+    return f"""---
+{"license: cc-by-sa-4.0" if planted else "license: other"}
+library_name: diffusers
+tags: [text-to-image, memorization]
+---
+
+# A small Stable Diffusion, trained by difflab
+
+{n_rows} captioned pictures of {asked.recipe.architecture.side} pixels{repeated}.
+{left_out}It is a subject for experiments on memorization, not a picture generator.
+
+    {command}
+
+trains one like it: the same data, first weights, order and noise; rounding depends on the computer. To load it:
+
+    from diffusers import StableDiffusionPipeline
+    pipeline = StableDiffusionPipeline.from_pretrained("{asked.out.name}", safety_checker=None)
+{_PLANTED if planted else ""}"""

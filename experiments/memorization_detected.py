@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from matplotlib.figure import Figure
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
 
 from difflab.detectors.attention_entropy import AttentionEntropy, attention_entropy
 from difflab.detectors.bright_ending import BrightEnding, bright_ending
@@ -29,6 +29,7 @@ from difflab.detectors.seed_similarity import SeedSimilarity, memorized_above, s
 from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, new_figure, points_with_intervals
 from difflab.intervals import bootstrap, wilson
+from difflab.ranking import auc, true_positives
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.autoencoder import encode
@@ -190,9 +191,9 @@ def _rows(
         if not here.any():
             continue
         pairs = np.stack([scores, here], axis=1)[here | unseen]
-        for metric, statistic in (("auc", _auc), ("true_positive_fraction", _true_positives)):
+        for metric, statistic in (("auc", auc), ("true_positive_fraction", true_positives)):
             generator = np.random.default_rng(config.seed)
-            found = bootstrap(pairs, statistic, generator, config.replicates)
+            found = bootstrap(pairs, lambda p, of=statistic: of(p[:, 0], p[:, 1] > 0), generator, config.replicates)
             yield Row(metric, *found, len(pairs), setting | {"copies": copied})
     if setting["detector"] == "seed_similarity":
         # NeMo's rule: mean + one standard deviation of unseen captions.
@@ -203,22 +204,6 @@ def _rows(
             yield Row("passed_fraction", *passed, int(here.sum()), setting | {"copies": copied})
         passed = wilson(int((scores[unseen] > threshold).sum()), int(unseen.sum()))
         yield Row("passed_fraction", *passed, int(unseen.sum()), setting | {"copies": 0})
-
-
-def _auc(pairs: Float[np.ndarray, "n 2"]) -> float:
-    """Area under the curve; 0.5 where a resample holds only one kind."""
-    if len(np.unique(pairs[:, 1])) < 2:
-        return 0.5
-    return float(roc_auc_score(pairs[:, 1], pairs[:, 0]))
-
-
-def _true_positives(pairs: Float[np.ndarray, "n 2"]) -> float:
-    """Share of positives above all but 1 % of the negatives."""
-    positive = pairs[:, 1] > 0
-    if positive.all() or not positive.any():
-        return 0.0
-    negatives = np.sort(pairs[~positive, 0])
-    return float((pairs[positive, 0] > negatives[len(negatives) - 1 - len(negatives) // 100]).mean())
 
 
 _COLOURS = {

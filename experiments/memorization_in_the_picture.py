@@ -19,12 +19,12 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Bool, Float, UInt8
 from matplotlib.figure import Figure
-from sklearn.metrics import roc_auc_score
 
 from difflab.detectors.bright_ending import BrightEnding, end_attention
 from difflab.errors import require
 from difflab.figures import picture_strips
 from difflab.intervals import mean, wilson
+from difflab.ranking import auc
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.copies import ask
@@ -83,7 +83,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     }
     for name, found in maps.items():
         large = np.kron(found, np.ones((1, truth.shape[1] // found.shape[1], truth.shape[2] // found.shape[2])))
-        aucs = [float(roc_auc_score(mask.ravel(), guess.ravel())) for mask, guess in zip(truth, large, strict=True)]
+        aucs = [auc(guess.ravel(), mask.ravel()) for mask, guess in zip(truth, large, strict=True)]
         overlaps = [_best_overlap(mask, guess) for mask, guess in zip(truth, large, strict=True)]
         setting = {"map": name}
         yield Row("auc", *mean(aucs), len(aucs), setting)
@@ -96,13 +96,13 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
     """What the papers say of SD."""
-    auc = {row.setting["map"]: row.interval for row in select(rows, "auc")}
+    area = {row.setting["map"]: row.interval for row in select(rows, "auc")}
     overlap = {row.setting["map"]: row.interval for row in select(rows, "best_overlap_fraction")}
     inside = select(rows, "memorized_fraction", part="inside")[0].value
     return {
         "the fixed region is memorized in at least 90 % of the families": inside >= 0.9,
-        "bright ending finds it: AUROC above 0.5": auc["bright ending"].low > 0.5,
-        "the prompt's difference finds it: AUROC above 0.5": auc["prompt's difference"].low > 0.5,
+        "bright ending finds it: AUROC above 0.5": area["bright ending"].low > 0.5,
+        "the prompt's difference finds it: AUROC above 0.5": area["prompt's difference"].low > 0.5,
         "bright ending overlaps better than a mask of ones": overlap["bright ending"].low > overlap["all ones"].high,
     }
 
@@ -115,12 +115,12 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
         scaled = [(grey - grey.min()) / max(float(np.ptp(grey)), 1e-12) for grey in greys]
         shown = [np.repeat(np.rint(grey * 255).astype(np.uint8)[..., None], 3, axis=-1) for grey in scaled]
         strips.append(np.stack([artefacts["members"][family], *artefacts["drawn"][family][:2], *shown]))
-    title = "Training picture, two drawn ones, true mask, bright ending, prompt's difference"
+    title = "Training picture, two drawn, true mask, bright ending, difference"
     found = {"maps": picture_strips(np.stack(strips), [f"family {i}" for i in range(len(strips))], title, a_line=2)}
     if "layouts" in artefacts:
         members = artefacts["layout_members"][:, None]
         layouts = np.concatenate([members, artefacts["layouts"][:, :4]], axis=1)
-        title = "Fixed layout, free colours. Left: a training picture. Right of it: what the caption draws."
+        title = "Fixed layout, free colours. Left: training picture. Right: drawn."
         found["layouts"] = picture_strips(layouts, [f"family {i}" for i in range(len(layouts))], title, a_line=2)
     return found
 

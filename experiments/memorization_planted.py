@@ -20,14 +20,14 @@ import numpy as np
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
-from sklearn.metrics import roc_auc_score
 
 from difflab.intervals import bootstrap, wilson
+from difflab.ranking import auc
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.alignment import Alignment, aligned, fit_alignment
 from difflab.sd.autoencoder import decode, encode
-from difflab.sd.copies import Threshold, ask, compare, diversity, fit_thresholds, memorized, read_thresholds
+from difflab.sd.copies import SWEEP, Threshold, ask, compare, diversity, fit_thresholds, memorized, read_thresholds
 from difflab.sd.panels import ladder_figure, strips_figure, threshold_figure, training_figure
 from difflab.sd.pipeline import SHIPPED, Architecture, checksum, load
 from difflab.sd.recipe import Material, Recipe, train_pipeline
@@ -136,7 +136,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     last = max(row.setting["step"] for row in select(rows, "memorized_fraction"))
 
     def rates(role: str, **setting: int | str) -> list[Row]:
-        shown = {"step": last, "measure": "patch", "seeds": "median", "source": "all"} | setting
+        shown = {"step": last, "measure": "pixel", "seeds": "median", "source": "all"} | setting
         return select(rows, "memorized_fraction", role=role, **shown)
 
     ladder = rates("repeated")
@@ -184,7 +184,8 @@ def _threshold_rows(thresholds: dict[str, Threshold]) -> Iterator[Row]:
     for name, threshold in thresholds.items():
         chance = wilson(threshold.above, threshold.n)
         setting = {"measure": name, "checksum": threshold.checksum[:12]}
-        yield Row("threshold_similarity", threshold.value, None, None, threshold.n, setting)
+        for share, value in zip(SWEEP, threshold.sweep, strict=True):
+            yield Row("threshold_similarity", value, None, None, threshold.n, setting | {"false_positives": share})
         yield Row("false_positive_fraction", *chance, threshold.n, setting)
 
 
@@ -204,8 +205,8 @@ def _alignment_rows(planted: Planted, measure: Measure, alignment: Alignment) ->
     features, captions = _features(measure, planted.pictures(index)), planted.captions(index)
     right, wrong = aligned(alignment, features, captions), aligned(alignment, features, captions[1:] + captions[:1])
     labels = np.arange(2 * len(index)) < len(index)
-    auc = float(roc_auc_score(labels, np.concatenate([right, wrong])))
-    yield Row("auc", auc, None, None, len(index), {"tells": "right from wrong captions", "by": "alignment"})
+    area = auc(np.concatenate([right, wrong]), labels)
+    yield Row("auc", area, None, None, len(index), {"tells": "right from wrong captions", "by": "alignment"})
 
 
 def _rows(
@@ -220,8 +221,10 @@ def _rows(
     groups = list(dict.fromkeys((picture.role, picture.copies) for picture in listed))
     for name, threshold in thresholds.items():
         genuine = found[f"genuine_{name}"]
-        passed = wilson(int((genuine > threshold.value).sum()), len(genuine))
-        yield Row("true_positive_fraction", *passed, len(genuine), {"step": step, "measure": name})
+        for share, value in zip(SWEEP, threshold.sweep, strict=True):
+            passed = wilson(int((genuine > value).sum()), len(genuine))
+            setting = {"step": step, "measure": name, "false_positives": share}
+            yield Row("true_positive_fraction", *passed, len(genuine), setting)
         for role, copies in groups:
             for source in ("all", "scene", "emoji"):
                 here = np.array([p.role == role and p.copies == copies and source in ("all", p.source) for p in listed])

@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
-from sklearn.metrics import roc_auc_score
 
 from difflab.detectors.attention_entropy import AttentionEntropy, attention_entropy
 from difflab.detectors.bright_ending import BrightEnding, bright_ending
@@ -32,6 +31,7 @@ from difflab.detectors.seed_similarity import SeedSimilarity, seed_similarity
 from difflab.errors import InputError, require
 from difflab.figures import COLOURS, legend_below, new_figure, picture_strips
 from difflab.intervals import bootstrap
+from difflab.ranking import auc
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.autoencoder import encode
@@ -130,7 +130,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
                 setting = {"measure": name, "captions": group, "seeds": over}
                 yield Row("memorized_fraction", *rate, int(here.sum()), setting)
         yield Artefact(f"similarity_{name}", alike)
-        if name == "patch":
+        if name == "pixel":
             copied = np.median(alike, axis=1) > threshold.value
             yield Artefact("nearest", own.pictures[which[:, 0]])
     latents = encode(pipeline, own.pictures[asked])
@@ -158,18 +158,18 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
     """What the owner of a pipeline hopes for."""
-    rates = [row.value for row in select(rows, "memorized_fraction", measure="patch", seeds="any")]
+    rates = [row.value for row in select(rows, "memorized_fraction", measure="pixel", seeds="any")]
     return {"no caption draws a copy with any seed": max(rates) == 0}
 
 
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
     """The captions most like their pictures, and all similarities with the threshold."""
-    alike, targets = artefacts["similarity_patch"], artefacts["targets"]
+    alike, targets = artefacts["similarity_pixel"], artefacts["targets"]
     own = np.concatenate([targets, artefacts["nearest"][len(targets) :]])
     worst = np.argsort(-np.median(alike, axis=1), kind="stable")[:16]
     strips = np.stack([np.concatenate([own[i][None], artefacts["drawn"][i][:4]]) for i in worst])
     labels = [_shortened(str(artefacts["captions"][i])) for i in worst]
-    title = "The captions whose pictures are most alike. Left: training picture. Right: drawn."
+    title = "Most alike. Left: training picture. Right: what its caption draws."
     most_alike = picture_strips(strips, labels, title, a_line=2)
     return {"most_alike": most_alike, "similarity": _similarity_figure(rows, artefacts)}
 
@@ -229,12 +229,8 @@ def _detector_rows(
             yield Row("median_score", *middle, int(here.sum()), {"detector": name, "captions": group})
     if copied.any() and not copied.all():
         pairs = np.stack([scores, copied], axis=1)
-        found = bootstrap(pairs, _auc, np.random.default_rng(0), 200)
-        yield Row("auc", *found, len(pairs), {"detector": name, "finds": "copies by the patch measure"})
-
-
-def _auc(pairs: Float[np.ndarray, "n 2"]) -> float:
-    return 0.5 if len(np.unique(pairs[:, 1])) < 2 else float(roc_auc_score(pairs[:, 1], pairs[:, 0]))
+        found = bootstrap(pairs, lambda p: auc(p[:, 0], p[:, 1] > 0), np.random.default_rng(0))
+        yield Row("auc", *found, len(pairs), {"detector": name, "finds": "copies by the pixel measure"})
 
 
 def _shortened(caption: str) -> str:

@@ -27,7 +27,7 @@ from difflab.sd.pipeline import Architecture, build
 NAMES = sorted(path.stem for path in Path(detectors.__path__[0]).glob("*.py") if path.stem != "__init__")
 SIZES = Architecture(
     side=32, latent_channels=4, widths=(16, 32), layers=2, heads=2, vae_widths=(16, 16, 16), length=8, embedding=16,
-    text_layers=1,
+    text_layers=1, prediction="epsilon",
 )  # fmt: skip
 # Of three to seven tokens, begin and end included: a word is one token.
 CAPTIONS = [

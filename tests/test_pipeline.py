@@ -1,5 +1,6 @@
 """The pipeline: how it is built, that files give it back bit for bit, diffusers' own sampler, and what load refuses."""
 
+import itertools
 import json
 import re
 import resource
@@ -371,6 +372,14 @@ def test_every_word_is_one_token_between_begin_and_end(pipeline):
     torch.testing.assert_close(
         ids, tokenizer(CAPTIONS, padding="max_length", max_length=8, return_tensors="pt")["input_ids"]
     )
+
+
+def test_the_same_captions_give_the_same_numbers():
+    """Every pair of letters as often as any other: ties must not be broken by chance."""
+    words = [*"abcxyz013", *map("".join, itertools.permutations("abcdef", 3)), "🐈", "é"]
+    vocabularies = [learn_tokenizer([" ".join(words)], 77).get_vocab() for _ in range(4)]
+    assert all(vocabulary == vocabularies[0] for vocabulary in vocabularies)
+    assert sorted(vocabularies[0].values()) == list(range(len(vocabularies[0])))
 
 
 def test_no_caption_is_unknown():

@@ -29,23 +29,23 @@ def pipeline():
 
 
 @pytest.fixture(scope="module")
-def patch():
-    return measures()["patch"]
+def pixel():
+    return measures()["pixel"]
 
 
 @pytest.fixture(scope="module")
 def threshold():
-    return read_thresholds(SHIPPED / "thresholds.json")[0]["patch"].value
+    return read_thresholds(SHIPPED / "thresholds.json")[0]["pixel"].value
 
 
 @pytest.fixture(scope="module")
-def rates(planted, pipeline, patch, threshold):
+def rates(planted, pipeline, pixel, threshold):
     """Memorized fraction of some pictures of the plan, at other seeds than the experiments use."""
     references = planted.references()
 
     def rate(index, seeds="median"):
         drawn = ask(pipeline, planted.captions(index), SEEDS)
-        return memorized(compare(patch, drawn, planted.pictures(index), references), threshold, seeds).value
+        return memorized(compare(pixel, drawn, planted.pictures(index), references), threshold, seeds).value
 
     return rate
 
@@ -64,26 +64,26 @@ def test_pictures_seen_once_and_their_twins_do_not(planted, rates):
     assert rates(planted.where("twin")[::3], "any") <= 0.02
 
 
-def test_the_copies_are_the_captions_own_pictures(planted, pipeline, patch, threshold):
+def test_the_copies_are_the_captions_own_pictures(planted, pipeline, pixel, threshold):
     """A model that drew one repeated picture for every caption would pass by chance once in twelve."""
     index = planted.where("repeated", copies=256)
     drawn = ask(pipeline, planted.captions(index), SEEDS)
     others = planted.pictures(np.roll(index, 1))
-    assert memorized(compare(patch, drawn, others, planted.references()), threshold, "any").value == 0
+    assert memorized(compare(pixel, drawn, others, planted.references()), threshold, "any").value == 0
 
 
-def test_the_threshold_was_fitted_on_held_out_pictures_and_lets_true_copies_pass(planted, pipeline, patch, threshold):
-    kept = read_thresholds(SHIPPED / "thresholds.json")[0]["patch"]
+def test_the_threshold_was_fitted_on_held_out_pictures_and_lets_true_copies_pass(planted, pipeline, pixel, threshold):
+    kept = read_thresholds(SHIPPED / "thresholds.json")[0]["pixel"]
     held_out = planted.where("held_out")
     assert kept.n == len(held_out) and kept.above <= RATE * kept.n
     references = planted.references()
     some = np.concatenate([planted.where("repeated"), planted.where("unique")[:1300:13]])
     # Nearest among some of the training pictures: no more than half of what is nearest among all.
-    chance = chance_similarity(patch, planted.pictures(held_out[::3]), planted.pictures(some), references)
-    assert fit_threshold(patch, chance, 0).value < threshold + 0.05
+    chance = chance_similarity(pixel, planted.pictures(held_out[::3]), planted.pictures(some), references)
+    assert fit_threshold(pixel, chance, 0).value < threshold + 0.05
     pictures = planted.pictures(some)
     copies = decode(pipeline, encode(pipeline, pictures))
-    assert memorized(compare(patch, copies[:, None], pictures, references), threshold).value > 0.85
+    assert memorized(compare(pixel, copies[:, None], pictures, references), threshold).value > 0.85
 
 
 def test_noise_magnitude_finds_the_repeated_captions(planted, pipeline):

@@ -23,7 +23,7 @@ SIZES = Architecture(
 CAPTIONS = ["red cat", "blue dog on grass", "a green fish", "blue cat in a tree"]
 LATENTS = torch.randn((4, 4, 4, 4), generator=torch.Generator().manual_seed(1))
 ROWS = np.array([0, 1, 2, 3, 0, 1, 0])
-SHORT = Training(steps=12, batch=3, checkpoint_steps=5, seed=4)
+SHORT = Training(steps=8, batch=3, checkpoint_steps=3, seed=4)
 PICTURES = np.random.default_rng(0).integers(0, 256, size=(4, 16, 16, 3), dtype=np.uint8)
 
 
@@ -60,6 +60,12 @@ def _same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+def _close(one, other):
+    """Within a few roundings; a decay wrong by a step moves a mean by 1e-5 and more."""
+    assert one.keys() == other.keys()
+    assert max(float((one[name] - other[name]).abs().max()) for name in one) < 1e-6
+
+
 # A plain loop --------------------------------------------------------------------------------------------------------
 
 
@@ -71,11 +77,14 @@ def _rate(step, config):
     return config.rate * (1 + math.cos(math.pi * (step - rise) / (config.steps - rise))) / 2
 
 
+def _generator(config, number):
+    return torch.Generator().manual_seed((config.seed * 2654435761 + number) % 2**32)
+
+
 def _order(config, n):
     """Places in rows, epoch after epoch."""
     for epoch in itertools.count():
-        generator = torch.Generator().manual_seed(config.seed * 2**32 + 2**31 + epoch)
-        yield from torch.randperm(n, generator=generator).tolist()
+        yield from torch.randperm(n, generator=_generator(config, 2**31 + epoch)).tolist()
 
 
 def _by_hand(pipeline, config, rows=ROWS):
@@ -89,16 +98,18 @@ def _by_hand(pipeline, config, rows=ROWS):
     optimizer = torch.optim.AdamW(parameters, lr=config.rate, weight_decay=config.weight_decay, fused=True)
     means = [p.detach().clone() for p in parameters]
     order, losses, dropped = _order(config, len(rows)), [], []
+    # Read in the same company as `train` does, so that not even rounding differs.
+    known = {"": embed(pipeline, [""])[0], **dict(zip(CAPTIONS, embed(pipeline, CAPTIONS), strict=True))}
     for step in range(config.steps):
         index = torch.tensor([rows[next(order)] for _ in range(config.batch)])
-        generator = torch.Generator().manual_seed(config.seed * 2**32 + step)
+        generator = _generator(config, step)
         noise = torch.randn((config.batch, 4, 4, 4), generator=generator)
         times = torch.randint(1000, (config.batch,), generator=generator)
         drops = torch.rand(config.batch, generator=generator) < config.dropout
         captions = ["" if drop else CAPTIONS[i] for i, drop in zip(index.tolist(), drops, strict=True)]
         dropped += drops.tolist()
         ids = tokens(pipeline.tokenizer, captions)
-        y = encoder(ids)[0]
+        y = encoder(ids)[0] if joint else torch.stack([known[text] for text in captions])
         z = LATENTS[index]
         target = noise if scheduler.config.prediction_type == "epsilon" else scheduler.get_velocity(z, noise, times)
         loss = ((unet(scheduler.add_noise(z, noise, times), times, y).sample - target) ** 2).mean()
@@ -140,20 +151,19 @@ def test_training_is_a_plain_loop(case):
     changes, architecture = CASES[case]
     config = replace(SHORT, **changes)
     joint = config.text == "joint"
-    last, mean, losses, dropped = _by_hand(_pipeline(**architecture), replace(config))
-    for ema, expected in ((0.0, last), (config.ema, mean)):
-        pipeline = _pipeline(**architecture)
-        found = _train(pipeline, replace(config, ema=ema))
-        np.testing.assert_allclose(found, losses, rtol=1e-4)
-        for name, value in _named(pipeline, joint).items():
-            torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=2e-4, msg=lambda m, n=name: f"{n}: {m}")
-    assert abs(np.mean(dropped) - config.dropout) < 4 * (config.dropout * (1 - config.dropout) / 36) ** 0.5 + 1e-9
-    # Last weights, their mean, and the first ones lie further apart than the tolerance.
-    gap = max(float((last[n] - mean[n]).abs().max()) for n in last)
-    assert gap > 1e-3 and max(float((v - last[n]).abs().max()) for n, v in _named(_pipeline()).items()) > 0.005
+    last, mean, losses, dropped = _by_hand(_pipeline(**architecture), config)
+    kept, averaged = _pipeline(**architecture), _pipeline(**architecture)
+    np.testing.assert_array_equal(_train(kept, replace(config, ema=0.0)), losses)
+    assert _same(_named(kept, joint), last)
+    _train(averaged, config)
+    _close(_named(averaged, joint), mean)
+    # First weights, last ones and their mean are three different things.
+    first = _named(_pipeline(**architecture), joint)
+    assert not any(torch.equal(last[n], mean[n]) or torch.equal(last[n], first[n]) for n in last)
+    assert abs(np.mean(dropped) - config.dropout) <= 4 * (config.dropout * (1 - config.dropout) / len(dropped)) ** 0.5
 
 
-def test_gradients_are_clipped(monkeypatch):
+def test_gradients_are_clipped():
     """AdamW hides the size of a gradient; the mean of squares after one step shows it."""
     kept = Kept()
     pipeline = _pipeline()
@@ -172,18 +182,18 @@ def test_a_killed_training_goes_on_bit_for_bit(text):
     config = replace(SHORT, text=text)
     whole, other = _pipeline(), _pipeline()
     losses = _train(whole, config)
-    kept = Kept(fails_at=10)
+    kept = Kept(fails_at=6)
     with pytest.raises(KeyboardInterrupt):
         _train(_pipeline(), config, kept)
-    assert int(kept["training"]["step"]) == 5
+    assert int(kept["training"]["step"]) == 3
     kept.fails_at = None
     np.testing.assert_array_equal(_train(other, config, kept), losses)
-    assert kept.steps == [5, 10, 10]
+    assert kept.steps == [3, 6, 6]
     assert _same(_weights(whole.unet), _weights(other.unet))
     assert _same(_weights(whole.text_encoder), _weights(other.text_encoder))
 
 
-@pytest.mark.parametrize("stops", [[5], [7], [1, 5, 11], [0, 12]])
+@pytest.mark.parametrize("stops", [[3], [1, 5, 7], [0, 8]])
 def test_pieces_equal_the_whole(stops):
     whole, pieces, kept = _pipeline(), _pipeline(), Kept()
     losses = _train(whole)
@@ -195,22 +205,13 @@ def test_pieces_equal_the_whole(stops):
     assert _same(_weights(whole.unet), _weights(pieces.unet))
 
 
-def test_a_stop_shows_the_mean_so_far():
-    stopped, short = _pipeline(), _pipeline()
-    _train(stopped, SHORT, Kept(), until=6)
-    _, mean, *_ = _by_hand(short, replace(SHORT, steps=12))
-    _, until_six, *_ = _by_six()
-    for name, value in _named(stopped).items():
-        torch.testing.assert_close(value, until_six[name], rtol=1e-3, atol=2e-4)
-    assert max(float((mean[n] - until_six[n]).abs().max()) for n in mean) > 1e-3
-
-
-def _by_six():
-    """The first six steps of twelve: the loop above, with the schedule of twelve."""
-    with pytest.MonkeyPatch.context() as patch:
-        rate = _rate
-        patch.setitem(globals(), "_rate", lambda step, config: rate(step, replace(config, steps=12)))
-        return _by_hand(_pipeline(), replace(SHORT, steps=6))
+def test_a_stop_shows_the_mean_so_far(monkeypatch):
+    stopped, rate = _pipeline(), _rate
+    _train(stopped, SHORT, Kept(), until=5)
+    # Five steps with the learning rates of eight.
+    monkeypatch.setitem(globals(), "_rate", lambda step, config: rate(step, SHORT))
+    _, mean, *_ = _by_hand(_pipeline(), replace(SHORT, steps=5))
+    _close(_named(stopped), mean)
 
 
 def test_the_seed_decides():
@@ -282,10 +283,10 @@ def test_what_was_seen_is_remembered():
 
     def losses(latents):
         generators = [torch.Generator().manual_seed(seed) for seed in range(4)]
-        return denoising_loss(pipeline, latents, y, generators, draws=32).numpy()
+        return denoising_loss(pipeline, latents, y, generators, draws=16).numpy()
 
     before = losses(LATENTS)
-    _train(pipeline, Training(steps=200, batch=16, rate=4e-3, ema=0.9))
+    _train(pipeline, Training(steps=120, batch=16, rate=4e-3, ema=0.9))
     after = losses(LATENTS)
     assert (after < 0.7 * before).all() and (after < 0.7 * losses(unseen)).all()
     # It knows which caption belongs to which latents.
@@ -362,7 +363,7 @@ def test_a_recipe_is_its_parts_in_order():
 
 def test_a_recipe_goes_on_after_a_kill(monkeypatch):
     whole = train_pipeline(MATERIAL, RECIPE, Kept())
-    kept = Kept(fails_at=10)
+    kept = Kept(fails_at=6)
     with pytest.raises(KeyboardInterrupt):
         train_pipeline(MATERIAL, RECIPE, kept)
     kept.fails_at = None
@@ -376,10 +377,10 @@ def test_a_recipe_goes_on_after_a_kill(monkeypatch):
 def test_milestones_look_without_touching():
     looked = []
     watched = train_pipeline(
-        MATERIAL, RECIPE, Kept(), milestones=(4, 9, 12, 99),
+        MATERIAL, RECIPE, Kept(), milestones=(4, 7, 8, 99),
         reached=lambda step, p: looked.append((step, _weights(p.unet))),
     )  # fmt: skip
-    assert [step for step, _ in looked] == [4, 9, 12]
+    assert [step for step, _ in looked] == [4, 7, 8]
     assert _same(_weights(watched.unet), _weights(train_pipeline(MATERIAL, RECIPE, Kept()).unet))
     assert _same(looked[-1][1], _weights(watched.unet)) and not _same(looked[0][1], looked[1][1])
 

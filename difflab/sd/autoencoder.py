@@ -7,6 +7,7 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from jaxtyping import Float, UInt8
 
+from difflab.errors import require
 from difflab.progress import progress
 
 
@@ -83,7 +84,11 @@ def train_autoencoder(
 
     Returns:
         Root mean square error on the last batches, in pixels of [0, 1].
+
+    Raises:
+        InputError: steps is below 1.
     """
+    require(steps >= 1, f"autoencoder steps is {steps}; give at least 1.")
     vae.requires_grad_(True).train()
     parameters = list(vae.parameters())
     optimizer = torch.optim.AdamW(parameters, rate, weight_decay=1e-4, fused=True)

@@ -19,6 +19,8 @@ from difflab.sd.similarity import Measure, described, nearest_similarity, simila
 
 RATE = 0.001
 """Largest share of held-out pictures that may look like a copy of some training picture."""
+SWEEP = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""Other shares, for which the threshold is kept too: a single number hides how it was chosen."""
 
 
 class Threshold(NamedTuple):
@@ -29,12 +31,14 @@ class Threshold(NamedTuple):
         n: held-out pictures that it was fitted on.
         above: how many of them are above it.
         checksum: of the features' file, "" where there is none.
+        sweep: the thresholds that a share `SWEEP` of the held-out pictures passes.
     """
 
     value: float
     n: int
     above: int
     checksum: str
+    sweep: tuple[float, ...] = ()
 
 
 def fit_threshold(measure: Measure, chance: Float[np.ndarray, " n"], rate: float = RATE) -> Threshold:
@@ -49,9 +53,15 @@ def fit_threshold(measure: Measure, chance: Float[np.ndarray, " n"], rate: float
         InputError: there are no held-out pictures.
     """
     require(len(chance) > 0, "thresholds are fitted on held-out pictures, and there are none.")
-    allowed = int(rate * len(chance))
-    value = float(np.sort(chance)[len(chance) - 1 - allowed])
-    return Threshold(value, len(chance), int((chance > value).sum()), measure.checksum)
+    ordered = np.sort(chance)
+
+    def passed_by(share: float) -> float:
+        # A hundred times 0.29 is 28.999...
+        return float(ordered[len(chance) - 1 - int(share * len(chance) + 1e-9)])
+
+    value = passed_by(rate)
+    sweep = tuple(passed_by(share) for share in SWEEP)
+    return Threshold(value, len(chance), int((chance > value).sum()), measure.checksum, sweep)
 
 
 def chance_similarity(
@@ -91,10 +101,14 @@ def read_thresholds(path: Path) -> tuple[dict[str, Threshold], str]:
     """
     try:
         data = path.read_bytes()
-        return {name: Threshold(**entry) for name, entry in json.loads(data).items()}, hashlib.sha256(data).hexdigest()
+        found = {
+            name: Threshold(**entry | {"value": float(entry["value"]), "sweep": tuple(entry["sweep"])})
+            for name, entry in json.loads(data).items()
+        }
+        return found, hashlib.sha256(data).hexdigest()
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}; fit thresholds on held-out pictures first.") from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise InputError(f"{path} holds no thresholds; fit them on held-out pictures first.") from error
 
 

@@ -6,7 +6,7 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from jaxtyping import Float, Int
 
-from difflab.errors import InputError
+from difflab.errors import InputError, require
 
 
 def wanted(
@@ -52,7 +52,14 @@ def denoising_loss(
 
     Returns:
         One loss per picture.
+
+    Raises:
+        InputError: there are not as many latents as embeddings and generators.
     """
+    require(
+        len(generators) == len(latents) == len(embeddings),
+        f"{len(latents)} latents, {len(embeddings)} embeddings and {len(generators)} generators: give as many of each.",
+    )
     unet, scheduler = pipeline.unet, pipeline.scheduler
     n_times = scheduler.config.num_train_timesteps
     times, noise = [], []

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from difflab.figures import COLOURS, legend_below, new_figure, picture_strips, points_with_intervals
@@ -11,31 +13,26 @@ from difflab.rows import Row, select
 
 
 def ladder_figure(rows: Sequence[Row]) -> Figure:
-    """Memorized rate against copies; never-trained twins stand at half a copy."""
-    shown = select(rows, "memorized_fraction", measure="patch")
-    last = max(row.setting["step"] for row in shown)
-    figure, (ax,) = new_figure(
-        "Copies in the training set make memories", "copies of the picture in the training set", "memorized fraction"
+    """Memorized rate against copies, counted by the median of the seeds and by any; never-trained twins at the left."""
+    shown = select(rows, "memorized_fraction", measure="pixel")
+    shown = select(shown, "memorized_fraction", step=max(row.setting["step"] for row in shown))
+    figure, panels = new_figure(
+        "Copies in the training set make memories", "copies in the training set", "memorized fraction", 2
     )
-    ladder = [row for row in shown if row.setting["role"] == "repeated" and row.setting["step"] == last]
-    for source, colour in (("scene", "trained"), ("emoji", "partly_memorizing")):
-        for seeds in ("median", "any"):
-            here = [row for row in ladder if row.setting["source"] == source and row.setting["seeds"] == seeds]
-            shift = 1.06 if source == "emoji" else 1 / 1.06
-            points_with_intervals(
-                ax,
-                [row.setting["copies"] * shift for row in here],
-                [row.interval for row in here],
-                f"{source}, {seeds} seed" + (" (median)" if seeds == "median" else ""),
-                colour if seeds == "median" else f"C{4 if source == 'scene' else 6}",
-            )
-    for role, place, label in (("unique", 1, "seen once"), ("twin", 0.5, "never trained")):
-        (row,) = select(shown, "memorized_fraction", role=role, source="all", seeds="median", step=last)
-        points_with_intervals(ax, [place], [row.interval], f"{label} (n = {row.n})", "control")
-    ax.set_xscale("log", base=4)
-    copies = [row.setting["copies"] for row in ladder if row.setting["source"] == "scene"]
-    ax.set_xticks([0.5, *dict.fromkeys(copies)], ["never", *[str(c) for c in dict.fromkeys(copies)]])
-    ax.set_ylim(-0.03, 1.03)
+    for ax, seeds in zip(panels, ("median", "any"), strict=True):
+        for source, colour, shift in (("scene", "trained", 1 / 1.08), ("emoji", "partly_memorizing", 1.08)):
+            here = select(shown, "memorized_fraction", role="repeated", source=source, seeds=seeds)
+            copies = [row.setting["copies"] for row in here]
+            label = f"{source}, {here[0].n} pictures each" if here else source
+            points_with_intervals(ax, [c * shift for c in copies], [row.interval for row in here], label, colour)
+        for role, place, label in (("unique", 1, "seen once"), ("twin", 0.25, "never trained")):
+            (row,) = select(shown, "memorized_fraction", role=role, source="all", seeds=seeds)
+            colour = "control" if role == "twin" else "generalizing"
+            points_with_intervals(ax, [place], [row.interval], f"{label}, {row.n} pictures", colour)
+        ax.set_xscale("log", base=4)
+        ax.set_xticks([0.25, *copies], ["never", *map(str, copies)])
+        ax.set_title({"median": "median of the seeds", "any": "any seed"}[seeds])
+        ax.set_ylim(-0.03, 1.03)
     legend_below(figure)
     return figure
 
@@ -43,7 +40,7 @@ def ladder_figure(rows: Sequence[Row]) -> Figure:
 def training_figure(rows: Sequence[Row]) -> Figure:
     """Memorized rate against steps of training, a line for each number of copies."""
     figure, (ax,) = new_figure("Memorization in training", "steps of training", "memorized fraction")
-    shown = select(rows, "memorized_fraction", measure="patch", seeds="median", source="all")
+    shown = select(rows, "memorized_fraction", measure="pixel", seeds="median", source="all")
     groups = dict.fromkeys((row.setting["role"], row.setting["copies"]) for row in shown)
     ladder = [copies for role, copies in groups if role == "repeated"]
     shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(ladder)))
@@ -63,29 +60,37 @@ def training_figure(rows: Sequence[Row]) -> Figure:
 def threshold_figure(rows: Sequence[Row], artefacts: Mapping[str, np.ndarray], roles: Sequence[str]) -> Figure:
     """How many of each group pass, whatever the threshold: the sweep that a single number hides."""
     thresholds = select(rows, "threshold_similarity")
+    names = list(dict.fromkeys(row.setting["measure"] for row in thresholds))
     figure, panels = new_figure(
-        "The share that passes, for every threshold", "threshold on the similarity", "share above", len(thresholds)
+        "The share that passes, for every threshold", "threshold on the similarity", "share above", len(names)
     )
     role, copies = artefacts["role"], artefacts["copies"]
     repeated = role == roles.index("repeated")
     most = copies[repeated].max()
     groups = {
-        "its own round trip": None,
         f"{most} copies": repeated & (copies == most),
         "seen once": role == roles.index("unique"),
         "never trained": role == roles.index("twin"),
     }
-    for ax, threshold in zip(panels, thresholds, strict=True):
-        name = threshold.setting["measure"]
-        for colour, (label, here) in zip(("exact", "memorizing", "trained", "control"), groups.items(), strict=True):
-            values = artefacts[f"genuine_{name}"] if here is None else artefacts[f"similarity_{name}"][here]
-            ordered = np.sort(np.median(values, axis=1))
-            above = 1 - np.arange(len(ordered)) / len(ordered)
-            ax.step(ordered, above, label=label, color=COLOURS[colour], where="pre")
-        ax.axvline(threshold.value, color=COLOURS["predicted"], label="frozen threshold")
+    for ax, name in zip(panels, names, strict=True):
+        chance = select(thresholds, "threshold_similarity", measure=name)
+        _share_above(ax, artefacts[f"genuine_{name}"], "training pictures through the autoencoder", "exact")
+        for colour, (label, here) in zip(("memorizing", "trained", "control"), groups.items(), strict=True):
+            _share_above(ax, artefacts[f"similarity_{name}"][here], label, colour)
+        shares = [row.setting["false_positives"] for row in chance]
+        held_out = "held-out pictures and their nearest"
+        ax.plot([row.value for row in chance], shares, label=held_out, color=COLOURS["generalizing"])
+        frozen = min(chance, key=lambda row: row.setting["false_positives"])
+        ax.axvline(frozen.value, color=COLOURS["predicted"], label="frozen threshold")
         ax.set_title(name)
     legend_below(figure)
     return figure
+
+
+def _share_above(ax: Axes, values: Float[np.ndarray, "n seeds"], label: str, colour: str) -> None:
+    ordered = np.sort(np.median(values, axis=1))
+    above = 1 - np.arange(len(ordered)) / len(ordered)
+    ax.step(ordered, above, label=label, color=COLOURS[colour], where="pre")
 
 
 def strips_figure(artefacts: Mapping[str, np.ndarray], roles: Sequence[str], emoji: bool) -> Figure:
@@ -99,5 +104,5 @@ def strips_figure(artefacts: Mapping[str, np.ndarray], roles: Sequence[str], emo
         for i in np.flatnonzero(here)[:3]:
             strips.append(np.concatenate([artefacts["targets"][i][None], artefacts["drawn"][i][:4]]))
             captions.append({"unique": "seen once", "twin": "never trained"}.get(role, f"{copies} copies"))
-    title = "Left: the caption's own picture. Right of it: what the caption draws, four seeds."
+    title = "Left: training picture. Right: what its caption draws."
     return picture_strips(np.stack(strips), captions, title, a_line=3)

@@ -14,10 +14,12 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 from transformers.utils import logging as transformers_logging
 
 from difflab.errors import InputError, WriteError, require
+from difflab.files import json_bytes
 from difflab.sd.tokens import learn_tokenizer
 
 SHIPPED = Path(__file__).parent / "planted"
@@ -243,16 +245,17 @@ def save(pipeline: StableDiffusionPipeline, folder: Path, half: bool = False) ->
     if folder.exists() and not folder.is_dir():
         raise WriteError(f"cannot write {folder}: a file stands there; give another folder.")
     temporary = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}.tmp")
-    models = [pipeline.unet, pipeline.vae, pipeline.text_encoder]
-    was = [model.dtype for model in models]
     try:
-        if half:
-            # Not pipeline.to, which warns; the weights are put back from float32 copies below.
-            kept = [{name: value.clone() for name, value in model.state_dict().items()} for model in models]
-            for model in models:
-                model.half()
         with _quiet():
             pipeline.save_pretrained(temporary)
+        for path in [*temporary.glob("*.json"), *temporary.glob("*/config.json")]:
+            # A model that was loaded would tell from where on this computer.
+            entries = json.loads(path.read_text("utf-8"))
+            entries.pop("_name_or_path", None)
+            path.write_bytes(json_bytes(entries))
+        for path in temporary.rglob("*.safetensors") if half else ():
+            weights = {name: value.half() for name, value in load_file(path).items()}
+            save_file(weights, path, metadata={"format": "pt"})
         old = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}.old")
         if folder.exists():
             folder.replace(old)
@@ -268,10 +271,6 @@ def save(pipeline: StableDiffusionPipeline, folder: Path, half: bool = False) ->
         raise WriteError(f"cannot write {folder}: {reason}; give another folder.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        if half:
-            for model, dtype, weights in zip(models, was, kept, strict=True):
-                model.to(dtype)
-                model.load_state_dict(weights)
 
 
 def _ready(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:

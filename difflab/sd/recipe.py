@@ -1,5 +1,6 @@
 """From captioned pictures to a pipeline: tokenizer, autoencoder, latents, U-Net, in this order and resumable."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -88,7 +89,9 @@ def train_pipeline(
     if base is not None:
         if base.unet.config.cross_attention_dim != pipeline.unet.config.cross_attention_dim:
             raise InputError("the base pipeline has a text encoder of another width than the recipe's U-Net reads.")
-        pipeline.register_modules(tokenizer=base.tokenizer, text_encoder=base.text_encoder, vae=base.vae)
+        # A copy: joint training would change the base's own.
+        text_encoder = copy.deepcopy(base.text_encoder)
+        pipeline.register_modules(tokenizer=base.tokenizer, text_encoder=text_encoder, vae=base.vae)
     ids = tokens(pipeline.tokenizer, material.captions)
     pipeline.to(device)
     if base is None:

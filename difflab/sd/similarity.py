@@ -114,7 +114,7 @@ def described(
     Args:
         measure: one of `measures`.
         pictures: any.
-        references: features of other pictures, more than 50 of them; needed by the measures that are not angular.
+        references: features of other pictures, at least 50 of them; needed by the measures that are not angular.
     """
     features = measure.describe(pictures)
     if measure.angular:
@@ -164,7 +164,7 @@ def _tiles(pictures: UInt8[np.ndarray, "n h w 3"], per_side: int) -> Float[torch
     require(
         height % per_side == 0 and width % per_side == 0, f"pictures of {width} x {height} can't be cut in {per_side}."
     )
-    values = torch.from_numpy(pictures).float() / 255
+    values = torch.from_numpy(np.ascontiguousarray(pictures)).float() / 255
     cut = values.view(n, per_side, height // per_side, per_side, width // per_side, 3)
     return cut.permute(0, 1, 3, 2, 4, 5).reshape(n, per_side**2, -1)
 

@@ -103,7 +103,7 @@ def train(
         for step in range(begin, end):
             permutation, index = _batch(rows, step, config, permutation)
             # Seeded by the step, so that a resumed training needs no state of a generator.
-            generator = torch.Generator().manual_seed(config.seed * 2**32 + step)
+            generator = _generator(config, step)
             z = latents[index]
             noise = torch.randn(z.shape, generator=generator).to(device, z.dtype)
             times = torch.randint(n_times, (len(index),), generator=generator).to(device)
@@ -141,6 +141,11 @@ def _rate(step: int, config: Training) -> float:
     return config.rate * 0.5 * (1 + math.cos(math.pi * fallen))
 
 
+def _generator(config: Training, number: int) -> torch.Generator:
+    """A generator of this number; torch's reads the lower 32 bits of a seed, so seeds are spread over those."""
+    return torch.Generator().manual_seed((config.seed * 0x9E3779B1 + number) % 2**32)
+
+
 def _batch(
     rows: Int[np.ndarray, " rows"], step: int, config: Training, permutation: tuple[int, torch.Tensor]
 ) -> tuple[tuple[int, torch.Tensor], torch.Tensor]:
@@ -149,8 +154,7 @@ def _batch(
     for place in range(step * config.batch, (step + 1) * config.batch):
         epoch, within = divmod(place, len(rows))
         if permutation[0] != epoch:
-            generator = torch.Generator().manual_seed(config.seed * 2**32 + 2**31 + epoch)
-            permutation = (epoch, torch.randperm(len(rows), generator=generator))
+            permutation = (epoch, torch.randperm(len(rows), generator=_generator(config, 2**31 + epoch)))
         index.append(rows[int(permutation[1][within])])
     return permutation, torch.tensor(np.array(index))
 
