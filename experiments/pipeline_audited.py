@@ -7,7 +7,7 @@ own nearest neighbour, so near-duplicates in the folder make the test stricter. 
 papers (arXiv 2507.16880): the median over seeds, and any seed. Detectors never see the pictures.
 
 `difflab audit PIPELINE --data FOLDER [--prompts CSV]` runs this and writes the page. Without a folder the shipped
-pipeline is audited on some of its planted pictures. Cost on two cores: about 1 minute for the small pipeline; a real
+pipeline is audited on some of its planted pictures. Cost on two cores: about 4 minutes for the small pipeline; a real
 one needs a GPU (`--device cuda --dtype float16`).
 """
 
@@ -234,7 +234,7 @@ def _detector_rows(
 
 
 def _shortened(caption: str) -> str:
-    return caption if len(caption) <= 44 else caption[:43] + "…"
+    return caption if len(caption) <= 38 else caption[:37] + "…"
 
 
 def _digest(path: Path) -> str:
