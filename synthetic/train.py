@@ -18,6 +18,7 @@ import optax
 from jaxtyping import Array, Float, Key
 
 from difflab.errors import InputError, require
+from difflab.results import Checkpoints
 from synthetic.ladder import Ladder
 from synthetic.models import STARTS, Model, Variables
 from theory.noise import PARAMETERIZATIONS, Noise, training_weight

@@ -9,7 +9,8 @@ Every measure is a function of pictures; 1 is the same picture, and lower is les
 
 References: Carlini et al. 2023, arXiv 2301.13188 (ratio to the 50 nearest; tiles); Pizzi et al. 2022, arXiv 2202.10261
 (SSCD). Differs: a picture has 4 x 4 tiles whatever its size, not tiles of 128 pixels; EfficientNet-Lite0 is
-trained on ImageNet classes, not on copies, and is never called SSCD.
+trained on ImageNet classes, not on copies, and is never called SSCD. On planted pictures it is no copy detector: at
+0.1 % false positives it passes 2.5 % of training pictures that only went through the autoencoder.
 """
 
 import hashlib
