@@ -70,7 +70,7 @@ SMOKE = Config(
     plan=Plan(
         ladder=(1, 32), per_rung=4, recaptioned=2, layouts=2, regions=2, family_copies=8, unique=80, held_out=200
     ),
-    recipe=Recipe(Architecture(widths=(16, 32)), autoencoder_steps=30, training=Training(steps=60, batch=8)),
+    recipe=Recipe(Architecture(widths=(16, 32), length=24), autoencoder_steps=30, training=Training(steps=60, batch=8)),
     milestones=(30, 60),
     seeds=2,
     steps=4,
