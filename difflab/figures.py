@@ -150,7 +150,7 @@ def line_with_band(
 
 
 def points_with_intervals(
-    ax: Axes, x: Sequence[float], intervals: Sequence[Interval], label: str, colour: str, along_x: bool = False
+    ax: Axes, x: Sequence[float | int], intervals: Sequence[Interval], label: str, colour: str, along_x: bool = False
 ) -> None:
     """Draw measured numbers with their intervals.
 
