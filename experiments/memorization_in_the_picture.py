@@ -102,7 +102,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     return {
         "the fixed region is memorized in at least 90 % of the families": inside >= 0.9,
         "bright ending finds it: AUROC above 0.5": area["bright ending"].low > 0.5,
-        "the prompt's difference finds it: AUROC above 0.5": area["prompt's difference"].low > 0.5,
+        "the difference that the prompt makes finds it: AUROC above 0.5": area["prompt's difference"].low > 0.5,
         "bright ending overlaps better than a mask of ones": overlap["bright ending"].low > overlap["all ones"].high,
     }
 
