@@ -42,7 +42,17 @@ class Train:
 
 
 SMOKE = Train(
-    plan=Plan(ladder=(1, 16), per_rung=2, recaptioned=1, layouts=1, regions=2, family_copies=4, unique=60, held_out=60),
+    plan=Plan(
+        ladder=(1, 16),
+        per_rung=2,
+        recaptioned=1,
+        rewordings=4,
+        layouts=1,
+        regions=2,
+        family_copies=4,
+        unique=60,
+        held_out=60,
+    ),
     recipe=Recipe(Architecture(widths=(16, 32)), autoencoder_steps=20, training=Training(steps=20, batch=8)),
 )
 

@@ -89,6 +89,7 @@ def build(captions: Sequence[str], architecture: Architecture, seed: int) -> Sta
     tokenizer = learn_tokenizer(captions, architecture.length)
     n_blocks = len(architecture.widths)
     with torch.random.fork_rng(devices=[]):
+        # Anew for every part: another number of words must not change the others' first weights.
         torch.manual_seed(seed)
         text_encoder = CLIPTextModel(
             CLIPTextConfig(
@@ -106,6 +107,7 @@ def build(captions: Sequence[str], architecture: Architecture, seed: int) -> Sta
         )
         embeddings = text_encoder.get_input_embeddings()
         torch.nn.init.normal_(embeddings.weight)
+        torch.manual_seed(seed)
         unet = UNet2DConditionModel(
             sample_size=architecture.side // 4,
             in_channels=architecture.latent_channels,
@@ -118,6 +120,7 @@ def build(captions: Sequence[str], architecture: Architecture, seed: int) -> Sta
             attention_head_dim=architecture.heads,
             norm_num_groups=8,
         )
+        torch.manual_seed(seed)
         vae = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 3,
             up_block_types=("UpDecoderBlock2D",) * 3,

@@ -43,12 +43,14 @@ class Material(NamedTuple):
         captions: one for each.
         rows: the training set: places in pictures, one for every copy.
         weights: how often the autoencoder meets each picture, relative to the others.
+        others: captions that are not trained on and whose words the tokenizer should know all the same.
     """
 
     pictures: UInt8[np.ndarray, "n side side 3"]
     captions: Sequence[str]
     rows: Int[np.ndarray, " rows"]
     weights: Float[np.ndarray, " n"] | None = None
+    others: Sequence[str] = ()
 
 
 def train_pipeline(
@@ -85,7 +87,7 @@ def train_pipeline(
         material.pictures.shape[1:3] == (side, side),
         f"the pictures are {material.pictures.shape[2]} x {material.pictures.shape[1]}; the recipe wants {side}.",
     )
-    pipeline = build(material.captions, recipe.architecture, recipe.seed)
+    pipeline = build([*material.captions, *material.others], recipe.architecture, recipe.seed)
     if base is not None:
         if base.unet.config.cross_attention_dim != pipeline.unet.config.cross_attention_dim:
             raise InputError("the base pipeline has a text encoder of another width than the recipe's U-Net reads.")

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from difflab.errors import require
+from difflab.errors import InputError, require
 from synthetic.data import scenes as drawn
 from synthetic.data.emoji import emoji
 from synthetic.data.scenes import CITIES, WORDINGS, Scenes
@@ -40,7 +40,8 @@ class Plan:
         recaptioned: pictures under many captions.
         layouts: families of fixed shapes and free colours.
         regions: families of which one part is fixed.
-        family_copies: members of each family, and captions of each recaptioned picture.
+        rewordings: captions of each recaptioned picture.
+        family_copies: members of each layout or region family.
         unique: drawn scenes shown once, beside every emoji that has no other role.
         twins: never-trained scenes for each repeated scene, and as many emoji for each repeated emoji, if there are.
         held_out: scenes and emoji that thresholds are fitted on; a twentieth of them emoji.
@@ -50,10 +51,11 @@ class Plan:
     side: int = 32
     ladder: tuple[int, ...] = (1, 4, 16, 64, 256)
     per_rung: int = 12
-    recaptioned: int = 8
-    layouts: int = 8
-    regions: int = 12
-    family_copies: int = 64
+    recaptioned: int = 6
+    rewordings: int = 240
+    layouts: int = 4
+    regions: int = 8
+    family_copies: int = 256
     unique: int = 20_000
     twins: int = 4
     held_out: int = 3_000
@@ -66,14 +68,14 @@ class Plan:
             "the ladder needs at least one number of copies, each >= 1, and an even number of pictures on each rung.",
         )
         sizes = (self.recaptioned, self.layouts, self.regions, self.unique, self.twins, self.held_out)
-        require(min(sizes) >= 0 and self.family_copies >= 1, "a plan can't hold a negative number of pictures.")
+        require(
+            min(sizes) >= 0 and min(self.family_copies, self.rewordings) >= 1,
+            "a plan can't hold a negative number of pictures.",
+        )
         # A twin has the words of its repeated picture and another city.
         require(self.twins < len(CITIES), f"twins is {self.twins}; there are {len(CITIES) - 1} other cities.")
         captions = len(WORDINGS) * len(CITIES)
-        require(
-            self.recaptioned == 0 or self.family_copies <= captions,
-            f"family_copies is {self.family_copies}; one picture has {captions} captions.",
-        )
+        require(self.rewordings <= captions, f"rewordings is {self.rewordings}; one picture has {captions} captions.")
 
 
 class Picture(NamedTuple):
@@ -181,19 +183,23 @@ class Planted:
 
     def material(
         self, without: Int[np.ndarray, " k"] | None = None
-    ) -> tuple[UInt8[np.ndarray, "m side side 3"], list[str], Int[np.ndarray, " rows"], Float[np.ndarray, " m"]]:
+    ) -> tuple[
+        UInt8[np.ndarray, "m side side 3"], list[str], Int[np.ndarray, " rows"], Float[np.ndarray, " m"], list[str]
+    ]:
         """What a model is trained on.
 
         Args:
             without: pictures to leave out.
 
         Returns:
-            Every different picture and its caption; one row for every copy, as places in them; and how often an
-            autoencoder should meet each: emoji eight times as often as scenes, being few and hard.
+            Every different picture and its caption; one row for every copy, as places in them; how often an
+            autoencoder should meet each: emoji eight times as often as scenes, being few and hard; and the other
+            captions, of pictures that are never shown.
         """
         index, rows = np.unique(self.training(without), return_inverse=True)
         weights = np.where(self.glyph[index] >= 0, 8.0, 1.0)
-        return self.pictures(index), self.captions(index), rows, weights
+        others = np.setdiff1d(np.arange(len(self.listed)), index)
+        return self.pictures(index), self.captions(index), rows, weights, self.captions(others)
 
     def references(self, n: int = 2000) -> UInt8[np.ndarray, "m side side 3"]:
         """About n once-seen pictures, evenly from the list: they say how far apart pictures are."""
@@ -219,7 +225,8 @@ def draw(plan: Plan) -> Planted:
     held_out_emoji = plan.held_out // 20
     needed = half * len(plan.ladder) * (1 + plan.twins) + held_out_emoji
     require(needed <= len(names), f"the plan asks for {needed} emoji; there are {len(names)}.")
-    glyphs = generator.permutation(len(names))
+    # Its own generator: another number of emoji must not change the scenes.
+    glyphs = np.random.default_rng([plan.seed, 1]).permutation(len(names))
     draft = _Draft(generator, iter([names[glyph] for glyph in glyphs]))
     _add_repeated(plan, draft)
     _add_recaptioned(plan, draft)
@@ -262,14 +269,17 @@ class _Draft:
         self.scenes.append(found)
 
     def fresh(self, n: int) -> Scenes:
-        """Scenes whose caption no planted picture and no twin has: one more would teach that caption's chance."""
-        taken = {picture.caption for picture in self.listed if picture.role != "held_out"}
+        """Scenes whose caption no listed picture has: one more would teach that caption's chance."""
+        taken = {picture.caption for picture in self.listed}
         found = drawn.scenes(self.generator, n)
-        while clash := [i for i, caption in enumerate(drawn.captions(found)) if caption in taken]:
+        for _ in range(1000):
+            clash = [i for i, caption in enumerate(drawn.captions(found)) if caption in taken]
+            if not clash:
+                return found
             anew = drawn.scenes(self.generator, len(clash))
             for old, new in zip(found, anew, strict=True):
                 old[clash] = new
-        return found
+        raise InputError("hardly any caption is left that no other picture has; ask for fewer pictures.")
 
 
 def _add_repeated(plan: Plan, draft: _Draft) -> None:
@@ -286,8 +296,8 @@ def _add_repeated(plan: Plan, draft: _Draft) -> None:
 def _add_recaptioned(plan: Plan, draft: _Draft) -> None:
     for family in range(plan.recaptioned):
         found = draft.fresh(1)
-        captions = drawn.reworded(found, plan.family_copies)
-        draft.add_scenes("recaptioned", family, 1, drawn.repeat(found, plan.family_copies), captions)
+        captions = drawn.reworded(found, plan.rewordings)
+        draft.add_scenes("recaptioned", family, 1, drawn.repeat(found, plan.rewordings), captions)
 
 
 def _add_layouts(plan: Plan, draft: _Draft) -> None:
