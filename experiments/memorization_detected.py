@@ -26,7 +26,7 @@ from difflab.detectors.attention_entropy import AttentionEntropy, attention_entr
 from difflab.detectors.bright_ending import BrightEnding, bright_ending
 from difflab.detectors.denoising_loss import DenoisingLoss, denoising_loss
 from difflab.detectors.noise_magnitude import NoiseMagnitude, noise_magnitude
-from difflab.detectors.seed_similarity import SeedSimilarity, memorized_above, seed_similarity
+from difflab.detectors.seed_similarity import SeedSimilarity, seed_similarity
 from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, new_figure, points_with_intervals
 from difflab.intervals import bootstrap, wilson
@@ -34,6 +34,7 @@ from difflab.ranking import auc, true_positives
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.autoencoder import encode
+from difflab.sd.first_prediction import memorized_above
 from difflab.sd.pipeline import SHIPPED, checksum, load
 from synthetic.data import plan as plans
 from synthetic.data.plan import Plan

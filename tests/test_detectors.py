@@ -18,9 +18,10 @@ from difflab.detectors.attention_entropy import AttentionEntropy, attention_entr
 from difflab.detectors.bright_ending import BrightEnding, bright_ending, end_attention
 from difflab.detectors.denoising_loss import DenoisingLoss, denoising_loss
 from difflab.detectors.noise_magnitude import NoiseMagnitude, noise_magnitude
-from difflab.detectors.seed_similarity import SeedSimilarity, memorized_above, seed_similarity
+from difflab.detectors.seed_similarity import SeedSimilarity, seed_similarity
 from difflab.errors import InputError
 from difflab.sd.attention import attention
+from difflab.sd.first_prediction import memorized_above
 from difflab.sd.generate import embed
 from difflab.sd.pipeline import Architecture, build
 

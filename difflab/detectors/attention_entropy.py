@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 
 from difflab.errors import require
 from difflab.sd.attention import Probabilities, attention, cross_attentions
-from difflab.sd.generate import AT_ONCE, embed, initial_noise, sampling, seeded
+from difflab.sd.generate import AT_ONCE, batches, embed, seeded
 
 
 @dataclass(frozen=True)
@@ -85,18 +85,14 @@ def attention_entropy(
     embeddings, generators = embed(pipeline, captions), seeded(len(captions), seeds)
     lengths = torch.tensor([len(ids) for ids in pipeline.tokenizer(list(captions))["input_ids"]])
     summary = torch.arange(embeddings.shape[1]) >= lengths[:, None] - 1
-    owner = torch.arange(len(captions)).repeat_interleave(len(seeds))
     scores = []
-    for start in range(0, len(owner), config.at_once):
-        part = slice(start, start + config.at_once)
-        noise = initial_noise(pipeline, generators[part])
-        steps = sampling(pipeline, embeddings[owner[part]], noise, config.steps, config.guidance)
+    for rows, steps in batches(pipeline, embeddings, generators, config.steps, config.guidance, config.at_once):
         with attention(pipeline.unet) as seen:
             by_step = torch.stack([_by_layer(seen) for _ in islice(steps, 1 if config.kind == "layer" else None)])
         if config.kind == "layer":
             scores.append(torch.special.entr(by_step[0, config.layer]).sum(dim=1))
         else:
-            scores.append(_d(torch.special.entr(by_step.mean(dim=1)), summary[owner[part]]))
+            scores.append(_d(torch.special.entr(by_step.mean(dim=1)), summary[rows]))
     return torch.cat(scores).view(len(captions), len(seeds)).mean(dim=1).numpy()
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from difflab.errors import require
 from difflab.sd.attention import Probabilities, attention, cross_attentions
-from difflab.sd.generate import AT_ONCE, embed, initial_noise, sampling, seeded
+from difflab.sd.generate import AT_ONCE, batches, embed, seeded
 
 _LAYERS = "down_blocks.0."
 """The first down block works at the latents' own resolution, before it halves them."""
@@ -119,16 +119,12 @@ def _masks_and_magnitudes(
     )
     embeddings, generators = embed(pipeline, captions), seeded(len(captions), seeds)
     ends = torch.tensor([len(ids) - 1 for ids in pipeline.tokenizer(list(captions))["input_ids"]])
-    owner = torch.arange(len(captions)).repeat_interleave(len(seeds))
     masks, magnitudes = [], []
-    for start in range(0, len(owner), config.at_once):
-        part = slice(start, start + config.at_once)
-        noise = initial_noise(pipeline, generators[part])
-        steps = sampling(pipeline, embeddings[owner[part]], noise, config.steps, config.guidance)
+    for rows, steps in batches(pipeline, embeddings, generators, config.steps, config.guidance, config.at_once):
         with attention(pipeline.unet) as seen:
             # The sum over channels is all that the mask will need.
             squares = [(step.conditional - step.unconditional).float().square().sum(dim=1) for step in steps]
-            mask = _mask(seen, ends[owner[part]]).unflatten(1, noise.shape[2:])
+            mask = _mask(seen, ends[rows]).view_as(squares[0])
         by_step = (torch.stack(squares) * mask.square()).sum(dim=(2, 3)).sqrt()
         masks.append(mask.cpu())
         magnitudes.append(by_step.mean(dim=0).cpu())

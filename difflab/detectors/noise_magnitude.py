@@ -10,7 +10,7 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
 from difflab.errors import require
-from difflab.sd.generate import AT_ONCE, embed, initial_noise, sampling, seeded
+from difflab.sd.generate import AT_ONCE, batches, embed, seeded
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,8 @@ def noise_magnitude(
     require(len(captions) > 0, "there is no caption to score; give at least one.")
     require(len(seeds) > 0, "there is no seed to draw with; give at least one.")
     embeddings, generators = embed(pipeline, captions), seeded(len(captions), seeds)
-    owner = torch.arange(len(captions)).repeat_interleave(len(seeds))
     magnitudes = []
-    for start in range(0, len(owner), config.at_once):
-        part = slice(start, start + config.at_once)
-        noise = initial_noise(pipeline, generators[part])
-        steps = sampling(pipeline, embeddings[owner[part]], noise, config.steps, config.guidance)
+    for _, steps in batches(pipeline, embeddings, generators, config.steps, config.guidance, config.at_once):
         by_step = [
             (step.conditional - step.unconditional).float().flatten(1).norm(dim=1)
             for step in islice(steps, config.first)

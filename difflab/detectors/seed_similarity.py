@@ -9,10 +9,8 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
 from difflab.errors import require
-from difflab.sd.generate import AT_ONCE, as_noise, embed, initial_noise, seeded
-
-_MEAN_FLOOR, _VARIANCE_FLOOR = 0.01**2, 0.03**2
-"""Of the similarity: Wang et al.'s constants for values in [0, 1]."""
+from difflab.sd.first_prediction import first_predictions, pairwise_similarity
+from difflab.sd.generate import AT_ONCE, embed, initial_noise, seeded
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,8 @@ def seed_similarity(
         latents: not used.
 
     Returns:
-        One score per caption, at most 1, higher = more memorized. See `memorized_above` for a threshold.
+        One score per caption, at most 1, higher = more memorized. See `first_prediction.memorized_above` for a
+            threshold.
 
     Raises:
         InputError: there is no caption, there are not two different seeds, a seed comes twice, the window is wider
@@ -84,78 +83,17 @@ def seed_similarity(
     side = min(initial_noise(pipeline, seeded(1, seeds[:1])).shape[2:])
     require(config.window <= side, f"window is {config.window} and the latents' side {side}; give a smaller window.")
     embeddings = embed(pipeline, captions)
-    pipeline.scheduler.set_timesteps(config.steps, device=pipeline.unet.device)
-    time = int(pipeline.scheduler.timesteps[0])
     scores = []
     # Whole captions together, since a pair of seeds belongs to one caption.
     for part in torch.arange(len(captions)).split(max(1, config.at_once // len(seeds))):
         owner = part.repeat_interleave(len(seeds))
-        noise = initial_noise(pipeline, seeded(len(part), seeds)) * pipeline.scheduler.init_noise_sigma
-        deltas = [
-            _delta(pipeline, embeddings[rows], x, time)
-            for rows, x in zip(owner.split(config.at_once), noise.split(config.at_once), strict=True)
-        ]
-        images = _scaled(torch.cat(deltas).double()).unflatten(0, (len(part), len(seeds)))
-        pairs = _similarities(images, config.window)
+        noise = initial_noise(pipeline, seeded(len(part), seeds))
+        images = torch.cat(
+            [
+                first_predictions(pipeline, embeddings[rows], x, config.steps)
+                for rows, x in zip(owner.split(config.at_once), noise.split(config.at_once), strict=True)
+            ]
+        )
+        pairs = pairwise_similarity(images.unflatten(0, (len(part), len(seeds))), config.window)
         scores.append((pairs.amax(dim=1) if config.reduce == "max" else pairs.mean(dim=1)).cpu())
     return torch.cat(scores).numpy()
-
-
-def memorized_above(scores_on_unseen: Float[np.ndarray, " unseen"]) -> float:
-    """The score above which a caption counts as memorized: mean + one standard deviation on unseen captions.
-
-    Args:
-        scores_on_unseen: what `seed_similarity` gives, with the same seeds and config, on captions that were never
-            trained on; at least two.
-
-    Raises:
-        InputError: there are fewer than two scores, or one is not finite.
-
-    Reference:
-        Hintersdorf et al. 2024, arXiv 2406.02366: 0.428 = 0.358 + 0.07 for SD 1.4.
-
-    Differs:
-        The deviation is that of the scores given (divided by their number).
-    """
-    require(
-        len(scores_on_unseen) >= 2 and bool(np.isfinite(scores_on_unseen).all()),
-        "a threshold needs the finite scores of at least two unseen captions.",
-    )
-    return float(scores_on_unseen.mean() + scores_on_unseen.std())
-
-
-def _delta(
-    pipeline: StableDiffusionPipeline,
-    embeddings: Float[torch.Tensor, "b tokens width"],
-    x: Float[torch.Tensor, "b c h w"],
-    time: int,
-) -> Float[torch.Tensor, "b c h w"]:
-    predicted = pipeline.unet(x, time, embeddings).sample
-    return as_noise(pipeline.scheduler, predicted, x, time) - x
-
-
-def _scaled(images: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:
-    """Every channel of every image to [0, 1]; a constant channel to 0."""
-    low, high = images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True)
-    return (images - low) / (high - low).clamp_min(torch.finfo(images.dtype).tiny)
-
-
-def _similarities(images: Float[torch.Tensor, "n seeds c h w"], window: int) -> Float[torch.Tensor, "n pairs"]:
-    """SSIM of all pairs of seeds, averaged over channels and over the places where the whole window fits."""
-    first, second = torch.triu_indices(images.shape[1], images.shape[1], offset=1)
-    means = _blurred(images, window)
-    variances = _blurred(images.square(), window) - means.square()
-    covariances = _blurred(images[:, first] * images[:, second], window) - means[:, first] * means[:, second]
-    mean_1, mean_2 = means[:, first], means[:, second]
-    light = (2 * mean_1 * mean_2 + _MEAN_FLOOR) / (mean_1.square() + mean_2.square() + _MEAN_FLOOR)
-    structure = (2 * covariances + _VARIANCE_FLOOR) / (variances[:, first] + variances[:, second] + _VARIANCE_FLOOR)
-    return (light * structure).mean(dim=(2, 3, 4))
-
-
-def _blurred(images: Float[torch.Tensor, "n k c h w"], window: int) -> Float[torch.Tensor, "n k c h_valid w_valid"]:
-    """Local means under a Gaussian window."""
-    places = torch.arange(window, device=images.device, dtype=images.dtype) - window // 2
-    bell = torch.exp(-0.5 * (places / (window * 1.5 / 11)).square())
-    bell = bell / bell.sum()
-    single = images.flatten(0, 2).unsqueeze(1)
-    return torch.nn.functional.conv2d(single, torch.outer(bell, bell)[None, None])[:, 0].unflatten(0, images.shape[:3])

@@ -1,16 +1,18 @@
 """Embeddings in, pictures out: deterministic DDIM with classifier-free guidance, batched over prompts and seeds."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from difflab.errors import require
 from difflab.sd.autoencoder import decode
 from difflab.sd.pipeline import latent_size
+from difflab.sd.pruning import Mask, pruned
 from difflab.sd.tokens import tokens
 
 AT_ONCE = 128
@@ -127,6 +129,25 @@ def sampling(
         x = denoised
 
 
+def batches(
+    pipeline: StableDiffusionPipeline,
+    embeddings: Float[torch.Tensor, "n tokens width"],
+    generators: Sequence[torch.Generator],
+    steps: int,
+    guidance: float,
+    at_once: int,
+) -> Iterator[tuple[Int[torch.Tensor, " b"], Iterator[Step]]]:
+    """Of every batch of pictures, whose embedding each one has, and the steps of `sampling` them, run when asked for.
+
+    Every embedding has the same number of generators, in the order of `seeded`.
+    """
+    owner = torch.arange(len(generators)) * len(embeddings) // len(generators)
+    for start in range(0, len(generators), at_once):
+        rows = owner[start : start + at_once]
+        noise = initial_noise(pipeline, generators[start : start + at_once])
+        yield rows, sampling(pipeline, embeddings[rows], noise, steps, guidance)
+
+
 def generate(
     pipeline: StableDiffusionPipeline,
     embeddings: Float[torch.Tensor, "n tokens width"],
@@ -134,6 +155,7 @@ def generate(
     steps: int = 20,
     guidance: float = 3.0,
     at_once: int | None = None,
+    masks: Sequence[Mask] | None = None,
 ) -> UInt8[np.ndarray, "n h w 3"]:
     """Draw pictures.
 
@@ -145,6 +167,7 @@ def generate(
         steps: DDIM steps.
         guidance: weight of the prompt.
         at_once: pictures drawn in one batch; None for what is `fitting`.
+        masks: one for each picture: the weights switched off while it is drawn.
 
     Returns:
         n pictures as bytes.
@@ -156,11 +179,13 @@ def generate(
         len(generators) == len(embeddings),
         f"there are {len(embeddings)} embeddings and {len(generators)} generators; give one for each picture.",
     )
-    drawn, size = [], at_once or fitting(pipeline)
-    for start in range(0, len(embeddings), size):
-        part = slice(start, start + size)
-        noise = initial_noise(pipeline, generators[part])
-        for step in sampling(pipeline, embeddings[part], noise, steps, guidance):
-            last = step.denoised
+    require(masks is None or len(masks) == len(embeddings), "give one mask for each picture.")
+    drawn, at_once = [], at_once or fitting(pipeline)
+    for rows, path in batches(pipeline, embeddings, generators, steps, guidance, at_once):
+        # Prompt and empty prompt share each call.
+        here = [masks[i] for i in rows.tolist()] * 2 if masks else []
+        with pruned(pipeline.unet, here) if here else nullcontext():
+            for step in path:
+                last = step.denoised
         drawn.append(decode(pipeline, last))
     return np.concatenate(drawn)

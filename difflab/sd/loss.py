@@ -1,12 +1,14 @@
 """The denoising loss in latents: what training minimises, and what a picture costs a trained model."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from jaxtyping import Float, Int
 
 from difflab.errors import InputError, require
+from difflab.sd.pruning import Mask, pruned
 
 
 def wanted(
@@ -36,6 +38,7 @@ def denoising_loss(
     generators: Sequence[torch.Generator],
     draws: int = 8,
     batch: int = 128,
+    masks: Sequence[Mask] | None = None,
 ) -> Float[torch.Tensor, " n"]:
     """Mean squared error of the prediction, averaged over pixels and over draws of noise and time.
 
@@ -49,6 +52,7 @@ def denoising_loss(
         generators: one per picture, on the CPU.
         draws: noise and time drawn for each picture, at least 1.
         batch: predictions made at once.
+        masks: one for each picture: the weights switched off meanwhile.
 
     Returns:
         One loss per picture.
@@ -60,6 +64,7 @@ def denoising_loss(
         len(generators) == len(latents) == len(embeddings),
         f"{len(latents)} latents, {len(embeddings)} embeddings and {len(generators)} generators: give as many of each.",
     )
+    require(masks is None or len(masks) == len(latents), "give one mask for each picture.")
     unet, scheduler = pipeline.unet, pipeline.scheduler
     n_times = scheduler.config.num_train_timesteps
     times, noise = [], []
@@ -72,7 +77,8 @@ def denoising_loss(
     losses = []
     for part in torch.arange(len(owner)).split(batch):
         z, y = latents[owner[part]].to(unet.device), embeddings[owner[part]].to(unet.device)
-        predicted = unet(scheduler.add_noise(z, eps[part], t[part]), t[part], y).sample
+        with pruned(unet, [masks[i] for i in owner[part].tolist()]) if masks else nullcontext():
+            predicted = unet(scheduler.add_noise(z, eps[part], t[part]), t[part], y).sample
         error = predicted - wanted(scheduler, z, eps[part], t[part])
         losses.append(error.float().square().mean(dim=(1, 2, 3)))
     return torch.cat(losses).view(len(latents), draws).mean(dim=1).cpu()
