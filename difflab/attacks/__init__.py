@@ -1,0 +1,1 @@
+"""Attacks on a defended model: do they bring a memorized picture back? One file each."""
