@@ -168,7 +168,7 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
         if name in artefacts:
             strips.append(artefacts[name])
             names.append(name)
-    title = "Picture by picture: training picture, drawn without defense, pruned, attacked; twin, twin attacked"
+    title = "Training picture, no defense, pruned, attacked; twin, twin attacked"
     shown = np.stack(strips, axis=1)
     found["pictures"] = picture_strips(shown, [f"target {i}" for i in range(len(shown))], title, a_line=3)
     return found
@@ -297,7 +297,7 @@ def _steps_figure(rows: Sequence[Row]) -> Figure:
 
 def _quality_figure(rows: Sequence[Row]) -> Figure:
     figure, panels = new_figure(
-        "What stopping copies costs", "loss of held-out pictures, over that without defense", "memorized fraction", 2
+        "What stopping copies costs", "loss ratio on held-out pictures", "memorized fraction", 2
     )
     for ax, captions in zip(panels, ("unrelated", "neighbouring"), strict=True):
         for row in select(rows, "held_out_ratio", captions=captions):
