@@ -42,7 +42,7 @@ class Architecture:
         embedding: dimensions of a token.
         text_layers: layers of the causal text encoder.
         prediction: what the U-Net predicts: "epsilon" (SD 1.x) or "v_prediction" (SD 2.x). In as many steps (8,000,
-            planted pictures) epsilon copied 10 of the 12 most repeated pictures and velocity all; the others
+            an earlier plan) epsilon copied 10 of the 12 most repeated pictures and velocity all; the others
             had the right shapes in colours that the noise of the seed decided.
     """
 
