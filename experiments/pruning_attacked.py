@@ -18,6 +18,7 @@ import copy
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -142,18 +143,16 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         defenses = {row.setting["defense"] for row in select(rows, "memorized_fraction", target=target)}
         return [rate(defense, target, "dori") for defense in defenses]
 
-    losses = select(rows, "held_out_ratio", defense="nemo", captions="unrelated")
     controls = [value for target in ("once", "never", "random network") for value in dori_on(target)]
     if select(rows, "memorized_fraction", target="oracle"):
         controls += dori_on("oracle")
+    undefended, pruned = rate("nothing", "repeated", "nothing"), rate("nemo", "repeated", "nothing")
+    cost = select(rows, "held_out_ratio", defense="nemo", captions="unrelated")[0]
     return {
-        "without a defense the most repeated pictures are memorized: at least 90 %": rate(
-            "nothing", "repeated", "nothing"
-        )
-        >= 0.9,
-        "NeMo stops most of them: under 40 %": rate("nemo", "repeated", "nothing") < 0.4,
+        "without a defense the most repeated pictures are memorized: at least 90 %": undefended >= 0.9,
+        "NeMo stops most of them: under 40 %": pruned < 0.4,
         "as many random neurons do not: at least 40 %": rate("random_neurons", "repeated", "nothing") >= 0.4,
-        "NeMo costs unrelated captions nothing: the interval of the loss ratio holds 1": losses[0].interval.low <= 1,
+        "NeMo costs unrelated captions nothing: the interval of the loss ratio begins below 1": cost.interval.low <= 1,
         "Dori brings most of what NeMo stopped back: above 50 %": rate("nemo", "repeated", "dori") > 0.5,
         "a random step of the same length does not: under 50 %": rate("nemo", "repeated", "random_perturbation") < 0.5,
         "no control comes back under Dori: at most 10 % in each": max(controls) <= 0.1,
@@ -163,20 +162,16 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
     """Curves over the steps of the attack, copying against quality, and the pictures."""
     found = {"steps": _steps_figure(rows), "quality": _quality_figure(rows)}
-    strips, names = [], []
-    for name in ("original", "nothing", "nemo", "nemo_dori", "never_original", "never_dori"):
-        if name in artefacts:
-            strips.append(artefacts[name])
-            names.append(name)
+    names = ("original", "nothing", "nemo", "nemo_dori", "never_original", "never_dori")
     title = "Training picture, no defense, pruned, attacked; twin, twin attacked"
-    shown = np.stack(strips, axis=1)
+    shown = np.stack([artefacts[name] for name in names], axis=1)
     found["pictures"] = picture_strips(shown, [f"target {i}" for i in range(len(shown))], title, a_line=3)
     return found
 
 
 def _judge(planted: Planted, config: Config) -> Judge:
     known = {name: measure for name, measure in measures().items() if name in ("pixel", "patch", "efficientnet")}
-    thresholds, _ = read_thresholds(SHIPPED / "thresholds.json")
+    thresholds, _ = read_thresholds(Path(config.model) / "thresholds.json")
     seeds = [50_000 * (config.seed + 1) + k for k in range(config.seeds)]
     return Judge(known, thresholds, planted.references(), seeds, config.steps, config.guidance)
 
