@@ -189,7 +189,7 @@ class _Search:
         (n, k), unet, scheduler = times.shape, self.pipeline.unet, self.pipeline.scheduler
         owner = torch.arange(n, device=y.device).repeat_interleave(k)
         z, t, eps = self.latents[owner], times.flatten(), noise.flatten(0, 1)
-        masks = [self.masks[i] for i in owner.tolist()] if self.masks is not None else [{}] * (n * k)
+        masks = None if self.masks is None else [self.masks[i] for i in owner.tolist()]
         with pruned(unet, masks):
             predicted = unet(scheduler.add_noise(z, eps, t), t, y.to(unet.dtype)[owner]).sample
         error = predicted - wanted(scheduler, z, eps, t)

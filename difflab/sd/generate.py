@@ -1,7 +1,6 @@
 """Embeddings in, pictures out: deterministic DDIM with classifier-free guidance, batched over prompts and seeds."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -173,7 +172,7 @@ def generate(
         n pictures as bytes.
 
     Raises:
-        InputError: there is not one generator for each embedding.
+        InputError: there is not one generator, or not one mask, for each embedding.
     """
     require(
         len(generators) == len(embeddings),
@@ -183,8 +182,8 @@ def generate(
     drawn, at_once = [], at_once or fitting(pipeline)
     for rows, path in batches(pipeline, embeddings, generators, steps, guidance, at_once):
         # Prompt and empty prompt share each call.
-        here = [masks[i] for i in rows.tolist()] * 2 if masks else []
-        with pruned(pipeline.unet, here) if here else nullcontext():
+        here = None if masks is None else [masks[i] for i in rows.tolist()] * 2
+        with pruned(pipeline.unet, here):
             for step in path:
                 last = step.denoised
         drawn.append(decode(pipeline, last))

@@ -1,7 +1,6 @@
 """The denoising loss in latents: what training minimises, and what a picture costs a trained model."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
@@ -58,7 +57,7 @@ def denoising_loss(
         One loss per picture.
 
     Raises:
-        InputError: there are not as many latents as embeddings and generators.
+        InputError: there are not as many latents as embeddings, generators and masks.
     """
     require(
         len(generators) == len(latents) == len(embeddings),
@@ -77,7 +76,7 @@ def denoising_loss(
     losses = []
     for part in torch.arange(len(owner)).split(batch):
         z, y = latents[owner[part]].to(unet.device), embeddings[owner[part]].to(unet.device)
-        with pruned(unet, [masks[i] for i in owner[part].tolist()]) if masks else nullcontext():
+        with pruned(unet, None if masks is None else [masks[i] for i in owner[part].tolist()]):
             predicted = unet(scheduler.add_noise(z, eps[part], t[part]), t[part], y).sample
         error = predicted - wanted(scheduler, z, eps[part], t[part])
         losses.append(error.float().square().mean(dim=(1, 2, 3)))

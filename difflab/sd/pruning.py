@@ -23,8 +23,9 @@ def check(unet: UNet2DConditionModel, mask: Mask) -> None:
     Raises:
         InputError: it names a weight that is not a linear layer's of this U-Net, or has another shape.
     """
+    layers = _layers(unet)
     for name, off in mask.items():
-        layer = _layers(unet).get(name)
+        layer = layers.get(name)
         if layer is None:
             raise InputError(f"the mask names {name}, which is no linear weight of this U-Net.")
         require(off.dtype == torch.bool, f"the mask of {name} is {off.dtype}; give torch.bool.")
@@ -76,17 +77,20 @@ def read_mask(path: Path) -> dict[str, Bool[torch.Tensor, "_ _"]]:
 
 
 @contextmanager
-def pruned(unet: UNet2DConditionModel, masks: Mask | Sequence[Mask]) -> Iterator[None]:
+def pruned(unet: UNet2DConditionModel, masks: Mask | Sequence[Mask] | None) -> Iterator[None]:
     """Switch weights off within the context; on leaving they are the same bits as before, whatever happened.
 
     Args:
         unet: the network.
         masks: one mask, or one for each row of every batch that the network is called with inside: many differently
-            pruned networks in one pass.
+            pruned networks in one pass. None leaves the network as it is.
 
     Raises:
         InputError: a mask does not fit the network; inside, a batch has another number of rows than there are masks.
     """
+    if masks is None:
+        yield
+        return
     if isinstance(masks, Mapping):
         check(unet, masks)
         with _zeroed(unet, masks):
@@ -95,10 +99,10 @@ def pruned(unet: UNet2DConditionModel, masks: Mask | Sequence[Mask]) -> Iterator
     different = {id(mask): mask for mask in masks}
     for mask in different.values():
         check(unet, mask)
-    handles = []
+    handles, layers = [], _layers(unet)
     try:
         for name in union(list(different.values())):
-            handles.append(_layers(unet)[name].register_forward_hook(_RowByRow(name, masks)))
+            handles.append(layers[name].register_forward_hook(_RowByRow(name, masks)))
         yield
     finally:
         for handle in handles:
@@ -107,7 +111,8 @@ def pruned(unet: UNet2DConditionModel, masks: Mask | Sequence[Mask]) -> Iterator
 
 @contextmanager
 def _zeroed(unet: UNet2DConditionModel, mask: Mask) -> Iterator[None]:
-    weights = {name: _layers(unet)[name].weight for name in mask}
+    layers = _layers(unet)
+    weights = {name: layers[name].weight for name in mask}
     kept = {name: weight.detach().clone() for name, weight in weights.items()}
     try:
         with torch.no_grad():
