@@ -45,7 +45,7 @@ class Config:
     recipe: Recipe = field(default_factory=Recipe)
     model: str = str(SHIPPED)
     """Directory of a pipeline that was trained on this plan, for a run without milestones."""
-    milestones: tuple[int, ...] = (1000, 4000, 11_000)
+    milestones: tuple[int, ...] = (1000, 4000, 12_000)
     """Steps of training at which the model is looked at; none: nothing is trained."""
     seeds: int = 4
     """Pictures drawn for every caption."""

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import torch
 from diffusers import StableDiffusionPipeline
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from difflab.errors import InputError, require
 from difflab.progress import progress
 from difflab.sd.generate import fitting
-from difflab.sd.loss import wanted
-from difflab.sd.pruning import Mask, pruned
+from difflab.sd.loss import Draws, draw, loss_at
+from difflab.sd.masks import AnyMask
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def dori(
     start: Float[torch.Tensor, "n tokens width"],
     generators: Sequence[torch.Generator],
     config: Dori = Dori(),
-    masks: Sequence[Mask] | None = None,
+    masks: Sequence[AnyMask] | None = None,
 ) -> Float[torch.Tensor, "kept n tokens width"]:
     """Find embeddings under which the model denoises into the targets.
 
@@ -67,7 +67,7 @@ def dori(
         start: where the search begins: an embedded prompt, noise, or another picture's prompt.
         generators: one for each target, on the CPU.
         config: how.
-        masks: one for each target: the weights switched off while it is attacked.
+        masks: one for each target: what is taken away while it is attacked.
 
     Returns:
         For each number in config.keep the iterate with the lowest loss on fixed draws, among the start and those
@@ -136,7 +136,7 @@ class _Search:
         start: Float[torch.Tensor, "n tokens width"],
         generators: Sequence[torch.Generator],
         config: Dori,
-        masks: Sequence[Mask] | None,
+        masks: Sequence[AnyMask] | None,
         free: Bool[torch.Tensor, "tokens 1"],
     ) -> None:
         self.pipeline, self.latents, self.start, self.generators = pipeline, latents, start, generators
@@ -144,14 +144,14 @@ class _Search:
         self.scale = start.square().mean(dim=(1, 2), keepdim=True).sqrt()
         self.moved = torch.zeros_like(start, requires_grad=True)
         self.optimizer = torch.optim.Adam([self.moved], config.rate)
-        self.fixed = self._draw(config.looks)
+        self.fixed = draw(pipeline, latents, generators, config.looks)
         self.best, self.lowest = start.clone(), torch.full((len(start),), torch.inf, device=start.device)
 
     def move(self) -> None:
         """One step of Adam, and back into the ball."""
         with torch.enable_grad():
-            times, noise = self._draw(self.config.batch)
-            loss = self._loss(self.start + self.scale * self.moved, times, noise)
+            draws = draw(self.pipeline, self.latents, self.generators, self.config.batch)
+            loss = self._loss(draws)
             # A sum, so that no target's gradient depends on how many others there are.
             (self.moved.grad,) = torch.autograd.grad(loss.sum(), self.moved)
         if not bool(loss.isfinite().all()):
@@ -167,30 +167,14 @@ class _Search:
     @torch.no_grad()
     def look(self) -> None:
         """Keep where the loss on the fixed draws is the lowest so far."""
-        y = self.start + self.scale * self.moved
-        loss = self._loss(y, *self.fixed)
-        better = loss < self.lowest
-        self.best, self.lowest = torch.where(better[:, None, None], y, self.best), torch.minimum(loss, self.lowest)
+        loss = self._loss(self.fixed)
+        better = (loss < self.lowest)[:, None, None]
+        self.best, self.lowest = torch.where(better, self.reached, self.best), torch.minimum(loss, self.lowest)
 
-    def _draw(self, k: int) -> tuple[Int[torch.Tensor, "n k"], Float[torch.Tensor, "n k c h w"]]:
-        n_times, device = self.pipeline.scheduler.config.num_train_timesteps, self.latents.device
-        times = torch.stack([torch.randint(n_times, (k,), generator=generator) for generator in self.generators])
-        shape = (k, *self.latents.shape[1:])
-        noise = torch.stack([torch.randn(shape, generator=generator) for generator in self.generators])
-        return times.to(device), noise.to(device, self.latents.dtype)
+    @property
+    def reached(self) -> Float[torch.Tensor, "n tokens width"]:
+        """The embeddings now."""
+        return self.start + self.scale * self.moved
 
-    def _loss(
-        self,
-        y: Float[torch.Tensor, "n tokens width"],
-        times: Int[torch.Tensor, "n k"],
-        noise: Float[torch.Tensor, "n k c h w"],
-    ) -> Float[torch.Tensor, " n"]:
-        """Mean squared error of each target, over its draws and pixels."""
-        (n, k), unet, scheduler = times.shape, self.pipeline.unet, self.pipeline.scheduler
-        owner = torch.arange(n, device=y.device).repeat_interleave(k)
-        z, t, eps = self.latents[owner], times.flatten(), noise.flatten(0, 1)
-        masks = None if self.masks is None else [self.masks[i] for i in owner.tolist()]
-        with pruned(unet, masks):
-            predicted = unet(scheduler.add_noise(z, eps, t), t, y.to(unet.dtype)[owner]).sample
-        error = predicted - wanted(scheduler, z, eps, t)
-        return error.float().square().mean(dim=(1, 2, 3)).view(n, k).mean(dim=1)
+    def _loss(self, draws: Draws) -> Float[torch.Tensor, " n"]:
+        return loss_at(self.pipeline, self.latents, self.reached, draws, self.masks)

@@ -7,7 +7,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
-from difflab.sd.pruning import Mask
+from difflab.sd.masks import AnyMask
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ def nothing(
     start: Float[torch.Tensor, "n tokens width"],
     generators: Sequence[torch.Generator],
     config: Nothing = Nothing(),
-    masks: Sequence[Mask] | None = None,
+    masks: Sequence[AnyMask] | None = None,
 ) -> Float[torch.Tensor, "1 n tokens width"]:
     """The start, unchanged.
 

@@ -8,7 +8,7 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
 from difflab.errors import require
-from difflab.sd.pruning import Mask
+from difflab.sd.masks import AnyMask
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def random_perturbation(
     start: Float[torch.Tensor, "n tokens width"],
     generators: Sequence[torch.Generator],
     config: RandomPerturbation = RandomPerturbation(),
-    masks: Sequence[Mask] | None = None,
+    masks: Sequence[AnyMask] | None = None,
 ) -> Float[torch.Tensor, "1 n tokens width"]:
     """y = start + length |start| u, u uniform on the sphere.
 

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int, UInt8
 
 from difflab.errors import require
 from difflab.sd.autoencoder import decode
+from difflab.sd.masks import AnyMask, masked, of_weights
 from difflab.sd.pipeline import latent_size
-from difflab.sd.pruning import Mask, pruned
 from difflab.sd.tokens import tokens
 
 AT_ONCE = 128
@@ -154,7 +154,7 @@ def generate(
     steps: int = 20,
     guidance: float = 3.0,
     at_once: int | None = None,
-    masks: Sequence[Mask] | None = None,
+    masks: Sequence[AnyMask] | None = None,
 ) -> UInt8[np.ndarray, "n h w 3"]:
     """Draw pictures.
 
@@ -166,7 +166,7 @@ def generate(
         steps: DDIM steps.
         guidance: weight of the prompt.
         at_once: pictures drawn in one batch; None for what is `fitting`.
-        masks: one for each picture: the weights switched off while it is drawn.
+        masks: one for each picture: what is taken away while it is drawn.
 
     Returns:
         n pictures as bytes.
@@ -181,9 +181,10 @@ def generate(
     require(masks is None or len(masks) == len(embeddings), "give one mask for each picture.")
     drawn, at_once = [], at_once or fitting(pipeline)
     for rows, path in batches(pipeline, embeddings, generators, steps, guidance, at_once):
+        here = None if masks is None else [masks[i] for i in rows.tolist()]
         # Prompt and empty prompt share each call.
-        here = None if masks is None else [masks[i] for i in rows.tolist()] * 2
-        with pruned(pipeline.unet, here):
+        here = here and here + of_weights(here)
+        with masked(pipeline.unet, here):
             for step in path:
                 last = step.denoised
         drawn.append(decode(pipeline, last))

@@ -14,7 +14,7 @@ from difflab.sd.autoencoder import encode
 from difflab.sd.copies import Threshold, compare, diversity, memorized
 from difflab.sd.generate import embed, generate, seeded
 from difflab.sd.loss import denoising_loss
-from difflab.sd.pruning import Mask
+from difflab.sd.masks import AnyMask
 from difflab.sd.similarity import Measure
 
 
@@ -42,7 +42,7 @@ class Judge:
         self,
         pipeline: StableDiffusionPipeline,
         embeddings: Float[torch.Tensor, "n tokens width"],
-        masks: Sequence[Mask],
+        masks: Sequence[AnyMask],
     ) -> UInt8[np.ndarray, "n seeds h w 3"]:
         """Pictures of every embedding with every seed, each under its embedding's mask."""
         owner = torch.arange(len(embeddings)).repeat_interleave(len(self.seeds))
@@ -80,7 +80,7 @@ def held_out_ratio(
     pipeline: StableDiffusionPipeline,
     pictures: UInt8[np.ndarray, "n h w 3"],
     captions: Sequence[str],
-    masks: Sequence[Mask],
+    masks: Sequence[AnyMask],
     draws: int = 16,
 ) -> Interval:
     """Denoising loss of never-trained pictures under masks, divided by that without: 1 = the defense costs nothing.

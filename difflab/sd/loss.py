@@ -1,13 +1,14 @@
 """The denoising loss in latents: what training minimises, and what a picture costs a trained model."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from jaxtyping import Float, Int
 
 from difflab.errors import InputError, require
-from difflab.sd.pruning import Mask, pruned
+from difflab.sd.masks import AnyMask, masked
 
 
 def wanted(
@@ -29,6 +30,59 @@ def wanted(
     raise InputError(f"the scheduler predicts {kind!r}; difflab knows epsilon and v_prediction.")
 
 
+class Draws(NamedTuple):
+    """Noise and time drawn for pictures, k for each.
+
+    Attributes:
+        times: t.
+        noise: eps ~ N(0, 1).
+    """
+
+    times: Int[torch.Tensor, "n k"]
+    noise: Float[torch.Tensor, "n k c h w"]
+
+
+def draw(
+    pipeline: StableDiffusionPipeline,
+    latents: Float[torch.Tensor, "n c h w"],
+    generators: Sequence[torch.Generator],
+    k: int,
+) -> Draws:
+    """k times, uniform over all training times, and as many noises for each picture, from its own CPU generator."""
+    n_times = pipeline.scheduler.config.num_train_timesteps
+    times = torch.stack([torch.randint(n_times, (k,), generator=generator) for generator in generators])
+    shape = (k, *latents.shape[1:])
+    noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+    return Draws(times.to(latents.device), noise.to(latents.device, latents.dtype))
+
+
+def loss_at(
+    pipeline: StableDiffusionPipeline,
+    latents: Float[torch.Tensor, "n c h w"],
+    embeddings: Float[torch.Tensor, "n tokens width"],
+    draws: Draws,
+    masks: Sequence[AnyMask] | None = None,
+) -> Float[torch.Tensor, " n"]:
+    """Mean squared error of the prediction for each picture, over its draws and its pixels, in one batch.
+
+    Gradients flow to the embeddings, and to whatever weights want them.
+
+    Args:
+        pipeline: the model, whose own loss it is: of the noise, or of the velocity.
+        latents: n pictures, encoded.
+        embeddings: one prompt for each.
+        draws: of noise and time, k for each.
+        masks: one for each picture: what is taken away meanwhile.
+    """
+    (n, k), unet, scheduler = draws.times.shape, pipeline.unet, pipeline.scheduler
+    owner = torch.arange(n, device=latents.device).repeat_interleave(k)
+    z, t, eps = latents[owner], draws.times.flatten(), draws.noise.flatten(0, 1)
+    with masked(unet, None if masks is None else [masks[i] for i in owner.tolist()]):
+        predicted = unet(scheduler.add_noise(z, eps, t), t, embeddings.to(unet.dtype)[owner]).sample
+    error = predicted - wanted(scheduler, z, eps, t)
+    return error.float().square().mean(dim=(1, 2, 3)).view(n, k).mean(dim=1)
+
+
 @torch.no_grad()
 def denoising_loss(
     pipeline: StableDiffusionPipeline,
@@ -37,7 +91,7 @@ def denoising_loss(
     generators: Sequence[torch.Generator],
     draws: int = 8,
     batch: int = 128,
-    masks: Sequence[Mask] | None = None,
+    masks: Sequence[AnyMask] | None = None,
 ) -> Float[torch.Tensor, " n"]:
     """Mean squared error of the prediction, averaged over pixels and over draws of noise and time.
 
@@ -51,7 +105,7 @@ def denoising_loss(
         generators: one per picture, on the CPU.
         draws: noise and time drawn for each picture, at least 1.
         batch: predictions made at once.
-        masks: one for each picture: the weights switched off meanwhile.
+        masks: one for each picture: what is taken away meanwhile.
 
     Returns:
         One loss per picture.
@@ -76,7 +130,7 @@ def denoising_loss(
     losses = []
     for part in torch.arange(len(owner)).split(batch):
         z, y = latents[owner[part]].to(unet.device), embeddings[owner[part]].to(unet.device)
-        with pruned(unet, None if masks is None else [masks[i] for i in owner[part].tolist()]):
+        with masked(unet, None if masks is None else [masks[i] for i in owner[part].tolist()]):
             predicted = unet(scheduler.add_noise(z, eps[part], t[part]), t[part], y).sample
         error = predicted - wanted(scheduler, z, eps[part], t[part])
         losses.append(error.float().square().mean(dim=(1, 2, 3)))

@@ -34,7 +34,7 @@ class Training:
         seed: of the order of pictures, times, noise and dropped captions.
     """
 
-    steps: int = 11_000
+    steps: int = 12_000
     batch: int = 32
     rate: float = 2e-3
     schedule: str = "one-cycle"

@@ -51,12 +51,12 @@ class Plan:
     side: int = 32
     ladder: tuple[int, ...] = (1, 4, 16, 64, 256)
     per_rung: int = 12
-    recaptioned: int = 6
+    recaptioned: int = 3
     rewordings: int = 240
-    layouts: int = 4
-    regions: int = 8
+    layouts: int = 2
+    regions: int = 6
     family_copies: int = 256
-    unique: int = 20_000
+    unique: int = 15_000
     twins: int = 4
     held_out: int = 3_000
     seed: int = 0
