@@ -1,6 +1,7 @@
 """Files that appear complete or not at all, and plain JSON to fill them with."""
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -40,6 +41,21 @@ def write_atomically(path: Path, data: bytes) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hex.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: it can't be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"there is no readable file {path}.") from error
 
 
 def remove(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command line: difflab list | predict | run NAME | train | audit PIPELINE | report | quickstart.
+"""The command line: difflab list | predict | run NAME | train | audit MODEL | stress MODEL | report | quickstart.
 
 Exit codes: 0 done, 1 a failure of ours, 2 a mistake in the input. Heavy imports wait until a command needs them.
 """
@@ -21,8 +21,13 @@ from difflab.errors import InputError
 
 FOLDER = Path(__file__).parent
 QUICKSTART = ("crossover_predicted", "crossover_trained", "templates_trained", "memorization_detected")
-PASSED_ON = ("predict", "run", "train", "audit")
+PASSED_ON = ("predict", "run", "train", "audit", "stress")
 """Commands whose flags are those of a config."""
+MODELS = {
+    "audit": ("pipeline_audited", "--data FOLDER [--prompts CSV]"),
+    "stress": ("defense_stressed", "--defense FILE_OR_NAME [--targets N] [--images FOLDER --never FOLDER]"),
+}
+"""Commands that run one experiment on a model, and how they are used."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,9 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     one.add_argument("--smoke", action="store_true", help="a version of seconds, to see that it runs")
     audit = commands.add_parser("audit", help="copies and detectors on a pipeline of your own", add_help=False)
     audit.add_argument("pipeline", nargs="?", default="")
+    stress = commands.add_parser("stress", help="attack a defense of your own", add_help=False)
+    stress.add_argument("pipeline", nargs="?", default="")
     for command in (
         one,
         audit,
+        stress,
         commands.add_parser("report", help="one page of all finished runs"),
         commands.add_parser("quickstart", help="crossover and detection at a small honest size, then the page"),
     ):
@@ -56,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             importlib.import_module(f"experiments._{known.command}").main(rest)
         elif known.command == "run":
             run_by_name(known.name, known.smoke, known.out, rest)
-        elif known.command == "audit":
-            audit_pipeline(known.pipeline, known.out, rest)
+        elif known.command in MODELS:
+            run_on_model(known.command, known.pipeline, known.out, rest)
         elif known.command == "report":
             print(report(known.out))
         else:
@@ -124,13 +132,14 @@ def _one_name_each(config: dict[str, Any]) -> bool:
     return len(set(leaves(config))) == len(leaves(config))
 
 
-def audit_pipeline(pipeline: str, out: Path, rest: Sequence[str]) -> None:
-    """Run the audit on a pipeline and write the page."""
+def run_on_model(command: str, pipeline: str, out: Path, rest: Sequence[str]) -> None:
+    """Audit a pipeline or stress its defense, and write the page."""
+    experiment, usage = MODELS[command]
     if pipeline.startswith("-") or not pipeline:
         if {"-h", "--help"} & {pipeline, *rest}:
-            run_by_name("pipeline_audited", False, out, ["--help"])
-        raise InputError("name the pipeline to audit: difflab audit DIRECTORY --data FOLDER [--prompts CSV].")
-    run_by_name("pipeline_audited", False, out, ["--model", pipeline, *rest])
+            run_by_name(experiment, False, out, ["--help"])
+        raise InputError(f"name the pipeline: difflab {command} DIRECTORY {usage}.")
+    run_by_name(experiment, False, out, ["--model", pipeline, *rest])
     print(report(out))
 
 

@@ -51,6 +51,7 @@ SMOKE = Train(
         regions=2,
         family_copies=4,
         unique=60,
+        emoji=40,
         held_out=60,
     ),
     recipe=Recipe(Architecture(widths=(16, 32)), autoencoder_steps=20, training=Training(steps=20, batch=8)),

@@ -76,6 +76,7 @@ SMOKE = Config(
         family_copies=8,
         rewordings=8,
         unique=80,
+        emoji=60,
         held_out=200,
     ),
     recipe=Recipe(Architecture(widths=(16, 32), length=24), autoencoder_steps=30, training=Training(steps=60, batch=8)),

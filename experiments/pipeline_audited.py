@@ -11,7 +11,6 @@ pipeline is audited on some of its planted pictures. Cost on two cores: about 4 
 one needs a GPU (`--device cuda --dtype float16`).
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,12 +22,13 @@ import torch
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 
+from difflab import files
 from difflab.detectors.attention_entropy import AttentionEntropy, attention_entropy
 from difflab.detectors.bright_ending import BrightEnding, bright_ending
 from difflab.detectors.denoising_loss import DenoisingLoss, denoising_loss
 from difflab.detectors.noise_magnitude import NoiseMagnitude, noise_magnitude
 from difflab.detectors.seed_similarity import SeedSimilarity, seed_similarity
-from difflab.errors import InputError, require
+from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, new_figure, picture_strips
 from difflab.intervals import bootstrap
 from difflab.ranking import auc
@@ -91,7 +91,7 @@ class Config:
         )
         lists = [Path(self.data) / "metadata.jsonl"] if self.data else []
         lists += [Path(self.prompts)] if self.prompts else []
-        parts = [checksum(self.model), *(_digest(path) for path in lists)]
+        parts = [checksum(self.model), *(files.checksum(path)[:12] for path in lists)]
         object.__setattr__(self, "contents", " ".join(parts))
 
 
@@ -235,10 +235,3 @@ def _detector_rows(
 
 def _shortened(caption: str) -> str:
     return caption if len(caption) <= 38 else caption[:37] + "…"
-
-
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    except OSError as error:
-        raise InputError(f"there is no readable file {path}.") from error

@@ -15,74 +15,49 @@ Cost on two cores: not timed for the default grid; 14 minutes on one core with t
 numbers of steps.
 """
 
-import copy
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
-import torch
-from diffusers import StableDiffusionPipeline
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
-from difflab.attacks.dori import Dori, dori
-from difflab.attacks.random_perturbation import RandomPerturbation, random_perturbation
+from difflab.attacks.dori import Dori
+from difflab.defenses.attention_scaling import attention_scaling
 from difflab.defenses.magnitude import Magnitude, magnitude
 from difflab.defenses.nemo import Nemo, nemo
+from difflab.defenses.prompt_embedding import prompt_embedding
 from difflab.defenses.random_neurons import RandomNeurons, random_neurons
+from difflab.defenses.token_insertion import token_insertion
 from difflab.defenses.wanda import Wanda, wanda
 from difflab.errors import require
 from difflab.figures import legend_below, new_figure, picture_strips, points_with_intervals
-from difflab.intervals import mean
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
-from difflab.sd.autoencoder import encode
-from difflab.sd.copies import read_thresholds
-from difflab.sd.generate import embed
-from difflab.sd.judge import Judge, held_out_ratio
-from difflab.sd.pipeline import SHIPPED, checksum, load
+from difflab.sd.judge import held_out_ratio
 from difflab.sd.pruning import Mask, off_fraction, size
-from difflab.sd.similarity import measures
-from synthetic.data import plan as plans
-from synthetic.data.plan import Plan, Planted
+from experiments._case import Case, Opened, open_case, random_network
+from experiments._cell import Defense, attacked, by_embeddings, by_masks, by_pipeline, by_token_masks
+from experiments._cell import rows as rows_of
+
+CONTROLS = ("once", "never", "random network", "oracle")
 
 
 @dataclass(frozen=True)
-class Config:
-    """The model, the defenses, the attack, and how pictures are asked for."""
+class Config(Case):
+    """The case, the defenses and the attack."""
 
-    model: str = str(SHIPPED)
-    """Directory of a pipeline that was trained on this plan."""
-    oracle: str = ""
-    """Directory of a pipeline retrained without the targets (difflab train --base MODEL --without ...)."""
-    plan: Plan = field(default_factory=Plan)
-    targets: int = 12
-    """Most repeated pictures that are defended and attacked, and as many of each control."""
     nemo: Nemo = field(default_factory=lambda: Nemo(blocks=("down", "mid", "up")))
     sparsities: tuple[float, ...] = (0.01, 0.1, 0.3)
     """Of Wanda."""
+    prompt: bool = True
+    """Defend prompts too: optimised embeddings, inserted tokens, scaled attention."""
     dori: Dori = field(default_factory=lambda: Dori(keep=(0, 1, 10, 25, 50)))
-    seeds: int = 4
-    """Pictures drawn for every embedding."""
-    steps: int = 20
-    """DDIM steps."""
-    guidance: float = 3.0
-    """Weight of the prompt."""
-    held_out: int = 240
-    """Pictures never trained on whose loss says what pruning costs, of each kind; at most the twins there are."""
-    draws: int = 16
-    """Draws of noise and time for that loss."""
-    seed: int = 0
-    """Of all randomness; NeMo and Wanda look at other noises than those that judge them."""
-    contents: str = field(init=False, default="")
-    """Checksum of the models."""
 
     def __post_init__(self) -> None:
-        require(self.targets >= 2 and self.seeds >= 2, "give at least 2 targets and 2 seeds.")
-        sums = [checksum(folder) for folder in (self.model, self.oracle) if folder]
-        object.__setattr__(self, "contents", " ".join(sums))
+        super().__post_init__()
+        require(len(self.sparsities) > 0, "give at least one sparsity.")
 
 
 SMOKE = Config(
@@ -94,42 +69,40 @@ SMOKE = Config(
     steps=2,
     held_out=4,
     draws=2,
+    retained=60,
 )
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Defend, attack, draw and compare, cell by cell; a killed run goes on with the next cell."""
-    planted = plans.draw(config.plan)
-    pipeline = load(config.model)
-    groups, judge = _groups(planted, config), _judge(planted, config)
-    unseen = planted.captions(planted.where("held_out", source="scene"))
-    defended = _defended(pipeline, planted.captions(groups["repeated"]), unseen, config)
-    held_out = _held_out(planted, config)
-    for defense, masks in defended.items():
-        sizes = [size(mask) for mask in masks]
-        setting = {"defense": defense}
-        yield Row("switched_off_count", float(np.mean(sizes)), min(sizes), max(sizes), len(sizes), setting)
-        for kind, index in held_out.items():
-            ratio = held_out_ratio(pipeline, planted.pictures(index), planted.captions(index), masks, config.draws)
-            yield Row("held_out_ratio", *ratio, len(index), setting | {"captions": kind})
-    # NeMo's masks belong to prompts: a control meets the mask of the repeated picture in whose place it stands.
-    cells = [(defense, target, pipeline) for defense in defended for target in groups]
-    cells += [("nothing", "random network", _random_network(pipeline))]
-    cells += [("nothing", "oracle", load(config.oracle))] if config.oracle else []
-    attacks = [("nothing", 0), *(("dori", k) for k in config.dori.keep), ("random_perturbation", 0)]
-    for defense, target, model in cells:
-        index = groups.get(target, groups["repeated"])
-        pictures = planted.pictures(index)
+    opened = open_case(config)
+    masks = _masks(opened, config)
+    for defense, own in masks.items():
+        sizes = [size(mask) for mask in own]
+        yield Row("switched_off_count", float(np.mean(sizes)), min(sizes), max(sizes), len(sizes), {"defense": defense})
+    defenses = {name: by_masks(opened.pipeline, own) for name, own in masks.items()} | _prompts(opened, config)
+    for defense, defend in defenses.items():
+        for kind, others in opened.held_out.items():
+            found = defend(others)
+            ratio = held_out_ratio(opened.pipeline, found, others.pictures, others.captions, config.draws)
+            yield Row("held_out_ratio", *ratio, len(others.captions), {"defense": defense, "captions": kind})
+    cells = [
+        (defense, target, defend, group)
+        for defense, defend in defenses.items()
+        for target, group in opened.groups.items()
+    ]
+    repeated = opened.groups["repeated"]
+    cells.append(("nothing", "random network", by_pipeline(random_network(opened.pipeline)), repeated))
+    if opened.oracle is not None:
+        cells.append(("nothing", "oracle", by_pipeline(opened.oracle), repeated))
+    for defense, target, defend, group in cells:
         name = re.sub(r"\W", "_", f"{defense}_{target}")
-        found = checkpoints.load(name)
-        if found is None:
-            found = _cell(judge, model, planted.captions(index), pictures, defended[defense], config)
-            checkpoints.save(name, found)
-        setting = {"defense": defense, "target": target}
-        yield Row("moved_ratio", *mean(found["moved"]), len(index), setting)
-        for (attack, steps), drawn in zip(attacks, found["drawn"], strict=True):
-            yield from judge.rows(drawn, pictures, {**setting, "attack": attack, "attack_steps": steps})
-        for key, shown in _shown(defense, target, found["drawn"], pictures).items():
+        kept = checkpoints.load(name)
+        if kept is None:
+            kept = attacked(config, opened.judge, defend(group), group, config.dori)
+            checkpoints.save(name, kept)
+        yield from rows_of(opened.judge, kept, group, config.dori, {"defense": defense, "target": target})
+        for key, shown in _shown(defense, target, kept["drawn"], group.pictures).items():
             yield Artefact(key, shown)
 
 
@@ -144,9 +117,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         defenses = {row.setting["defense"] for row in select(rows, "memorized_fraction", target=target)}
         return [rate(defense, target, "dori") for defense in defenses]
 
-    controls = [value for target in ("once", "never", "random network") for value in dori_on(target)]
-    if select(rows, "memorized_fraction", target="oracle"):
-        controls += dori_on("oracle")
+    controls = [value for target in CONTROLS for value in dori_on(target)]
     undefended, pruned = rate("nothing", "repeated", "nothing"), rate("nemo", "repeated", "nothing")
     cost = select(rows, "held_out_ratio", defense="nemo", captions="unrelated")[0]
     return {
@@ -163,68 +134,26 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
     """Curves over the steps of the attack, copying against quality, and the pictures."""
     found = {"steps": _steps_figure(rows), "quality": _quality_figure(rows)}
-    names = ("original", "nothing", "nemo", "nemo_dori", "never_original", "never_dori")
-    title = "Training picture, no defense, pruned, attacked; twin, twin attacked"
+    titles = {
+        "original": "training picture",
+        "nothing": "no defense",
+        "nemo": "pruned",
+        "nemo_dori": "attacked",
+        "oracle_dori": "oracle attacked",
+        "never_original": "twin",
+        "never_dori": "twin attacked",
+    }
+    names = [name for name in titles if name in artefacts]
+    title = ", ".join(titles[name] for name in names)
     shown = np.stack([artefacts[name] for name in names], axis=1)
     found["pictures"] = picture_strips(shown, [f"target {i}" for i in range(len(shown))], title, a_line=3)
     return found
 
 
-def _judge(planted: Planted, config: Config) -> Judge:
-    known = {name: measure for name, measure in measures().items() if name in ("pixel", "patch", "efficientnet")}
-    thresholds, _ = read_thresholds(Path(config.model) / "thresholds.json")
-    seeds = [50_000 * (config.seed + 1) + k for k in range(config.seeds)]
-    return Judge(known, thresholds, planted.references(), seeds, config.steps, config.guidance)
-
-
-def _cell(
-    judge: Judge,
-    pipeline: StableDiffusionPipeline,
-    captions: Sequence[str],
-    pictures: UInt8[np.ndarray, "n h w 3"],
-    masks: Sequence[Mask],
-    config: Config,
-) -> dict[str, np.ndarray]:
-    """Drawn without an attack, after each number of Dori's steps, after a random step of its length; that length."""
-    start, latents = embed(pipeline, captions), encode(pipeline, pictures)
-    by_steps = dori(pipeline, latents, start, _generators(len(captions), 0, config), config.dori, masks)
-    moved = (by_steps[-1] - start).flatten(1).norm(dim=1) / start.flatten(1).norm(dim=1)
-    length = RandomPerturbation(float(moved.median()))
-    step = random_perturbation(pipeline, latents, start, _generators(len(captions), 1, config), length)
-    drawn = [judge.draw(pipeline, y, masks) for y in (start, *by_steps, step[0])]
-    return {"drawn": np.stack(drawn), "moved": moved.cpu().numpy()}
-
-
-def _generators(n: int, stream: int, config: Config) -> list[torch.Generator]:
-    first = 1_000_000 * (config.seed + 1) + 100_000 * stream
-    return [torch.Generator().manual_seed(first + i) for i in range(n)]
-
-
-def _groups(planted: Planted, config: Config) -> dict[str, Int[np.ndarray, " n"]]:
-    """Targets: the most repeated pictures, once-seen ones, and a never-trained twin of each repeated one."""
-    most = max(config.plan.ladder)
-    repeated = planted.where("repeated", copies=most)[: config.targets]
-    require(len(repeated) >= 2, f"the plan repeats {len(repeated)} pictures {most} times; it needs at least 2.")
-    twins = planted.where("twin")
-    family = np.array([planted.listed[i].family for i in twins])
-    never = np.array([twins[np.flatnonzero(family == planted.listed[i].family)[0]] for i in repeated])
-    generator = np.random.default_rng(config.seed)
-    # The same sources in the same places.
-    once = {
-        source: iter(generator.permutation(planted.where("unique", source=source))) for source in ("scene", "emoji")
-    }
-    return {
-        "repeated": repeated,
-        "once": np.array([next(once[planted.listed[i].source]) for i in repeated]),
-        "never": never,
-    }
-
-
-def _defended(
-    pipeline: StableDiffusionPipeline, captions: Sequence[str], unseen: Sequence[str], config: Config
-) -> dict[str, list[Mask]]:
-    """One mask for each target from every defense."""
-    seed = 70_000 * (config.seed + 1)
+def _masks(opened: Opened, config: Config) -> dict[str, list[Mask]]:
+    """One mask for each target from every defense that prunes."""
+    pipeline, unseen, seed = opened.pipeline, opened.unseen, 70_000 * (config.seed + 1)
+    captions = opened.groups["repeated"].captions
     found: dict[str, list[Mask]] = {"nothing": [{}] * len(captions)}
     found["nemo"] = nemo(pipeline, captions, unseen, seed, config.nemo)
     width = pipeline.unet.config.cross_attention_dim
@@ -238,21 +167,20 @@ def _defended(
     return found
 
 
-def _random_network(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
-    """The same text encoder and autoencoder around a U-Net that was never trained."""
-    other = copy.copy(pipeline)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        unet = type(pipeline.unet).from_config(pipeline.unet.config)
-    other.unet = unet.to(pipeline.device).requires_grad_(False).eval()
-    return other
-
-
-def _held_out(planted: Planted, config: Config) -> dict[str, Int[np.ndarray, " n"]]:
-    """Never-trained scenes: some of any caption, and twins, named like the targets but for a word."""
-    generator = np.random.default_rng(config.seed)
-    unrelated = generator.permutation(planted.where("held_out", source="scene"))[: config.held_out]
-    return {"unrelated": unrelated, "neighbouring": planted.where("twin", source="scene")[: config.held_out]}
+def _prompts(opened: Opened, config: Config) -> dict[str, Defense]:
+    """Defenses that leave the weights alone."""
+    if not config.prompt:
+        return {}
+    pipeline, unseen, seed = opened.pipeline, opened.unseen, 70_000 * (config.seed + 1)
+    return {
+        "prompt_embedding": by_embeddings(
+            pipeline, lambda captions: prompt_embedding(pipeline, captions, unseen, seed)
+        ),
+        "token_insertion": by_embeddings(pipeline, lambda captions: token_insertion(pipeline, captions, unseen, seed)),
+        "attention_scaling": by_token_masks(
+            pipeline, lambda captions: attention_scaling(pipeline, captions, unseen, seed)
+        ),
+    }
 
 
 def _shown(
@@ -265,6 +193,8 @@ def _shown(
         return {"nemo": drawn[0, :, 0], "nemo_dori": drawn[-2, :, 0]}
     if (defense, target) == ("nemo", "never"):
         return {"never_original": pictures, "never_dori": drawn[-2, :, 0]}
+    if target == "oracle":
+        return {"oracle_dori": drawn[-2, :, 0]}
     return {}
 
 

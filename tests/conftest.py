@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 
 os.environ["MPLBACKEND"] = "Agg"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores; more threads than cores would wait for each other.
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import jax
 import jaxtyping

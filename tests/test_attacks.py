@@ -1,4 +1,4 @@
-"""Every attack goes through one suite; then Dori against a plain search for one target, and its gradient."""
+"""Every attack goes through one suite; then each against a plain search for one target, and the gradients."""
 
 import importlib
 import inspect
@@ -13,12 +13,25 @@ import torch
 from diffusers import DDIMScheduler
 
 from difflab import attacks
-from difflab.attacks.dori import Dori, _Search, dori
+from difflab.attacks.discrete_tokens import (
+    DiscreteTokens,
+    _TokenSearch,
+    encoded,
+    hard_prompts,
+    prompt,
+    vocabulary,
+)
+from difflab.attacks.dori import Dori
+from difflab.attacks.initial_noise import InitialNoise
 from difflab.attacks.random_perturbation import RandomPerturbation, random_perturbation
 from difflab.errors import InputError
+from difflab.sd.generate import embed, generate, seeded
+from difflab.sd.judge import Judge
 from difflab.sd.loss import denoising_loss, wanted
 from difflab.sd.pipeline import Architecture, build
 from difflab.sd.pruning import feedforward_layers, value_layers
+from difflab.sd.search import Search
+from difflab.sd.tokens import tokens
 
 NAMES = sorted(path.stem for path in Path(attacks.__path__[0]).glob("*.py") if path.stem != "__init__")
 SIZES = Architecture(
@@ -27,7 +40,9 @@ SIZES = Architecture(
 )  # fmt: skip
 CAPTIONS = ["red cat", "blue dog on grass", "a green fish"]
 ALPHA_BAR = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
-SMALL = {"keep": (1, 4), "batch": 3, "looks": 5, "patience": 2}
+LEVELS = (ALPHA_BAR, 1 - ALPHA_BAR)
+SMALL = {"keep": (1, 4), "batch": 3, "looks": 5, "patience": 2, "steps": 2}
+SEARCHES = ["dori", "discrete_tokens", "initial_noise"]
 
 
 def _build():
@@ -82,7 +97,8 @@ def _method(name):
 def _config(name, **changes):
     _, config = _method(name)
     known = {field.name for field in fields(config)}
-    return replace(config(), **{key: value for key, value in {**SMALL, **changes}.items() if key in known})
+    changes = {**SMALL, **changes}
+    return replace(config(), **{key: value for key, value in changes.items() if key in known})
 
 
 def _attack(name, pipeline, which=(0, 1, 2), seeds=(5, 6, 7), masks=None, latents=LATENTS, **changes):
@@ -97,8 +113,16 @@ def _close(found, expected, tolerance=1e-4):
     assert float((found - expected).norm()) <= tolerance * float(expected.norm())
 
 
+def _zero_steps(name, seeds=(5, 6, 7)):
+    """What no step of search gives: the start, or the generators' noise."""
+    if name != "initial_noise":
+        return START
+    return torch.stack([torch.randn((4, 4, 4), generator=_random(seed)) for seed in seeds])
+
+
 def _hooks(pipeline):
-    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in pipeline.unet.modules())
+    modules = [*pipeline.unet.modules(), *pipeline.text_encoder.modules()]
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in modules)
 
 
 def _state(pipeline):
@@ -128,7 +152,7 @@ def _says_one_sentence(call):
 
 
 def test_the_folder_is_the_registry():
-    assert {"nothing", "dori", "random_perturbation"} <= set(NAMES)
+    assert {"nothing", "random_perturbation", *SEARCHES} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -140,7 +164,7 @@ def test_a_file_holds_a_frozen_config_and_a_function_of_its_name(name):
     assert all(f"{part}: " in function.__doc__ for part in arguments)
     assert "Args:" in function.__doc__ and "Returns:" in function.__doc__
     assert all(field.name in config.__doc__ for field in fields(config))
-    if name == "dori":
+    if name in SEARCHES:
         assert all(part in function.__doc__ for part in ("Raises:", "Reference:", "arXiv", "Differs:"))
 
 
@@ -152,7 +176,7 @@ def test_the_same_generators_find_the_same_and_nothing_is_left_changed(name, pip
     assert all(map(torch.equal, before.pop("tensors"), after.pop("tensors")))
     assert torch.equal(before.pop("rng"), after.pop("rng")) and after == before
     assert torch.equal(LATENTS, latents) and torch.equal(START, start)
-    assert found.shape[1:] == START.shape and found.dtype == START.dtype and not found.requires_grad
+    assert found.shape[1:] == _zero_steps(name).shape and found.dtype == START.dtype and not found.requires_grad
     torch.manual_seed(99)
     assert torch.equal(_attack(name, pipeline, masks=masks), found)
     # Not the start's own memory.
@@ -164,9 +188,9 @@ def test_the_same_generators_find_the_same_and_nothing_is_left_changed(name, pip
 
 @pytest.mark.parametrize("name", NAMES)
 def test_zero_steps_change_nothing(name, pipeline):
-    assert torch.equal(_attack(name, pipeline, keep=(0,), length=0.0), START[None])
-    if name == "dori":
-        assert torch.equal(_attack(name, pipeline, keep=(0, 3))[0], START)
+    assert torch.equal(_attack(name, pipeline, keep=(0,), length=0.0), _zero_steps(name)[None])
+    if name in SEARCHES:
+        assert torch.equal(_attack(name, pipeline, keep=(0, 3))[0], _zero_steps(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -176,9 +200,11 @@ def test_targets_do_not_see_each_other(name, pipeline, monkeypatch):
     for i in range(3):
         _close(_attack(name, pipeline, [i], masks=masks)[:, 0], together[:, i])
     _close(_attack(name, pipeline, [2, 0], masks=masks), together[:, [2, 0]])
-    # Two targets in a batch, then one.
-    monkeypatch.setattr("difflab.attacks.dori.fitting", lambda _: 2 * SMALL["batch"])
-    _close(_attack(name, pipeline, masks=masks), together)
+    if name in SEARCHES:
+        # Two targets in a batch, then one.
+        at_once = SMALL["steps" if name == "initial_noise" else "batch"]
+        monkeypatch.setattr(f"difflab.attacks.{name}.fitting", lambda _: 2 * at_once)
+        _close(_attack(name, pipeline, masks=masks), together)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -189,6 +215,15 @@ def test_a_generator_is_its_own_targets(name, pipeline):
     assert changed == 0 if name == "nothing" else changed > 0.01 * float(START[1].norm())
 
 
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_mask_is_a_network_zeroed_by_hand(name, pipeline):
+    masks = _masks(pipeline)
+    masked, whole = _attack(name, pipeline, masks=masks), _attack(name, pipeline)
+    for i, mask in enumerate(masks):
+        _close(masked[:, i], _attack(name, _by_hand(pipeline, mask), [i])[:, 0])
+        assert (mask == {}) == (float((masked[-1, i] - whole[-1, i]).norm()) < 1e-3)
+
+
 def test_no_attack_is_the_prompt_as_it_is(pipeline):
     assert torch.equal(_attack("nothing", pipeline), START[None])
 
@@ -197,42 +232,55 @@ def test_no_attack_is_the_prompt_as_it_is(pipeline):
 
 
 def _plain_loss(pipeline, z, y, times, noise):
-    """Mean over draws, one by one, in y's precision."""
-    losses = []
-    for time, eps in zip(times.tolist(), noise.to(y.dtype), strict=True):
-        alpha, sigma = ALPHA_BAR[time] ** 0.5, (1 - ALPHA_BAR[time]) ** 0.5
-        out = pipeline.unet((alpha * z.to(y.dtype) + sigma * eps)[None], time, y[None]).sample[0]
-        epsilon = pipeline.scheduler.config.prediction_type == "epsilon"
-        losses.append(((out - (eps if epsilon else alpha * eps - sigma * z.to(y.dtype))) ** 2).mean())
-    return sum(losses) / len(losses)
+    """Mean over draws, in y's precision."""
+    noise, z = noise.to(y.dtype), z.to(y.dtype)
+    alpha, sigma = (torch.from_numpy(level[times] ** 0.5).to(y.dtype).view(-1, 1, 1, 1) for level in LEVELS)
+    out = pipeline.unet(alpha * z + sigma * noise, times, y.expand(len(times), -1, -1)).sample
+    epsilon = pipeline.scheduler.config.prediction_type == "epsilon"
+    return ((out - (noise if epsilon else alpha * noise - sigma * z)) ** 2).mean()
 
 
 def _draws(generator, k):
     return torch.randint(1000, (k,), generator=generator), torch.randn((k, 4, 4, 4), generator=generator)
 
 
-def _plain_dori(pipeline, z, start, seed, config):
+class _Adam:
+    """By its formulas: what a gradient is turned into."""
+
+    def __init__(self):
+        self.first, self.second, self.n = 0, 0, 0
+
+    def __call__(self, gradient):
+        self.n += 1
+        self.first, self.second = 0.9 * self.first + 0.1 * gradient, 0.999 * self.second + 0.001 * gradient**2
+        return self.first / (1 - 0.9**self.n) / ((self.second / (1 - 0.999**self.n)).sqrt() + 1e-8)
+
+
+def _same(y):
+    return y
+
+
+def _plain_search(pipeline, z, start, generator, config, nearest=_same, encoding=_same):
     """One target: what is kept, and the loss on the fixed draws of everything looked at."""
-    generator = _random(seed)
-    fixed = _draws(generator, config.looks)
-    unit, moved = start.square().mean().sqrt(), torch.zeros_like(start)
-    first, second, best, seen, kept = torch.zeros_like(start), torch.zeros_like(start), start, [], []
+    fixed, adam = _draws(generator, config.looks), _Adam()
+    unit, moved, best, seen, kept = start.square().mean().sqrt(), torch.zeros_like(start), start, [], []
+    rows = getattr(config, "rows", None)
     for step in range(config.keep[-1] + 1):
         if step > 0:
-            y = (start + unit * moved).requires_grad_()
-            gradient = unit * torch.autograd.grad(_plain_loss(pipeline, z, y, *_draws(generator, config.batch)), y)[0]
-            if config.rows is not None:
-                gradient[0], gradient[config.rows + 1 :] = 0, 0
-            first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
-            direction = first / (1 - 0.9**step) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
-            moved = moved - config.rate * direction
+            y = nearest(start + unit * moved).clone().requires_grad_()
+            loss = _plain_loss(pipeline, z, encoding(y), *_draws(generator, config.batch))
+            gradient = unit * torch.autograd.grad(loss, y)[0]
+            if rows is not None:
+                gradient[0], gradient[rows + 1 :] = 0, 0
+            moved = moved - config.rate * adam(gradient)
             if config.radius is not None:
                 length = unit * moved.norm()
                 moved = moved * min(1.0, float(config.radius * start.norm() / length))
         if step % config.patience == 0 or step in config.keep:
+            here = nearest(start + unit * moved)
             with torch.no_grad():
-                seen.append(float(_plain_loss(pipeline, z, start + unit * moved, *fixed)))
-            best = start + unit * moved if seen[-1] == min(seen) else best
+                seen.append(float(_plain_loss(pipeline, z, encoding(here), *fixed)))
+            best = here if seen[-1] == min(seen) else best
         if step in config.keep:
             kept.append(best)
     return torch.stack(kept), seen
@@ -259,7 +307,7 @@ def test_dori_takes_the_steps_of_a_plain_search(changes, velocity, pipeline):
     masks, config = _masks(pipeline), _config("dori", **changes)
     found = _attack("dori", pipeline, masks=masks, **changes)
     for i, mask in enumerate(masks):
-        kept, seen = _plain_dori(_by_hand(pipeline, mask), LATENTS[i], START[i], 5 + i, config)
+        kept, seen = _plain_search(_by_hand(pipeline, mask), LATENTS[i], START[i], _random(5 + i), config)
         assert np.diff(sorted(seen))[0] > 1e-6 * seen[0]
         _close(found[:, i], kept, 1e-3)
 
@@ -312,7 +360,7 @@ def test_the_gradient_agrees_with_finite_differences(velocity, own):
     own.unet.double()
     config, masks, start = Dori(batch=3, looks=2), _masks(own), START.double()
     generators = [_random(5 + i) for i in range(3)]
-    search = _Search(own, LATENTS.double(), start, generators, config, masks, torch.ones((8, 1), dtype=torch.bool))
+    search = Search(own, LATENTS.double(), start, generators, config, masks, torch.ones((8, 1), dtype=torch.bool))
     search.move()
     for i, mask in enumerate(masks):
         generator, zeroed = _random(5 + i), _by_hand(own, mask)
@@ -333,14 +381,6 @@ def test_dori_lowers_the_loss_on_fresh_draws(pipeline):
     assert (after < 0.99 * before).all()
 
 
-def test_a_mask_is_a_network_zeroed_by_hand(pipeline):
-    masks = _masks(pipeline)
-    masked, whole = _attack("dori", pipeline, masks=masks), _attack("dori", pipeline)
-    for i, mask in enumerate(masks):
-        _close(masked[:, i], _attack("dori", _by_hand(pipeline, mask), [i])[:, 0])
-        assert (mask == {}) == (float((masked[-1, i] - whole[-1, i]).norm()) < 1e-3)
-
-
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 def test_what_the_network_should_predict(kind, pipeline):
     scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, prediction_type=kind)
@@ -350,6 +390,187 @@ def test_what_the_network_should_predict(kind, pipeline):
     torch.testing.assert_close(wanted(scheduler, z, eps, times).double(), expected, rtol=0, atol=1e-5)
     scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, prediction_type="sample")
     assert "sample" in _says_one_sentence(lambda: wanted(scheduler, z, eps, times))
+
+
+# Prompts of real tokens ----------------------------------------------------------------------------------------------
+
+
+def _table(pipeline):
+    return pipeline.text_encoder.get_input_embeddings().weight
+
+
+def _plain_encoding(pipeline, points):
+    """The text encoder with a vocabulary of its own: the points, then begin and end, with which CLIP pads."""
+    table, k = _table(pipeline), len(points)
+    own = torch.cat([points, table[[pipeline.tokenizer.bos_token_id, pipeline.tokenizer.eos_token_id]]])
+    ids = torch.tensor([[k, *range(k), *[k + 1] * (7 - k)]])
+    name = next(name for name, value in pipeline.text_encoder.named_parameters() if value is table)
+    return torch.func.functional_call(pipeline.text_encoder, {name: own}, (ids,))[0][0]
+
+
+def _plain_nearest(pipeline, points):
+    """By differences, special tokens left out."""
+    allowed = _table(pipeline)[vocabulary(pipeline)].to(points.dtype)
+    return torch.stack([allowed[((allowed - point) ** 2).sum(dim=1).argmin()] for point in points])
+
+
+def _first_tokens(pipeline, generator, k):
+    allowed = vocabulary(pipeline)
+    return allowed[torch.randint(len(allowed), (k,), generator=generator)]
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"tokens": 2, "keep": (2, 5), "rate": 2.0}, {"radius": 1.5, "rate": 2.0, "patience": 1}]
+)
+def test_hard_prompts_take_the_steps_of_a_plain_search(changes, pipeline):
+    masks, config = _masks(pipeline), _config("discrete_tokens", **changes)
+    found = hard_prompts(pipeline, LATENTS, [_random(5 + i) for i in range(3)], config, masks)
+    k, moved = config.tokens or 6, []
+    for i, mask in enumerate(masks):
+        generator = _random(5 + i)
+        first, other = _first_tokens(pipeline, generator, k), _by_hand(pipeline, mask)
+        kept, _ = _plain_search(
+            other,
+            LATENTS[i],
+            _table(pipeline)[first],
+            generator,
+            config,
+            lambda points: _plain_nearest(pipeline, points),
+            lambda points: _plain_encoding(pipeline, points),
+        )
+        _close(_table(pipeline)[found[:, i, 1 : k + 1]], kept)
+        moved.append(bool((found[-1, i, 1 : k + 1] != first).any()))
+    assert any(moved)
+
+
+@pytest.mark.parametrize("k", [1, 3, 6, None])
+def test_what_is_found_is_the_encoding_of_a_prompt_without_special_tokens(k, pipeline):
+    config = _config("discrete_tokens", tokens=k, rate=3.0)
+    ids = hard_prompts(pipeline, LATENTS, [_random(5 + i) for i in range(3)], config)
+    _close(
+        _attack("discrete_tokens", pipeline, tokens=k, rate=3.0),
+        pipeline.text_encoder(ids.flatten(0, 1))[0].unflatten(0, (2, 3)),
+    )
+    begin, end, k = pipeline.tokenizer.bos_token_id, pipeline.tokenizer.eos_token_id, k or 6
+    free = ids[..., 1 : k + 1]
+    assert not torch.isin(free, torch.tensor([begin, end])).any() and (free < len(pipeline.tokenizer)).all()
+    assert (ids[..., 0] == begin).all() and (ids[..., k + 1 :] == end).all()
+
+
+def test_a_prompt_is_encoded_as_its_text_is(pipeline):
+    ids = tokens(pipeline.tokenizer, ["red cat", "blue dog on grass"])
+    for row, length in zip(ids, (2, 4), strict=True):
+        free = row[None, 1 : length + 1]
+        assert torch.equal(prompt(pipeline, free)[0], row) and torch.isin(free, vocabulary(pipeline)).all()
+    _close(encoded(pipeline, _table(pipeline)[ids[:1, 1:3]]), embed(pipeline, ["red cat"]), 1e-6)
+    # Which, as a wrong place or a missing end would not, differs from other texts.
+    assert float((encoded(pipeline, _table(pipeline)[ids[:1, 1:3]]) - embed(pipeline, ["cat red"])).norm()) > 0.1
+
+
+def _token_search(pipeline, generators, first):
+    config, masks = DiscreteTokens(batch=3, looks=2), _masks(pipeline)
+    dtype = _table(pipeline).dtype
+    return _TokenSearch(pipeline, LATENTS.to(dtype), _table(pipeline)[first], generators, config, masks)
+
+
+def test_a_special_token_is_nobodys_nearest(pipeline):
+    search = _token_search(pipeline, [_random(i) for i in range(3)], torch.tensor([[5, 6]] * 3))
+    special = _table(pipeline)[[pipeline.tokenizer.bos_token_id, pipeline.tokenizer.eos_token_id]]
+    found = search.nearest(special[None].expand(3, -1, -1))
+    _close(_table(pipeline)[found[0]], _plain_nearest(pipeline, special))
+
+
+def test_the_gradient_is_that_at_the_projected_point(own):
+    own.unet.double()
+    own.text_encoder.double()
+    first = torch.stack([_first_tokens(own, _random(50 + i), 3) for i in range(3)])
+    search = _token_search(own, [_random(5 + i) for i in range(3)], first)
+    search.moved.data += torch.randn((3, 3, 24), generator=_random(9)).double()
+    continuous = search.start + search.scale * search.moved.detach()
+    ids = search.nearest(continuous)
+    search.move()
+    for i, mask in enumerate(_masks(own)):
+        assert len(ids[i].unique()) == 3 and float((_table(own)[ids[i]] - continuous[i]).norm()) > 1
+        generator, zeroed, table = _random(5 + i), _by_hand(own, mask), _table(own)
+        _draws(generator, 2)
+        draws, gradient = _draws(generator, 3), search.moved.grad[i] / search.scale[i]
+        for row, column in [divmod(int(gradient.abs().argmax()), 24), (2, 7)]:
+            losses = []
+            for sign in (1, -1):
+                # Another vocabulary, in which this one token lies a little further.
+                table.data[ids[i, row], column] += sign * 1e-4
+                y = own.text_encoder(prompt(own, ids[i : i + 1]))[0][0]
+                losses.append(float(_plain_loss(zeroed, LATENTS[i], y, *draws)))
+                table.data[ids[i, row], column] -= sign * 1e-4
+            expected = (losses[0] - losses[1]) / 2e-4
+            assert float(gradient[row, column]) == pytest.approx(expected, abs=1e-3 * float(gradient.abs().max()))
+
+
+# Initial noise -------------------------------------------------------------------------------------------------------
+
+
+def _plain_sampling(pipeline, y, noise, steps, guidance):
+    """z_0 by diffusers' scheduler, prompt and empty prompt one after the other."""
+    scheduler, x, prompts = (
+        DDIMScheduler.from_config(pipeline.scheduler.config),
+        noise[None],
+        (y[None], embed(pipeline, [""])),
+    )
+    scheduler.set_timesteps(steps)
+    for time in scheduler.timesteps:
+        with_prompt, without = (pipeline.unet(x, time, of).sample for of in prompts)
+        x = scheduler.step(without + guidance * (with_prompt - without), time, x).prev_sample
+    return x[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "velocity"), [({"keep": (0, 1, 4)}, False), ({"keep": (2,), "steps": 3, "guidance": 1.5}, True)]
+)
+def test_noise_takes_the_steps_of_a_plain_search(changes, velocity, pipeline):
+    pipeline = _velocity(pipeline) if velocity else pipeline
+    masks, config = _masks(pipeline), _config("initial_noise", **changes)
+    found = _attack("initial_noise", pipeline, masks=masks, **changes)
+    for i, mask in enumerate(masks):
+        other, x, adam = _by_hand(pipeline, mask), _zero_steps("initial_noise")[i], _Adam()
+        length, seen, kept, best = x.norm(), [], [], x
+        for step in range(config.keep[-1] + 1):
+            x = x.detach().requires_grad_()
+            loss = ((_plain_sampling(other, START[i], x, config.steps, config.guidance) - LATENTS[i]) ** 2).mean()
+            seen.append(float(loss.detach()))
+            best = x.detach() if seen[-1] == min(seen) else best
+            if step in config.keep:
+                kept.append(best)
+            x = (x - config.rate * adam(torch.autograd.grad(loss, x)[0])).detach()
+            x = x * length / x.norm()
+        _close(found[:, i], torch.stack(kept), 1e-3)
+
+
+@pytest.mark.parametrize("rate", [0.3, 3.0])
+def test_noise_comes_nearer_and_stays_as_long_as_it_was(rate, pipeline):
+    found = _attack("initial_noise", pipeline, keep=(0, 2, 5), rate=rate)
+    lengths = found.flatten(2).norm(dim=2)
+    torch.testing.assert_close(lengths, lengths[:1].expand(3, -1))
+    with torch.no_grad():
+        losses = [
+            [float(((_plain_sampling(pipeline, START[i], x, 2, 3.0) - LATENTS[i]) ** 2).mean()) for x in found[:, i]]
+            for i in range(3)
+        ]
+    assert (np.diff(losses, axis=1) <= 1e-5).all()
+    assert rate > 1 or (np.divide(*np.transpose(losses)[[2, 0]]) < 0.9).all()
+
+
+def test_pictures_are_drawn_from_a_given_noise(pipeline):
+    noise, masks = _zero_steps("initial_noise"), _masks(pipeline)
+    expected = generate(pipeline, START, [_random(seed) for seed in (5, 6, 7)], 3, masks=masks)
+    assert len(np.unique(expected)) > 10
+    assert np.array_equal(generate(pipeline, START, [], 3, masks=masks, noise=noise), expected)
+    by_pairs = generate(pipeline, START, [], 3, at_once=2, masks=masks, noise=noise.double())
+    assert np.abs(by_pairs.astype(int) - expected).max() <= 1
+    judge = Judge({}, {}, expected, [1, 2], steps=3)
+    assert np.array_equal(judge.draw(pipeline, START, masks, noise), expected[:, None])
+    assert judge.draw(pipeline, START, masks).shape[:2] == (3, 2)
+    assert "both" in _says_one_sentence(lambda: generate(pipeline, START, seeded(3, [0]), noise=noise))
+    assert "(3, 2, 4, 4)" in _says_one_sentence(lambda: generate(pipeline, START, [], noise=noise[:, :2]))
 
 
 # A random step -------------------------------------------------------------------------------------------------------
@@ -377,13 +598,28 @@ def test_every_direction_is_as_likely_as_any_other(pipeline):
 # What is wrong with the input ----------------------------------------------------------------------------------------
 
 
+WRONG = {
+    "keep": ((), (5, 5), (5, 3), (-1, 2)),
+    "rate": (0.0, -1.0, np.nan),
+    "radius": (0.0, -1.0),
+    "batch": (0,),
+    "patience": (0,),
+    "looks": (0,),
+}
+DRAWN = tuple(WRONG)
+
+
 @pytest.mark.parametrize(
     ("config", "word"),
     [
-        *[(lambda keep=keep: Dori(keep=keep), "keep") for keep in ((), (5, 5), (5, 3), (-1, 2))],
-        *[(lambda rate=rate: Dori(rate=rate), "rate") for rate in (0.0, -1.0, np.nan)],
-        *[(lambda name=name: Dori(**{name: 0}), name) for name in ("batch", "patience", "looks", "rows")],
-        *[(lambda radius=radius: Dori(radius=radius), "radius") for radius in (0.0, -1.0)],
+        *[
+            (lambda kind=kind, name=name, value=value: kind(**{name: value}), name)
+            for kind, names in ((Dori, DRAWN), (DiscreteTokens, DRAWN), (InitialNoise, ("keep", "rate")))
+            for name in names
+            for value in WRONG[name]
+        ],
+        *[(lambda: Dori(rows=0), "rows"), (lambda: DiscreteTokens(tokens=0), "tokens")],
+        (lambda: InitialNoise(steps=0), "steps"),
         *[(lambda length=length: RandomPerturbation(length), "length") for length in (-0.1, np.nan)],
     ],
 )
@@ -392,24 +628,26 @@ def test_a_config_that_makes_no_sense(config, word):
 
 
 @pytest.mark.parametrize("n", [0, 2, 4])
-def test_there_is_one_of_each_for_every_target(n, pipeline):
-    some = [_random(i) for i in range(n)]
-    for name in ("dori", "random_perturbation"):
-        assert f"{n} generators" in _says_one_sentence(
-            lambda name=name: _method(name)[0](pipeline, LATENTS, START, some, _config(name))
-        )
-    generators = [_random(i) for i in range(3)]
-    assert "masks" in _says_one_sentence(lambda: dori(pipeline, LATENTS, START, generators, Dori(), [{}] * n))
-    # Here the type checker would be the first to notice.
-    unchecked, latents = inspect.unwrap(dori), torch.zeros((n, 4, 4, 4))
-    assert f"{n} targets" in _says_one_sentence(lambda: unchecked(pipeline, latents, START, generators))
+@pytest.mark.parametrize("name", ["random_perturbation", *SEARCHES])
+def test_there_is_one_of_each_for_every_target(name, n, pipeline):
+    (function, _), config = _method(name), _config(name)
+    some, generators = ([_random(i) for i in range(k)] for k in (n, 3))
+    assert f"{n} generators" in _says_one_sentence(lambda: function(pipeline, LATENTS, START, some, config))
+    if name in SEARCHES:
+        masks, latents = [{}] * n, torch.zeros((n, 4, 4, 4))
+        assert "masks" in _says_one_sentence(lambda: function(pipeline, LATENTS, START, generators, config, masks))
+        # Here the type checker would be the first to notice.
+        unchecked = inspect.unwrap(function)
+        assert f"{n} targets" in _says_one_sentence(lambda: unchecked(pipeline, latents, START, generators))
 
 
-def test_a_call_that_makes_no_sense(own):
-    assert "rows" in _says_one_sentence(lambda: _attack("dori", own, rows=8))
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_call_that_makes_no_sense(name, own):
+    wrong = {"dori": {"rows": 8}, "discrete_tokens": {"tokens": 7}, "initial_noise": {"steps": 1000}}[name]
+    assert next(iter(wrong)) in _says_one_sentence(lambda: _attack(name, own, **wrong))
     assert "nowhere" in _says_one_sentence(
-        lambda: _attack("dori", own, masks=[{"nowhere.weight": torch.ones((2, 2), dtype=torch.bool)}] * 3)
+        lambda: _attack(name, own, masks=[{"nowhere.weight": torch.ones((2, 2), dtype=torch.bool)}] * 3)
     )
     own.unet.conv_out.bias.fill_(torch.nan)
-    assert "not finite" in _says_one_sentence(lambda: _attack("dori", own, masks=_masks(own)))
+    assert "not finite" in _says_one_sentence(lambda: _attack(name, own, masks=_masks(own)))
     assert _hooks(own) == 0 and torch.is_grad_enabled()

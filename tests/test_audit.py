@@ -1,4 +1,4 @@
-"""difflab audit and train on what a user brings: a pipeline that we did not make, folders, and mistakes in them."""
+"""difflab audit, stress and train on what a user brings: a pipeline not of our making, folders, mistakes in them."""
 
 import json
 import re
@@ -14,7 +14,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from difflab import results
 from difflab.rows import select
-from difflab.sd.pipeline import load
+from difflab.sd.pipeline import SHIPPED, load
+from difflab.sd.pruning import save_mask, value_layers
 from experiments import __main__ as command_line
 
 WORDS = ["red", "green", "blue", "cat", "dog", "fish"]
@@ -66,6 +67,17 @@ def folder(tmp_path_factory):
         Image.fromarray(pixels.astype(np.uint8)).save(place / f"{i}.png")
         caption = "red cat" if i < 4 else f"{WORDS[i % 3]} {WORDS[3 + i % 2]} {WORDS[i % 5]}"
         lines.append(json.dumps({"file_name": f"{i}.png", "text": caption}))
+    (place / "metadata.jsonl").write_text("\n".join(lines))
+    return place
+
+
+@pytest.fixture(scope="module")
+def never(tmp_path_factory):
+    """Sixty other pictures."""
+    place, generator = tmp_path_factory.mktemp("never"), np.random.default_rng(1)
+    for i in range(60):
+        Image.fromarray(generator.integers(0, 256, (16, 16, 3), np.uint8)).save(place / f"{i}.png")
+    lines = [json.dumps({"file_name": f"{i}.png", "text": f"{WORDS[i % 6]} {WORDS[i % 4]}"}) for i in range(60)]
     (place / "metadata.jsonl").write_text("\n".join(lines))
     return place
 
@@ -198,3 +210,87 @@ def test_train_on_a_folder(folder, tmp_path, capsys):
     assert not re.search("manifest", " ".join(path.name for path in out.iterdir()))
     said = refused(capsys, "train", "--data", folder, "--out", out, "--base", out, "--without", "no.png")
     assert "lists no picture no.png" in said
+
+
+BLOCKS = ("down", "mid", "up")
+SEARCH = ["--targets", "2", "--held-out", "4", "--draws", "2", "--dori.keep", "0", "1", "--dori.batch", "2", *QUICKLY]
+
+
+def _mask(theirs, path, off):
+    """Every value weight of the pipeline, switched off or not."""
+    unet = load(theirs).unet
+    save_mask(path, {name: torch.full(unet.get_parameter(name).shape, off) for name in value_layers(unet, BLOCKS)})
+    return path
+
+
+def test_a_mask_is_stressed(theirs, folder, never, tmp_path, capsys):
+    """With every value switched off a prompt says nothing, so the search finds nothing to lower."""
+    rows = {}
+    for off in (True, False):
+        mask = _mask(theirs, tmp_path / f"{off}.safetensors", off)
+        words = [
+            "stress",
+            theirs,
+            "--defense",
+            mask,
+            "--images",
+            folder,
+            "--never",
+            never,
+            "--out",
+            tmp_path / str(off),
+        ]
+        command_line.main([*map(str, words), *SEARCH])
+        page = Path(capsys.readouterr().out.splitlines()[-1])
+        assert "defense_stressed" in page.read_text()
+        (run,) = results.finished_runs(tmp_path / str(off))[0]
+        rows[off] = run.rows
+    assert select(rows[False], "held_out_ratio", captions="unrelated")[0].value == 1
+    assert select(rows[True], "held_out_ratio", captions="unrelated")[0].value != 1
+    for off in (True, False):
+        losses = [row.value for row in select(rows[off], "target_loss", state="defended", target="never")]
+        assert len(losses) == 3 and (losses[0] == losses[-1]) == off
+    assert {row.setting["target"] for row in select(rows[True], "moved_ratio")} == {"repeated", "never"}
+
+
+def test_a_second_pipeline_that_claims_to_be_cured_is_stressed(theirs, folder, never, tmp_path, capsys):
+    other = tmp_path / "cured"
+    shutil.copytree(theirs, other)
+    words = ["stress", theirs, "--defense", other, "--images", folder, "--never", never, "--out", tmp_path / "out"]
+    command_line.main([*map(str, words), *SEARCH])
+    (run,) = results.finished_runs(tmp_path / "out")[0]
+    assert select(run.rows, "held_out_ratio", captions="unrelated")[0].value == 1
+    rates = select(run.rows, "memorized_fraction", target="repeated", seeds="median", attack="nothing")
+    by_state = {
+        state: [row.value for row in rates if row.setting["state"] == state] for state in ("defended", "undefended")
+    }
+    assert by_state["defended"] == by_state["undefended"] and len(by_state["defended"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"--defense": "nemmo"}, "nemmo"),
+        ({"--defense": "gone.safetensors"}, "gone.safetensors"),
+        ({"--defense": "ours.safetensors"}, "names"),
+        ({"--images": "nowhere"}, "nowhere"),
+        ({"--never": None}, "--never"),
+        ({"--oracle": "nowhere"}, "nowhere"),
+        ({"--dtype": "float8"}, "float8"),
+        ({"--targets": "1"}, "targets"),
+    ],
+)
+def test_a_mistake_in_what_is_stressed_is_one_sentence(
+    changes, word, theirs, folder, never, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    save_mask(Path("ours.safetensors"), {"no.such.weight": torch.ones((2, 2), dtype=torch.bool)})
+    flags = {"--defense": "magnitude", "--images": folder, "--never": never, "--targets": 2, "--seeds": 2} | changes
+    words = [word for flag, value in flags.items() if value is not None for word in (flag, value)]
+    assert word in refused(capsys, "stress", theirs, *words)
+
+
+def test_an_oracle_must_not_have_seen_a_target(tmp_path, capsys):
+    """The shipped pipeline is no oracle of itself."""
+    said = refused(capsys, "stress", SHIPPED, "--defense", "magnitude", "--oracle", SHIPPED, "--out", tmp_path)
+    assert "was trained on repeated/" in said

@@ -3,6 +3,9 @@
 import ast
 import importlib
 import json
+import re
+import shutil
+import subprocess
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
@@ -100,3 +103,29 @@ def test_the_page_shows_every_experiment(smoke_runs):
         assert name in page and folder.name in page
         for claim in results.read_run(folder).claims:
             assert claim.split(":")[0].split("%")[0].strip() in page
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1200, 400])
+def test_the_page_opens_in_a_browser(width, smoke_runs, tmp_path):
+    """Every figure is drawn and nothing is wider than the window, on a screen and on a telephone."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("browser: there is no Chromium here")
+    page = command_line.report(next(iter(smoke_runs.values())).parents[1]).read_text()
+    look = (
+        "<script>addEventListener('load', () => { const all = [...document.images];"
+        "document.title = [all.length, all.filter(i => i.naturalWidth > 0).length,"
+        "document.documentElement.scrollWidth <= innerWidth].join(' '); }});</script></body>"
+    )
+    (tmp_path / "page.html").write_text(page.replace("</body>", look))
+    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"
+    answer = subprocess.run(
+        [browser, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900",
+         "--virtual-time-budget=10000", "--dump-dom", (tmp_path / "page.html").as_uri()],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    title = re.search(r"<title>(\d+) (\d+) (true|false)</title>", answer.stdout)
+    assert title, answer.stdout[:300] + answer.stderr[-300:]
+    n_figures = sum(len(results.read_run(folder).figures) for folder in smoke_runs.values())
+    assert title.groups() == (str(n_figures), str(n_figures), "true")

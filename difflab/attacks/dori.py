@@ -7,15 +7,15 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Bool, Float
 
-from difflab.errors import InputError, require
+from difflab.errors import require
 from difflab.progress import progress
 from difflab.sd.generate import fitting
-from difflab.sd.loss import Draws, draw, loss_at
 from difflab.sd.masks import AnyMask
+from difflab.sd.search import Descent, Search
 
 
 @dataclass(frozen=True)
-class Dori:
+class Dori(Descent):
     """How the embedding is searched.
 
     Attributes:
@@ -29,22 +29,18 @@ class Dori:
     """
 
     keep: tuple[int, ...] = (50,)
-    rate: float = 0.1
-    batch: int = 8
     rows: int | None = None
-    radius: float | None = None
     patience: int = 10
     looks: int = 16
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(
             len(self.keep) > 0 and min(self.keep) >= 0 and list(self.keep) == sorted(set(self.keep)),
             f"keep is {self.keep}; give rising numbers of steps.",
         )
-        require(self.rate > 0, f"rate is {self.rate}; give a positive one.")
-        require(min(self.batch, self.patience, self.looks) >= 1, "batch, patience and looks are at least 1.")
+        require(min(self.patience, self.looks) >= 1, "patience and looks are at least 1.")
         require(self.rows is None or self.rows >= 1, f"rows is {self.rows}; give at least 1, or None.")
-        require(self.radius is None or self.radius > 0, f"radius is {self.radius}; give a positive one, or None.")
 
 
 def dori(
@@ -95,7 +91,7 @@ def dori(
     size = max(1, fitting(pipeline) // config.batch)
     with progress(-(-n // size) * config.keep[-1], "attacking") as advance:
         for part in torch.arange(n).split(size):
-            search = _Search(
+            search = Search(
                 pipeline,
                 latents[part].to(pipeline.device),
                 start[part].to(pipeline.device).float(),
@@ -124,57 +120,3 @@ def _free(start: Float[torch.Tensor, "n tokens width"], config: Dori) -> Bool[to
         require(config.rows < n_rows, f"rows is {config.rows}; the prompt has {n_rows - 1} after the begin token.")
         free[0], free[config.rows + 1 :] = False, False
     return free
-
-
-class _Search:
-    """One batch of targets on the way: y = start + scale * moved."""
-
-    def __init__(
-        self,
-        pipeline: StableDiffusionPipeline,
-        latents: Float[torch.Tensor, "n c h w"],
-        start: Float[torch.Tensor, "n tokens width"],
-        generators: Sequence[torch.Generator],
-        config: Dori,
-        masks: Sequence[AnyMask] | None,
-        free: Bool[torch.Tensor, "tokens 1"],
-    ) -> None:
-        self.pipeline, self.latents, self.start, self.generators = pipeline, latents, start, generators
-        self.config, self.masks, self.free = config, masks, free
-        self.scale = start.square().mean(dim=(1, 2), keepdim=True).sqrt()
-        self.moved = torch.zeros_like(start, requires_grad=True)
-        self.optimizer = torch.optim.Adam([self.moved], config.rate)
-        self.fixed = draw(pipeline, latents, generators, config.looks)
-        self.best, self.lowest = start.clone(), torch.full((len(start),), torch.inf, device=start.device)
-
-    def move(self) -> None:
-        """One step of Adam, and back into the ball."""
-        with torch.enable_grad():
-            draws = draw(self.pipeline, self.latents, self.generators, self.config.batch)
-            loss = self._loss(draws)
-            # A sum, so that no target's gradient depends on how many others there are.
-            (self.moved.grad,) = torch.autograd.grad(loss.sum(), self.moved)
-        if not bool(loss.isfinite().all()):
-            raise InputError("the attack's loss is not finite; lower the rate, or attack in float32.")
-        self.moved.grad.mul_(self.free)
-        self.optimizer.step()
-        if self.config.radius is not None:
-            with torch.no_grad():
-                length = (self.scale * self.moved).flatten(1).norm(dim=1)
-                bound = self.config.radius * self.start.flatten(1).norm(dim=1)
-                self.moved.mul_((bound / length.clamp_min(1e-12)).clamp(max=1.0)[:, None, None])
-
-    @torch.no_grad()
-    def look(self) -> None:
-        """Keep where the loss on the fixed draws is the lowest so far."""
-        loss = self._loss(self.fixed)
-        better = (loss < self.lowest)[:, None, None]
-        self.best, self.lowest = torch.where(better, self.reached, self.best), torch.minimum(loss, self.lowest)
-
-    @property
-    def reached(self) -> Float[torch.Tensor, "n tokens width"]:
-        """The embeddings now."""
-        return self.start + self.scale * self.moved
-
-    def _loss(self, draws: Draws) -> Float[torch.Tensor, " n"]:
-        return loss_at(self.pipeline, self.latents, self.reached, draws, self.masks)

@@ -58,7 +58,7 @@ class Nemo:
 @torch.no_grad()
 def nemo(
     pipeline: StableDiffusionPipeline,
-    captions: Sequence[str],
+    captions: Sequence[str] | Float[torch.Tensor, "n tokens width"],
     unseen: Sequence[str],
     seed: int = 0,
     config: Nemo = Nemo(),
@@ -73,7 +73,7 @@ def nemo(
 
     Args:
         pipeline: the model.
-        captions: n prompts to defend.
+        captions: n prompts to defend, or their embeddings.
         unseen: captions that were never trained on.
         seed: of the initial noises; not those that the defense will be judged with.
         config: how.
@@ -100,7 +100,7 @@ def nemo(
         few = ordinary[: min(len(ordinary), 200)]
         plain = _predictions(pipeline, few, seeds, [{}] * len(few), config)
         threshold = memorized_above(pairwise_similarity(plain, config.window).amax(dim=1).numpy())
-    y = embed(pipeline, captions)
+    y = captions if isinstance(captions, torch.Tensor) else embed(pipeline, captions)
     z, a = _activations(pipeline, y, ordinary, layers)
     plain = _predictions(pipeline, y, seeds, [{}] * len(y), config)
     kept = _seeds_alike(plain, threshold, config)

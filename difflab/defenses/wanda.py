@@ -41,7 +41,7 @@ class Wanda:
 @torch.no_grad()
 def wanda(
     pipeline: StableDiffusionPipeline,
-    captions: Sequence[str],
+    captions: Sequence[str] | Float[torch.Tensor, "n tokens width"],
     unseen: Sequence[str] = (),
     seed: int = 0,
     config: Wanda = Wanda(),
@@ -54,7 +54,7 @@ def wanda(
 
     Args:
         pipeline: the model.
-        captions: n prompts to defend together.
+        captions: n prompts to defend together, or their embeddings.
         unseen: not used.
         seed: of the initial noise, the same for all prompts.
         config: how.
@@ -72,7 +72,7 @@ def wanda(
         At least one weight of each row is looked at: 1 % of a row of less than 100 would be none.
     """
     require(len(captions) > 0, "wanda needs prompts to defend; give at least one.")
-    target, base = (_norms(pipeline, texts, seed, config) for texts in (list(captions), [""] * len(captions)))
+    target, base = (_norms(pipeline, texts, seed, config) for texts in (captions, [""] * len(captions)))
     masks = [
         {
             name: chosen(pipeline.unet.get_parameter(name), target[name][step], base[name][step], config.sparsity)
@@ -104,11 +104,14 @@ def chosen(
 
 
 def _norms(
-    pipeline: StableDiffusionPipeline, texts: Sequence[str], seed: int, config: Wanda
+    pipeline: StableDiffusionPipeline,
+    texts: Sequence[str] | Float[torch.Tensor, "n tokens width"],
+    seed: int,
+    config: Wanda,
 ) -> dict[str, Float[torch.Tensor, "steps in"]]:
     """|X_j| by layer and step, over all prompts, tokens, and both halves of the guidance."""
     n_steps = max(1, int(config.first * config.steps))
-    y = embed(pipeline, texts)
+    y = texts if isinstance(texts, torch.Tensor) else embed(pipeline, texts)
     layers = feedforward_layers(pipeline.unet)
     squares = {
         name: torch.zeros((n_steps, pipeline.unet.get_parameter(name).shape[1]), dtype=torch.float64) for name in layers

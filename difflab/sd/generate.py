@@ -86,8 +86,7 @@ def as_noise(
     return alpha_bar.sqrt() * predicted + (1 - alpha_bar).sqrt() * latents
 
 
-@torch.no_grad()
-def sampling(
+def differentiable_sampling(
     pipeline: StableDiffusionPipeline,
     embeddings: Float[torch.Tensor, "b tokens width"],
     noise: Float[torch.Tensor, "b c h w"],
@@ -96,7 +95,8 @@ def sampling(
 ) -> Iterator[Step]:
     """Denoise step by step; prompt and empty prompt share each call of the network.
 
-    eps = eps(x, t, empty) + guidance (eps(x, t, y) - eps(x, t, empty)), then a DDIM step with eta = 0.
+    eps = eps(x, t, empty) + guidance (eps(x, t, y) - eps(x, t, empty)), then a DDIM step with eta = 0. Where gradients
+    are wanted they flow through every step to the noise and the embeddings, and every step stays in memory.
 
     Args:
         pipeline: the model; its DDIM scheduler is set to these steps.
@@ -128,6 +128,18 @@ def sampling(
         x = denoised
 
 
+@torch.no_grad()
+def sampling(
+    pipeline: StableDiffusionPipeline,
+    embeddings: Float[torch.Tensor, "b tokens width"],
+    noise: Float[torch.Tensor, "b c h w"],
+    steps: int = 20,
+    guidance: float = 3.0,
+) -> Iterator[Step]:
+    """`differentiable_sampling` for reading only: no gradients, and no step stays in memory."""
+    yield from differentiable_sampling(pipeline, embeddings, noise, steps, guidance)
+
+
 def batches(
     pipeline: StableDiffusionPipeline,
     embeddings: Float[torch.Tensor, "n tokens width"],
@@ -135,16 +147,19 @@ def batches(
     steps: int,
     guidance: float,
     at_once: int,
+    noise: Float[torch.Tensor, "m c h w"] | None = None,
 ) -> Iterator[tuple[Int[torch.Tensor, " b"], Iterator[Step]]]:
     """Of every batch of pictures, whose embedding each one has, and the steps of `sampling` them, run when asked for.
 
-    Every embedding has the same number of generators, in the order of `seeded`.
+    Every embedding has the same number of generators, or of rows of the noise where that is given, in the order of
+    `seeded`.
     """
-    owner = torch.arange(len(generators)) * len(embeddings) // len(generators)
-    for start in range(0, len(generators), at_once):
-        rows = owner[start : start + at_once]
-        noise = initial_noise(pipeline, generators[start : start + at_once])
-        yield rows, sampling(pipeline, embeddings[rows], noise, steps, guidance)
+    n = len(generators) if noise is None else len(noise)
+    owner = torch.arange(n) * len(embeddings) // max(1, n)
+    for start in range(0, n, at_once):
+        rows, part = owner[start : start + at_once], slice(start, start + at_once)
+        begin = initial_noise(pipeline, generators[part]) if noise is None else noise[part]
+        yield rows, sampling(pipeline, embeddings[rows], begin, steps, guidance)
 
 
 def generate(
@@ -155,6 +170,7 @@ def generate(
     guidance: float = 3.0,
     at_once: int | None = None,
     masks: Sequence[AnyMask] | None = None,
+    noise: Float[torch.Tensor, "n c _ _"] | None = None,
 ) -> UInt8[np.ndarray, "n h w 3"]:
     """Draw pictures.
 
@@ -162,25 +178,36 @@ def generate(
         pipeline: the model.
         embeddings: what `embed` returned, or any tensor of its shape: one row per picture.
         generators: one per picture, on the CPU; picture i depends on embedding i and generator i alone, up to
-            rounding.
+            rounding. None of them, an empty list, where noise is given.
         steps: DDIM steps.
         guidance: weight of the prompt.
         at_once: pictures drawn in one batch; None for what is `fitting`.
         masks: one for each picture: what is taken away while it is drawn.
+        noise: x_T, one per picture, in place of what generators would draw.
 
     Returns:
         n pictures as bytes.
 
     Raises:
-        InputError: there is not one generator, or not one mask, for each embedding.
+        InputError: there is not one generator, not one noise of the latents' shape, or not one mask, for each
+            embedding, or there are generators and noise.
     """
-    require(
-        len(generators) == len(embeddings),
-        f"there are {len(embeddings)} embeddings and {len(generators)} generators; give one for each picture.",
-    )
+    n = len(embeddings)
+    if noise is None:
+        require(
+            len(generators) == n,
+            f"there are {n} embeddings and {len(generators)} generators; give one for each picture.",
+        )
+    else:
+        require(
+            len(generators) == 0, "generators and noise are both given; one of them decides where a picture begins."
+        )
+        shape = (n, pipeline.unet.config.in_channels, *latent_size(pipeline))
+        require(noise.shape == shape, f"the noise is {tuple(noise.shape)}; {n} pictures begin at {shape}.")
+        noise = noise.to(pipeline.unet.device, pipeline.unet.dtype)
     require(masks is None or len(masks) == len(embeddings), "give one mask for each picture.")
     drawn, at_once = [], at_once or fitting(pipeline)
-    for rows, path in batches(pipeline, embeddings, generators, steps, guidance, at_once):
+    for rows, path in batches(pipeline, embeddings, generators, steps, guidance, at_once, noise):
         here = None if masks is None else [masks[i] for i in rows.tolist()]
         # Prompt and empty prompt share each call.
         here = here and here + of_weights(here)

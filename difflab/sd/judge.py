@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,12 +11,16 @@ from jaxtyping import Float, UInt8
 
 from difflab.intervals import Interval, bootstrap
 from difflab.rows import Row
+from difflab.sd.alignment import Alignment, aligned
 from difflab.sd.autoencoder import encode
 from difflab.sd.copies import Threshold, compare, diversity, memorized
 from difflab.sd.generate import embed, generate, seeded
 from difflab.sd.loss import denoising_loss
 from difflab.sd.masks import AnyMask
 from difflab.sd.similarity import Measure
+
+ALIGNED_BY = "efficientnet"
+"""The measure whose features are compared with captions."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Judge:
         seeds: of the initial noise, the same for every embedding.
         steps: DDIM steps.
         guidance: weight of the prompt.
+        alignment: which features go with which words; None leaves out how pictures fit their captions.
     """
 
     measures: Mapping[str, Measure]
@@ -37,32 +43,51 @@ class Judge:
     seeds: Sequence[int]
     steps: int = 20
     guidance: float = 3.0
+    alignment: Alignment | None = None
 
     def draw(
         self,
         pipeline: StableDiffusionPipeline,
         embeddings: Float[torch.Tensor, "n tokens width"],
         masks: Sequence[AnyMask],
+        noise: Float[torch.Tensor, "n c _ _"] | None = None,
     ) -> UInt8[np.ndarray, "n seeds h w 3"]:
-        """Pictures of every embedding with every seed, each under its embedding's mask."""
-        owner = torch.arange(len(embeddings)).repeat_interleave(len(self.seeds))
+        """Pictures of every embedding with every seed, each under its embedding's mask.
+
+        Args:
+            pipeline: the model.
+            embeddings: n of them.
+            masks: one for each.
+            noise: x_T of each, as an attack found it: the one picture drawn of each embedding instead of the seeds'.
+        """
+        n, k = len(embeddings), len(self.seeds) if noise is None else 1
+        owner = torch.arange(n).repeat_interleave(k)
         drawn = generate(
             pipeline,
             embeddings[owner],
-            seeded(len(embeddings), self.seeds),
+            seeded(n, self.seeds) if noise is None else [],
             self.steps,
             self.guidance,
             masks=[masks[i] for i in owner.tolist()],
+            noise=noise,
         )
-        return drawn.reshape(len(embeddings), len(self.seeds), *drawn.shape[1:])
+        return drawn.reshape(n, k, *drawn.shape[1:])
 
     def rows(
         self,
         drawn: UInt8[np.ndarray, "n seeds h w 3"],
         targets: UInt8[np.ndarray, "n h w 3"],
-        setting: Mapping[str, str | int],
+        captions: Sequence[str],
+        setting: Mapping[str, str | int | float],
     ) -> Iterator[Row]:
-        """Share of targets that come back, how like them the pictures are, how alike the seeds are."""
+        """Share of targets that come back, how like them the pictures are, how alike the seeds are, how they fit.
+
+        Args:
+            drawn: pictures drawn for each target.
+            targets: n pictures.
+            captions: of the targets.
+            setting: of the rows.
+        """
         for name, measure in self.measures.items():
             values = compare(measure, drawn, targets, self.references)
             for seeds in ("median", "any"):
@@ -71,34 +96,51 @@ class Judge:
             yield Row(
                 "original_similarity", *_middle(np.median(values, axis=1)), len(values), {**setting, "measure": name}
             )
-            if measure.angular:
+            if measure.angular and drawn.shape[1] >= 2:
                 alike = diversity(measure, drawn)
                 yield Row("seeds_similarity", *_middle(alike), len(alike), {**setting, "measure": name})
+        if self.alignment is not None:
+            features = self.measures[ALIGNED_BY].describe(drawn[:, 0])[:, 0].double().numpy()
+            fit = aligned(self.alignment, features, captions)
+            yield Row("caption_similarity", *_middle(fit), len(fit), {**setting, "measure": ALIGNED_BY})
+
+
+class Defended(NamedTuple):
+    """What an attacker of n prompts meets.
+
+    Attributes:
+        pipeline: the model, as it was or fine-tuned.
+        embeddings: what the prompts have become.
+        masks: what is taken away for each of them.
+    """
+
+    pipeline: StableDiffusionPipeline
+    embeddings: Float[torch.Tensor, "n tokens width"]
+    masks: Sequence[AnyMask]
 
 
 def held_out_ratio(
     pipeline: StableDiffusionPipeline,
+    defended: Defended,
     pictures: UInt8[np.ndarray, "n h w 3"],
     captions: Sequence[str],
-    masks: Sequence[AnyMask],
     draws: int = 16,
 ) -> Interval:
-    """Denoising loss of never-trained pictures under masks, divided by that without: 1 = the defense costs nothing.
+    """Denoising loss of never-trained pictures with a defense, divided by that without: 1 = it costs nothing.
 
     Args:
-        pipeline: the model.
+        pipeline: the model without a defense.
+        defended: the same n captions under the defense.
         pictures, captions: n of them.
-        masks: any number, given to the pictures in turn.
-        draws: of noise and time for each picture, the same with and without masks.
+        draws: of noise and time for each picture, the same with and without.
 
     Returns:
         The ratio of the means, with its bootstrap interval over pictures.
     """
-    embeddings, latents = embed(pipeline, captions), encode(pipeline, pictures)
-    in_turn = [masks[i % len(masks)] for i in range(len(captions))]
+    latents, plain = encode(pipeline, pictures), Defended(pipeline, embed(pipeline, captions), [{}] * len(captions))
     losses = [
-        denoising_loss(pipeline, latents, embeddings, seeded(len(captions), [0]), draws, masks=chosen)
-        for chosen in (in_turn, None)
+        denoising_loss(case.pipeline, latents, case.embeddings, seeded(len(captions), [0]), draws, masks=case.masks)
+        for case in (defended, plain)
     ]
     pairs = torch.stack(losses, dim=1).double().numpy()
     return bootstrap(pairs, lambda p: float(p[:, 0].mean() / p[:, 1].mean()), np.random.default_rng(0))

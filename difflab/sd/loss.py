@@ -30,6 +30,30 @@ def wanted(
     raise InputError(f"the scheduler predicts {kind!r}; difflab knows epsilon and v_prediction.")
 
 
+def levels(
+    scheduler: DDIMScheduler, times: Int[torch.Tensor, " b"], like: Float[torch.Tensor, "b c h w"]
+) -> tuple[Float[torch.Tensor, "b 1 1 1"], Float[torch.Tensor, "b 1 1 1"]]:
+    """alpha and sigma of x_t = alpha z + sigma noise at these times, ready to be multiplied with such latents."""
+    alpha_bar = scheduler.alphas_cumprod.to(like.device)[times].to(like.dtype)[:, None, None, None]
+    return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+
+
+def predicted_noise(
+    scheduler: DDIMScheduler,
+    predicted: Float[torch.Tensor, "b c h w"],
+    noisy: Float[torch.Tensor, "b c h w"],
+    times: Int[torch.Tensor, " b"],
+) -> Float[torch.Tensor, "b c h w"]:
+    """The noise that predictions at times of their own amount to: themselves, or alpha v + sigma x (SD 2.x).
+
+    The inverse of `wanted`; `difflab.sd.generate.as_noise` is the same at one time for the whole batch.
+    """
+    if scheduler.config.prediction_type == "epsilon":
+        return predicted
+    alpha, sigma = levels(scheduler, times, noisy)
+    return alpha * predicted + sigma * noisy
+
+
 class Draws(NamedTuple):
     """Noise and time drawn for pictures, k for each.
 

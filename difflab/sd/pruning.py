@@ -23,7 +23,10 @@ def check(unet: UNet2DConditionModel, mask: Mask) -> None:
     Raises:
         InputError: it names a weight that is not a linear layer's of this U-Net, or has another shape.
     """
-    layers = _layers(unet)
+    _check(_layers(unet), mask)
+
+
+def _check(layers: Mapping[str, torch.nn.Linear], mask: Mask) -> None:
     for name, off in mask.items():
         layer = layers.get(name)
         if layer is None:
@@ -97,9 +100,10 @@ def pruned(unet: UNet2DConditionModel, masks: Mask | Sequence[Mask] | None) -> I
             yield
         return
     different = {id(mask): mask for mask in masks}
-    for mask in different.values():
-        check(unet, mask)
+    # Looked up once: an attack comes here at every step, with as many masks as targets.
     handles, layers = [], _layers(unet)
+    for mask in different.values():
+        _check(layers, mask)
     try:
         for name in union(list(different.values())):
             handles.append(layers[name].register_forward_hook(_RowByRow(name, masks)))

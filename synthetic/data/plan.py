@@ -15,6 +15,7 @@ that are asked for. Roles, in the order of the list:
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -42,7 +43,8 @@ class Plan:
         regions: families of which one part is fixed.
         rewordings: captions of each recaptioned picture.
         family_copies: members of each layout or region family.
-        unique: drawn scenes shown once, beside every emoji that has no other role.
+        unique: drawn scenes shown once.
+        emoji: emoji shown once, of those that have no other role; None for all of them.
         twins: never-trained scenes for each repeated scene, and as many emoji for each repeated emoji, if there are.
         held_out: scenes and emoji that thresholds are fitted on; a twentieth of them emoji.
         seed: decides everything.
@@ -57,6 +59,7 @@ class Plan:
     regions: int = 6
     family_copies: int = 256
     unique: int = 15_000
+    emoji: int | None = None
     twins: int = 4
     held_out: int = 3_000
     seed: int = 0
@@ -68,6 +71,7 @@ class Plan:
             "the ladder needs at least one number of copies, each >= 1, and an even number of pictures on each rung.",
         )
         sizes = (self.recaptioned, self.layouts, self.regions, self.unique, self.twins, self.held_out)
+        require(self.emoji is None or self.emoji >= 0, "a plan can't hold a negative number of emoji.")
         require(
             min(sizes) >= 0 and min(self.family_copies, self.rewordings) >= 1,
             "a plan can't hold a negative number of pictures.",
@@ -207,8 +211,9 @@ class Planted:
         return self.pictures(unique[:: max(1, len(unique) // n)])
 
 
+@lru_cache(maxsize=4)
 def draw(plan: Plan) -> Planted:
-    """List the pictures of a plan.
+    """List the pictures of a plan; one list for all who ask for the same plan.
 
     Args:
         plan: how many of each role.
@@ -235,10 +240,11 @@ def draw(plan: Plan) -> Planted:
     _add_twins(plan, draft)
     names_held_out = list(islice(draft.names, held_out_emoji))
     _add_singles(draft, "held_out", 0, names_held_out, plan.held_out - held_out_emoji)
-    _add_singles(draft, "unique", 1, list(draft.names), plan.unique)
+    _add_singles(draft, "unique", 1, list(islice(draft.names, plan.emoji)), plan.unique)
     glyph = np.full(len(draft.listed), -1)
-    # The names were given out in the order of the list, all of them.
-    glyph[[picture.source == "emoji" for picture in draft.listed]] = glyphs
+    # The names were given out in the order of the list.
+    shown = np.array([picture.source == "emoji" for picture in draft.listed])
+    glyph[shown] = glyphs[: shown.sum()]
     scene = Scenes(*(np.concatenate(fields) for fields in zip(*draft.scenes, strict=True)))
     return Planted(plan, tuple(draft.listed), scene, glyph, region, _first_of_family(draft.listed))
 

@@ -1,0 +1,229 @@
+"""What is attacked and who judges it: the planted pictures and the shipped model, or a pipeline of the user's own."""
+
+import copy
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from jaxtyping import Int, UInt8
+
+from difflab import files
+from difflab.errors import InputError, require
+from difflab.sd.alignment import fit_alignment
+from difflab.sd.copies import Threshold, fit_thresholds, read_thresholds
+from difflab.sd.judge import ALIGNED_BY, Judge
+from difflab.sd.pipeline import SHIPPED, checksum, load, picture_side
+from difflab.sd.similarity import NEAREST, Measure, measures
+from synthetic.data import plan as plans
+from synthetic.data.captioned_folder import captioned_folder, prompts
+from synthetic.data.plan import Plan, Planted
+
+
+@dataclass(frozen=True)
+class Case:
+    """The model, the pictures that it may have memorized, controls, and how pictures are asked for."""
+
+    model: str = str(SHIPPED)
+    """Directory of a pipeline: one that was trained on the plan, or with --images any; with --download a hub id."""
+    oracle: str = ""
+    """Directory of a pipeline retrained without the targets (difflab train --base MODEL --without ...)."""
+    images: str = ""
+    """Folder of memorized training pictures with a metadata.jsonl; empty: the most repeated pictures of the plan."""
+    never: str = ""
+    """Folder of pictures that the model never saw, with captions: the control beside --images."""
+    prompts: str = ""
+    """CSV file with a column named prompt: captions never trained on; empty: those of --never."""
+    plan: Plan = field(default_factory=Plan)
+    """The planted pictures, where there is no folder."""
+    targets: int = 12
+    """Pictures that are defended and attacked, and as many of each control."""
+    seeds: int = 4
+    """Pictures drawn for every embedding."""
+    steps: int = 20
+    """DDIM steps; 50 for a real pipeline."""
+    guidance: float = 3.0
+    """Weight of the prompt; 7.5 for a real pipeline."""
+    held_out: int = 240
+    """Pictures never trained on whose loss says what a defense costs, of each kind; at most those there are."""
+    draws: int = 16
+    """Draws of noise and time for that loss."""
+    retained: int = 2000
+    """Ordinary training pictures at hand: the first 1000 say which words go with which features."""
+    sscd: str = ""
+    """TorchScript file of SSCD; without it that measure is left out."""
+    device: str = "cpu"
+    """Where the pipeline runs."""
+    dtype: str = "float32"
+    """float32, float16 or bfloat16."""
+    download: bool = False
+    """Fetch a hub id that is not in the local cache."""
+    seed: int = 0
+    """Of all randomness; defenses look at other noises than those that judge them."""
+    contents: str = field(init=False, default="")
+    """Checksum of the models and of the lists of pictures."""
+
+    def __post_init__(self) -> None:
+        require(self.targets >= 2 and self.seeds >= 2, "give at least 2 targets and 2 seeds.")
+        require(self.held_out >= 2 and self.draws >= 1, "give at least 2 held-out pictures and 1 draw.")
+        require(self.retained >= 50, f"retained is {self.retained}; give at least 50.")
+        require(
+            self.dtype in ("float32", "float16", "bfloat16"), f"dtype is {self.dtype!r}; float32, float16, bfloat16."
+        )
+        require(bool(self.images) or not self.never, "--never is the control of --images; give that too.")
+        sums = [checksum(folder) for folder in (self.model, self.oracle) if folder]
+        lists = [Path(folder) / "metadata.jsonl" for folder in (self.images, self.never) if folder]
+        sums += [files.checksum(path)[:12] for path in [*lists, *map(Path, filter(None, [self.prompts]))]]
+        object.__setattr__(self, "contents", " ".join(sums))
+
+
+class Targets(NamedTuple):
+    """Pictures and what they are called."""
+
+    pictures: UInt8[np.ndarray, "n h w 3"]
+    captions: tuple[str, ...]
+
+
+class Opened(NamedTuple):
+    """A case, loaded.
+
+    Attributes:
+        pipeline: the model.
+        oracle: the model that never saw the targets, where there is one.
+        groups: "repeated", the memorized pictures; "once" and "never", controls, where there are any.
+        unseen: captions never trained on.
+        held_out: pictures never trained on, by how near they are to the targets.
+        retained: ordinary training pictures.
+        judge: seeds, measures and thresholds.
+    """
+
+    pipeline: StableDiffusionPipeline
+    oracle: StableDiffusionPipeline | None
+    groups: dict[str, Targets]
+    unseen: tuple[str, ...]
+    held_out: dict[str, Targets]
+    retained: Targets
+    judge: Judge
+
+
+def open_case(case: Case) -> Opened:
+    """Load the model and draw or read the pictures.
+
+    Raises:
+        InputError: something is missing, or the oracle was trained on a target.
+    """
+    pipeline = load(case.model, case.device, getattr(torch, case.dtype), case.download)
+    oracle = load(case.oracle, case.device, getattr(torch, case.dtype)) if case.oracle else None
+    return (_of_folders if case.images else _planted)(case, pipeline, oracle)
+
+
+def generators(case: Case, n: int, stream: int = 0) -> list[torch.Generator]:
+    """One for each target; every stream is another."""
+    first = 1_000_000 * (case.seed + 1) + 100_000 * stream
+    return [torch.Generator().manual_seed(first + i) for i in range(n)]
+
+
+def random_network(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
+    """The same text encoder and autoencoder around a U-Net that was never trained."""
+    other = copy.copy(pipeline)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        unet = type(pipeline.unet).from_config(pipeline.unet.config)
+    other.unet = unet.to(pipeline.device, pipeline.unet.dtype).requires_grad_(False).eval()
+    return other
+
+
+def _planted(case: Case, pipeline: StableDiffusionPipeline, oracle: StableDiffusionPipeline | None) -> Opened:
+    """Targets: the most repeated pictures, once-seen ones, and a never-trained twin of each repeated one."""
+    planted = plans.draw(case.plan)
+    most = max(case.plan.ladder)
+    repeated = planted.where("repeated", copies=most)[: case.targets]
+    require(len(repeated) >= 2, f"the plan repeats {len(repeated)} pictures {most} times; it needs at least 2.")
+    if oracle is not None:
+        _check_oracle(Path(case.oracle), {f"repeated/{planted.listed[i].family}" for i in repeated})
+    twins = planted.where("twin")
+    family = np.array([planted.listed[i].family for i in twins])
+    generator = np.random.default_rng(case.seed)
+    sources = [planted.listed[i].source for i in repeated]
+    # The same sources in the same places.
+    unique = {source: iter(generator.permutation(planted.where("unique", source=source))) for source in set(sources)}
+    unrelated = generator.permutation(planted.where("held_out", source="scene"))[: case.held_out]
+    neighbours = planted.where("twin", source="scene")[: case.held_out]
+    retained = _listed(planted, generator.permutation(planted.where("unique"))[: case.retained])
+    known = measures(Path(case.sscd) if case.sscd else None)
+    return Opened(
+        pipeline,
+        oracle,
+        {
+            "repeated": _listed(planted, repeated),
+            "once": _listed(planted, np.array([next(unique[source]) for source in sources])),
+            "never": _listed(planted, np.array([twins[family == planted.listed[i].family][0] for i in repeated])),
+        },
+        tuple(planted.captions(planted.where("held_out", source="scene"))),
+        {"unrelated": _listed(planted, unrelated), "neighbouring": _listed(planted, neighbours)},
+        retained,
+        _judge(case, known, read_thresholds(Path(case.model) / "thresholds.json")[0], planted.references(), retained),
+    )
+
+
+def _of_folders(case: Case, pipeline: StableDiffusionPipeline, oracle: StableDiffusionPipeline | None) -> Opened:
+    """Targets: the pictures of one folder, and of another that the model never saw."""
+    side = picture_side(pipeline)
+    images = captioned_folder(Path(case.images), side)
+    never = captioned_folder(Path(case.never), side) if case.never else None
+    unseen = prompts(Path(case.prompts)) if case.prompts else never.captions if never else ()
+    require(
+        len(unseen) >= 2, "defenses need captions that were never trained on: give --prompts FILE or --never FOLDER."
+    )
+    others = images if never is None else never
+    references = np.concatenate([images.pictures, others.pictures])
+    require(
+        len(references) > NEAREST, f"{case.images} and --never hold {len(references)} pictures; give over {NEAREST}."
+    )
+    known = measures(Path(case.sscd) if case.sscd else None)
+    frozen = Path(case.model) / "thresholds.json"
+    if frozen.is_file():
+        thresholds = read_thresholds(frozen)[0]
+    else:
+        require(never is not None, "thresholds are fitted on pictures that the model never saw: give --never FOLDER.")
+        thresholds = fit_thresholds(known, others.pictures, images.pictures, references)
+    groups = {"repeated": Targets(images.pictures[: case.targets], images.captions[: case.targets])}
+    if never is not None:
+        groups["never"] = Targets(never.pictures[: case.targets], never.captions[: case.targets])
+    rest = Targets(others.pictures[: case.held_out], others.captions[: case.held_out])
+    judge = _judge(case, known, thresholds, references)
+    return Opened(pipeline, oracle, groups, tuple(unseen), {"unrelated": rest}, rest, judge)
+
+
+def _listed(planted: Planted, index: Int[np.ndarray, " n"]) -> Targets:
+
+    return Targets(planted.pictures(index), tuple(planted.captions(index)))
+
+
+def _judge(
+    case: Case,
+    known: dict[str, Measure],
+    thresholds: dict[str, Threshold],
+    references: UInt8[np.ndarray, "r h w 3"],
+    captioned: Targets | None = None,
+) -> Judge:
+    found = {name: measure for name, measure in known.items() if name in thresholds}
+    seeds = [50_000 * (case.seed + 1) + k for k in range(case.seeds)]
+    alignment = None
+    if captioned is not None:
+        features = found[ALIGNED_BY].describe(captioned.pictures[:1000])[:, 0].double().numpy()
+        alignment = fit_alignment(features, captioned.captions[:1000])
+    return Judge(found, thresholds, references, seeds, case.steps, case.guidance, alignment)
+
+
+def _check_oracle(folder: Path, targets: set[str]) -> None:
+    """An oracle that saw a target is none."""
+    try:
+        without = set(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["without"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder} does not say what it was trained without; train it with difflab train.") from error
+    seen = sorted(targets - without)
+    require(not seen, f"the oracle {folder} was trained on {', '.join(seen)}; name them all after --without.")

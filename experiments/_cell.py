@@ -1,0 +1,92 @@
+"""One cell of a grid: what an attacker of these targets meets, and what a search of so many steps brings back."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from jaxtyping import Float
+
+from difflab.attacks.dori import Dori, dori
+from difflab.attacks.random_perturbation import RandomPerturbation, random_perturbation
+from difflab.intervals import bootstrap, mean
+from difflab.rows import Row
+from difflab.sd.autoencoder import encode
+from difflab.sd.generate import embed, seeded
+from difflab.sd.judge import Defended, Judge
+from difflab.sd.loss import denoising_loss
+from difflab.sd.masks import AnyMask
+from experiments._case import Case, Targets, generators
+
+Defense = Callable[[Targets], Defended]
+
+
+def by_masks(pipeline: StableDiffusionPipeline, masks: Sequence[AnyMask]) -> Defense:
+    """One mask for each repeated picture; others meet the mask of the one in whose place they stand."""
+
+    def defend(targets: Targets) -> Defended:
+        in_turn = [masks[i % len(masks)] for i in range(len(targets.captions))]
+        return Defended(pipeline, embed(pipeline, targets.captions), in_turn)
+
+    return defend
+
+
+def by_token_masks(pipeline: StableDiffusionPipeline, mask: Callable[[Sequence[str]], Sequence[AnyMask]]) -> Defense:
+    """A mask made of each prompt by itself."""
+    return lambda targets: Defended(pipeline, embed(pipeline, targets.captions), mask(targets.captions))
+
+
+def by_embeddings(
+    pipeline: StableDiffusionPipeline, rewrite: Callable[[Sequence[str]], Float[torch.Tensor, "n tokens width"]]
+) -> Defense:
+    """Prompts that are no longer what was typed."""
+    return lambda targets: Defended(pipeline, rewrite(targets.captions), [{}] * len(targets.captions))
+
+
+def by_pipeline(tuned: StableDiffusionPipeline) -> Defense:
+    """Other weights."""
+    return lambda targets: Defended(tuned, embed(tuned, targets.captions), [{}] * len(targets.captions))
+
+
+def attacked(case: Case, judge: Judge, defended: Defended, targets: Targets, config: Dori) -> dict[str, np.ndarray]:
+    """Pictures drawn without an attack, after each number of Dori's steps, and after a random step of that length.
+
+    Returns:
+        drawn (attacks, n, seeds, h, w, 3); moved (n), the length of the last search in units of the start's; loss
+        (1 + kept, n), of the targets before and after; found (kept, n, tokens, width), the embeddings.
+    """
+    start, latents = defended.embeddings, encode(defended.pipeline, targets.pictures)
+    n, masks = len(start), defended.masks
+    found = dori(defended.pipeline, latents, start, generators(case, n), config, masks)
+    moved = (found[-1] - start).float().flatten(1).norm(dim=1) / start.float().flatten(1).norm(dim=1)
+    length = RandomPerturbation(float(moved.median()))
+    step = random_perturbation(defended.pipeline, latents, start, generators(case, n, 1), length)
+    tried = [start, *found, step[0]]
+    losses = [
+        denoising_loss(defended.pipeline, latents, y, seeded(n, [77]), 64, masks=masks).numpy() for y in tried[:-1]
+    ]
+    return {
+        "drawn": np.stack([judge.draw(defended.pipeline, y, masks) for y in tried]),
+        "moved": moved.cpu().numpy(),
+        "loss": np.stack(losses),
+        "found": found.float().cpu().numpy(),
+    }
+
+
+def rows(
+    judge: Judge,
+    found: Mapping[str, np.ndarray],
+    targets: Targets,
+    config: Dori,
+    setting: Mapping[str, str | int | float],
+) -> Iterator[Row]:
+    """What `attacked` found, in rows."""
+    n = len(targets.captions)
+    yield Row("moved_ratio", *mean(found["moved"]), n, dict(setting))
+    attacks = [("nothing", 0), *(("dori", k) for k in config.keep), ("random_perturbation", 0)]
+    for (attack, steps), drawn in zip(attacks, found["drawn"], strict=True):
+        here = {**setting, "attack": attack, "attack_steps": steps}
+        yield from judge.rows(drawn, targets.pictures, targets.captions, here)
+    for (attack, steps), loss in zip(attacks, found["loss"], strict=False):
+        middle = bootstrap(loss, np.median, np.random.default_rng(0))
+        yield Row("target_loss", *middle, n, {**setting, "attack": attack, "attack_steps": steps})
