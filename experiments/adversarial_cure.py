@@ -12,7 +12,7 @@ itself. Wanda is swept over its sparsity beside them.
 Published, SD 1.4, memorized rate after Dori: adversarial fine-tuning 0.02, ESD 0.98, SISS 0.39, Wanda 0.72, Wanda at
 10 % 0.01 (with neighbouring captions wrecked); low rank "fails". Quality is the denoising loss of held-out pictures,
 divided by that without a defense. A surrogate must not be a copy itself: its rate is a row of its own.
-Cost on two cores: COST.
+Cost on two cores: not timed yet at full size.
 """
 
 from collections.abc import Iterator, Sequence
@@ -121,7 +121,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
                 setting = {"defense": name, "target": target, "attack": attack}
                 yield from opened.judge.rows(found["drawn"], targets.pictures, targets.captions, setting)
                 if name in ("nothing", CURE) and target == "repeated":
-                    yield Artefact(f"drawn_{name}_{attack}", found["drawn"][:, 0])
+                    yield Artefact(f"drawn_{_key(name, attack)}", found["drawn"][:, 0])
     for name, value in PUBLISHED.items():
         yield Row("published_fraction", value, None, None, 0, {"defense": name, "attack": TRAINED_ON})
     yield Artefact("original", repeated.pictures)
@@ -152,7 +152,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
     """Every defense under every attack, what it costs, and pictures."""
-    names = ["original", "surrogate"] + [f"drawn_{CURE}_{attack}" for attack in ATTACKS]
+    names = ["original", "surrogate"] + [f"drawn_{_key(CURE, attack)}" for attack in ATTACKS]
     shown = np.stack([artefacts[name] for name in names], axis=1)
     title = f"Picture, surrogate, then the cured model: {', '.join(ATTACKS)}"
     return {

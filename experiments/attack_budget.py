@@ -9,7 +9,7 @@ without them.
 
 Published, SD 1.4, memorized rate after 0, 1, 10, 25, 50 steps: NeMo 0.20, 0.73, 0.79, 0.94, 0.99; Wanda 0.00, 0.02,
 0.18, 0.49, 0.73; pictures never memorized 0, 0, 0, 0, about 0.02, and similarity 0.65 at 150 steps.
-Cost on two cores: COST.
+Cost on two cores: not timed yet at full size.
 """
 
 import re

@@ -12,7 +12,7 @@ NeMo pruned away, on never-trained twins, and with --oracle on a model retrained
   model with the rows in another order. A trigger that carries the picture makes the oracle draw it as well.
 
 The loss gap is what the search gains on the target, in units of the loss before.
-Cost on two cores: COST.
+Cost on two cores: not timed yet at full size.
 """
 
 from collections.abc import Iterator, Sequence

@@ -88,11 +88,9 @@ def test_the_threshold_was_fitted_on_held_out_pictures_and_lets_true_copies_pass
 
 def test_noise_magnitude_finds_the_repeated_captions(planted, pipeline):
     unseen = np.concatenate([planted.where("held_out", source=source)[:40] for source in ("scene", "emoji")])
-    # Half of the pictures with 64 copies are not memorized, and their captions look like any other.
-    for copies, bar in (((256,), 0.99), ((64, 256), 0.85)):
-        many = np.concatenate([planted.where("repeated", copies=number) for number in copies])
-        scores = noise_magnitude(pipeline, planted.captions(np.concatenate([many, unseen])), SEEDS)
-        assert roc_auc_score(np.arange(len(scores)) < len(many), scores) >= bar
+    many = np.concatenate([planted.where("repeated", copies=number) for number in (64, 256)])
+    scores = noise_magnitude(pipeline, planted.captions(np.concatenate([many, unseen])), SEEDS)
+    assert roc_auc_score(np.arange(len(scores)) < len(many), scores) >= 0.95
 
 
 def test_it_is_small_and_says_how_it_was_made():

@@ -132,8 +132,17 @@ def compare(
     references: UInt8[np.ndarray, "r h w 3"],
 ) -> Float[np.ndarray, "n seeds"]:
     """Similarity of every drawn picture to its caption's training picture: SSCD_Orig's place in the papers."""
+    return compare_by(measure, drawn, targets, None if measure.angular else measure.describe(references))
+
+
+def compare_by(
+    measure: Measure,
+    drawn: UInt8[np.ndarray, "n seeds h w 3"],
+    targets: UInt8[np.ndarray, "n h w 3"],
+    features: Float[torch.Tensor, "r tiles width"] | None,
+) -> Float[np.ndarray, "n seeds"]:
+    """The same with references that the measure has described before; None for a measure of angles."""
     n, k = drawn.shape[:2]
-    features = None if measure.angular else measure.describe(references)
     looked = described(measure, drawn.reshape(-1, *drawn.shape[2:]), features)
     return similarity(measure, looked, measure.describe(targets).repeat_interleave(k, dim=0)).reshape(n, k)
 

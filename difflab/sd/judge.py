@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from difflab.intervals import Interval, bootstrap
 from difflab.rows import Row
 from difflab.sd.alignment import Alignment, aligned
 from difflab.sd.autoencoder import encode
-from difflab.sd.copies import Threshold, compare, diversity, memorized
+from difflab.sd.copies import Threshold, compare_by, diversity, memorized
 from difflab.sd.generate import embed, generate, seeded
 from difflab.sd.loss import denoising_loss
 from difflab.sd.masks import AnyMask
@@ -44,6 +45,14 @@ class Judge:
     steps: int = 20
     guidance: float = 3.0
     alignment: Alignment | None = None
+
+    @cached_property
+    def described(self) -> dict[str, Float[torch.Tensor, "r tiles width"] | None]:
+        """The references as each measure sees them; None where it compares angles."""
+        return {
+            name: None if measure.angular else measure.describe(self.references)
+            for name, measure in self.measures.items()
+        }
 
     def draw(
         self,
@@ -89,7 +98,7 @@ class Judge:
             setting: of the rows.
         """
         for name, measure in self.measures.items():
-            values = compare(measure, drawn, targets, self.references)
+            values = compare_by(measure, drawn, targets, self.described[name])
             for seeds in ("median", "any"):
                 rate = memorized(values, self.thresholds[name].value, seeds)
                 yield Row("memorized_fraction", *rate, len(values), {**setting, "measure": name, "seeds": seeds})
