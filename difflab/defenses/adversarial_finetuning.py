@@ -43,16 +43,16 @@ class AdversarialFinetuning(Finetuning):
         dropout: fraction of the ordinary pictures' captions replaced by the empty one.
     """
 
-    steps: int = 100
-    batch: int = 32
-    rate: float = 1e-4
+    steps: int = 150
+    batch: int = 64
+    rate: float = 1e-3
     adversarial: bool = True
-    targets: int = 4
+    targets: int = 6
     inner_steps: int = 20
     inner_batch: int = 4
     inner_rate: float = 0.1
     starts: tuple[str, ...] = STARTS
-    refresh: int = 1
+    refresh: int = 3
     prompt: bool = True
     draws: int = 4
     dropout: float = 0.1
@@ -113,7 +113,8 @@ def adversarial_finetuning(
         weights, all weights of the U-Net.
 
     Differs:
-        Fewer steps of search and draws in it, from a mixture of starts whose shares the paper does not give. The
+        Fewer steps of search and draws in it, from a mixture of starts whose shares the paper does not give, and what
+        is found serves several steps (the defaults were tried on the small pipeline only). The
         second term, which the paper does not have: config.prompt = False leaves it out. The search's rate is in units
         of the start's root mean square. A model that predicts velocities (SD 2.x) has its own loss.
     """

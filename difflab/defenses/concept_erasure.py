@@ -30,7 +30,7 @@ class ConceptErasure(Finetuning):
 
     steps: int = 100
     batch: int = 16
-    rate: float = 1e-4
+    rate: float = 3e-4
     parameters: str = "cross"
     strength: float = 1.0
     sampling_steps: int = 20

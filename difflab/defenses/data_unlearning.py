@@ -29,7 +29,7 @@ class DataUnlearning(Finetuning):
 
     steps: int = 100
     batch: int = 32
-    rate: float = 1e-4
+    rate: float = 3e-4
     mixing: float = 0.5
     share: float = 0.1
 
