@@ -30,7 +30,7 @@ from difflab.rows import Artefact, Row, select
 from difflab.sd.autoencoder import encode
 from difflab.sd.finetuning import Known
 from difflab.sd.generate import embed
-from difflab.sd.judge import Defended, held_out_ratio
+from difflab.sd.judge import Defended, held_out_ratio, least_alike
 from difflab.sd.pipeline import checksum, load
 from difflab.sd.pruning import check, read_mask
 from experiments._case import Case, Opened, Targets, open_case
@@ -184,6 +184,7 @@ def _known(opened: Opened, seed: int, config: Config) -> Known:
     """The memorized pictures, what a pruned model draws instead, and ordinary ones."""
     pipeline, repeated = opened.pipeline, opened.groups["repeated"]
     masks = nemo(pipeline, repeated.captions, opened.unseen, seed, config.nemo)
-    surrogates = opened.judge.draw(pipeline, embed(pipeline, repeated.captions), masks)[:, 0]
+    drawn = opened.judge.draw(pipeline, embed(pipeline, repeated.captions), masks)
+    surrogates = least_alike(opened.judge, drawn, repeated.pictures)
     latents = [encode(pipeline, pictures) for pictures in (repeated.pictures, opened.retained.pictures, surrogates)]
     return Known(latents[0], latents[1], opened.retained.captions, latents[2])

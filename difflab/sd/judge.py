@@ -114,6 +114,14 @@ class Judge:
             yield Row("caption_similarity", *_middle(fit), len(fit), {**setting, "measure": ALIGNED_BY})
 
 
+def least_alike(
+    judge: Judge, drawn: UInt8[np.ndarray, "n seeds h w 3"], targets: UInt8[np.ndarray, "n h w 3"]
+) -> UInt8[np.ndarray, "n h w 3"]:
+    """Of every target's pictures the one that is least like it, by the pixel measure: what may stand in for it."""
+    alike = compare_by(judge.measures["pixel"], drawn, targets, judge.described["pixel"])
+    return drawn[np.arange(len(drawn)), alike.argmin(axis=1)]
+
+
 class Defended(NamedTuple):
     """What an attacker of n prompts meets.
 
