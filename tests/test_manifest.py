@@ -98,6 +98,9 @@ def test_a_manifest_that_differs_anywhere_is_found(tiny, monkeypatch):
             for name in path[:-1]:
                 inner = inner[name]
             inner[path[-1]] = new
+            # A number that may be None, and is.
+            if changed == stated:
+                continue
             with pytest.raises(InputError) as error:
                 manifests.check(planted, changed)
             _says(error, path[0], "in the manifest")
