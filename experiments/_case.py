@@ -16,67 +16,50 @@ from difflab.errors import InputError, require
 from difflab.sd.alignment import fit_alignment
 from difflab.sd.copies import Threshold, fit_thresholds, read_thresholds
 from difflab.sd.judge import ALIGNED_BY, Judge
-from difflab.sd.pipeline import SHIPPED, checksum, load, picture_side
-from difflab.sd.similarity import NEAREST, Measure, measures
+from difflab.sd.pipeline import checksum, picture_side
+from difflab.sd.similarity import NEAREST, Measure
+from experiments._asked import Asked
 from synthetic.data import plan as plans
-from synthetic.data.captioned_folder import captioned_folder, prompts
+from synthetic.data.captioned_folder import Captioned, captioned_folder, prompts
 from synthetic.data.plan import Plan, Planted
 
 
 @dataclass(frozen=True)
-class Case:
+class Case(Asked):
     """The model, the pictures that it may have memorized, controls, and how pictures are asked for."""
 
-    model: str = str(SHIPPED)
-    """Directory of a pipeline: one that was trained on the plan, or with --images any; with --download a hub id."""
     oracle: str = ""
     """Directory of a pipeline retrained without the targets (difflab train --base MODEL --without ...)."""
     images: str = ""
     """Folder of memorized training pictures with a metadata.jsonl; empty: the most repeated pictures of the plan."""
     never: str = ""
-    """Folder of pictures that the model never saw, with captions: the control beside --images."""
+    """Folder of pictures that the model never saw, with captions: the first ones are the control beside --images, half
+    of the others say what a defense costs, and the rest are what fine-tuned defenses retain."""
     prompts: str = ""
     """CSV file with a column named prompt: captions never trained on; empty: those of --never."""
     plan: Plan = field(default_factory=Plan)
-    """The planted pictures, where there is no folder."""
+    """The planted pictures that the model was trained on, where there is no folder."""
     targets: int = 12
     """Pictures that are defended and attacked, and as many of each control."""
-    seeds: int = 4
-    """Pictures drawn for every embedding."""
-    steps: int = 20
-    """DDIM steps; 50 for a real pipeline."""
-    guidance: float = 3.0
-    """Weight of the prompt; 7.5 for a real pipeline."""
     held_out: int = 240
     """Pictures never trained on whose loss says what a defense costs, of each kind; at most those there are."""
     draws: int = 16
     """Draws of noise and time for that loss."""
     retained: int = 2000
     """Ordinary training pictures at hand: the first 1000 say which words go with which features."""
-    sscd: str = ""
-    """TorchScript file of SSCD; without it that measure is left out."""
-    device: str = "cpu"
-    """Where the pipeline runs."""
-    dtype: str = "float32"
-    """float32, float16 or bfloat16."""
-    download: bool = False
-    """Fetch a hub id that is not in the local cache."""
-    seed: int = 0
-    """Of all randomness; defenses look at other noises than those that judge them."""
     contents: str = field(init=False, default="")
     """Checksum of the models and of the lists of pictures."""
 
     def __post_init__(self) -> None:
-        require(self.targets >= 2 and self.seeds >= 2, "give at least 2 targets and 2 seeds.")
+        super().__post_init__()
+        require(self.targets >= 2, f"targets is {self.targets}; give at least 2.")
         require(self.held_out >= 2 and self.draws >= 1, "give at least 2 held-out pictures and 1 draw.")
         require(self.retained >= 50, f"retained is {self.retained}; give at least 50.")
-        require(
-            self.dtype in ("float32", "float16", "bfloat16"), f"dtype is {self.dtype!r}; float32, float16, bfloat16."
-        )
-        require(bool(self.images) or not self.never, "--never is the control of --images; give that too.")
+        require(bool(self.images) == bool(self.never), "--images and --never go together: one is the other's control.")
         sums = [checksum(folder) for folder in (self.model, self.oracle) if folder]
         lists = [Path(folder) / "metadata.jsonl" for folder in (self.images, self.never) if folder]
-        sums += [files.checksum(path)[:12] for path in [*lists, *map(Path, filter(None, [self.prompts]))]]
+        lists += [Path(self.prompts)] if self.prompts else []
+        sums += [files.checksum(path)[:12] for path in lists]
         object.__setattr__(self, "contents", " ".join(sums))
 
 
@@ -96,7 +79,7 @@ class Opened(NamedTuple):
         groups: "repeated", the memorized pictures; "once" and "never", controls, where there are any.
         unseen: captions never trained on.
         held_out: pictures never trained on, by how near they are to the targets.
-        retained: ordinary training pictures.
+        retained: ordinary pictures, which a defense should leave the model able to draw: once-seen ones of the plan.
         judge: seeds, measures and thresholds.
     """
 
@@ -115,8 +98,8 @@ def open_case(case: Case) -> Opened:
     Raises:
         InputError: something is missing, or the oracle was trained on a target.
     """
-    pipeline = load(case.model, case.device, getattr(torch, case.dtype), case.download)
-    oracle = load(case.oracle, case.device, getattr(torch, case.dtype)) if case.oracle else None
+    pipeline = case.load(case.model)
+    oracle = case.load(case.oracle) if case.oracle else None
     return (_of_folders if case.images else _planted)(case, pipeline, oracle)
 
 
@@ -153,7 +136,7 @@ def _planted(case: Case, pipeline: StableDiffusionPipeline, oracle: StableDiffus
     unrelated = generator.permutation(planted.where("held_out", source="scene"))[: case.held_out]
     neighbours = planted.where("twin", source="scene")[: case.held_out]
     retained = _listed(planted, generator.permutation(planted.where("unique"))[: case.retained])
-    known = measures(Path(case.sscd) if case.sscd else None)
+    known = case.measures()
     return Opened(
         pipeline,
         oracle,
@@ -170,32 +153,38 @@ def _planted(case: Case, pipeline: StableDiffusionPipeline, oracle: StableDiffus
 
 
 def _of_folders(case: Case, pipeline: StableDiffusionPipeline, oracle: StableDiffusionPipeline | None) -> Opened:
-    """Targets: the pictures of one folder, and of another that the model never saw."""
+    """Targets: the first pictures of one folder, and of another that the model never saw; then the other's rest."""
     side = picture_side(pipeline)
-    images = captioned_folder(Path(case.images), side)
-    never = captioned_folder(Path(case.never), side) if case.never else None
-    unseen = prompts(Path(case.prompts)) if case.prompts else never.captions if never else ()
+    images, never = (captioned_folder(Path(folder), side) for folder in (case.images, case.never))
+    unseen = prompts(Path(case.prompts)) if case.prompts else never.captions
+    references = np.concatenate([images.pictures, never.pictures])
+    n = len(references)
+    require(n > NEAREST, f"{case.images} and {case.never} hold {n} pictures; give over {NEAREST}.")
     require(
-        len(unseen) >= 2, "defenses need captions that were never trained on: give --prompts FILE or --never FOLDER."
+        len(never.pictures) > case.targets + 1,
+        f"{case.never} holds {len(never.pictures)} pictures; give more than {case.targets + 1}, for some are held out.",
     )
-    others = images if never is None else never
-    references = np.concatenate([images.pictures, others.pictures])
-    require(
-        len(references) > NEAREST, f"{case.images} and --never hold {len(references)} pictures; give over {NEAREST}."
-    )
-    known = measures(Path(case.sscd) if case.sscd else None)
+    known = case.measures()
     frozen = Path(case.model) / "thresholds.json"
     if frozen.is_file():
         thresholds = read_thresholds(frozen)[0]
     else:
-        require(never is not None, "thresholds are fitted on pictures that the model never saw: give --never FOLDER.")
-        thresholds = fit_thresholds(known, others.pictures, images.pictures, references)
-    groups = {"repeated": Targets(images.pictures[: case.targets], images.captions[: case.targets])}
-    if never is not None:
-        groups["never"] = Targets(never.pictures[: case.targets], never.captions[: case.targets])
-    rest = Targets(others.pictures[: case.held_out], others.captions[: case.held_out])
-    judge = _judge(case, known, thresholds, references)
-    return Opened(pipeline, oracle, groups, tuple(unseen), {"unrelated": rest}, rest, judge)
+        thresholds = fit_thresholds(known, never.pictures, images.pictures, references)
+
+    def some(found: Captioned, places: slice) -> Targets:
+        return Targets(found.pictures[places], found.captions[places])
+
+    rest = len(never.pictures) - case.targets
+    held_out = slice(case.targets, case.targets + min(case.held_out, (rest + 1) // 2))
+    return Opened(
+        pipeline,
+        oracle,
+        {"repeated": some(images, slice(case.targets)), "never": some(never, slice(case.targets))},
+        tuple(unseen),
+        {"unrelated": some(never, held_out)},
+        some(never, slice(held_out.stop, held_out.stop + case.retained)),
+        _judge(case, known, thresholds, references),
+    )
 
 
 def _listed(planted: Planted, index: Int[np.ndarray, " n"]) -> Targets:

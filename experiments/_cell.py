@@ -5,18 +5,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from difflab.attacks.dori import Dori, dori
 from difflab.attacks.random_perturbation import RandomPerturbation, random_perturbation
+from difflab.errors import require
 from difflab.intervals import bootstrap, mean
 from difflab.rows import Row
 from difflab.sd.autoencoder import encode
+from difflab.sd.finetuning import Known
 from difflab.sd.generate import embed, seeded
-from difflab.sd.judge import Defended, Judge
+from difflab.sd.judge import Defended, Judge, held_out_losses, least_alike, loss_ratio
 from difflab.sd.loss import denoising_loss
 from difflab.sd.masks import AnyMask
-from experiments._case import Case, Targets, generators
+from experiments._case import Case, Opened, Targets, generators
 
 Defense = Callable[[Targets], Defended]
 
@@ -46,6 +48,33 @@ def by_embeddings(
 def by_pipeline(tuned: StableDiffusionPipeline) -> Defense:
     """Other weights."""
     return lambda targets: Defended(tuned, embed(tuned, targets.captions), [{}] * len(targets.captions))
+
+
+def surrogates(opened: Opened, masks: Sequence[AnyMask]) -> UInt8[np.ndarray, "n h w 3"]:
+    """Of what the pruned model draws under each memorized caption the picture least like the memorized one."""
+    targets = opened.groups["repeated"]
+    drawn = opened.judge.draw(opened.pipeline, embed(opened.pipeline, targets.captions), masks)
+    return least_alike(opened.judge, drawn, targets.pictures)
+
+
+def known(opened: Opened, instead: UInt8[np.ndarray, "n h w 3"]) -> Known:
+    """What a fine-tuned defense may see: the memorized pictures, what to draw instead, and ordinary ones."""
+    require(
+        len(opened.retained.captions) > 0, "no ordinary picture is left to retain; give more pictures with --never."
+    )
+    pictures = (opened.groups["repeated"].pictures, opened.retained.pictures, instead)
+    targets, retained, others = (encode(opened.pipeline, part) for part in pictures)
+    return Known(targets, retained, opened.retained.captions, others)
+
+
+def held_out_rows(case: Case, opened: Opened, defenses: Mapping[str, Defense]) -> Iterator[Row]:
+    """What every defense costs pictures never trained on, by how near they are to the targets."""
+    for kind, others in opened.held_out.items():
+        n = len(others.captions)
+        plain = held_out_losses(by_pipeline(opened.pipeline)(others), others.pictures, case.draws)
+        for name, defend in defenses.items():
+            losses = held_out_losses(defend(others), others.pictures, case.draws)
+            yield Row("held_out_ratio", *loss_ratio(losses, plain), n, {"defense": name, "captions": kind})
 
 
 def attacked(case: Case, judge: Judge, defended: Defended, targets: Targets, config: Dori) -> dict[str, np.ndarray]:

@@ -38,14 +38,14 @@ from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.autoencoder import encode
 from difflab.sd.finetuning import Known, with_weights
-from difflab.sd.generate import embed
-from difflab.sd.judge import Defended, held_out_ratio, least_alike
+from difflab.sd.judge import Defended
 from experiments._case import Case, Opened, Targets, generators, open_case
-from experiments._cell import Defense, by_masks, by_pipeline
+from experiments._cell import Defense, by_masks, by_pipeline, held_out_rows, known, surrogates
 
 CURE = "adversarial_finetuning"
 PUBLISHED = {CURE: 0.02, "concept_erasure": 0.98, "data_unlearning": 0.39, "wanda 1 %": 0.72, "wanda 10 %": 0.01}
 TRAINED_ON = "dori"
+ATTACKS = ("nothing", TRAINED_ON, "dori, slower", "dori, from noise", "discrete_tokens", "initial_noise")
 
 
 @dataclass(frozen=True)
@@ -89,27 +89,19 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     repeated, seed = opened.groups["repeated"], 70_000 * (config.seed + 1)
     masks = nemo(opened.pipeline, repeated.captions, opened.unseen, seed, config.nemo)
     pruned = by_masks(opened.pipeline, masks)
-    drawn = opened.judge.draw(opened.pipeline, embed(opened.pipeline, repeated.captions), masks)
-    surrogates = least_alike(opened.judge, drawn, repeated.pictures)
-    yield from opened.judge.rows(surrogates[:, None], repeated.pictures, repeated.captions, {"defense": "surrogates"})
+    instead = surrogates(opened, masks)
+    yield from opened.judge.rows(instead[:, None], repeated.pictures, repeated.captions, {"defense": "surrogates"})
     defenses: dict[str, Defense] = {"nothing": by_pipeline(opened.pipeline), "nemo": pruned}
     for sparsity in config.sparsities:
         off = wanda(opened.pipeline, repeated.captions, opened.unseen, seed, Wanda(sparsity))
         defenses[f"wanda {100 * sparsity:g} %"] = by_masks(opened.pipeline, off)
-    known = Known(
-        encode(opened.pipeline, repeated.pictures),
-        encode(opened.pipeline, opened.retained.pictures),
-        opened.retained.captions,
-        encode(opened.pipeline, surrogates),
-    )
+    seen = known(opened, instead)
     for name, asked in _asked(config).items():
-        tuned = _tuned(opened, name, asked, known, config, checkpoints)
+        tuned = _tuned(opened, name, asked, seen, config, checkpoints)
         defenses[name] = by_pipeline(tuned)
         yield Row("gradient_rows_count", float(asked.steps * asked.rows_a_step), None, None, 1, {"defense": name})
+    yield from held_out_rows(config, opened, defenses)
     for name, defend in defenses.items():
-        for kind, others in opened.held_out.items():
-            ratio = held_out_ratio(opened.pipeline, defend(others), others.pictures, others.captions, config.draws)
-            yield Row("held_out_ratio", *ratio, len(others.captions), {"defense": name, "captions": kind})
         for target in ("repeated", "never") if name in ("nothing", CURE) else ("repeated",):
             if target not in opened.groups:
                 continue
@@ -127,7 +119,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     for name, value in PUBLISHED.items():
         yield Row("published_fraction", value, None, None, 0, {"defense": name, "attack": TRAINED_ON})
     yield Artefact("original", repeated.pictures)
-    yield Artefact("surrogate", surrogates)
+    yield Artefact("surrogate", instead)
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
@@ -183,7 +175,7 @@ def _tuned(
     opened: Opened,
     name: str,
     asked: AdversarialFinetuning | ConceptErasure | DataUnlearning,
-    known: Known,
+    seen: Known,
     config: Config,
     checkpoints: Checkpoints,
 ) -> StableDiffusionPipeline:
@@ -193,17 +185,14 @@ def _tuned(
     if weights is None:
         captions, seed = opened.groups["repeated"].captions, 90_000 * (config.seed + 1)
         if isinstance(asked, ConceptErasure):
-            tuned = concept_erasure(opened.pipeline, captions, opened.unseen, seed, asked, known)
+            tuned = concept_erasure(opened.pipeline, captions, opened.unseen, seed, asked, seen)
         elif isinstance(asked, DataUnlearning):
-            tuned = data_unlearning(opened.pipeline, captions, opened.unseen, seed, asked, known)
+            tuned = data_unlearning(opened.pipeline, captions, opened.unseen, seed, asked, seen)
         else:
-            tuned = adversarial_finetuning(opened.pipeline, captions, opened.unseen, seed, asked, known)
+            tuned = adversarial_finetuning(opened.pipeline, captions, opened.unseen, seed, asked, seen)
         weights = {part: value.cpu().numpy() for part, value in tuned.unet.state_dict().items()}
         checkpoints.save(key, weights)
     return with_weights(opened.pipeline, {part: torch.from_numpy(value) for part, value in weights.items()})
-
-
-ATTACKS = ("nothing", TRAINED_ON, "dori, slower", "dori, from noise", "discrete_tokens", "initial_noise")
 
 
 def _drawn(

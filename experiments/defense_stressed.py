@@ -15,9 +15,11 @@ import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from diffusers import StableDiffusionPipeline
 from matplotlib.figure import Figure
 
 from difflab import defenses, files
@@ -27,14 +29,21 @@ from difflab.errors import require
 from difflab.figures import legend_below, new_figure, picture_strips, points_with_intervals
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
-from difflab.sd.autoencoder import encode
-from difflab.sd.finetuning import Known
-from difflab.sd.generate import embed
-from difflab.sd.judge import Defended, held_out_ratio, least_alike
-from difflab.sd.pipeline import checksum, load
+from difflab.sd.masks import TokenMask
+from difflab.sd.pipeline import checksum
 from difflab.sd.pruning import check, read_mask
-from experiments._case import Case, Opened, Targets, open_case
-from experiments._cell import Defense, attacked, by_masks, by_pipeline
+from experiments._case import Case, Opened, open_case
+from experiments._cell import (
+    Defense,
+    attacked,
+    by_embeddings,
+    by_masks,
+    by_pipeline,
+    by_token_masks,
+    held_out_rows,
+    known,
+    surrogates,
+)
 from experiments._cell import rows as rows_of
 
 NAMES = tuple(
@@ -85,9 +94,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Defend, search and draw; a killed run goes on with the next group of pictures."""
     opened = open_case(config)
     plain, defend = by_pipeline(opened.pipeline), _defense(opened, config)
-    for kind, others in opened.held_out.items():
-        ratio = held_out_ratio(opened.pipeline, defend(others), others.pictures, others.captions, config.draws)
-        yield Row("held_out_ratio", *ratio, len(others.captions), {"captions": kind})
+    yield from held_out_rows(config, opened, {"yours": defend})
     cells = [("defended", target, defend, group) for target, group in opened.groups.items()]
     cells += [("undefended", target, plain, group) for target, group in opened.groups.items() if target != "once"]
     for state, target, defended, group in cells:
@@ -151,7 +158,7 @@ def _defense(opened: Opened, config: Config) -> Defense:
     """What the name, file or directory stands for."""
     path, pipeline, repeated = Path(config.defense), opened.pipeline, opened.groups["repeated"]
     if path.is_dir():
-        other = load(path, config.device, getattr(torch, config.dtype))
+        other = config.load(str(path))
         same = other.unet.config.cross_attention_dim == pipeline.unet.config.cross_attention_dim
         require(same, f"{path} reads embeddings of another width than {config.model}.")
         return by_pipeline(other)
@@ -160,31 +167,21 @@ def _defense(opened: Opened, config: Config) -> Defense:
         check(pipeline.unet, mask)
         return by_masks(pipeline, [mask])
     function = getattr(importlib.import_module(f"difflab.defenses.{config.defense}"), config.defense)
-    seed = 70_000 * (config.seed + 1)
+    seed, more = 70_000 * (config.seed + 1), dict[str, Any]()
     if config.defense == "nemo":
-        return by_masks(pipeline, nemo(pipeline, repeated.captions, opened.unseen, seed, config.nemo))
+        more["config"] = config.nemo
     if "known" in inspect.signature(function).parameters:
-        known = _known(opened, seed, config)
-        return by_pipeline(function(pipeline, repeated.captions, opened.unseen, seed, known=known))
-    by_prompt = config.defense in ("prompt_embedding", "token_insertion", "attention_scaling")
-    found = function(pipeline, repeated.captions, opened.unseen, seed)
-    if not by_prompt:
-        return by_masks(pipeline, found)
+        masks = nemo(pipeline, repeated.captions, opened.unseen, seed, config.nemo)
+        more["known"] = known(opened, surrogates(opened, masks))
 
-    def defend(targets: Targets) -> Defended:
-        made = function(pipeline, targets.captions, opened.unseen, seed)
-        if isinstance(made, torch.Tensor):
-            return Defended(pipeline, made, [{}] * len(made))
-        return Defended(pipeline, embed(pipeline, targets.captions), made)
+    def made(captions: Sequence[str]) -> Any:
+        return function(pipeline, captions, opened.unseen, seed, **more)
 
-    return defend
-
-
-def _known(opened: Opened, seed: int, config: Config) -> Known:
-    """The memorized pictures, what a pruned model draws instead, and ordinary ones."""
-    pipeline, repeated = opened.pipeline, opened.groups["repeated"]
-    masks = nemo(pipeline, repeated.captions, opened.unseen, seed, config.nemo)
-    drawn = opened.judge.draw(pipeline, embed(pipeline, repeated.captions), masks)
-    surrogates = least_alike(opened.judge, drawn, repeated.pictures)
-    latents = [encode(pipeline, pictures) for pictures in (repeated.pictures, opened.retained.pictures, surrogates)]
-    return Known(latents[0], latents[1], opened.retained.captions, latents[2])
+    found = made(repeated.captions)
+    if isinstance(found, StableDiffusionPipeline):
+        return by_pipeline(found)
+    if isinstance(found, torch.Tensor):
+        return by_embeddings(pipeline, made)
+    if any(isinstance(mask, TokenMask) for mask in found):
+        return by_token_masks(pipeline, made)
+    return by_masks(pipeline, found)

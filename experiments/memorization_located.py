@@ -20,7 +20,6 @@ Cost on two cores: not timed; 10.5 minutes of one core.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -38,14 +37,9 @@ from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd import locality
 from difflab.sd.autoencoder import encode
-from difflab.sd.copies import read_thresholds
 from difflab.sd.generate import embed, initial_noise, seeded
-from difflab.sd.judge import Judge
-from difflab.sd.pipeline import SHIPPED, checksum, load
 from difflab.sd.pruning import Mask
-from difflab.sd.similarity import measures
-from synthetic.data import plan as plans
-from synthetic.data.plan import Plan, Planted
+from experiments._case import Case, generators, open_case
 
 # By what stands there: different pictures, then one picture, layer by layer.
 PUBLISHED = {
@@ -79,14 +73,11 @@ PARTS = {"value": "NeMo's layers", "feedforward": "Wanda's layers"}
 
 
 @dataclass(frozen=True)
-class Config:
-    """The model, the searches, and what is selected from what they find."""
+class Config(Case):
+    """The case, the searches, and what is selected from what they find."""
 
-    model: str = str(SHIPPED)
-    """Directory of a pipeline that was trained on this plan."""
-    plan: Plan = field(default_factory=Plan)
-    targets: int = 4
-    """Most repeated pictures that are searched for, evenly from the plan's."""
+    searched: int = 4
+    """Targets that are searched for, evenly from the case's; the prompts of all are compared."""
     inits: int = 8
     """Gaussian starts for each, and as many from other captions."""
     dori: Dori = field(default_factory=Dori)
@@ -94,28 +85,19 @@ class Config:
     wanda: Wanda = field(default_factory=Wanda)
     selected: int = 4
     """Triggers of each kind and target that NeMo and Wanda select from, and seeds of the same prompt."""
-    seeds: int = 3
-    """Pictures drawn for every embedding."""
-    steps: int = 20
-    """DDIM steps."""
-    guidance: float = 3.0
-    """Weight of the prompt."""
     time: int = 950
     """Training time at which activations are compared, all at one draw of pure noise."""
-    seed: int = 0
-    """Of all randomness."""
-    contents: str = field(init=False, default="")
-    """Checksum of the model."""
 
     def __post_init__(self) -> None:
-        least = min(self.targets, self.inits, self.selected, self.seeds)
-        require(least >= 2, "give at least 2 targets, inits, selected and seeds.")
+        super().__post_init__()
+        least = min(self.searched, self.inits, self.selected)
+        require(least >= 2, "give at least 2 for searched, inits and selected.")
         require(0 <= self.time <= 999, f"time is {self.time}; give 0 to 999.")
-        object.__setattr__(self, "contents", checksum(self.model))
 
 
 SMOKE = Config(
     targets=2,
+    searched=2,
     inits=2,
     dori=Dori(keep=(2,), batch=2, looks=2),
     nemo=Nemo(blocks=("up",), seeds=2, unseen=20, lower_by=4.0, refine=False),
@@ -123,37 +105,39 @@ SMOKE = Config(
     selected=2,
     seeds=2,
     steps=2,
+    retained=60,
 )
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Search from every start, with and without NeMo; then compare embeddings, activations and selections."""
-    planted = plans.draw(config.plan)
-    pipeline = load(config.model)
-    most = planted.where("repeated", copies=max(config.plan.ladder))
-    require(len(most) >= config.targets, f"the plan repeats {len(most)} pictures most; ask for no more targets.")
-    targets = most[:: len(most) // config.targets][: config.targets]
-    held_out = planted.captions(planted.where("held_out", source="scene"))
-    prompts, own = embed(pipeline, planted.captions(most)), embed(pipeline, planted.captions(targets))
-    n = config.targets * config.inits
-    unseen, owner = held_out[:-n], np.arange(n) // config.inits
+    opened = open_case(config)
+    pipeline, judge, repeated = opened.pipeline, opened.judge, opened.groups["repeated"]
+    most, n = len(repeated.captions), config.searched * config.inits
+    require(len(set(repeated.captions)) > 1, "the memorized pictures share one caption; give some with others.")
+    require(most >= config.searched, f"there are {most} memorized pictures; ask for no more to be searched.")
+    require(
+        len(opened.unseen) >= n + 2, f"there are {len(opened.unseen)} unseen captions; {n} starts need {n + 2} of them."
+    )
+    targets, owner = np.arange(most)[:: most // config.searched][: config.searched], np.arange(n) // config.inits
+    prompts = embed(pipeline, repeated.captions)
+    own, unseen = prompts[targets], opened.unseen[:-n]
     random, seed = torch.Generator().manual_seed(config.seed), 70_000 * (config.seed + 1)
     scale = own[torch.from_numpy(owner)].square().mean(dim=(1, 2), keepdim=True).sqrt()
     starts = {
         "gaussian": scale * torch.randn((n, *own.shape[1:]), generator=random).to(own),
-        "captions": embed(pipeline, held_out[-n:]),
+        "captions": embed(pipeline, opened.unseen[-n:]),
     }
     groups = {DIFFERENT: (prompts, np.zeros(len(prompts), int))}
     groups |= {f"starts, {kind}": (start, owner) for kind, start in starts.items()}
     yield from locality.pair_rows("pairwise_distance", locality.distances(prompts), {"group": DIFFERENT})
     masks: dict[str, list[Mask]] = {"nothing": [{}] * len(own), "nemo": nemo(pipeline, own, unseen, seed, config.nemo)}
-    pictures, captions = planted.pictures(targets)[owner], planted.captions(targets[owner])
-    judge, first = _judge(planted, config), 1_000_000 * (config.seed + 1)
+    pictures, captions = repeated.pictures[targets[owner]], [repeated.captions[i] for i in targets[owner]]
     for (defense, taken), (kind, start) in ((a, b) for a in masks.items() for b in starts.items()):
         found = checkpoints.load(f"{defense}_{kind}")
         if found is None:
-            each, generators = [taken[i] for i in owner], [torch.Generator().manual_seed(first + i) for i in range(n)]
-            end = dori(pipeline, encode(pipeline, pictures), start, generators, config.dori, each)[-1]
+            each = [taken[i] for i in owner]
+            end = dori(pipeline, encode(pipeline, pictures), start, generators(config, n), config.dori, each)[-1]
             drawn = np.stack([judge.draw(pipeline, y, each) for y in (start, end)])
             found = {"end": end.cpu().numpy(), "drawn": drawn}
             checkpoints.save(f"{defense}_{kind}", found)
@@ -242,13 +226,6 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
     }
 
 
-def _judge(planted: Planted, config: Config) -> Judge:
-    known = {name: measure for name, measure in measures().items() if name in ("pixel", "patch")}
-    thresholds, _ = read_thresholds(Path(config.model) / "thresholds.json")
-    seeds = [50_000 * (config.seed + 1) + k for k in range(config.seeds)]
-    return Judge(known, thresholds, planted.references(), seeds, config.steps, config.guidance)
-
-
 def _overlap_rows(
     pipeline: StableDiffusionPipeline,
     groups: locality.Groups,
@@ -259,7 +236,7 @@ def _overlap_rows(
     checkpoints: Checkpoints,
 ) -> Iterator[Row]:
     """How well the sets agree that NeMo and Wanda select for embeddings of one owner."""
-    few = np.arange(config.targets * config.inits) % config.inits < config.selected
+    few = np.arange(config.searched * config.inits) % config.inits < config.selected
     asked = {group: y if group == DIFFERENT else y[few] for group, (y, _) in groups.items() if group in SELECTED_FROM}
     owners = {group: groups[group][1] if group == DIFFERENT else groups[group][1][few] for group in asked}
     owners[OTHER_SEEDS] = np.tile(np.arange(len(own)), config.selected)

@@ -37,58 +37,37 @@ from difflab.rows import Artefact, Row, select
 from difflab.sd.autoencoder import encode
 from difflab.sd.copies import ask, fit_threshold, memorized
 from difflab.sd.generate import fitting
-from difflab.sd.pipeline import SHIPPED, checksum, load, picture_side
+from difflab.sd.pipeline import checksum, picture_side
 from difflab.sd.similarity import (
     NEAREST,
     Described,
     Measure,
     described,
     leave_one_out,
-    measures,
     nearest_similarity,
     similarity,
 )
+from experiments._asked import Asked
 from synthetic.data import plan as plans
 from synthetic.data.captioned_folder import Captioned, captioned_folder, prompts
 from synthetic.data.plan import Plan
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Asked):
     """The pipeline, its training pictures, and how it is asked."""
 
-    model: str = str(SHIPPED)
-    """Directory of the pipeline, or with --download a hub id."""
     data: str = ""
     """Folder of training pictures with a metadata.jsonl; empty: some planted pictures of the shipped pipeline."""
     prompts: str = ""
     """CSV file with a column named prompt: captions to ask for beside those of the folder."""
     captions: int = 200
     """Most captions of the folder to ask for, those of repeated pictures first."""
-    seeds: int = 4
-    """Pictures drawn for every caption."""
-    steps: int = 20
-    """DDIM steps; 50 for a real pipeline."""
-    guidance: float = 3.0
-    """Weight of the prompt; 7.5 for a real pipeline."""
-    sscd: str = ""
-    """TorchScript file of SSCD; without it that measure is left out."""
-    device: str = "cpu"
-    """Where the pipeline runs."""
-    dtype: str = "float32"
-    """float32, float16 or bfloat16."""
-    download: bool = False
-    """Fetch a hub id that is not in the local cache."""
-    seed: int = 0
-    """Of the pictures drawn."""
     contents: str = field(init=False, default="")
     """Checksum of the pipeline and of the lists of pictures and prompts."""
 
     def __post_init__(self) -> None:
-        require(self.seeds >= 2, f"seeds is {self.seeds}; the likeness over seeds needs at least 2.")
-        require(
-            self.dtype in ("float32", "float16", "bfloat16"), f"dtype is {self.dtype!r}; float32, float16, bfloat16."
-        )
+        super().__post_init__()
         lists = [Path(self.data) / "metadata.jsonl"] if self.data else []
         lists += [Path(self.prompts)] if self.prompts else []
         parts = [checksum(self.model), *(files.checksum(path)[:12] for path in lists)]
@@ -100,7 +79,7 @@ SMOKE = Config(captions=12, seeds=2, steps=4)
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Draw every caption, compare, score, and say which detector would have found the copies."""
-    pipeline = load(config.model, config.device, getattr(torch, config.dtype), config.download)
+    pipeline = config.load(config.model)
     own = captioned_folder(Path(config.data), picture_side(pipeline)) if config.data else _planted()
     n_pictures = len(own.pictures)
     require(n_pictures > NEAREST, f"{config.data} holds {n_pictures} pictures; an audit needs over {NEAREST}.")
@@ -113,7 +92,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     pictures = drawn["drawn"]
     flat, groups = pictures.reshape(-1, *pictures.shape[2:]), _groups(own, asked, len(extra))
     copied = np.zeros(len(captions), bool)
-    for name, measure in measures(Path(config.sscd) if config.sscd else None).items():
+    for name, measure in config.measures().items():
         features = measure.describe(own.pictures)
         looked = described(measure, flat, features)
         nearest, which = (found.reshape(len(captions), -1) for found in nearest_similarity(measure, looked, features))

@@ -29,7 +29,7 @@ from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.copies import fit_thresholds
 from difflab.sd.generate import embed
-from difflab.sd.judge import Defended, Judge, held_out_ratio
+from difflab.sd.judge import Defended, Judge, held_out_losses, loss_ratio
 from difflab.sd.pipeline import Architecture
 from difflab.sd.pruning import Mask, size
 from difflab.sd.recipe import Material, Recipe, train_pipeline
@@ -205,6 +205,7 @@ def _rows(
     others, captions = planted.where("held_out", source="scene")[: config.held_out], planted.captions(repeated)
     masks = _masks(pipeline, captions, planted.captions(held_out), config)
     groups = {"repeated": repeated, "twin": planted.where("twin")}
+    y, losses = embed(pipeline, planted.captions(others)), list[np.ndarray]()
     for defense, own in masks.items():
         here = setting | {"defense": defense}
         yield Row("switched_off_count", float(np.mean([size(mask) for mask in own])), None, None, len(own), here)
@@ -214,10 +215,9 @@ def _rows(
             for row in judge.rows(drawn, planted.pictures(index), asked, here | {"role": role}):
                 if row.setting.get("seeds") == "median":
                     yield row
-        y = planted.captions(others)
-        defended = Defended(pipeline, embed(pipeline, y), [own[i % len(own)] for i in range(len(y))])
-        ratio = held_out_ratio(pipeline, defended, planted.pictures(others), y)
-        yield Row("held_out_ratio", *ratio, len(y), here)
+        defended = Defended(pipeline, y, [own[i % len(own)] for i in range(len(y))])
+        losses.append(held_out_losses(defended, planted.pictures(others)))
+        yield Row("held_out_ratio", *loss_ratio(losses[-1], losses[0]), len(y), here)
 
 
 def _masks(

@@ -35,10 +35,9 @@ from difflab.errors import require
 from difflab.figures import legend_below, new_figure, picture_strips, points_with_intervals
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
-from difflab.sd.judge import held_out_ratio
 from difflab.sd.pruning import Mask, off_fraction, size
 from experiments._case import Case, Opened, open_case, random_network
-from experiments._cell import Defense, attacked, by_embeddings, by_masks, by_pipeline, by_token_masks
+from experiments._cell import Defense, attacked, by_embeddings, by_masks, by_pipeline, by_token_masks, held_out_rows
 from experiments._cell import rows as rows_of
 
 CONTROLS = ("once", "never", "random network", "oracle")
@@ -81,11 +80,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         sizes = [size(mask) for mask in own]
         yield Row("switched_off_count", float(np.mean(sizes)), min(sizes), max(sizes), len(sizes), {"defense": defense})
     defenses = {name: by_masks(opened.pipeline, own) for name, own in masks.items()} | _prompts(opened, config)
-    for defense, defend in defenses.items():
-        for kind, others in opened.held_out.items():
-            found = defend(others)
-            ratio = held_out_ratio(opened.pipeline, found, others.pictures, others.captions, config.draws)
-            yield Row("held_out_ratio", *ratio, len(others.captions), {"defense": defense, "captions": kind})
+    yield from held_out_rows(config, opened, defenses)
     cells = [
         (defense, target, defend, group)
         for defense, defend in defenses.items()

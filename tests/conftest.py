@@ -21,6 +21,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 # lax.map, one bootstrap key for every weight), and an array of keys of which a slice is taken twice.
 COMMON_NOISE = {"test_command_line", "test_experiments", "test_probes", "test_study", "test_train"}
 
+pytest.register_assert_rewrite("conformance")
 # Only what is imported after this line is checked.
 jaxtyping.install_import_hook(["difflab", "synthetic", "theory"], "beartype.beartype")
 

@@ -1,15 +1,15 @@
 """Every attack goes through one suite; then each against a plain search for one target, and the gradients."""
 
-import importlib
 import inspect
 from copy import copy, deepcopy
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from conformance import assert_same_state, changed, method, random, says_one_sentence, state
 from diffusers import DDIMScheduler
 
 from difflab import attacks
@@ -19,19 +19,17 @@ from difflab.attacks.discrete_tokens import (
     encoded,
     hard_prompts,
     prompt,
-    vocabulary,
 )
 from difflab.attacks.dori import Dori
 from difflab.attacks.initial_noise import InitialNoise
 from difflab.attacks.random_perturbation import RandomPerturbation, random_perturbation
-from difflab.errors import InputError
 from difflab.sd.generate import embed, generate, seeded
 from difflab.sd.judge import Judge
 from difflab.sd.loss import denoising_loss, wanted
 from difflab.sd.pipeline import Architecture, build
 from difflab.sd.pruning import feedforward_layers, value_layers
 from difflab.sd.search import Search
-from difflab.sd.tokens import tokens
+from difflab.sd.tokens import tokens, vocabulary
 
 NAMES = sorted(path.stem for path in Path(attacks.__path__[0]).glob("*.py") if path.stem != "__init__")
 SIZES = Architecture(
@@ -63,13 +61,9 @@ def own():
     return _build()
 
 
-def _random(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-LATENTS = torch.randn((3, 4, 4, 4), generator=_random(1))
+LATENTS = torch.randn((3, 4, 4, 4), generator=random(1))
 # Of unlike lengths, so that what is measured in units of the start shows.
-START = torch.randn((3, 8, 24), generator=_random(2)) * torch.tensor([0.5, 1.0, 2.0]).view(3, 1, 1)
+START = torch.randn((3, 8, 24), generator=random(2)) * torch.tensor([0.5, 1.0, 2.0]).view(3, 1, 1)
 
 
 def _masks(pipeline):
@@ -77,7 +71,7 @@ def _masks(pipeline):
     values, second = value_layers(pipeline.unet, ("down", "mid", "up")), feedforward_layers(pipeline.unet)
     shapes = {name: pipeline.unet.get_parameter(name).shape for name in values + second}
     rows = {name: (torch.arange(shapes[name][0]) % 2 == 0)[:, None].expand(shapes[name]).clone() for name in values}
-    return [rows, {}, {name: torch.rand(shapes[name], generator=_random(3)) < 0.5 for name in second}]
+    return [rows, {}, {name: torch.rand(shapes[name], generator=random(3)) < 0.5 for name in second}]
 
 
 def _by_hand(pipeline, mask):
@@ -89,22 +83,16 @@ def _by_hand(pipeline, mask):
     return other
 
 
-def _method(name):
-    module = importlib.import_module(f"difflab.attacks.{name}")
-    return getattr(module, name), getattr(module, name.title().replace("_", ""))
-
-
 def _config(name, **changes):
-    _, config = _method(name)
-    known = {field.name for field in fields(config)}
-    changes = {**SMALL, **changes}
-    return replace(config(), **{key: value for key, value in changes.items() if key in known})
+    return changed(method("attacks", name)[1], {**SMALL, **changes})
 
 
 def _attack(name, pipeline, which=(0, 1, 2), seeds=(5, 6, 7), masks=None, latents=LATENTS, **changes):
     which = list(which)
-    generators, masks = [_random(seeds[i]) for i in which], None if masks is None else [masks[i] for i in which]
-    return _method(name)[0](pipeline, latents[which], START[which], generators, _config(name, **changes), masks)
+    generators, masks = [random(seeds[i]) for i in which], None if masks is None else [masks[i] for i in which]
+    return method("attacks", name)[0](
+        pipeline, latents[which], START[which], generators, _config(name, **changes), masks
+    )
 
 
 def _close(found, expected, tolerance=1e-4):
@@ -117,35 +105,12 @@ def _zero_steps(name, seeds=(5, 6, 7)):
     """What no step of search gives: the start, or the generators' noise."""
     if name != "initial_noise":
         return START
-    return torch.stack([torch.randn((4, 4, 4), generator=_random(seed)) for seed in seeds])
+    return torch.stack([torch.randn((4, 4, 4), generator=random(seed)) for seed in seeds])
 
 
 def _hooks(pipeline):
     modules = [*pipeline.unet.modules(), *pipeline.text_encoder.modules()]
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in modules)
-
-
-def _state(pipeline):
-    """Everything that an attack must leave as it found it."""
-    models = (pipeline.unet, pipeline.vae, pipeline.text_encoder)
-    return {
-        "tensors": [value.clone() for model in models for value in model.state_dict().values()],
-        "rng": torch.get_rng_state(),
-        "hooks": _hooks(pipeline),
-        "processors": dict(pipeline.unet.attn_processors),
-        "modes": [module.training for model in models for module in model.modules()],
-        "gradients": [value.requires_grad or value.grad is not None for m in models for value in m.parameters()],
-        "scheduler": dict(pipeline.scheduler.config),
-        "grad": torch.is_grad_enabled(),
-    }
-
-
-def _says_one_sentence(call):
-    with pytest.raises(InputError) as error:
-        call()
-    sentence = str(error.value)
-    assert sentence.endswith(".") and "\n" not in sentence and ". " not in sentence
-    return sentence
 
 
 # The suite -----------------------------------------------------------------------------------------------------------
@@ -157,7 +122,7 @@ def test_the_folder_is_the_registry():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_holds_a_frozen_config_and_a_function_of_its_name(name):
-    function, config = _method(name)
+    function, config = method("attacks", name)
     assert callable(function) and is_dataclass(config) and config.__dataclass_params__.frozen
     arguments = ("pipeline", "latents", "start", "generators", "config", "masks")
     assert tuple(inspect.signature(function).parameters) == arguments
@@ -170,11 +135,9 @@ def test_a_file_holds_a_frozen_config_and_a_function_of_its_name(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_generators_find_the_same_and_nothing_is_left_changed(name, pipeline):
-    before, latents, start, masks = _state(pipeline), LATENTS.clone(), START.clone(), _masks(pipeline)
+    before, latents, start, masks = state(pipeline), LATENTS.clone(), START.clone(), _masks(pipeline)
     found = _attack(name, pipeline, masks=masks)
-    after = _state(pipeline)
-    assert all(map(torch.equal, before.pop("tensors"), after.pop("tensors")))
-    assert torch.equal(before.pop("rng"), after.pop("rng")) and after == before
+    assert_same_state(before, state(pipeline))
     assert torch.equal(LATENTS, latents) and torch.equal(START, start)
     assert found.shape[1:] == _zero_steps(name).shape and found.dtype == START.dtype and not found.requires_grad
     torch.manual_seed(99)
@@ -307,7 +270,7 @@ def test_dori_takes_the_steps_of_a_plain_search(changes, velocity, pipeline):
     masks, config = _masks(pipeline), _config("dori", **changes)
     found = _attack("dori", pipeline, masks=masks, **changes)
     for i, mask in enumerate(masks):
-        kept, seen = _plain_search(_by_hand(pipeline, mask), LATENTS[i], START[i], _random(5 + i), config)
+        kept, seen = _plain_search(_by_hand(pipeline, mask), LATENTS[i], START[i], random(5 + i), config)
         assert np.diff(sorted(seen))[0] > 1e-6 * seen[0]
         _close(found[:, i], kept, 1e-3)
 
@@ -316,7 +279,7 @@ def test_dori_takes_the_steps_of_a_plain_search(changes, velocity, pipeline):
 def test_the_loss_on_the_fixed_draws_never_rises(rate, pipeline):
     found, losses = _attack("dori", pipeline, keep=(0, 1, 2, 3, 4), rate=rate), []
     for i in range(3):
-        fixed = _draws(_random(5 + i), SMALL["looks"])
+        fixed = _draws(random(5 + i), SMALL["looks"])
         with torch.no_grad():
             losses.append([float(_plain_loss(pipeline, LATENTS[i], y, *fixed)) for y in found[:, i]])
     assert (np.diff(losses, axis=1) <= 1e-6).all()
@@ -359,11 +322,11 @@ def test_the_gradient_agrees_with_finite_differences(velocity, own):
     own = _velocity(own) if velocity else own
     own.unet.double()
     config, masks, start = Dori(batch=3, looks=2), _masks(own), START.double()
-    generators = [_random(5 + i) for i in range(3)]
+    generators = [random(5 + i) for i in range(3)]
     search = Search(own, LATENTS.double(), start, generators, config, masks, torch.ones((8, 1), dtype=torch.bool))
     search.move()
     for i, mask in enumerate(masks):
-        generator, zeroed = _random(5 + i), _by_hand(own, mask)
+        generator, zeroed = random(5 + i), _by_hand(own, mask)
         _draws(generator, config.looks)
         draws, unit = _draws(generator, config.batch), start[i].square().mean().sqrt()
         gradient, largest = search.moved.grad[i], search.moved.grad[i].abs().max()
@@ -377,19 +340,19 @@ def test_the_gradient_agrees_with_finite_differences(velocity, own):
 
 def test_dori_lowers_the_loss_on_fresh_draws(pipeline):
     found = _attack("dori", pipeline, keep=(30,), batch=16, looks=32, patience=10)[0]
-    before, after = (denoising_loss(pipeline, LATENTS, y, [_random(99)] * 3, 200) for y in (START, found))
+    before, after = (denoising_loss(pipeline, LATENTS, y, [random(99)] * 3, 200) for y in (START, found))
     assert (after < 0.99 * before).all()
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 def test_what_the_network_should_predict(kind, pipeline):
     scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, prediction_type=kind)
-    z, eps, times = LATENTS, torch.randn(LATENTS.shape, generator=_random(4)), torch.tensor([0, 500, 999])
+    z, eps, times = LATENTS, torch.randn(LATENTS.shape, generator=random(4)), torch.tensor([0, 500, 999])
     alpha_bar = torch.from_numpy(ALPHA_BAR)[times].view(3, 1, 1, 1)
     expected = eps.double() if kind == "epsilon" else alpha_bar.sqrt() * eps - (1 - alpha_bar).sqrt() * z
     torch.testing.assert_close(wanted(scheduler, z, eps, times).double(), expected, rtol=0, atol=1e-5)
     scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, prediction_type="sample")
-    assert "sample" in _says_one_sentence(lambda: wanted(scheduler, z, eps, times))
+    assert "sample" in says_one_sentence(lambda: wanted(scheduler, z, eps, times))
 
 
 # Prompts of real tokens ----------------------------------------------------------------------------------------------
@@ -410,12 +373,12 @@ def _plain_encoding(pipeline, points):
 
 def _plain_nearest(pipeline, points):
     """By differences, special tokens left out."""
-    allowed = _table(pipeline)[vocabulary(pipeline)].to(points.dtype)
+    allowed = _table(pipeline)[vocabulary(pipeline.tokenizer)].to(points.dtype)
     return torch.stack([allowed[((allowed - point) ** 2).sum(dim=1).argmin()] for point in points])
 
 
 def _first_tokens(pipeline, generator, k):
-    allowed = vocabulary(pipeline)
+    allowed = vocabulary(pipeline.tokenizer)
     return allowed[torch.randint(len(allowed), (k,), generator=generator)]
 
 
@@ -424,10 +387,10 @@ def _first_tokens(pipeline, generator, k):
 )
 def test_hard_prompts_take_the_steps_of_a_plain_search(changes, pipeline):
     masks, config = _masks(pipeline), _config("discrete_tokens", **changes)
-    found = hard_prompts(pipeline, LATENTS, [_random(5 + i) for i in range(3)], config, masks)
+    found = hard_prompts(pipeline, LATENTS, [random(5 + i) for i in range(3)], config, masks)
     k, moved = config.tokens or 6, []
     for i, mask in enumerate(masks):
-        generator = _random(5 + i)
+        generator = random(5 + i)
         first, other = _first_tokens(pipeline, generator, k), _by_hand(pipeline, mask)
         kept, _ = _plain_search(
             other,
@@ -446,7 +409,7 @@ def test_hard_prompts_take_the_steps_of_a_plain_search(changes, pipeline):
 @pytest.mark.parametrize("k", [1, 3, 6, None])
 def test_what_is_found_is_the_encoding_of_a_prompt_without_special_tokens(k, pipeline):
     config = _config("discrete_tokens", tokens=k, rate=3.0)
-    ids = hard_prompts(pipeline, LATENTS, [_random(5 + i) for i in range(3)], config)
+    ids = hard_prompts(pipeline, LATENTS, [random(5 + i) for i in range(3)], config)
     _close(
         _attack("discrete_tokens", pipeline, tokens=k, rate=3.0),
         pipeline.text_encoder(ids.flatten(0, 1))[0].unflatten(0, (2, 3)),
@@ -461,7 +424,7 @@ def test_a_prompt_is_encoded_as_its_text_is(pipeline):
     ids = tokens(pipeline.tokenizer, ["red cat", "blue dog on grass"])
     for row, length in zip(ids, (2, 4), strict=True):
         free = row[None, 1 : length + 1]
-        assert torch.equal(prompt(pipeline, free)[0], row) and torch.isin(free, vocabulary(pipeline)).all()
+        assert torch.equal(prompt(pipeline, free)[0], row) and torch.isin(free, vocabulary(pipeline.tokenizer)).all()
     _close(encoded(pipeline, _table(pipeline)[ids[:1, 1:3]]), embed(pipeline, ["red cat"]), 1e-6)
     # Which, as a wrong place or a missing end would not, differs from other texts.
     assert float((encoded(pipeline, _table(pipeline)[ids[:1, 1:3]]) - embed(pipeline, ["cat red"])).norm()) > 0.1
@@ -474,7 +437,7 @@ def _token_search(pipeline, generators, first):
 
 
 def test_a_special_token_is_nobodys_nearest(pipeline):
-    search = _token_search(pipeline, [_random(i) for i in range(3)], torch.tensor([[5, 6]] * 3))
+    search = _token_search(pipeline, [random(i) for i in range(3)], torch.tensor([[5, 6]] * 3))
     special = _table(pipeline)[[pipeline.tokenizer.bos_token_id, pipeline.tokenizer.eos_token_id]]
     found = search.nearest(special[None].expand(3, -1, -1))
     _close(_table(pipeline)[found[0]], _plain_nearest(pipeline, special))
@@ -483,15 +446,15 @@ def test_a_special_token_is_nobodys_nearest(pipeline):
 def test_the_gradient_is_that_at_the_projected_point(own):
     own.unet.double()
     own.text_encoder.double()
-    first = torch.stack([_first_tokens(own, _random(50 + i), 3) for i in range(3)])
-    search = _token_search(own, [_random(5 + i) for i in range(3)], first)
-    search.moved.data += torch.randn((3, 3, 24), generator=_random(9)).double()
+    first = torch.stack([_first_tokens(own, random(50 + i), 3) for i in range(3)])
+    search = _token_search(own, [random(5 + i) for i in range(3)], first)
+    search.moved.data += torch.randn((3, 3, 24), generator=random(9)).double()
     continuous = search.start + search.scale * search.moved.detach()
     ids = search.nearest(continuous)
     search.move()
     for i, mask in enumerate(_masks(own)):
         assert len(ids[i].unique()) == 3 and float((_table(own)[ids[i]] - continuous[i]).norm()) > 1
-        generator, zeroed, table = _random(5 + i), _by_hand(own, mask), _table(own)
+        generator, zeroed, table = random(5 + i), _by_hand(own, mask), _table(own)
         _draws(generator, 2)
         draws, gradient = _draws(generator, 3), search.moved.grad[i] / search.scale[i]
         for row, column in [divmod(int(gradient.abs().argmax()), 24), (2, 7)]:
@@ -561,7 +524,7 @@ def test_noise_comes_nearer_and_stays_as_long_as_it_was(rate, pipeline):
 
 def test_pictures_are_drawn_from_a_given_noise(pipeline):
     noise, masks = _zero_steps("initial_noise"), _masks(pipeline)
-    expected = generate(pipeline, START, [_random(seed) for seed in (5, 6, 7)], 3, masks=masks)
+    expected = generate(pipeline, START, [random(seed) for seed in (5, 6, 7)], 3, masks=masks)
     assert len(np.unique(expected)) > 10
     assert np.array_equal(generate(pipeline, START, [], 3, masks=masks, noise=noise), expected)
     by_pairs = generate(pipeline, START, [], 3, at_once=2, masks=masks, noise=noise.double())
@@ -569,8 +532,8 @@ def test_pictures_are_drawn_from_a_given_noise(pipeline):
     judge = Judge({}, {}, expected, [1, 2], steps=3)
     assert np.array_equal(judge.draw(pipeline, START, masks, noise), expected[:, None])
     assert judge.draw(pipeline, START, masks).shape[:2] == (3, 2)
-    assert "both" in _says_one_sentence(lambda: generate(pipeline, START, seeded(3, [0]), noise=noise))
-    assert "(3, 2, 4, 4)" in _says_one_sentence(lambda: generate(pipeline, START, [], noise=noise[:, :2]))
+    assert "both" in says_one_sentence(lambda: generate(pipeline, START, seeded(3, [0]), noise=noise))
+    assert "(3, 2, 4, 4)" in says_one_sentence(lambda: generate(pipeline, START, [], noise=noise[:, :2]))
 
 
 # A random step -------------------------------------------------------------------------------------------------------
@@ -586,9 +549,9 @@ def test_a_random_step_has_the_asked_length_and_knows_no_target(length, pipeline
 
 
 def test_every_direction_is_as_likely_as_any_other(pipeline):
-    start = torch.randn((2000, 3, 2), generator=_random(0))
+    start = torch.randn((2000, 3, 2), generator=random(0))
     config, latents = RandomPerturbation(1.0), torch.zeros((2000, 4, 4, 4))
-    found = random_perturbation(pipeline, latents, start, [_random(i) for i in range(2000)], config)[0]
+    found = random_perturbation(pipeline, latents, start, [random(i) for i in range(2000)], config)[0]
     u = torch.nn.functional.normalize((found - start).flatten(1), dim=1)
     # On the sphere in six dimensions a coordinate has variance 1/6 and fourth moment 3/48.
     assert u.mean(dim=0).abs().max() < 0.05 and (u.T @ u / 2000 - torch.eye(6) / 6).abs().max() < 0.03
@@ -624,30 +587,30 @@ DRAWN = tuple(WRONG)
     ],
 )
 def test_a_config_that_makes_no_sense(config, word):
-    assert word in _says_one_sentence(config)
+    assert word in says_one_sentence(config)
 
 
 @pytest.mark.parametrize("n", [0, 2, 4])
 @pytest.mark.parametrize("name", ["random_perturbation", *SEARCHES])
 def test_there_is_one_of_each_for_every_target(name, n, pipeline):
-    (function, _), config = _method(name), _config(name)
-    some, generators = ([_random(i) for i in range(k)] for k in (n, 3))
-    assert f"{n} generators" in _says_one_sentence(lambda: function(pipeline, LATENTS, START, some, config))
+    (function, _), config = method("attacks", name), _config(name)
+    some, generators = ([random(i) for i in range(k)] for k in (n, 3))
+    assert f"{n} generators" in says_one_sentence(lambda: function(pipeline, LATENTS, START, some, config))
     if name in SEARCHES:
         masks, latents = [{}] * n, torch.zeros((n, 4, 4, 4))
-        assert "masks" in _says_one_sentence(lambda: function(pipeline, LATENTS, START, generators, config, masks))
+        assert "masks" in says_one_sentence(lambda: function(pipeline, LATENTS, START, generators, config, masks))
         # Here the type checker would be the first to notice.
         unchecked = inspect.unwrap(function)
-        assert f"{n} targets" in _says_one_sentence(lambda: unchecked(pipeline, latents, START, generators))
+        assert f"{n} targets" in says_one_sentence(lambda: unchecked(pipeline, latents, START, generators))
 
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_call_that_makes_no_sense(name, own):
     wrong = {"dori": {"rows": 8}, "discrete_tokens": {"tokens": 7}, "initial_noise": {"steps": 1000}}[name]
-    assert next(iter(wrong)) in _says_one_sentence(lambda: _attack(name, own, **wrong))
-    assert "nowhere" in _says_one_sentence(
+    assert next(iter(wrong)) in says_one_sentence(lambda: _attack(name, own, **wrong))
+    assert "nowhere" in says_one_sentence(
         lambda: _attack(name, own, masks=[{"nowhere.weight": torch.ones((2, 2), dtype=torch.bool)}] * 3)
     )
     own.unet.conv_out.bias.fill_(torch.nan)
-    assert "not finite" in _says_one_sentence(lambda: _attack(name, own, masks=_masks(own)))
+    assert "not finite" in says_one_sentence(lambda: _attack(name, own, masks=_masks(own)))
     assert _hooks(own) == 0 and torch.is_grad_enabled()

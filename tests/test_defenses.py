@@ -1,6 +1,5 @@
 """Every defense goes through one suite; then each against a plain loop that shares no line with it."""
 
-import importlib
 import inspect
 from contextlib import suppress
 from copy import deepcopy
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conformance import assert_same_state, changed, method, says_one_sentence, state
 from diffusers import UNet2DConditionModel
 
 from difflab import defenses
@@ -18,22 +18,15 @@ from difflab.defenses.nemo import Nemo, _activations, nemo
 from difflab.defenses.random_neurons import RandomNeurons, random_neurons
 from difflab.defenses.wanda import Wanda, _norms, chosen, wanda
 from difflab.detectors.seed_similarity import SeedSimilarity, seed_similarity
-from difflab.errors import InputError
 from difflab.sd.first_prediction import first_predictions, memorized_above, structural_similarity
 from difflab.sd.generate import embed, generate, seeded
 from difflab.sd.masks import TokenMask
 from difflab.sd.pipeline import Architecture, build
 from difflab.sd.pruning import check, feedforward_layers, off_fraction, size, union, value_layers
 
-
-def _method(name):
-    module = importlib.import_module(f"difflab.defenses.{name}")
-    return getattr(module, name), getattr(module, name.title().replace("_", ""))
-
-
 FILES = sorted(path.stem for path in Path(defenses.__path__[0]).glob("*.py") if path.stem != "__init__")
 # The others train, on pictures that are known, and return a pipeline; their suite is another.
-NAMES = [name for name in FILES if "known" not in inspect.signature(_method(name)[0]).parameters]
+NAMES = [name for name in FILES if "known" not in inspect.signature(method("defenses", name)[0]).parameters]
 # One call of the text encoder, or none, is all that these look at.
 BLIND = {"nothing", "magnitude", "random_neurons", "token_insertion", "attention_scaling"}
 # One mask for all captions together, or masks drawn one after the other.
@@ -79,13 +72,11 @@ def own():
 
 def _config(name, **changes):
     """Small, with those changes that it knows."""
-    _, config = _method(name)
-    known = {field.name for field in fields(config)}
-    return replace(config(), **{key: value for key, value in {**SMALL, **changes}.items() if key in known})
+    return changed(method("defenses", name)[1], {**SMALL, **changes})
 
 
 def _masks(name, pipeline, captions=CAPTIONS[:6], seed=0, unseen=UNSEEN, **changes):
-    return _method(name)[0](pipeline, captions, unseen, seed, _config(name, **changes))
+    return method("defenses", name)[0](pipeline, captions, unseen, seed, _config(name, **changes))
 
 
 def _kinds(given):
@@ -111,39 +102,6 @@ def _off(mask):
     return {(name, *place) for name, off in mask.items() for place in off.nonzero().tolist()}
 
 
-def _hooks(pipeline):
-    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in pipeline.unet.modules())
-
-
-def _state(pipeline):
-    """Everything that a defense must leave as it found it."""
-    models = (pipeline.unet, pipeline.vae, pipeline.text_encoder)
-    return {
-        "weights": [value.clone() for model in models for value in model.state_dict().values()],
-        "hooks": _hooks(pipeline),
-        "processors": dict(pipeline.unet.attn_processors),
-        "modes": [module.training for model in models for module in model.modules()],
-        "gradients": [value.requires_grad or value.grad is not None for m in models for value in m.parameters()],
-        "scheduler": dict(pipeline.scheduler.config),
-        "rng": [torch.get_rng_state(), torch.from_numpy(np.random.get_state()[1].astype(np.int64))],  # noqa: NPY002
-        "grad": torch.is_grad_enabled(),
-    }
-
-
-def _assert_same(before, after):
-    for tensors in ("weights", "rng"):
-        assert all(map(torch.equal, before.pop(tensors), after.pop(tensors)))
-    assert after == before
-
-
-def _says_one_sentence(call):
-    with pytest.raises(InputError) as error:
-        call()
-    sentence = str(error.value)
-    assert sentence.endswith(".") and "\n" not in sentence and ". " not in sentence
-    return sentence
-
-
 # The suite -----------------------------------------------------------------------------------------------------------
 
 
@@ -154,7 +112,7 @@ def test_the_folder_is_the_registry():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_holds_a_frozen_config_and_a_function_of_its_name(name):
-    function, config = _method(name)
+    function, config = method("defenses", name)
     assert callable(function) and is_dataclass(config) and config.__dataclass_params__.frozen
     assert all(f"{part}: " in function.__doc__ for part in ("pipeline", "captions", "unseen", "seed", "config"))
     assert "Args:" in function.__doc__ and all(field.name in config.__doc__ for field in fields(config))
@@ -208,9 +166,9 @@ def test_captions_are_defended_together_as_alone(name, pipeline):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_left_changed(name, pipeline):
-    before = _state(pipeline)
+    before = state(pipeline)
     _masks(name, pipeline, CAPTIONS[:3])
-    _assert_same(before, _state(pipeline))
+    assert_same_state(before, state(pipeline))
 
 
 @pytest.mark.parametrize("calls", [0, 3])
@@ -224,11 +182,11 @@ def test_nothing_is_left_changed_after_an_error(name, calls, own, monkeypatch):
         return forward(*args)
 
     monkeypatch.setattr(own.unet.conv_out, "forward", fails)
-    before = _state(own)
+    before = state(own)
     with suppress(RuntimeError):
         _masks(name, own, CAPTIONS[:2])
         assert name in BLIND
-    _assert_same(before, _state(own))
+    assert_same_state(before, state(own))
 
 
 @pytest.mark.parametrize("name", ["token_insertion", "prompt_embedding", "nemo", "wanda"])
@@ -237,10 +195,10 @@ def test_nothing_is_left_changed_after_an_error_of_the_text_encoder(name, own, m
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(own.text_encoder, "forward", fails)
-    before = _state(own)
+    before = state(own)
     with pytest.raises(RuntimeError, match="out of memory"):
         _masks(name, own, CAPTIONS[:2])
-    _assert_same(before, _state(own))
+    assert_same_state(before, state(own))
 
 
 @pytest.mark.parametrize("name", ["nemo", "wanda"])
@@ -277,28 +235,28 @@ def test_no_defense_switches_nothing_off(pipeline):
     ],
 )
 def test_a_config_that_makes_no_sense(config, word):
-    assert word in _says_one_sentence(config)
+    assert word in says_one_sentence(config)
 
 
 @pytest.mark.parametrize("name", ["nemo", "wanda"])
 @pytest.mark.parametrize("changes", [{"at_once": 0}, {"steps": 0}, {"steps": 1001}])
 def test_neither_batches_nor_steps_of_nothing(name, changes, pipeline):
-    assert next(iter(changes)) in _says_one_sentence(lambda: _masks(name, pipeline, **changes))
+    assert next(iter(changes)) in says_one_sentence(lambda: _masks(name, pipeline, **changes))
 
 
 def test_a_call_that_makes_no_sense(pipeline):
-    assert "prompt" in _says_one_sentence(lambda: wanda(pipeline, []))
+    assert "prompt" in says_one_sentence(lambda: wanda(pipeline, []))
     for name in ("nemo", "wanda"):
-        assert "tokens" in _says_one_sentence(lambda name=name: _masks(name, pipeline, ["a b c d e f g h i"]))
-    assert "2 numbers" in _says_one_sentence(lambda: _masks("random_neurons", pipeline, neurons=(1, 2)))
-    assert "176" in _says_one_sentence(lambda: _masks("random_neurons", pipeline, neurons=(177,)))
+        assert "tokens" in says_one_sentence(lambda name=name: _masks(name, pipeline, ["a b c d e f g h i"]))
+    assert "2 numbers" in says_one_sentence(lambda: _masks("random_neurons", pipeline, neurons=(1, 2)))
+    assert "176" in says_one_sentence(lambda: _masks("random_neurons", pipeline, neurons=(177,)))
 
 
 @pytest.mark.parametrize("threshold", [None, 0.32])
 @pytest.mark.parametrize("n", [0, 1])
 def test_nemo_needs_unseen_captions(n, threshold, pipeline):
     config = Nemo(threshold=threshold)
-    assert "unseen" in _says_one_sentence(lambda: nemo(pipeline, CAPTIONS[:1], UNSEEN[:n], 0, config))
+    assert "unseen" in says_one_sentence(lambda: nemo(pipeline, CAPTIONS[:1], UNSEEN[:n], 0, config))
 
 
 def test_nemo_needs_cross_attention(own):
@@ -307,7 +265,7 @@ def test_nemo_needs_cross_attention(own):
         up_block_types=("UpBlock2D", "UpBlock2D"), layers_per_block=1, cross_attention_dim=16, norm_num_groups=16,
         attention_head_dim=2,
     )  # fmt: skip
-    assert "cross-attention in up" in _says_one_sentence(lambda: _masks("nemo", own, blocks=("up",)))
+    assert "cross-attention in up" in says_one_sentence(lambda: _masks("nemo", own, blocks=("up",)))
 
 
 # NeMo ----------------------------------------------------------------------------------------------------------------

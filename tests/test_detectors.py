@@ -1,8 +1,7 @@
 """Every detector goes through one suite; then each against a plain loop that shares no line with it."""
 
-import importlib
 import math
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import is_dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -10,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from conformance import assert_same_state, changed, method, says_one_sentence, state
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from scipy.special import entr, softmax
 
@@ -19,7 +19,6 @@ from difflab.detectors.bright_ending import BrightEnding, bright_ending, end_att
 from difflab.detectors.denoising_loss import DenoisingLoss, denoising_loss
 from difflab.detectors.noise_magnitude import NoiseMagnitude, noise_magnitude
 from difflab.detectors.seed_similarity import SeedSimilarity, seed_similarity
-from difflab.errors import InputError
 from difflab.sd.attention import attention
 from difflab.sd.first_prediction import memorized_above
 from difflab.sd.generate import embed
@@ -53,34 +52,14 @@ def own():
 LATENTS = torch.randn((len(CAPTIONS), 4, 8, 8), generator=torch.Generator().manual_seed(1))
 
 
-def _method(name):
-    module = importlib.import_module(f"difflab.detectors.{name}")
-    return getattr(module, name), getattr(module, name.title().replace("_", ""))
-
-
 def _config(name, **changes):
     """The default but for five steps, and for those changes that it knows."""
-    _, config = _method(name)
-    known = {field.name for field in fields(config)}
-    return replace(config(), **{key: value for key, value in {"steps": 5, **changes}.items() if key in known})
+    return changed(method("detectors", name)[1], {**{"steps": 5}, **changes})
 
 
 def _score(name, pipeline, captions=CAPTIONS, seeds=SEEDS, latents=LATENTS, **changes):
     own = None if latents is None else latents[: len(captions)]
-    return _method(name)[0](pipeline, captions, seeds, _config(name, **changes), own)
-
-
-def _state(pipeline):
-    """Everything that a detector must leave as it found it."""
-    models = (pipeline.unet, pipeline.vae, pipeline.text_encoder)
-    return {
-        "weights": [{key: value.clone() for key, value in model.state_dict().items()} for model in models],
-        "processors": dict(pipeline.unet.attn_processors),
-        "modes": [model.training for model in models],
-        "scheduler": dict(pipeline.scheduler.config),
-        "rng": torch.get_rng_state(),
-        "grad": torch.is_grad_enabled(),
-    }
+    return method("detectors", name)[0](pipeline, captions, seeds, _config(name, **changes), own)
 
 
 def test_the_folder_is_the_registry():
@@ -90,7 +69,7 @@ def test_the_folder_is_the_registry():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_holds_a_frozen_config_and_a_function_of_its_name(name):
-    function, config = _method(name)
+    function, config = method("detectors", name)
     assert callable(function) and is_dataclass(config) and config.__dataclass_params__.frozen
     assert all(part in function.__doc__ for part in ("score", "Args:", "Returns:", "Raises:", "arXiv", "Differs:"))
 
@@ -105,13 +84,9 @@ def test_one_finite_score_for_each_caption_and_the_same_again(name, pipeline):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_left_changed(name, pipeline):
-    before = _state(pipeline)
+    before = state(pipeline)
     _score(name, pipeline, CAPTIONS[:3])
-    after = _state(pipeline)
-    for old, new in zip(before.pop("weights"), after.pop("weights"), strict=True):
-        assert old.keys() == new.keys() and all(torch.equal(old[key], new[key]) for key in old)
-    assert torch.equal(before.pop("rng"), after.pop("rng"))
-    assert after == before
+    assert_same_state(before, state(pipeline))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -179,24 +154,16 @@ def test_pictures_do_not_matter(name, pipeline):
 # What is wrong with the input ----------------------------------------------------------------------------------------
 
 
-def _says_one_sentence(call):
-    with pytest.raises(InputError) as error:
-        call()
-    sentence = str(error.value)
-    assert sentence.endswith(".") and "\n" not in sentence and ". " not in sentence
-    return sentence
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_mistake_is_one_sentence(name, pipeline):
-    assert "caption" in _says_one_sentence(lambda: _score(name, pipeline, []))
-    assert "seed" in _says_one_sentence(lambda: _score(name, pipeline, seeds=[]))
-    assert "at_once" in _says_one_sentence(lambda: _config(name, at_once=0))
+    assert "caption" in says_one_sentence(lambda: _score(name, pipeline, []))
+    assert "seed" in says_one_sentence(lambda: _score(name, pipeline, seeds=[]))
+    assert "at_once" in says_one_sentence(lambda: _config(name, at_once=0))
     too_long = ["red cat on grass", "a b c d e f g h i"]
-    assert "tokens" in _says_one_sentence(lambda: _score(name, pipeline, too_long))
+    assert "tokens" in says_one_sentence(lambda: _score(name, pipeline, too_long))
     if hasattr(_config(name), "steps"):
-        assert "steps" in _says_one_sentence(lambda: _config(name, steps=0))
-        assert "steps" in _says_one_sentence(lambda: _config(name, steps=1001))
+        assert "steps" in says_one_sentence(lambda: _config(name, steps=0))
+        assert "steps" in says_one_sentence(lambda: _config(name, steps=1001))
 
 
 @pytest.mark.parametrize(
@@ -215,20 +182,20 @@ def test_a_mistake_is_one_sentence(name, pipeline):
     ],
 )
 def test_a_config_that_makes_no_sense(config, word):
-    assert word in _says_one_sentence(config)
+    assert word in says_one_sentence(config)
 
 
 def test_a_call_that_makes_no_sense(pipeline):
     for seeds in ([3], [3, 11, 3]):
-        assert "seed" in _says_one_sentence(lambda seeds=seeds: _score("seed_similarity", pipeline, seeds=seeds))
-    assert "window" in _says_one_sentence(lambda: _score("seed_similarity", pipeline, window=9))
-    assert "11 layers" in _says_one_sentence(lambda: _score("attention_entropy", pipeline, kind="layer", layer=11))
+        assert "seed" in says_one_sentence(lambda seeds=seeds: _score("seed_similarity", pipeline, seeds=seeds))
+    assert "window" in says_one_sentence(lambda: _score("seed_similarity", pipeline, window=9))
+    assert "11 layers" in says_one_sentence(lambda: _score("attention_entropy", pipeline, kind="layer", layer=11))
     for latents in (None, LATENTS[:3]):
-        assert "latents" in _says_one_sentence(
+        assert "latents" in says_one_sentence(
             lambda latents=latents: _score("denoising_loss", pipeline, latents=latents)
         )
     for scores in (np.array([0.5]), np.array([0.5, np.nan])):
-        assert "unseen" in _says_one_sentence(lambda scores=scores: memorized_above(scores))
+        assert "unseen" in says_one_sentence(lambda scores=scores: memorized_above(scores))
 
 
 def test_a_unet_without_attention_at_full_resolution_has_no_bright_ending(own):
@@ -237,8 +204,8 @@ def test_a_unet_without_attention_at_full_resolution_has_no_bright_ending(own):
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), layers_per_block=1, cross_attention_dim=16,
         norm_num_groups=16, attention_head_dim=2,
     )  # fmt: skip
-    assert "cross-attention" in _says_one_sentence(lambda: bright_ending(own, CAPTIONS[:1], SEEDS))
-    assert "cross-attention" in _says_one_sentence(lambda: end_attention(own, CAPTIONS[:1], SEEDS))
+    assert "cross-attention" in says_one_sentence(lambda: bright_ending(own, CAPTIONS[:1], SEEDS))
+    assert "cross-attention" in says_one_sentence(lambda: end_attention(own, CAPTIONS[:1], SEEDS))
 
 
 # The plain loop ------------------------------------------------------------------------------------------------------

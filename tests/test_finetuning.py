@@ -1,6 +1,5 @@
 """Fine-tuned defenses go through one suite; then the loop and each loss against a plain computation of its own."""
 
-import importlib
 import inspect
 from contextlib import suppress
 from copy import copy, deepcopy
@@ -10,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conformance import assert_same_state, changed, method, random, says_one_sentence, state
 from diffusers import UNet2DConditionModel
 
 from difflab import defenses
 from difflab.defenses.adversarial_finetuning import AdversarialFinetuning, adversarial_finetuning, searched
 from difflab.defenses.concept_erasure import ConceptErasure, concept_erasure, erased
 from difflab.defenses.data_unlearning import DataUnlearning, data_unlearning, importance
-from difflab.errors import InputError
 from difflab.sd.finetuning import Finetuning, Known, finetune, picked
-from difflab.sd.generate import as_noise, embed, seeded
-from difflab.sd.loss import denoising_loss, levels, predicted_noise, wanted
+from difflab.sd.generate import embed, seeded
+from difflab.sd.loss import as_noise, denoising_loss, levels, wanted
 from difflab.sd.pipeline import Architecture, build
 from difflab.sd.tokens import tokens
 from difflab.sd.train import Training, train
@@ -34,11 +33,7 @@ SMALL = {"steps": 3, "batch": 3, "rate": 1e-2, "sampling_steps": 4, "targets": 2
 KINDS = ["epsilon", "v_prediction"]
 
 
-def _random(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-LATENTS = torch.randn((11, 4, 4, 4), generator=_random(1))
+LATENTS = torch.randn((11, 4, 4, 4), generator=random(1))
 KNOWN = Known(LATENTS[:3], LATENTS[3:8], ORDINARY, LATENTS[8:])
 
 
@@ -54,7 +49,7 @@ def _tuned(pipeline):
     tuned = copy(pipeline)
     tuned.unet = deepcopy(pipeline.unet)
     for number, parameter in enumerate(tuned.unet.parameters()):
-        parameter.mul_(1 + 0.3 * torch.randn(parameter.shape, generator=_random(number)))
+        parameter.mul_(1 + 0.3 * torch.randn(parameter.shape, generator=random(number)))
     return tuned
 
 
@@ -69,24 +64,17 @@ def own():
     return _build()
 
 
-def _method(name):
-    module = importlib.import_module(f"difflab.defenses.{name}")
-    return getattr(module, name), getattr(module, name.title().replace("_", ""))
-
-
 FILES = sorted(path.stem for path in Path(defenses.__path__[0]).glob("*.py") if path.stem != "__init__")
-NAMES = [name for name in FILES if "known" in inspect.signature(_method(name)[0]).parameters]
+NAMES = [name for name in FILES if "known" in inspect.signature(method("defenses", name)[0]).parameters]
 
 
 def _config(name, **changes):
     """Small, with those changes that it knows."""
-    _, config = _method(name)
-    names = {field.name for field in fields(config)}
-    return replace(config(), **{key: value for key, value in {**SMALL, **changes}.items() if key in names})
+    return changed(method("defenses", name)[1], {**SMALL, **changes})
 
 
 def _defend(name, pipeline, seed=0, known=KNOWN, captions=CAPTIONS, **changes):
-    return _method(name)[0](pipeline, captions, seed=seed, config=_config(name, **changes), known=known)
+    return method("defenses", name)[0](pipeline, captions, seed=seed, config=_config(name, **changes), known=known)
 
 
 def _weights(pipeline):
@@ -95,37 +83,6 @@ def _weights(pipeline):
 
 def _same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def _state(pipeline):
-    """Everything that a defense must leave as it found it."""
-    models = (pipeline.unet, pipeline.vae, pipeline.text_encoder)
-    return {
-        "tensors": [value.clone() for model in models for value in model.state_dict().values()],
-        "rng": [torch.get_rng_state(), torch.from_numpy(np.random.get_state()[1].astype(np.int64))],  # noqa: NPY002
-        "parts": [id(model) for model in models],
-        "kinds": [type(module) for model in models for module in model.modules()],
-        "hooks": [len(m._forward_hooks) + len(m._forward_pre_hooks) for model in models for m in model.modules()],
-        "processors": dict(pipeline.unet.attn_processors),
-        "modes": [module.training for model in models for module in model.modules()],
-        "gradients": [value.requires_grad or value.grad is not None for m in models for value in m.parameters()],
-        "scheduler": dict(pipeline.scheduler.config),
-        "grad": torch.is_grad_enabled(),
-    }
-
-
-def _assert_same(before, after):
-    for tensors in ("tensors", "rng"):
-        assert all(map(torch.equal, before.pop(tensors), after.pop(tensors)))
-    assert after == before
-
-
-def _says_one_sentence(call):
-    with pytest.raises(InputError) as error:
-        call()
-    sentence = str(error.value)
-    assert sentence.endswith(".") and "\n" not in sentence and ". " not in sentence
-    return sentence
 
 
 # The suite -----------------------------------------------------------------------------------------------------------
@@ -137,7 +94,7 @@ def test_the_folder_is_the_registry():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_holds_a_frozen_config_and_a_function_of_its_name(name):
-    function, config = _method(name)
+    function, config = method("defenses", name)
     assert callable(function) and is_dataclass(config) and config.__dataclass_params__.frozen
     assert list(inspect.signature(function).parameters) == ["pipeline", "captions", "unseen", "seed", "config", "known"]
     assert all(f"{part}: " in function.__doc__ for part in inspect.signature(function).parameters)
@@ -147,13 +104,13 @@ def test_a_file_holds_a_frozen_config_and_a_function_of_its_name(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_another_network_and_the_same_again(name, pipeline):
-    before = _state(pipeline)
+    before = state(pipeline)
     found = _defend(name, pipeline)
-    _assert_same(before, _state(pipeline))
+    assert_same_state(before, state(pipeline))
     assert found is not pipeline and found.unet is not pipeline.unet
     assert all(getattr(found, part) is getattr(pipeline, part) for part in ("vae", "text_encoder", "tokenizer"))
     assert not _same(_weights(found), _weights(pipeline)) and _weights(found).keys() == _weights(pipeline).keys()
-    after = _state(found)
+    after = state(found)
     assert all(after[part] == before[part] for part in ("kinds", "hooks", "modes", "gradients"))
     torch.manual_seed(99)
     np.random.seed(99)  # noqa: NPY002
@@ -173,11 +130,11 @@ def test_nothing_is_left_changed_after_an_error(name, calls, own, monkeypatch):
         return forward(x)
 
     monkeypatch.setattr(own.unet.conv_in, "forward", fails)
-    before = _state(own)
+    before = state(own)
     with suppress(RuntimeError):
         _defend(name, own, steps=10)
         raise AssertionError("it never called the network")
-    _assert_same(before, _state(own))
+    assert_same_state(before, state(own))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -215,7 +172,7 @@ def test_the_loop_is_adamw_on_clipped_gradients(own):
         return (chosen - goal).square().sum() * (1e-4 if step == 2 else 1.0)
 
     found = finetune(own, loss, Finetuning(steps=12, rate=0.01, parameters="cross"), 5, "a test")
-    p, generator = np.concatenate([own.unet.get_parameter(n).numpy().ravel() for n in names]), _random(5)
+    p, generator = np.concatenate([own.unet.get_parameter(n).numpy().ravel() for n in names]), random(5)
     first, second, clipped = np.zeros_like(p), np.zeros_like(p), []
     # Up for 1.2 of 12 steps, then down along a line that reaches 0 after the last one.
     rates = [0.01 / 1.2, *(0.01 * (12 - step) / 10.8 for step in range(2, 12))]
@@ -251,10 +208,10 @@ def test_low_rank_matrices_start_at_nothing_and_are_added(own):
 
 def test_places_are_picked_without_repeats_while_there_are_enough():
     for n, k in ((5, 3), (5, 5), (2, 5)):
-        places = picked(n, k, _random(0)).tolist()
+        places = picked(n, k, random(0)).tolist()
         counts = np.bincount(places, minlength=n)
         assert len(places) == k and counts.max() - counts.min() <= 1
-    assert np.std(np.bincount(torch.cat([picked(5, 2, _random(s)) for s in range(500)]))) < 40
+    assert np.std(np.bincount(torch.cat([picked(5, 2, random(s)) for s in range(500)]))) < 40
 
 
 # What the losses share -----------------------------------------------------------------------------------------------
@@ -274,7 +231,7 @@ def test_a_prediction_is_turned_into_noise(kind):
     noise = LATENTS[3:6]
     noisy = scheduler.add_noise(LATENTS[:3], noise, times)
     target = wanted(scheduler, LATENTS[:3], noise, times)
-    found = predicted_noise(scheduler, target, noisy, times)
+    found = as_noise(scheduler, target, noisy, times)
     np.testing.assert_allclose(found.numpy(), noise.numpy(), atol=1e-5)
     for row, time in enumerate(times.tolist()):
         np.testing.assert_allclose(found[row], as_noise(scheduler, target, noisy, time)[row], atol=1e-6)
@@ -312,7 +269,7 @@ def _noise(pipeline, x, times, y):
 @torch.no_grad()
 def _plain_erasure(pipeline, tuned, seed, config):
     """The loss of one step: DDIM of the moved network by hand, the target of the first one."""
-    generator = _random(seed)
+    generator = random(seed)
     rows = torch.randint(3, (config.batch,), generator=generator)
     last = int(torch.randint(config.sampling_steps, (), generator=generator))
     x = torch.stack([torch.randn((4, 4, 4), generator=generator) for _ in range(config.batch)]).double()
@@ -345,7 +302,7 @@ def test_erasure_leads_away_from_what_the_caption_adds(kind, strength, monkeypat
     stops = set()
     for seed in range(4):
         expected, last = _plain_erasure(own, tuned, seed, config)
-        assert float(loss(0, tuned, _random(seed))) == pytest.approx(expected, rel=1e-3)
+        assert float(loss(0, tuned, random(seed))) == pytest.approx(expected, rel=1e-3)
         stops.add(last)
     assert len(stops) >= 2
 
@@ -355,7 +312,7 @@ def test_the_target_is_the_same_for_a_velocity(pipeline):
     v = erased(pipeline, x, times, y, empty, 1.5)
     with_prompt, without = (_noise(pipeline, x, times, text) for text in (y, empty))
     expected = without - 1.5 * (with_prompt - without)
-    np.testing.assert_allclose(predicted_noise(pipeline.scheduler, v, x, times), expected, atol=1e-5)
+    np.testing.assert_allclose(as_noise(pipeline.scheduler, v, x, times), expected, atol=1e-5)
     plain = erased(pipeline, x, times, empty, empty, 1.5)
     np.testing.assert_allclose(plain, _network(pipeline, x, times, empty), atol=1e-5)
 
@@ -399,7 +356,7 @@ def test_the_weights_are_finite_where_the_pictures_lie_far_apart():
 
 def _plain_unlearning(tuned, seed, config):
     """Both terms of the loss of one step, pair by pair, and their gradients."""
-    generator, batch = _random(seed), config.batch
+    generator, batch = random(seed), config.batch
     rows = torch.randint(3, (batch,), generator=generator)
     ordinary = torch.randint(5, (batch,), generator=generator)
     from_a = torch.rand(batch, generator=generator) < config.mixing
@@ -435,7 +392,7 @@ def test_the_memorized_is_subtracted_at_a_fixed_share(kind, share, mixing, monke
     for seed in range(2):
         values, (kept, lost) = _plain_unlearning(tuned, seed, config)
         factor = float(share * kept.norm() / lost.norm())
-        value = loss(0, tuned, _random(seed))
+        value = loss(0, tuned, random(seed))
         assert float(value.detach()) == pytest.approx(values[0] - factor * values[1], rel=1e-3, abs=1e-4)
         gradient = torch.cat([g.flatten() for g in torch.autograd.grad(value, tuned.unet.parameters())])
         expected = kept - factor * lost
@@ -466,8 +423,8 @@ def _draws(generator, n, k):
 
 def test_the_search_is_adam_on_the_target_under_the_weights_as_they_are(pipeline):
     tuned, start = _tuned(pipeline), _text(pipeline, CAPTIONS[:2]) * torch.tensor([1.0, 3.0]).view(2, 1, 1)
-    config, generator = _config(ADVERSARIAL, inner_steps=3, inner_batch=2, inner_rate=0.2), _random(4)
-    found = searched(tuned, KNOWN.targets[:2], start, config, _random(4))
+    config, generator = _config(ADVERSARIAL, inner_steps=3, inner_batch=2, inner_rate=0.2), random(4)
+    found = searched(tuned, KNOWN.targets[:2], start, config, random(4))
     unit = start.square().mean(dim=(1, 2), keepdim=True).sqrt()
     moved, first, second = (torch.zeros_like(start) for _ in range(3))
     for step in range(1, 4):
@@ -484,7 +441,7 @@ def test_the_search_is_adam_on_the_target_under_the_weights_as_they_are(pipeline
 def test_the_search_lowers_the_loss_of_its_target(pipeline):
     tuned, start = _tuned(pipeline), _text(pipeline, CAPTIONS)
     config = _config(ADVERSARIAL, inner_steps=25, inner_batch=8)
-    found = searched(tuned, KNOWN.targets, start, config, _random(0))
+    found = searched(tuned, KNOWN.targets, start, config, random(0))
     before, after = (denoising_loss(tuned, KNOWN.targets, y, seeded(3, [9]), 200) for y in (start, found))
     assert (after < 0.99 * before).all()
 
@@ -510,7 +467,7 @@ def test_the_loss_is_the_sum_of_its_parts(kind, changes, monkeypatch):
     monkeypatch.setattr("difflab.defenses.adversarial_finetuning.searched", search)
     dropped_any = []
     for seed in range(3):
-        generator = _random(seed)
+        generator = random(seed)
         rows = torch.randperm(5, generator=generator)[:3]
         dropped = torch.rand(3, generator=generator) < config.dropout
         dropped_any += dropped.tolist()
@@ -520,7 +477,7 @@ def test_the_loss_is_the_sum_of_its_parts(kind, changes, monkeypatch):
             for z, text, times, noise in zip(KNOWN.retained[rows], y, *_draws(generator, 3, 1), strict=True)
         ])  # fmt: skip
         loss.queue.clear()
-        value = float(loss(0, tuned, _random(seed)).detach())
+        value = float(loss(0, tuned, random(seed)).detach())
         if config.adversarial:
             targets = torch.randperm(3, generator=generator)[:2]
             prompts = _text(own, CAPTIONS)[targets]
@@ -558,7 +515,7 @@ def test_searches_start_where_they_should(pipeline, monkeypatch):
 
     for starts in (("prompt",), ("gaussian",), ("other",), ("prompt", "gaussian", "other")):
         loss = _loss_of(ADVERSARIAL, pipeline, monkeypatch, starts=starts)
-        seen = list(kinds(loss.starts(rows, _random(0))))
+        seen = list(kinds(loss.starts(rows, random(0))))
         assert set(seen) == set(starts)
         assert all(abs(seen.count(kind) - 120 / len(starts)) < 4 * 5.2 for kind in starts)
 
@@ -574,7 +531,7 @@ def test_targets_take_turns_and_searches_are_kept(refresh, targets, searches, pi
     loss = _loss_of(ADVERSARIAL, pipeline, monkeypatch, refresh=refresh, targets=targets)
     monkeypatch.setattr("difflab.defenses.adversarial_finetuning.searched", search)
     for step in range(7):
-        loss(step, pipeline, _random(step))
+        loss(step, pipeline, random(step))
         trained.append((loss.rows.tolist(), loss.found))
     assert len(asked) == searches and all(len(set(rows)) == len(rows) == min(targets, 3) for rows in asked)
     assert [rows for rows, _ in trained] == [asked[step // refresh] for step in range(7)]
@@ -655,7 +612,7 @@ def test_erased_captions_no_longer_say_what_they_said(memorizing):
     ids=lambda changes: next(iter(changes)),
 )
 def test_a_config_that_makes_no_sense(name, changes):
-    assert next(iter(changes)) in _says_one_sentence(lambda: _config(name, **changes))
+    assert next(iter(changes)) in says_one_sentence(lambda: _config(name, **changes))
 
 
 @pytest.mark.parametrize(
@@ -669,32 +626,32 @@ def test_a_config_that_makes_no_sense(name, changes):
     ],
 )
 def test_a_config_of_its_own_that_makes_no_sense(kind, changes):
-    assert next(iter(changes)) in _says_one_sentence(lambda: kind(**changes))
+    assert next(iter(changes)) in says_one_sentence(lambda: kind(**changes))
 
 
 def test_what_is_known_must_fit(pipeline):
-    assert "prompt" in _says_one_sentence(lambda: concept_erasure(pipeline, []))
-    for method in (data_unlearning, adversarial_finetuning):
+    assert "prompt" in says_one_sentence(lambda: concept_erasure(pipeline, []))
+    for function in (data_unlearning, adversarial_finetuning):
 
-        def call(known, method=method, captions=CAPTIONS):
-            return lambda: method(pipeline, captions, known=known)
+        def call(known, function=function, captions=CAPTIONS):
+            return lambda: function(pipeline, captions, known=known)
 
-        assert "known" in _says_one_sentence(call(None))
-        assert "targets" in _says_one_sentence(call(KNOWN._replace(targets=LATENTS[:2])))
-        assert "retained" in _says_one_sentence(call(KNOWN._replace(retained=LATENTS[:2])))
+        assert "known" in says_one_sentence(call(None))
+        assert "targets" in says_one_sentence(call(KNOWN._replace(targets=LATENTS[:2])))
+        assert "retained" in says_one_sentence(call(KNOWN._replace(retained=LATENTS[:2])))
         nothing = KNOWN._replace(retained=LATENTS[:0], retained_captions=[])
-        assert "retained" in _says_one_sentence(call(nothing))
-        assert "prompt" in _says_one_sentence(call(KNOWN, captions=[]))
+        assert "retained" in says_one_sentence(call(nothing))
+        assert "prompt" in says_one_sentence(call(KNOWN, captions=[]))
     for surrogates in (None, LATENTS[:2]):
         known = KNOWN._replace(surrogates=surrogates)
-        assert "surrogates" in _says_one_sentence(lambda known=known: _defend(ADVERSARIAL, pipeline, known=known))
-    assert "tokens" in _says_one_sentence(lambda: _defend("concept_erasure", pipeline, captions=["a b c d e f g h"]))
+        assert "surrogates" in says_one_sentence(lambda known=known: _defend(ADVERSARIAL, pipeline, known=known))
+    assert "tokens" in says_one_sentence(lambda: _defend("concept_erasure", pipeline, captions=["a b c d e f g h"]))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_loss_that_is_not_finite_is_one_sentence(name, own):
     own.unet.conv_out.bias[0] = torch.inf
-    assert "finite" in (said := _says_one_sentence(lambda: _defend(name, own))) or "the loss is" in said
+    assert "finite" in (said := says_one_sentence(lambda: _defend(name, own))) or "the loss is" in said
 
 
 def test_there_must_be_something_to_move(own):
@@ -704,6 +661,6 @@ def test_there_must_be_something_to_move(own):
     )  # fmt: skip
     for parameters in ("cross", "low_rank"):
         config = Finetuning(parameters=parameters)
-        assert parameters in _says_one_sentence(
+        assert parameters in says_one_sentence(
             lambda config=config: finetune(own, lambda *_: torch.ones(()), config, 0, "a test")
         )

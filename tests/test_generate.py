@@ -11,8 +11,8 @@ from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline
 
 from difflab.errors import InputError
 from difflab.sd.autoencoder import as_bytes, as_pixels, decode, encode
-from difflab.sd.generate import as_noise, embed, fitting, generate, initial_noise, sampling, seeded
-from difflab.sd.loss import denoising_loss, wanted
+from difflab.sd.generate import embed, fitting, generate, initial_noise, sampling, seeded
+from difflab.sd.loss import as_noise, denoising_loss, wanted
 from difflab.sd.pipeline import Architecture, build
 
 SIZES = Architecture(

@@ -5,8 +5,8 @@ from contextlib import nullcontext, suppress
 import numpy as np
 import pytest
 import torch
+from conformance import random, says_one_sentence
 
-from difflab.errors import InputError
 from difflab.sd.attention import cross_attentions
 from difflab.sd.generate import embed, generate, seeded
 from difflab.sd.loss import denoising_loss, draw, loss_at
@@ -20,10 +20,6 @@ SIZES = Architecture(
 )  # fmt: skip
 CAPTIONS = ["red cat", "blue dog on grass", "a green fish", "blue cat in a tree"]
 TIMES = torch.tensor([951, 500, 20, 999])
-
-
-def _random(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def _build():
@@ -47,7 +43,7 @@ def own():
     return _build()
 
 
-X = torch.randn((4, 4, 4, 4), generator=_random(0))
+X = torch.randn((4, 4, 4, 4), generator=random(0))
 
 
 def _hidden(*places):
@@ -57,7 +53,7 @@ def _hidden(*places):
 def _off(pipeline, kind, seed):
     """A tenth of these weights, or of their rows where they are values."""
     layers = value_layers(pipeline.unet) if kind == "values" else feedforward_layers(pipeline.unet)
-    mask, generator = {}, _random(seed)
+    mask, generator = {}, random(seed)
     for name in layers:
         shape = pipeline.unet.get_parameter(name).shape
         some = torch.rand((shape[0], 1) if kind == "values" else shape, generator=generator) < 0.1
@@ -81,14 +77,6 @@ def _far(found, wanted):
     assert (found - wanted).flatten(1).abs().amax(dim=1).min() > 1e-3
 
 
-def _says_one_sentence(call):
-    with pytest.raises(InputError) as error:
-        call()
-    sentence = str(error.value)
-    assert sentence.endswith(".") and "\n" not in sentence and ". " not in sentence
-    return sentence
-
-
 # What a mask of tokens is --------------------------------------------------------------------------------------------
 
 
@@ -110,8 +98,8 @@ def _by_hand(layer, pixels, text, hidden, begin):
 @pytest.mark.parametrize("index", [0, 2, 4])
 def test_a_layer_is_a_softmax_over_the_tokens_that_are_left(index, pipeline):
     layer = list(cross_attentions(pipeline.unet).values())[index]
-    pixels = torch.randn((3, 5, layer.to_q.in_features), generator=_random(1))
-    text = torch.randn((3, 8, 24), generator=_random(2))
+    pixels = torch.randn((3, 5, layer.to_q.in_features), generator=random(1))
+    text = torch.randn((3, 8, 24), generator=random(2))
     rows = [((), 1.7), ((3, 4, 5, 6, 7), 1.25), ((0, 2), 3.0)]
     with masked(pipeline.unet, [TokenMask(_hidden(*hidden), begin) for hidden, begin in rows]):
         found = layer(pixels, encoder_hidden_states=text)
@@ -128,7 +116,7 @@ def test_what_is_hidden_is_not_looked_at_in_any_layer(pipeline):
     masks = [TokenMask(_hidden(*place), 1.25) for place in places]
     spoilt = y.clone()
     for i, place in enumerate(places):
-        spoilt[i, list(place)] = 100 * torch.randn((len(place), 24), generator=_random(i))
+        spoilt[i, list(place)] = 100 * torch.randn((len(place), 24), generator=random(i))
     _close(_predict(pipeline, spoilt, masks=masks), _predict(pipeline, y, masks=masks))
     _far(_predict(pipeline, spoilt), _predict(pipeline, y))
     _far(_predict(pipeline, y, masks=masks), _predict(pipeline, y))
@@ -179,9 +167,9 @@ def test_a_loss_is_that_under_its_own_mask(pipeline):
     masks, y = _mixtures(pipeline)[1], embed(pipeline, CAPTIONS)
 
     def lossy(rows, masks):
-        generators = [_random(i) for i in rows]
+        generators = [random(i) for i in rows]
         with torch.no_grad():
-            at = loss_at(pipeline, X[rows], y[rows], draw(pipeline, X[rows], [_random(i) for i in rows], 3), masks)
+            at = loss_at(pipeline, X[rows], y[rows], draw(pipeline, X[rows], [random(i) for i in rows], 3), masks)
         return torch.stack([denoising_loss(pipeline, X[rows], y[rows], generators, 3, 5, masks), at])
 
     together, whole = lossy([0, 1, 2, 3], masks), lossy([0, 1, 2, 3], None)
@@ -244,7 +232,7 @@ def test_processors_and_hooks_are_as_before_whatever_happens(which, own, monkeyp
         assert _state(own.unet) == before
     # Within, of the network itself; and on the way in, where a mask of weights does not fit.
     for call in (lambda: _predict(own, y[:3], range(3), masks), lambda: _predict(own, y, masks=[*masks[:3], wrong])):
-        _says_one_sentence(call)
+        says_one_sentence(call)
         assert _state(own.unet) == before
     monkeypatch.setattr(own.unet.conv_out, "forward", lambda *_: 1 / 0)
     with suppress(ZeroDivisionError):
@@ -266,21 +254,21 @@ def test_no_masks_and_one_for_all(pipeline):
 
 def test_a_mask_leaves_a_token():
     for n in (1, 8):
-        assert "every token" in _says_one_sentence(lambda n=n: TokenMask(torch.ones(n, dtype=torch.bool)))
+        assert "every token" in says_one_sentence(lambda n=n: TokenMask(torch.ones(n, dtype=torch.bool)))
 
 
 @pytest.mark.parametrize("n", [1, 3, 5])
 def test_there_is_one_mask_for_each_row(n, pipeline):
     y = embed(pipeline, CAPTIONS)
     for masks in ([TokenMask(_hidden(1))] * n, [TokenMask(_hidden(1)), *[_off(pipeline, "values", 1)] * (n - 1)]):
-        assert "rows" in _says_one_sentence(lambda masks=masks: _predict(pipeline, y, masks=masks))
+        assert "rows" in says_one_sentence(lambda masks=masks: _predict(pipeline, y, masks=masks))
         call = lambda masks=masks: generate(pipeline, y, seeded(4, [5]), 1, masks=masks)  # noqa: E731
-        assert "one mask" in _says_one_sentence(call)
+        assert "one mask" in says_one_sentence(call)
 
 
 @pytest.mark.parametrize("length", [1, 7, 9])
 def test_a_mask_is_as_long_as_the_prompt(length, pipeline):
     y, mask = embed(pipeline, CAPTIONS), TokenMask(torch.arange(length) > 0)
-    assert "tokens" in _says_one_sentence(lambda: _predict(pipeline, y, masks=[mask] * 4))
+    assert "tokens" in says_one_sentence(lambda: _predict(pipeline, y, masks=[mask] * 4))
     others = [TokenMask(_hidden(1))] * 3
-    assert "one length" in _says_one_sentence(lambda: _predict(pipeline, y, masks=[mask, *others]))
+    assert "one length" in says_one_sentence(lambda: _predict(pipeline, y, masks=[mask, *others]))

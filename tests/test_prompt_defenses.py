@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conformance import says_one_sentence
 from diffusers import DDIMScheduler
 
 from difflab.defenses.attention_scaling import AttentionScaling, attention_scaling
 from difflab.defenses.prompt_embedding import PromptEmbedding, _FirstStep, prompt_embedding
 from difflab.defenses.token_insertion import TokenInsertion, inserted, token_insertion
-from difflab.errors import InputError
 from difflab.sd.generate import embed
 from difflab.sd.pipeline import Architecture, build
 
@@ -61,14 +61,6 @@ def velocity(pipeline):
 def own():
     """A pipeline that a test may spoil."""
     return _build()
-
-
-def _says_one_sentence(call):
-    with pytest.raises(InputError) as error:
-        call()
-    sentence = str(error.value)
-    assert sentence.endswith(".") and "\n" not in sentence and ". " not in sentence
-    return sentence
 
 
 def _ids(pipeline, caption):
@@ -334,15 +326,15 @@ def test_what_follows_the_last_word_is_hidden(pipeline):
     ],
 )
 def test_a_config_that_makes_no_sense(config, word):
-    assert word in _says_one_sentence(config)
+    assert word in says_one_sentence(config)
 
 
 def test_a_call_that_makes_no_sense(own):
     for method in (prompt_embedding, token_insertion, attention_scaling):
-        assert "tokens" in _says_one_sentence(lambda method=method: method(own, ["a b c d e f g"], CAPTIONS))
+        assert "tokens" in says_one_sentence(lambda method=method: method(own, ["a b c d e f g"], CAPTIONS))
     for method in (prompt_embedding, token_insertion):
-        assert "at least one" in _says_one_sentence(lambda method=method: method(own, [], CAPTIONS))
+        assert "at least one" in says_one_sentence(lambda method=method: method(own, [], CAPTIONS))
     for n in (0, 1):
-        assert "at least two" in _says_one_sentence(lambda n=n: prompt_embedding(own, SOME, CAPTIONS[:n]))
+        assert "at least two" in says_one_sentence(lambda n=n: prompt_embedding(own, SOME, CAPTIONS[:n]))
     own.unet.conv_out.bias[0] = torch.nan
-    assert "not finite" in _says_one_sentence(lambda: prompt_embedding(own, SOME, config=SMALL))
+    assert "not finite" in says_one_sentence(lambda: prompt_embedding(own, SOME, config=SMALL))

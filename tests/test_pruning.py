@@ -6,9 +6,9 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import torch
+from conformance import random, says_one_sentence
 from safetensors.torch import save_file
 
-from difflab.errors import InputError
 from difflab.sd.generate import embed, generate
 from difflab.sd.loss import denoising_loss
 from difflab.sd.pipeline import Architecture, build
@@ -41,12 +41,8 @@ def _build():
     for name in ["conv_out.weight", *VALUES]:
         pipeline.unet.get_parameter(name).data.mul_(3)
     for name in SECOND:
-        torch.nn.init.normal_(pipeline.unet.get_parameter(name.replace("weight", "bias")), generator=_random(7))
+        torch.nn.init.normal_(pipeline.unet.get_parameter(name.replace("weight", "bias")), generator=random(7))
     return pipeline
-
-
-def _random(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +61,13 @@ LINEAR = [f"{name}.weight" for name, layer in UNET.named_modules() if isinstance
 
 
 def _scattered(names, seed, share=0.3):
-    generator = _random(seed)
+    generator = random(seed)
     return {name: torch.rand(UNET.get_parameter(name).shape, generator=generator) < share for name in names}
 
 
 def _rows(names, seed, share=0.4):
     """Whole neurons, at least one."""
-    generator, found = _random(seed), {}
+    generator, found = random(seed), {}
     for name in names:
         shape = UNET.get_parameter(name).shape
         off = torch.rand((shape[0], 1), generator=generator) < share
@@ -89,7 +85,7 @@ def _by_hand(unet, mask):
 
 @torch.no_grad()
 def _predict(unet, rows=slice(None)):
-    x, y = torch.randn((4, 4, 4, 4), generator=_random(1)), torch.randn((4, 8, 24), generator=_random(2))
+    x, y = torch.randn((4, 4, 4, 4), generator=random(1)), torch.randn((4, 8, 24), generator=random(2))
     times = torch.tensor([3, 300, 600, 999])
     return unet(x[rows], times[rows], y[rows]).sample
 
@@ -104,14 +100,6 @@ def _same(one, other):
 
 def _hooks(unet):
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in unet.modules())
-
-
-def _says_one_sentence(call):
-    with pytest.raises(InputError) as error:
-        call()
-    sentence = str(error.value)
-    assert sentence.endswith(".") and "\n" not in sentence and ". " not in sentence
-    return sentence
 
 
 # Switched off --------------------------------------------------------------------------------------------------------
@@ -209,7 +197,7 @@ def _drawn(monkeypatch, pipeline, rows, **options):
 
     monkeypatch.setattr("difflab.sd.generate.decode", decoded)
     embeddings = embed(pipeline, [CAPTIONS[i] for i in rows])
-    generate(pipeline, embeddings, [_random(10 + i) for i in rows], 3, 2.0, **options)
+    generate(pipeline, embeddings, [random(10 + i) for i in rows], 3, 2.0, **options)
     return torch.cat(caught)
 
 
@@ -226,10 +214,10 @@ def test_a_picture_is_drawn_under_its_own_mask(at_once, pipeline, monkeypatch):
 
 @pytest.mark.parametrize("batch", [3, 128])
 def test_a_loss_is_that_under_its_own_mask(batch, pipeline):
-    latents, y = torch.randn((4, 4, 4, 4), generator=_random(3)), embed(pipeline, CAPTIONS)
+    latents, y = torch.randn((4, 4, 4, 4), generator=random(3)), embed(pipeline, CAPTIONS)
 
     def loss(pipeline, rows, **options):
-        return denoising_loss(pipeline, latents[rows], y[rows], [_random(i) for i in rows], 4, **options)
+        return denoising_loss(pipeline, latents[rows], y[rows], [random(i) for i in rows], 4, **options)
 
     together, whole = loss(pipeline, [0, 1, 2, 3], batch=batch, masks=MASKS), loss(pipeline, [0, 1, 2, 3])
     for i, mask in enumerate(MASKS):
@@ -264,23 +252,23 @@ def test_a_mask_that_does_not_fit(name, off, words, as_list, pipeline):
             pass
 
     for call in (enters, lambda: check(pipeline.unet, mask)):
-        assert words in _says_one_sentence(call)
+        assert words in says_one_sentence(call)
     assert _same(_bits(pipeline.unet), before) and _hooks(pipeline.unet) == 0
 
 
 @pytest.mark.parametrize("n", [1, 3, 5, 8])
 def test_there_is_one_mask_for_each_row(n, pipeline):
     with pruned(pipeline.unet, [_rows(VALUES, 0)] * n):
-        sentence = _says_one_sentence(lambda: _predict(pipeline.unet))
+        sentence = says_one_sentence(lambda: _predict(pipeline.unet))
         assert "4 rows" in sentence and f"{n} masks" in sentence
     assert _hooks(pipeline.unet) == 0
 
 
 @pytest.mark.parametrize("n", [1, 3, 5])
 def test_there_is_one_mask_for_each_picture(n, pipeline):
-    y, generators, masks = embed(pipeline, CAPTIONS), [_random(i) for i in range(4)], [MASKS[0]] * n
-    assert "mask" in _says_one_sentence(lambda: generate(pipeline, y, generators, 2, masks=masks))
-    assert "mask" in _says_one_sentence(
+    y, generators, masks = embed(pipeline, CAPTIONS), [random(i) for i in range(4)], [MASKS[0]] * n
+    assert "mask" in says_one_sentence(lambda: generate(pipeline, y, generators, 2, masks=masks))
+    assert "mask" in says_one_sentence(
         lambda: denoising_loss(pipeline, torch.zeros((4, 4, 4, 4)), y, generators, 2, masks=masks)
     )
 
@@ -303,12 +291,12 @@ def test_a_file_that_is_no_mask(tmp_path):
     content = path.read_bytes()
     for broken in (content[:-1], content[: len(content) // 2], content[:5], b"", b"\xff" * 64, b"no mask"):
         path.write_bytes(broken)
-        assert "mask.safetensors" in _says_one_sentence(lambda: read_mask(path))
+        assert "mask.safetensors" in says_one_sentence(lambda: read_mask(path))
     for tensor in (torch.full((3, 2), 0.5), torch.full((3, 2), torch.nan), torch.full((3, 2), 2), torch.ones(3).bool()):
         save_file({"a.weight": tensor}, path)
-        assert "0 and 1" in _says_one_sentence(lambda: read_mask(path))
-    assert "no mask" in _says_one_sentence(lambda: read_mask(tmp_path / "nowhere"))
-    _says_one_sentence(lambda: read_mask(tmp_path))
+        assert "0 and 1" in says_one_sentence(lambda: read_mask(path))
+    assert "no mask" in says_one_sentence(lambda: read_mask(tmp_path / "nowhere"))
+    says_one_sentence(lambda: read_mask(tmp_path))
 
 
 def test_union_size_and_share_by_hand():

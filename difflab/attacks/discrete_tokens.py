@@ -8,15 +8,15 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int
 
 from difflab.errors import require
-from difflab.progress import progress
-from difflab.sd.generate import fitting
+from difflab.sd.generate import embed_tokens, fitting
 from difflab.sd.loss import Draws, loss_at
 from difflab.sd.masks import AnyMask
-from difflab.sd.search import Descent, Search
+from difflab.sd.search import Kept, Search, best_so_far
+from difflab.sd.tokens import vocabulary
 
 
 @dataclass(frozen=True)
-class DiscreteTokens(Descent):
+class DiscreteTokens(Kept):
     """How the prompt is searched.
 
     Attributes:
@@ -34,15 +34,9 @@ class DiscreteTokens(Descent):
     tokens: int | None = None
     rate: float = 1.0
     patience: int = 5
-    looks: int = 16
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            len(self.keep) > 0 and min(self.keep) >= 0 and list(self.keep) == sorted(set(self.keep)),
-            f"keep is {self.keep}; give rising numbers of steps.",
-        )
-        require(min(self.patience, self.looks) >= 1, "patience and looks are at least 1.")
         require(self.tokens is None or self.tokens >= 1, f"tokens is {self.tokens}; give at least 1, or None.")
 
 
@@ -84,8 +78,7 @@ def discrete_tokens(
     n = len(latents)
     require(n == len(start), f"{n} targets, {len(start)} starts: give as many of each.")
     ids = hard_prompts(pipeline, latents, generators, config, masks)
-    with torch.no_grad():
-        found = torch.stack([pipeline.text_encoder(of.to(pipeline.device))[0] for of in ids]).to(start)
+    found = torch.stack([embed_tokens(pipeline, of) for of in ids]).to(start)
     if config.keep[0] == 0:
         found[0] = start
     return found
@@ -127,35 +120,21 @@ def hard_prompts(
     )
     k = most if config.tokens is None else config.tokens
     require(k <= most, f"tokens is {k}; a prompt has room for {most} between begin and end.")
-    allowed = vocabulary(pipeline)
-    begin = torch.stack([allowed[torch.randint(len(allowed), (k,), generator=generator)] for generator in generators])
-    found = torch.empty((len(config.keep), n, most + 2), dtype=torch.long)
-    size = max(1, fitting(pipeline) // config.batch)
-    with progress(-(-n // size) * config.keep[-1], "attacking") as advance:
-        for part in torch.arange(n).split(size):
-            search = _TokenSearch(
-                pipeline,
-                latents[part].to(pipeline.device),
-                _table(pipeline)[begin[part].to(pipeline.device)],
-                [generators[i] for i in part],
-                config,
-                None if masks is None else [masks[i] for i in part],
-            )
-            for step in range(config.keep[-1] + 1):
-                if step > 0:
-                    search.move()
-                    advance(1)
-                if step in config.keep or step % config.patience == 0:
-                    search.look()
-                if step in config.keep:
-                    found[config.keep.index(step), part] = prompt(pipeline, search.nearest(search.best)).cpu()
-    return found
+    allowed = vocabulary(pipeline.tokenizer)
+    first = torch.stack([allowed[torch.randint(len(allowed), (k,), generator=generator)] for generator in generators])
 
+    def begin(part: Int[torch.Tensor, " b"]) -> _TokenSearch:
+        return _TokenSearch(
+            pipeline,
+            latents[part].to(pipeline.device),
+            _table(pipeline)[first[part].to(pipeline.device)],
+            [generators[i] for i in part],
+            config,
+            None if masks is None else [masks[i] for i in part],
+        )
 
-def vocabulary(pipeline: StableDiffusionPipeline) -> Int[torch.Tensor, " v"]:
-    """Ids of all tokens but begin, end, padding and unknown."""
-    ids = torch.arange(len(pipeline.tokenizer))
-    return ids[~torch.isin(ids, torch.tensor(pipeline.tokenizer.all_special_ids))]
+    at_once = max(1, fitting(pipeline) // config.batch)
+    return best_so_far(config, n, at_once, begin, lambda search: prompt(pipeline, search.nearest(search.best)).cpu())
 
 
 def prompt(pipeline: StableDiffusionPipeline, free: Int[torch.Tensor, "n k"]) -> Int[torch.Tensor, "n length"]:
@@ -193,7 +172,7 @@ class _TokenSearch(Search):
         """Ids of the allowed tokens that lie nearest."""
         table = _table(self.pipeline)
         special = torch.ones(len(table), dtype=torch.bool, device=table.device)
-        special[vocabulary(self.pipeline)] = False
+        special[vocabulary(self.pipeline.tokenizer)] = False
         length = table.square().sum(dim=1).masked_fill(special, torch.inf)
         return (length - 2 * points.detach() @ table.T).argmin(dim=2)
 

@@ -5,17 +5,16 @@ from dataclasses import dataclass
 
 import torch
 from diffusers import StableDiffusionPipeline
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from difflab.errors import require
-from difflab.progress import progress
 from difflab.sd.generate import fitting
 from difflab.sd.masks import AnyMask
-from difflab.sd.search import Descent, Search
+from difflab.sd.search import Kept, Search, best_so_far
 
 
 @dataclass(frozen=True)
-class Dori(Descent):
+class Dori(Kept):
     """How the embedding is searched.
 
     Attributes:
@@ -28,18 +27,10 @@ class Dori(Descent):
         looks: fixed draws of noise and time for those looks.
     """
 
-    keep: tuple[int, ...] = (50,)
     rows: int | None = None
-    patience: int = 10
-    looks: int = 16
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            len(self.keep) > 0 and min(self.keep) >= 0 and list(self.keep) == sorted(set(self.keep)),
-            f"keep is {self.keep}; give rising numbers of steps.",
-        )
-        require(min(self.patience, self.looks) >= 1, "patience and looks are at least 1.")
         require(self.rows is None or self.rows >= 1, f"rows is {self.rows}; give at least 1, or None.")
 
 
@@ -86,31 +77,21 @@ def dori(
         n == len(start) == len(generators) and (masks is None or n == len(masks)),
         f"{n} targets, {len(start)} starts, {len(generators)} generators: give as many of each, and of masks.",
     )
-    free = _free(start, config)
-    found = torch.empty((len(config.keep), *start.shape), dtype=start.dtype)
-    size = max(1, fitting(pipeline) // config.batch)
-    with progress(-(-n // size) * config.keep[-1], "attacking") as advance:
-        for part in torch.arange(n).split(size):
-            search = Search(
-                pipeline,
-                latents[part].to(pipeline.device),
-                start[part].to(pipeline.device).float(),
-                [generators[i] for i in part],
-                config,
-                None if masks is None else [masks[i] for i in part],
-                free.to(pipeline.device),
-            )
-            kept = 0
-            for step in range(config.keep[-1] + 1):
-                if step > 0:
-                    search.move()
-                    advance(1)
-                if step == config.keep[kept] or step % config.patience == 0:
-                    search.look()
-                if step == config.keep[kept]:
-                    found[kept, part] = search.best.cpu().to(start.dtype)
-                    kept += 1
-    return found.to(start.device)
+    free = _free(start, config).to(pipeline.device)
+
+    def begin(part: Int[torch.Tensor, " b"]) -> Search:
+        return Search(
+            pipeline,
+            latents[part].to(pipeline.device),
+            start[part].to(pipeline.device).float(),
+            [generators[i] for i in part],
+            config,
+            None if masks is None else [masks[i] for i in part],
+            free,
+        )
+
+    at_once = max(1, fitting(pipeline) // config.batch)
+    return best_so_far(config, n, at_once, begin, lambda search: search.best.to(start))
 
 
 def _free(start: Float[torch.Tensor, "n tokens width"], config: Dori) -> Bool[torch.Tensor, "tokens 1"]:

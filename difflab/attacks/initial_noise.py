@@ -12,6 +12,7 @@ from difflab.progress import progress
 from difflab.sd.generate import differentiable_sampling, fitting
 from difflab.sd.generate import initial_noise as drawn_noise
 from difflab.sd.masks import AnyMask, masked, of_weights
+from difflab.sd.search import check_keep
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,7 @@ class InitialNoise:
     guidance: float = 3.0
 
     def __post_init__(self) -> None:
-        require(
-            len(self.keep) > 0 and min(self.keep) >= 0 and list(self.keep) == sorted(set(self.keep)),
-            f"keep is {self.keep}; give rising numbers of steps.",
-        )
+        check_keep(self.keep)
         require(self.rate > 0, f"rate is {self.rate}; give a positive one.")
         require(self.steps >= 1, f"steps is {self.steps}; give at least 1.")
 

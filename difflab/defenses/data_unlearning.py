@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from difflab.errors import require
 from difflab.sd.finetuning import Finetuning, Known, finetune, fitting_known
 from difflab.sd.generate import embed
-from difflab.sd.loss import levels, predicted_noise
+from difflab.sd.loss import as_noise, levels
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def data_unlearning(
         rows = torch.randint(len(targets), (config.batch,), generator=generator)
         x = retained[torch.randint(len(retained), (config.batch,), generator=generator)]
         m, times = _mixture(tuned, x, targets[rows], config.mixing, generator)
-        predicted = predicted_noise(scheduler, tuned.unet(m, times, y[rows]).sample, m, times)
+        predicted = as_noise(scheduler, tuned.unet(m, times, y[rows]).sample, m, times)
         alpha, sigma = levels(scheduler, times, m)
         retain, forget = subtracted(predicted, m, x, targets[rows], alpha, sigma, config.mixing)
         return _balanced(retain, forget, config.share, [p for p in tuned.unet.parameters() if p.requires_grad])

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from difflab.errors import require
 from difflab.progress import progress
 from difflab.sd.first_prediction import memorized_above
-from difflab.sd.generate import as_noise, embed, fitting, initial_noise, seeded
+from difflab.sd.generate import embed, fitting, initial_noise, seeded
+from difflab.sd.loss import as_noise
 
 
 @dataclass(frozen=True)

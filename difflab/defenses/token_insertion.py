@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from difflab.errors import require
-from difflab.sd.tokens import tokens
+from difflab.sd.generate import embed_tokens
+from difflab.sd.tokens import tokens, vocabulary
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,6 @@ class TokenInsertion:
         require(self.tokens >= 0, f"tokens is {self.tokens}; give 0 or more.")
 
 
-@torch.no_grad()
 def token_insertion(
     pipeline: StableDiffusionPipeline,
     captions: Sequence[str],
@@ -61,26 +61,25 @@ def token_insertion(
     require(len(captions) > 0, "token_insertion needs prompts to defend; give at least one.")
     tokenizer = pipeline.tokenizer
     ids = tokens(tokenizer, captions)
-    vocabulary = np.array(sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids)))
+    others = vocabulary(tokenizer).numpy()
     for row, plain in enumerate(tokenizer(list(captions))["input_ids"]):
-        longer = torch.tensor(inserted(plain, vocabulary, min(config.tokens, ids.shape[1] - len(plain)), seed))
+        longer = torch.tensor(inserted(plain, others, min(config.tokens, ids.shape[1] - len(plain)), seed))
         ids[row, : len(longer)] = longer
-    ids = ids.to(pipeline.text_encoder.device)
-    return torch.cat([pipeline.text_encoder(part)[0] for part in ids.split(1024)])
+    return embed_tokens(pipeline, ids)
 
 
-def inserted(plain: Sequence[int], vocabulary: np.ndarray, k: int, seed: int) -> list[int]:
+def inserted(plain: Sequence[int], others: Int[np.ndarray, " v"], k: int, seed: int) -> list[int]:
     """The same token ids with k others at random places, none before the first or after the last.
 
     Args:
         plain: a caption's ids, begin and end included.
-        vocabulary: ids to draw from.
+        others: ids to draw from.
         k: how many.
         seed: together with the ids it seeds the draw, so that captions of one length differ in their places.
     """
     generator = np.random.default_rng([seed, *plain])
     longer = list(plain)
     # One after the other: every arrangement of the k tokens among the caption's is equally likely.
-    for token in generator.choice(vocabulary, k).tolist():
+    for token in generator.choice(others, k).tolist():
         longer.insert(int(generator.integers(1, len(longer))), token)
     return longer

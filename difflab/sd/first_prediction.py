@@ -6,7 +6,7 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
 from difflab.errors import require
-from difflab.sd.generate import as_noise
+from difflab.sd.loss import as_noise
 
 _MEAN_FLOOR, _VARIANCE_FLOOR = 0.01**2, 0.03**2
 """Of the similarity: Wang et al.'s constants for values in [0, 1]."""

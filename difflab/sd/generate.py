@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int, UInt8
 
 from difflab.errors import require
 from difflab.sd.autoencoder import decode
+from difflab.sd.loss import as_noise
 from difflab.sd.masks import AnyMask, masked, of_weights
 from difflab.sd.pipeline import latent_size
 from difflab.sd.tokens import tokens
@@ -44,8 +45,16 @@ def embed(pipeline: StableDiffusionPipeline, captions: Sequence[str]) -> Float[t
     Raises:
         InputError: a caption is longer than the text encoder reads.
     """
-    ids = tokens(pipeline.tokenizer, captions).to(pipeline.text_encoder.device)
-    return torch.cat([pipeline.text_encoder(part)[0] for part in ids.split(1024)])
+    return embed_tokens(pipeline, tokens(pipeline.tokenizer, captions))
+
+
+@torch.no_grad()
+def embed_tokens(
+    pipeline: StableDiffusionPipeline, ids: Int[torch.Tensor, "n tokens"]
+) -> Float[torch.Tensor, "n tokens width"]:
+    """The same of token ids, as `difflab.sd.tokens.tokens` gives them."""
+    parts = ids.to(pipeline.text_encoder.device).split(1024)
+    return torch.cat([pipeline.text_encoder(part)[0] for part in parts])
 
 
 def seeded(n: int, seeds: Sequence[int]) -> list[torch.Generator]:
@@ -71,19 +80,6 @@ def initial_noise(
     return torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(
         unet.device, unet.dtype
     )
-
-
-def as_noise(
-    scheduler: DDIMScheduler,
-    predicted: Float[torch.Tensor, "b c h w"],
-    latents: Float[torch.Tensor, "b c h w"],
-    time: int,
-) -> Float[torch.Tensor, "b c h w"]:
-    """The noise that a prediction amounts to: itself, or alpha v + sigma x for a velocity (SD 2.x)."""
-    if scheduler.config.prediction_type == "epsilon":
-        return predicted
-    alpha_bar = scheduler.alphas_cumprod[time].to(predicted)
-    return alpha_bar.sqrt() * predicted + (1 - alpha_bar).sqrt() * latents
 
 
 def differentiable_sampling(
@@ -210,7 +206,7 @@ def generate(
     for rows, path in batches(pipeline, embeddings, generators, steps, guidance, at_once, noise):
         here = None if masks is None else [masks[i] for i in rows.tolist()]
         # Prompt and empty prompt share each call.
-        here = here and here + of_weights(here)
+        here = here and [*here, *of_weights(here)]
         with masked(pipeline.unet, here):
             for step in path:
                 last = step.denoised

@@ -15,7 +15,7 @@ from difflab.rows import Row
 from difflab.sd.alignment import Alignment, aligned
 from difflab.sd.autoencoder import encode
 from difflab.sd.copies import Threshold, compare_by, diversity, memorized
-from difflab.sd.generate import embed, generate, seeded
+from difflab.sd.generate import generate, seeded
 from difflab.sd.loss import denoising_loss
 from difflab.sd.masks import AnyMask
 from difflab.sd.similarity import Measure
@@ -136,30 +136,24 @@ class Defended(NamedTuple):
     masks: Sequence[AnyMask]
 
 
-def held_out_ratio(
-    pipeline: StableDiffusionPipeline,
-    defended: Defended,
-    pictures: UInt8[np.ndarray, "n h w 3"],
-    captions: Sequence[str],
-    draws: int = 16,
-) -> Interval:
-    """Denoising loss of never-trained pictures with a defense, divided by that without: 1 = it costs nothing.
+def held_out_losses(
+    defended: Defended, pictures: UInt8[np.ndarray, "n h w 3"], draws: int = 16
+) -> Float[np.ndarray, " n"]:
+    """Denoising loss of never-trained pictures under a defense, or under none.
 
     Args:
-        pipeline: the model without a defense.
-        defended: the same n captions under the defense.
-        pictures, captions: n of them.
-        draws: of noise and time for each picture, the same with and without.
-
-    Returns:
-        The ratio of the means, with its bootstrap interval over pictures.
+        defended: the pictures' captions, as an attacker meets them.
+        pictures: n of them.
+        draws: of noise and time for each picture, the same at every call.
     """
-    latents, plain = encode(pipeline, pictures), Defended(pipeline, embed(pipeline, captions), [{}] * len(captions))
-    losses = [
-        denoising_loss(case.pipeline, latents, case.embeddings, seeded(len(captions), [0]), draws, masks=case.masks)
-        for case in (defended, plain)
-    ]
-    pairs = torch.stack(losses, dim=1).double().numpy()
+    latents, random = encode(defended.pipeline, pictures), seeded(len(pictures), [0])
+    losses = denoising_loss(defended.pipeline, latents, defended.embeddings, random, draws, masks=defended.masks)
+    return losses.double().numpy()
+
+
+def loss_ratio(defended: Float[np.ndarray, " n"], plain: Float[np.ndarray, " n"]) -> Interval:
+    """Mean of the losses with a defense over that without, bootstrapped over pictures: 1 = it costs nothing."""
+    pairs = np.stack([defended, plain], axis=1)
     return bootstrap(pairs, lambda p: float(p[:, 0].mean() / p[:, 1].mean()), np.random.default_rng(0))
 
 

@@ -31,22 +31,23 @@ def wanted(
 
 
 def levels(
-    scheduler: DDIMScheduler, times: Int[torch.Tensor, " b"], like: Float[torch.Tensor, "b c h w"]
-) -> tuple[Float[torch.Tensor, "b 1 1 1"], Float[torch.Tensor, "b 1 1 1"]]:
-    """alpha and sigma of x_t = alpha z + sigma noise at these times, ready to be multiplied with such latents."""
-    alpha_bar = scheduler.alphas_cumprod.to(like.device)[times].to(like.dtype)[:, None, None, None]
+    scheduler: DDIMScheduler, times: int | Int[torch.Tensor, " b"], like: Float[torch.Tensor, "b c h w"]
+) -> tuple[Float[torch.Tensor, "#b 1 1 1"], Float[torch.Tensor, "#b 1 1 1"]]:
+    """alpha and sigma of x_t = alpha z + sigma noise at one time for all or at each one's own, to multiply with z."""
+    t = torch.as_tensor(times, device=like.device).reshape(-1)
+    alpha_bar = scheduler.alphas_cumprod.to(like.device)[t].to(like.dtype)[:, None, None, None]
     return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
 
 
-def predicted_noise(
+def as_noise(
     scheduler: DDIMScheduler,
     predicted: Float[torch.Tensor, "b c h w"],
     noisy: Float[torch.Tensor, "b c h w"],
-    times: Int[torch.Tensor, " b"],
+    times: int | Int[torch.Tensor, " b"],
 ) -> Float[torch.Tensor, "b c h w"]:
-    """The noise that predictions at times of their own amount to: themselves, or alpha v + sigma x (SD 2.x).
+    """The noise that a prediction amounts to: itself, or alpha v + sigma x for a velocity (SD 2.x).
 
-    The inverse of `wanted`; `difflab.sd.generate.as_noise` is the same at one time for the whole batch.
+    The inverse of `wanted`, at one time for the whole batch or at each one's own.
     """
     if scheduler.config.prediction_type == "epsilon":
         return predicted

@@ -51,11 +51,11 @@ def masked(unet: UNet2DConditionModel, masks: Mask | Sequence[AnyMask] | None) -
         if any(isinstance(mask, TokenMask) for mask in masks):
             stack.enter_context(attention(unet, _Scores(masks)))
         if any(isinstance(mask, Mapping) and mask for mask in masks):
-            stack.enter_context(pruned(unet, [mask if isinstance(mask, Mapping) else {} for mask in masks]))
+            stack.enter_context(pruned(unet, of_weights(masks)))
         yield
 
 
-def of_weights(masks: Sequence[AnyMask]) -> list[AnyMask]:
+def of_weights(masks: Sequence[AnyMask]) -> list[Mask]:
     """The same masks where the prompt is empty: weights stay switched off, and there are no tokens to hide."""
     return [mask if isinstance(mask, Mapping) else {} for mask in masks]
 

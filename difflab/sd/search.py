@@ -1,13 +1,15 @@
 """Text embeddings moved down a loss: the search that Dori attacks with and that adversarial fine-tuning defends by."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from diffusers import StableDiffusionPipeline
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Shaped
 
 from difflab.errors import InputError, require
+from difflab.progress import progress
 from difflab.sd.loss import Draws, draw, loss_at
 from difflab.sd.masks import AnyMask
 
@@ -32,6 +34,36 @@ class Descent:
         require(self.rate > 0, f"rate is {self.rate}; give a positive one.")
         require(self.batch >= 1 and self.looks >= 0, "batch is at least 1, and looks are not negative.")
         require(self.radius is None or self.radius > 0, f"radius is {self.radius}; give a positive one, or None.")
+
+
+def check_keep(keep: Sequence[int]) -> None:
+    """Are these numbers of steps after which an attack can keep what it has?
+
+    Raises:
+        InputError: there is none, one is negative, or they do not rise.
+    """
+    rising = len(keep) > 0 and min(keep) >= 0 and list(keep) == sorted(set(keep))
+    require(rising, f"keep is {tuple(keep)}; give rising numbers of steps.")
+
+
+@dataclass(frozen=True)
+class Kept(Descent):
+    """A descent of which the best iterate is kept on the way.
+
+    Attributes:
+        keep: numbers of steps after which the best so far is kept, rising; the last one ends the search.
+        patience: steps between two looks at the loss on the fixed draws.
+        looks: fixed draws of noise and time for those looks.
+    """
+
+    keep: tuple[int, ...] = (50,)
+    patience: int = 10
+    looks: int = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_keep(self.keep)
+        require(min(self.patience, self.looks) >= 1, "patience and looks are at least 1.")
 
 
 class Search:
@@ -103,3 +135,38 @@ class Search:
 
     def _loss(self, draws: Draws) -> Float[torch.Tensor, " n"]:
         return loss_at(self.pipeline, self.latents, self.reached, draws, self.masks)
+
+
+S = TypeVar("S", bound=Search)
+
+
+def best_so_far(
+    config: Kept,
+    n: int,
+    at_once: int,
+    begin: Callable[[Int[torch.Tensor, " b"]], S],
+    read: Callable[[S], Shaped[torch.Tensor, "b ..."]],
+) -> Shaped[torch.Tensor, "kept n ..."]:
+    """Search for n targets, some at once, and read off the best iterate after each number of steps to keep.
+
+    Args:
+        config: how long, and how often the loss is looked at.
+        n: targets.
+        at_once: targets searched in one batch.
+        begin: a search for these targets.
+        read: what is to be kept of a search, of its best iterate.
+    """
+    found = []
+    with progress(-(-n // at_once) * config.keep[-1], "attacking") as advance:
+        for part in torch.arange(n).split(at_once):
+            search, kept = begin(part), []
+            for step in range(config.keep[-1] + 1):
+                if step > 0:
+                    search.move()
+                    advance(1)
+                if step in config.keep or step % config.patience == 0:
+                    search.look()
+                if step in config.keep:
+                    kept.append(read(search))
+            found.append(torch.stack(kept))
+    return torch.cat(found, dim=1)

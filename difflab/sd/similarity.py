@@ -13,7 +13,6 @@ trained on ImageNet classes, not on copies, and is never called SSCD. On planted
 0.1 % false positives it passes 2.5 % of training pictures that only went through the autoencoder.
 """
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +23,7 @@ from jaxtyping import Float, Int, UInt8
 from torch.nn.functional import interpolate, normalize
 
 from difflab.errors import InputError, require
+from difflab.files import checksum
 from difflab.sd.autoencoder import as_pixels
 
 NEAREST = 50
@@ -95,7 +95,7 @@ def efficientnet(side: int = 96) -> Measure:
     model.load_state_dict(renamed)
     model.classifier = torch.nn.Identity()
     model.eval()
-    return Measure("efficientnet", lambda pictures: _network(model, pictures, side), True, _checksum(path))
+    return Measure("efficientnet", lambda pictures: _network(model, pictures, side), True, checksum(path))
 
 
 def distances(
@@ -190,11 +190,7 @@ def _torchscript(path: Path) -> Measure:
     except RuntimeError as error:
         raise InputError(f"{path} is no TorchScript model; give sscd_disc_mixup.torchscript.pt.") from error
     # NeMo's preprocessing: straight to 320 x 320.
-    return Measure("sscd", lambda pictures: _network(model, pictures, 320, batch=32), True, _checksum(path))
-
-
-def _checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return Measure("sscd", lambda pictures: _network(model, pictures, 320, batch=32), True, checksum(path))
 
 
 def _squares(

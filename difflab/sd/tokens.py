@@ -68,3 +68,9 @@ def tokens(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Int[torch.Tenso
         )
     padded = [row + [tokenizer.pad_token_id] * (limit - len(row)) for row in ids]
     return torch.tensor(padded, dtype=torch.long).reshape(len(captions), limit)
+
+
+def vocabulary(tokenizer: CLIPTokenizer) -> Int[torch.Tensor, " v"]:
+    """Ids of all tokens but the special ones: begin, end, padding and unknown."""
+    ids = torch.arange(len(tokenizer))
+    return ids[~torch.isin(ids, torch.tensor(tokenizer.all_special_ids))]
