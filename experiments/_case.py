@@ -115,7 +115,9 @@ def random_network(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         unet = type(pipeline.unet).from_config(pipeline.unet.config)
-    other.unet = unet.to(pipeline.device, pipeline.unet.dtype).requires_grad_(False).eval()
+    # Told the dtype that it has, diffusers warns.
+    unet = unet if unet.dtype == pipeline.unet.dtype else unet.to(pipeline.unet.dtype)
+    other.unet = unet.to(pipeline.device).requires_grad_(False).eval()
     return other
 
 

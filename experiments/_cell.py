@@ -90,14 +90,18 @@ def attacked(case: Case, judge: Judge, defended: Defended, targets: Targets, con
     moved = (found[-1] - start).float().flatten(1).norm(dim=1) / start.float().flatten(1).norm(dim=1)
     length = RandomPerturbation(float(moved.median()))
     step = random_perturbation(defended.pipeline, latents, start, generators(case, n, 1), length)
-    tried = [start, *found, step[0]]
-    losses = [
-        denoising_loss(defended.pipeline, latents, y, seeded(n, [77]), 64, masks=masks).numpy() for y in tried[:-1]
-    ]
+
+    def look(y: Float[torch.Tensor, "n tokens width"]) -> tuple[np.ndarray, np.ndarray]:
+        losses = denoising_loss(defended.pipeline, latents, y, seeded(n, [77]), 64, masks=masks)
+        return judge.draw(defended.pipeline, y, masks), losses.numpy()
+
+    first = look(start)
+    # No steps are the start itself.
+    looks = [first, *(first if k == 0 else look(y) for k, y in zip(config.keep, found, strict=True))]
     return {
-        "drawn": np.stack([judge.draw(defended.pipeline, y, masks) for y in tried]),
+        "drawn": np.stack([*(drawn for drawn, _ in looks), judge.draw(defended.pipeline, step[0], masks)]),
         "moved": moved.cpu().numpy(),
-        "loss": np.stack(losses),
+        "loss": np.stack([losses for _, losses in looks]),
         "found": found.float().cpu().numpy(),
     }
 
