@@ -267,17 +267,17 @@ def _noise(pipeline, x, times, y):
 
 
 @torch.no_grad()
-def _plain_erasure(pipeline, tuned, seed, config):
-    """The loss of one step: DDIM of the moved network by hand, the target of the first one."""
+def _plain_erasure(pipeline, tuned, seed, config, place):
+    """The loss of one of the first steps: DDIM of the moved network by hand, the target of the first one."""
     generator = random(seed)
     rows = torch.randint(3, (config.batch,), generator=generator)
-    last = int(torch.randint(config.sampling_steps, (), generator=generator))
     x = torch.stack([torch.randn((4, 4, 4), generator=generator) for _ in range(config.batch)]).double()
     y, empty, stride = (
         _text(pipeline, CAPTIONS)[rows],
         _text(pipeline, [""] * config.batch),
         1000 // config.sampling_steps,
     )
+    last = torch.randperm(config.sampling_steps, generator=generator).tolist()[-1 - place]
     for index in range(last + 1):
         time = [(config.sampling_steps - 1 - index) * stride + 1] * config.batch
         if index == last:
@@ -298,13 +298,15 @@ def _plain_erasure(pipeline, tuned, seed, config):
 def test_erasure_leads_away_from_what_the_caption_adds(kind, strength, monkeypatch):
     own = _build(kind)
     tuned, config = _tuned(own), _config("concept_erasure", strength=strength, guidance=2.5)
-    loss = _loss_of("concept_erasure", own, monkeypatch, strength=strength, guidance=2.5)
-    stops = set()
-    for seed in range(4):
-        expected, last = _plain_erasure(own, tuned, seed, config)
-        assert float(loss(0, tuned, random(seed))) == pytest.approx(expected, rel=1e-3)
-        stops.add(last)
-    assert len(stops) >= 2
+    loss, generator, stops = _loss_of("concept_erasure", own, monkeypatch, strength=strength, guidance=2.5), None, []
+    for step in range(2 * config.sampling_steps):
+        turn, place = divmod(step, config.sampling_steps)
+        generator = random(turn) if place == 0 else generator
+        expected, last = _plain_erasure(own, tuned, turn, config, place)
+        assert float(loss(step, tuned, generator)) == pytest.approx(expected, rel=1e-3)
+        stops.append(last)
+    # Every step of both batches' ways, once each.
+    assert sorted(stops) == sorted(2 * list(range(config.sampling_steps)))
 
 
 def test_the_target_is_the_same_for_a_velocity(pipeline):

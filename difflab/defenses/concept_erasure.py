@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from diffusers import StableDiffusionPipeline
@@ -17,14 +18,13 @@ class ConceptErasure(Finetuning):
     """How captions are erased.
 
     Attributes:
-        steps: optimizer steps; each asks `batch` network rows for gradients, and about 2 `sampling_steps` / 2 rows more
-            for each of them without.
+        steps: optimizer steps; each asks `batch` network rows for gradients, and four times as many without.
         batch: pictures a step, each under a caption drawn anew.
         rate: highest learning rate of AdamW.
         parameters: "cross" is the paper's ESD-x, "full" moves all weights, "low_rank" the attention's only.
         rank: of "low_rank".
         strength: eta, how far beyond the empty prompt the prediction should go; 0 stops there.
-        sampling_steps: DDIM steps of a whole picture, of which a random number is taken.
+        sampling_steps: DDIM steps of a whole picture; each is trained on, in random order, before others are drawn.
         guidance: weight of the caption in those.
     """
 
@@ -52,8 +52,8 @@ def concept_erasure(
 ) -> StableDiffusionPipeline:
     """Fine-tune until these captions draw what the first model draws when guided away from them.
 
-    With eps_0 the given model, kept frozen, and x_t a picture on its way under caption c, drawn by the model as it is
-    now from fresh noise down to a random step of DDIM:
+    With eps_0 the given model, kept frozen, and x_t a picture on its way under caption c, drawn from fresh noise by the
+    model as it was when these pictures were begun, at a random step of DDIM:
 
         minimise |eps(x_t, t, c) - [eps_0(x_t, t, empty) - eta (eps_0(x_t, t, c) - eps_0(x_t, t, empty))]|^2.
 
@@ -78,15 +78,19 @@ def concept_erasure(
 
     Differs:
         Many captions at once, for one concept. All pictures of a batch stop at the same step, and t is that step's own
-        time, not a random one between it and the next. A model that predicts velocities (SD 2.x) is trained on its own
-        prediction: the target is the same, since its weights add up to one, and the error counts 1 / alpha^2 times.
+        time, not a random one between it and the next. Every step on the way is trained on once, where the paper
+        draws a whole picture for each; the weights that drew it are up to `sampling_steps` steps old, and it costs a
+        quarter. A model that predicts velocities (SD 2.x) is trained on its own prediction: the target is the same,
+        since its weights add up to one, and the error counts 1 / alpha^2 times.
     """
     require(len(captions) > 0, "there is no prompt to defend; give at least one.")
     y, empty = embed(pipeline, captions), embed(pipeline, [""])
+    on_the_way: list[_OnTheWay] = []
 
     def loss(_: int, tuned: StableDiffusionPipeline, generator: torch.Generator) -> Float[torch.Tensor, ""]:
-        rows = torch.randint(len(y), (config.batch,), generator=generator).to(y.device)
-        x, time = _on_the_way(tuned, y[rows], config, generator)
+        if not on_the_way:
+            on_the_way.extend(_drawn(tuned, y, config, generator))
+        x, time, rows = on_the_way.pop()
         wanted = erased(pipeline, x, time, y[rows], empty.expand_as(y[rows]), config.strength)
         return (tuned.unet(x, time, y[rows]).sample - wanted).float().square().mean()
 
@@ -111,15 +115,24 @@ def _twice(time: int | Int[torch.Tensor, " b"]) -> int | Int[torch.Tensor, " two
     return time if isinstance(time, int) else torch.cat([time, time])
 
 
-def _on_the_way(
+class _OnTheWay(NamedTuple):
+    """Latents that the model has denoised for some steps, the time they are at, and whose prompt they were given."""
+
+    x: Float[torch.Tensor, "b c h w"]
+    time: int
+    rows: Int[torch.Tensor, " b"]
+
+
+@torch.no_grad()
+def _drawn(
     tuned: StableDiffusionPipeline,
-    y: Float[torch.Tensor, "b tokens width"],
+    y: Float[torch.Tensor, "n tokens width"],
     config: ConceptErasure,
     generator: torch.Generator,
-) -> tuple[Float[torch.Tensor, "b c h w"], int]:
-    """Latents that the model has denoised under y down to a random step, and that step's time."""
-    last = int(torch.randint(config.sampling_steps, (), generator=generator))
-    noise = initial_noise(tuned, [generator] * len(y))
-    path = sampling(tuned, y, noise, config.sampling_steps, config.guidance)
-    step = next(step for step in path if step.index == last)
-    return step.latents, step.time
+) -> list[_OnTheWay]:
+    """A batch of pictures at all steps of their way, in random order."""
+    rows = torch.randint(len(y), (config.batch,), generator=generator).to(y.device)
+    noise = initial_noise(tuned, [generator] * len(rows))
+    path = sampling(tuned, y[rows], noise, config.sampling_steps, config.guidance)
+    found = [_OnTheWay(step.latents, step.time, rows) for step in path]
+    return [found[i] for i in torch.randperm(len(found), generator=generator).tolist()]
