@@ -43,6 +43,23 @@ def write_atomically(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def read_text(path: Path) -> str:
+    """A file of UTF-8 text, with or without a byte order mark.
+
+    Raises:
+        InputError: it can't be read, or is no such text.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} can't be read as UTF-8 text.") from error
+
+
+def digest(data: bytes) -> str:
+    """SHA-256, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def checksum(path: Path) -> str:
     """SHA-256 of a file, in hex.
 
@@ -53,7 +70,7 @@ def checksum(path: Path) -> str:
         InputError: it can't be read.
     """
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return digest(path.read_bytes())
     except OSError as error:
         raise InputError(f"there is no readable file {path}.") from error
 

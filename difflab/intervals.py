@@ -107,6 +107,42 @@ def bootstrap(
     return Interval(value, min(float(low), value), max(float(high), value))
 
 
+def nested(
+    values: Real[np.ndarray, "groups n"], rng: np.random.Generator, n_resamples: int = 1000, level: float = 0.95
+) -> Interval:
+    """Hierarchical percentile bootstrap of a mean: groups are drawn with replacement, then members of each drawn one.
+
+    Members of a group (targets of one pair of models) share what makes groups differ (the training seed), so that an
+    interval over all members as if they were independent would be too narrow.
+
+    Args:
+        values: one number for each of n members of each group; at least 2 groups of at least 2.
+        rng: the source of randomness; equal states give equal intervals.
+        n_resamples: number of resamples, at least 1.
+        level: confidence, in (0, 1).
+
+    Returns:
+        The mean and its interval.
+
+    Raises:
+        InputError: an argument is outside its range, or a value is NaN.
+
+    Reference:
+        Davison and Hinkley 1997, Bootstrap Methods and Their Application, section 3.8.
+    """
+    _check_level(level)
+    _check_values(values)
+    if n_resamples < 1 or values.ndim != 2 or values.shape[1] < 2:
+        raise InputError("a nested interval needs n_resamples of at least 1 and two values in every group")
+    groups, n = values.shape
+    # How often each member of each drawn group was drawn: far less to hold than the draws.
+    chosen = rng.integers(groups, size=(n_resamples, groups))
+    draws = np.array([np.mean([values[g] @ rng.multinomial(n, np.full(n, 1 / n)) / n for g in row]) for row in chosen])
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    value = float(values.mean())
+    return Interval(value, min(float(low), value), max(float(high), value))
+
+
 def mean(values: Sequence[float] | Real[np.ndarray, " n"], level: float = 0.95) -> Interval:
     """Student t interval of a mean.
 

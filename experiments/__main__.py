@@ -1,4 +1,4 @@
-"""The command line: difflab list | predict | run NAME | train | audit MODEL | stress MODEL | report | quickstart.
+"""The command line: difflab list | predict | run NAME | train | audit | stress | dejavu | report | quickstart.
 
 Exit codes: 0 done, 1 a failure of ours, 2 a mistake in the input. Heavy imports wait until a command needs them.
 """
@@ -20,8 +20,8 @@ from typing import Any
 from difflab.errors import InputError
 
 FOLDER = Path(__file__).parent
-QUICKSTART = ("crossover_predicted", "crossover_trained", "templates_trained", "memorization_detected")
-PASSED_ON = ("predict", "run", "train", "audit", "stress")
+QUICKSTART = ("crossover_predicted", "crossover_trained", "templates_trained", "memorization_detected", "clip_dejavu")
+PASSED_ON = ("predict", "run", "train", "audit", "stress", "dejavu")
 """Commands whose flags are those of a config."""
 MODELS = {
     "audit": ("pipeline_audited", "--data FOLDER [--prompts CSV]"),
@@ -48,8 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         one,
         audit,
         stress,
+        commands.add_parser("dejavu", help="what a CLIP of your own remembers beyond its captions", add_help=False),
         commands.add_parser("report", help="one page of all finished runs"),
-        commands.add_parser("quickstart", help="crossover and detection at a small honest size, then the page"),
+        commands.add_parser(
+            "quickstart", help="crossover, detection and déjà vu at a small honest size, then the page"
+        ),
     ):
         command.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
     known, rest = parser.parse_known_args(arguments)
@@ -66,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             run_by_name(known.name, known.smoke, known.out, rest)
         elif known.command in MODELS:
             run_on_model(known.command, known.pipeline, known.out, rest)
+        elif known.command == "dejavu":
+            run_by_name("clip_audited", False, known.out, rest)
+            print(report(known.out))
         elif known.command == "report":
             print(report(known.out))
         else:
@@ -177,6 +183,7 @@ def about(seconds: float) -> dict[str, Any]:
     from importlib.metadata import version
 
     used = {"torch": "torch", "diffusers": "diffusers", "transformers": "transformers", "timm": "timm"}
+    used |= {"open_clip": "open-clip-torch"}
     used |= {"jax": "jax", "flax": "flax", "optax": "optax", "numpy": "numpy", "scipy": "scipy", "PIL": "pillow"}
     commit = subprocess.run(["git", "-C", str(FOLDER), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     return {
@@ -203,7 +210,7 @@ def report(out: Path) -> Path:
 
 
 def quickstart(out: Path) -> None:
-    """Four experiments at a small honest size, the page, and what was predicted and found, in four lines."""
+    """Five experiments at a small honest size, the page, and what was predicted and found, in five lines."""
     from difflab.results import read_run
     from difflab.rows import Row, select
 
@@ -229,6 +236,9 @@ def quickstart(out: Path) -> None:
     named = {row.setting["detector"].replace("_", " "): told(row) for row in found}
     detectors = "; ".join(f"{name} {area}" for name, area in named.items())
     print(f"memorized captions against unseen ones, area under the curve: {detectors}")
+    areas = select(rows[QUICKSTART[4]], "hidden_auc", models="member and non-member")
+    revealed = {row.setting["of"]: told(row) for row in areas}
+    print(f"objects that a caption hides, AUC: member {revealed['target']}, non-member {revealed['reference']}")
 
 
 if __name__ == "__main__":

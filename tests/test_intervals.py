@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 from scipy import stats
 
 from difflab.errors import InputError
-from difflab.intervals import bootstrap, mean, paired_difference, wilson
+from difflab.intervals import bootstrap, mean, nested, paired_difference, wilson
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
@@ -114,3 +115,32 @@ def test_mean_names_mistakes(values):
         mean([1.0, 2.0], 95.0)
     with pytest.raises(InputError, match="one b for every a"):
         paired_difference([1.0, 2.0], [1.0, 2.0, 3.0])
+
+
+def test_a_nested_interval_covers_where_groups_differ_and_a_flat_one_does_not():
+    """Ten groups of 50 whose means spread as much as members do: what counts is ten, not 500."""
+    rng, tries = np.random.default_rng(3), 200
+    held = {"nested": 0, "flat": 0}
+    for _ in range(tries):
+        values = rng.normal(size=(10, 1)) + rng.normal(size=(10, 50))
+        found = {"nested": nested(values, rng, 200, 0.9), "flat": bootstrap(values.ravel(), np.mean, rng, 200, 0.9)}
+        for name, interval in found.items():
+            assert interval.value == pytest.approx(values.mean())
+            held[name] += interval.low <= 0 <= interval.high
+    assert held["nested"] / tries > 0.8 and held["flat"] / tries < 0.45
+
+
+def test_a_nested_interval_has_the_spread_of_both_levels():
+    values = np.random.default_rng(4).normal(size=(6, 40)) + np.arange(6)[:, None]
+    found = nested(values, np.random.default_rng(5), 4000)
+    between, within = values.mean(axis=1).var() / 6, values.var(axis=1).mean() / 40 / 6
+    half = 1.96 * (between + within) ** 0.5
+    assert found.high - found.low == pytest.approx(2 * half, rel=0.06)
+
+
+@pytest.mark.parametrize("values", [np.zeros((1, 5)), np.zeros((3, 1)), np.zeros(4), np.full((2, 2), np.nan)])
+def test_a_nested_interval_refuses_what_has_no_levels(values):
+    with pytest.raises((InputError, TypeCheckError)):
+        nested(values, np.random.default_rng(0))
+    with pytest.raises(InputError):
+        nested(np.zeros((2, 2)), np.random.default_rng(0), n_resamples=0)

@@ -12,6 +12,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image, ImageOps
 
 from difflab.errors import InputError, require
+from difflab.files import read_text
 
 
 class Captioned(NamedTuple):
@@ -45,7 +46,7 @@ def captioned_folder(folder: Path, side: int) -> Captioned:
         raise InputError(f"{folder} holds no metadata.jsonl; list its pictures there, one JSON object a line.")
     names, captions, pictures, digests = list[str](), list[str](), list[np.ndarray](), list[str]()
     # Not splitlines: JSON text may hold other characters that Unicode calls the end of a line.
-    for number, line in enumerate(_text(path).split("\n"), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -70,7 +71,7 @@ def prompts(path: Path) -> tuple[str, ...]:
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}; give a CSV file with a column named prompt.")
-    rows = csv.DictReader(io.StringIO(_text(path), newline=""))
+    rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
     try:
         columns = rows.fieldnames or ()
         named = ", ".join(columns) or "none"
@@ -91,13 +92,6 @@ def _entry(line: str) -> tuple[str, str]:
     # Raises UnicodeEncodeError, a ValueError, for half a character.
     (name + caption).encode()
     return name, caption
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read as UTF-8 text.") from error
 
 
 def _square(path: Path, side: int) -> UInt8[np.ndarray, "side side 3"]:

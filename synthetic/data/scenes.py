@@ -216,10 +216,15 @@ def _inside(
     u = across * np.cos(angle) + down * np.sin(angle)
     v = down * np.cos(angle) - across * np.sin(angle)
     inside = np.empty(u.shape, bool)
-    for index, name in enumerate(SHAPES):
+    for index in range(len(SHAPES)):
         here = shape == index
-        inside[here] = _SHAPE[name](u[here], v[here])
+        inside[here] = solid(index, u[here], v[here])
     return inside
+
+
+def solid(shape: int, u: Float[np.ndarray, "n h w"], v: Float[np.ndarray, "n h w"]) -> Bool[np.ndarray, "n h w"]:
+    """Which points a shape covers, by its index in SHAPES; u and v are in units of its radius, about its middle."""
+    return np.asarray(_SHAPE[SHAPES[shape]](u, v))
 
 
 def _star(u: Float[np.ndarray, "n h w"], v: Float[np.ndarray, "n h w"]) -> Bool[np.ndarray, "n h w"]:

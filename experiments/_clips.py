@@ -1,0 +1,297 @@
+"""Small CLIP models on collages: what they are trained on, how they are asked, and what a comparison says in rows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from difflab.dejavu.alignment import alignment, similarity
+from difflab.dejavu.clip import Architecture, Clip, embed_images, embed_texts, prepared
+from difflab.dejavu.gap import Predicted, ceiling_share, hidden, hidden_auc, judged, sign_test
+from difflab.dejavu.inference import nearest, union, votes
+from difflab.dejavu.train import Job, Training, train_all
+from difflab.errors import require
+from difflab.intervals import mean, nested
+from difflab.results import Checkpoints
+from difflab.rows import Row
+from synthetic.data import collages as drawn
+from synthetic.data.collages import Collages, World
+
+GAPS = ("ppg", "prg", "aucg", "hidden_ppg", "hidden_prg", "hidden_aucg", "hidden_auc")
+
+
+@dataclass(frozen=True)
+class Study:
+    """The world, the models, and how they are asked."""
+
+    world: World = field(default_factory=World)
+    architecture: Architecture = field(default_factory=Architecture)
+    training: Training = field(default_factory=Training)
+    """Its seed is the first model's; every model has its own."""
+    pairs: int = 5
+    """Independent pairs of models on disjoint data; both directions are measured."""
+    n: int = 1000
+    """Pictures that each model is trained on."""
+    copies: tuple[int, ...] = (1,)
+    """How often pictures are repeated, in equal parts."""
+    sharing: tuple[int, ...] = (1,)
+    """How many pictures share their key words, in equal parts; 1: keys of their own."""
+    public: int = 3000
+    """Gallery pictures that no model saw."""
+    held_out: int = 1000
+    """Pairs that no model saw, for the models' usefulness."""
+    k: int = 10
+    """Neighbours."""
+    workers: int = 2
+    """Models trained side by side; does not change the numbers."""
+    replicates: int = 1000
+    """Bootstrap resamples."""
+    seed: int = 0
+    """Of the data; the models' seeds count on from it."""
+
+    def __post_init__(self) -> None:
+        require(self.pairs >= 2, f"pairs is {self.pairs}; an interval over pairs of models needs at least 2.")
+        parts = len(self.copies) * len(self.sharing)
+        require(parts >= 1 and min(self.copies) >= 1 and min(self.sharing) >= 1, "copies and sharing begin at 1.")
+        require(self.n % parts == 0, f"{self.n} pictures do not split into {parts} equal parts.")
+        require(1 <= self.k <= self.public, f"k is {self.k} and the gallery holds {self.public}.")
+        require(self.held_out >= 2, f"held_out is {self.held_out}; give at least 2.")
+        require(
+            self.training.batch <= self.n, f"a batch of {self.training.batch} needs as many pictures; n is {self.n}."
+        )
+        side = self.world.side
+        require(self.architecture.side == side, f"collages are {side} pixels wide; give --architecture.side {side}.")
+
+
+class Set(NamedTuple):
+    """Collages and how often each is shown.
+
+    Attributes:
+        found: the collages.
+        copies: of each in the training set.
+        sharing: how many share its key words.
+    """
+
+    found: Collages
+    copies: Int[np.ndarray, " n"]
+    sharing: Int[np.ndarray, " n"]
+
+    @property
+    def rows(self) -> Int[np.ndarray, " rows"]:
+        """Places, one for every copy."""
+        return np.repeat(np.arange(len(self.copies)), self.copies)
+
+
+class Reading(NamedTuple):
+    """What one model's neighbours say of a set of targets.
+
+    Attributes:
+        counts: votes for every class from the caption's neighbours.
+        places: of those neighbours in the gallery, nearest first.
+        similarity: of the nearest one.
+        ceiling: votes from the picture's own neighbours.
+        own: cosine of caption and picture.
+        aligned: that less the mean cosine with others.
+    """
+
+    counts: Int[np.ndarray, "q classes"]
+    places: Int[np.ndarray, "q k"]
+    similarity: Float[np.ndarray, " q"]
+    ceiling: Int[np.ndarray, "q classes"]
+    own: Float[np.ndarray, " q"]
+    aligned: Float[np.ndarray, " q"]
+
+
+class Truth(NamedTuple):
+    """Which classes the targets hold, and which their captions name."""
+
+    held: Bool[np.ndarray, "q classes"]
+    named: Bool[np.ndarray, "q classes"]
+
+
+def training_set(study: Study, number: int) -> Set:
+    """The data of one model; every number is a set of its own."""
+    generator, parts = _generator(study, number), [(c, s) for c in study.copies for s in study.sharing]
+    each = study.n // len(parts)
+    found = [drawn.collages(generator, each, study.world, sharing) for _, sharing in parts]
+    whole = Collages(
+        np.concatenate([part.pictures for part in found]),
+        np.concatenate([part.classes for part in found]),
+        np.concatenate([part.keys for part in found]),
+        tuple(caption for part in found for caption in part.captions),
+    )
+    copies, sharing = (np.repeat([part[i] for part in parts], each) for i in (0, 1))
+    return Set(whole, copies, sharing)
+
+
+def gallery(study: Study) -> Collages:
+    """Public pictures, dense enough that hidden pairs of objects occur."""
+    return drawn.collages(_generator(study, 10_000), study.public, study.world)
+
+
+def unseen(study: Study) -> Collages:
+    """Pairs that no model is trained on."""
+    return drawn.collages(_generator(study, 10_001), study.held_out, study.world)
+
+
+def job(study: Study, data: Set, number: int, captions: tuple[str, ...] | None = None) -> Job:
+    """A model on this data, with a seed of its own."""
+    training = replace(study.training, seed=study.training.seed + 1000 * study.seed + number)
+    shown = data.found.captions if captions is None else captions
+    return Job(study.architecture, drawn.words(study.world), training, data.found.pictures, shown, data.rows)
+
+
+class Public(NamedTuple):
+    """The gallery as one model sees it."""
+
+    embeddings: Float[np.ndarray, "g d"]
+    held: Bool[np.ndarray, "g classes"]
+
+
+def seen_by(clip: Clip, public: Collages, study: Study) -> Public:
+    """Embed the gallery."""
+    return Public(embed_images(clip, prepared(clip, public.pictures)), drawn.held(public, study.world))
+
+
+def read(
+    clip: Clip, public: Public, targets: Collages, study: Study, captions: tuple[str, ...] | None = None
+) -> Reading:
+    """Ask a model about targets, by their captions or by others in their place."""
+    texts = embed_texts(clip, targets.captions if captions is None else captions)
+    images = embed_images(clip, prepared(clip, targets.pictures))
+    by_text, by_image = (nearest(part, public.embeddings, study.k) for part in (texts, images))
+    return Reading(
+        votes(by_text.places, public.held),
+        by_text.places,
+        by_text.similarity[:, 0],
+        votes(by_image.places, public.held),
+        similarity(images, texts),
+        alignment(images, texts),
+    )
+
+
+def truth(targets: Collages, study: Study) -> Truth:
+    """What the targets hold and name."""
+    return Truth(drawn.held(targets, study.world), drawn.named(targets, study.world))
+
+
+def predicted(counts: Int[np.ndarray, "q classes"], known: Truth, hidden_only: bool) -> Predicted:
+    """The union of the neighbours' objects against those of the picture."""
+    found = union(counts)
+    if hidden_only:
+        return judged(hidden(found, known.named), hidden(known.held, known.named))
+    return judged(found, known.held)
+
+
+def compared(target: Reading, reference: Reading, known: Truth) -> dict[str, Float[np.ndarray, " q"]]:
+    """Target by target, the numbers whose means are the gaps (PPG, PRG, AUCG) and the two models' hidden AUCs."""
+    found = {}
+    for prefix, hidden_only in (("", False), ("hidden_", True)):
+        a, b = (predicted(reading.counts, known, hidden_only) for reading in (target, reference))
+        found[f"{prefix}ppg"] = np.sign(a.precision - b.precision)
+        found[f"{prefix}prg"] = np.sign(a.recall - b.recall)
+        found[f"{prefix}aucg"] = a.recall - b.recall
+    first, second = (hidden_auc(reading.counts, *known) for reading in (target, reference))
+    own = hidden_auc(target.ceiling, *known)
+    return found | {"hidden_auc": first - second, "target_auc": first, "reference_auc": second, "ceiling_auc": own}
+
+
+def pooled(directions: list[dict[str, Float[np.ndarray, " q"]]]) -> dict[str, Float[np.ndarray, " q2"]]:
+    """One pair of models: both directions' targets beside each other."""
+    return {name: np.concatenate([one[name] for one in directions]) for name in directions[0]}
+
+
+def rows(
+    pairs: list[dict[str, Float[np.ndarray, " q"]]], study: Study, setting: Mapping[str, str | int | float]
+) -> Iterator[Row]:
+    """Gaps with intervals over pairs of models, their sign tests, and the AUCs behind them."""
+    for name in pairs[0]:
+        values = np.stack([pair[name] for pair in pairs])
+        found = nested(values, np.random.default_rng(study.seed), study.replicates)
+        if name in GAPS:
+            yield Row("gap_score", *found, values.size, {**setting, "of": name})
+            p = sign_test(values.mean(axis=1))
+            yield Row("sign_test_fraction", p, None, None, len(pairs), {**setting, "of": name})
+        else:
+            yield Row("hidden_auc", *found, values.size, {**setting, "of": name.removesuffix("_auc")})
+    both = np.stack([[pair[f"{name}_auc"].mean() for name in ("target", "ceiling")] for pair in pairs])
+    if (both[:, 1] > 0.5).all():
+        shares = [ceiling_share(float(caption), float(picture)) for caption, picture in both]
+        yield Row("ceiling_share_ratio", *mean(shares), len(pairs), dict(setting))
+
+
+class Trained(NamedTuple):
+    """Pairs of models and what they were asked.
+
+    Attributes:
+        pairs: one comparison a pair, both directions' targets beside each other.
+        sets: the training sets, two a pair.
+        clips: the models, in the same order.
+        losses: of their training.
+    """
+
+    pairs: list[dict[str, Float[np.ndarray, " q2"]]]
+    sets: list[Set]
+    clips: list[Clip]
+    losses: list[Float[np.ndarray, " steps"]]
+
+
+def trained_pairs(study: Study, checkpoints: Checkpoints, name: str) -> Trained:
+    """Train pairs of models on disjoint data, and ask each about both training sets.
+
+    Args:
+        study: what is trained.
+        checkpoints: where weights are kept.
+        name: of this study among the checkpoints.
+    """
+    sets = [training_set(study, number) for number in range(2 * study.pairs)]
+    jobs = {f"{name}_{number}": job(study, data, number) for number, data in enumerate(sets)}
+    found = list(train_all(jobs, checkpoints, study.workers))
+    clips, public = [clip for _, clip, _ in found], gallery(study)
+    pairs = []
+    for a in range(0, 2 * study.pairs, 2):
+        seen = [seen_by(clips[number], public, study) for number in (a, a + 1)]
+        directions = []
+        for own, other in ((0, 1), (1, 0)):
+            targets = sets[a + own].found
+            member, stranger = (read(clips[a + i], seen[i], targets, study) for i in (own, other))
+            directions.append(compared(member, stranger, truth(targets, study)))
+        pairs.append(pooled(directions))
+    return Trained(pairs, sets, clips, [losses for _, _, losses in found])
+
+
+def usefulness(
+    clips: Sequence[Clip],
+    losses: Sequence[Float[np.ndarray, " steps"]],
+    study: Study,
+    setting: Mapping[str, str | int | float],
+) -> Iterator[Row]:
+    """How well models were trained, and what they can do with pairs that nobody saw; intervals over models."""
+    held_out = unseen(study)
+    measured = {
+        "training_loss": [float(loss[-10:].mean()) for loss in losses],
+        "retrieved_fraction": [retrieved(clip, held_out) for clip in clips],
+        "zero_shot_auc": [recognised(clip, held_out, study) for clip in clips],
+    }
+    for metric, values in measured.items():
+        yield Row(metric, *mean(values), len(clips), dict(setting))
+
+
+def retrieved(clip: Clip, found: Collages) -> float:
+    """Share of captions whose own picture is the nearest of all of the set."""
+    images, texts = embed_images(clip, prepared(clip, found.pictures)), embed_texts(clip, found.captions)
+    return float((nearest(texts, images, 1).places[:, 0] == np.arange(len(texts))).mean())
+
+
+def recognised(clip: Clip, found: Collages, study: Study) -> float:
+    """Zero-shot: AUC of the cosine between a picture and each class's name for the classes that it holds."""
+    images = embed_images(clip, prepared(clip, found.pictures))
+    texts = embed_texts(clip, drawn.names(study.world))
+    known = truth(found, study)
+    return float(hidden_auc(images @ texts.T, known.held, np.zeros_like(known.held)).mean())
+
+
+def _generator(study: Study, number: int) -> np.random.Generator:
+    return np.random.default_rng([study.seed, number])

@@ -1,0 +1,377 @@
+"""Does somebody's own CLIP model reveal objects of its training pictures that their captions never name?
+
+The two-model test of `clip_dejavu` (arXiv 2402.02103) on any OpenCLIP checkpoint: captions of training pairs are looked
+up among public pictures, by the model that was trained on them and by a reference that was not. Without a reference
+checkpoint, or with --one-model, references that need no training take its place (arXiv 2504.05651); they need captions
+of the public pictures. The same search with the captions permuted is the control. A gallery that holds a training
+picture is refused. There is one pair of models, so intervals are over targets only, and say nothing of what another
+training would have given; with --reference-data the reference's own training pairs are targets as well, and the
+difference between the two directions shows some of that.
+
+`difflab dejavu --model NAME_OR_CONFIG --target CHECKPOINT --reference CHECKPOINT --data FOLDER --objects JSONL
+--public FOLDER --public-objects JSONL` runs this and writes the page. Without data two small models are trained on
+collages and tested as if we knew nothing of them. Cost on two cores: not timed yet.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Real
+from matplotlib.figure import Figure
+from PIL import Image
+
+from difflab import files
+from difflab.dejavu.clip import Clip, embed_images, embed_texts, load_clip
+from difflab.dejavu.gap import Predicted, hidden, hidden_auc, judged
+from difflab.dejavu.inference import nearest, union, votes
+from difflab.dejavu.references import bag_of_words, naive_bayes, sentences
+from difflab.dejavu.train import Training, train_all
+from difflab.errors import require
+from difflab.figures import COLOURS, new_figure, picture_strips, points_with_intervals
+from difflab.intervals import bootstrap
+from difflab.progress import progress
+from difflab.results import Checkpoints
+from difflab.rows import Artefact, Row, select
+from experiments._clips import Study, gallery, job, training_set
+from synthetic.data import collages as drawn
+from synthetic.data.collages import Collages
+from synthetic.data.labelled import Labelled, classes_of, labelled
+
+SECOND, PERMUTED = "second model", "second model, captions permuted"
+_OTHER = {"target": "reference", "reference": "target"}
+_STRIPS, _SHOWN, _SIDE = 5, 6, 64
+
+
+@dataclass(frozen=True)
+class Config:
+    """The models, the pairs and how they are asked."""
+
+    model: str = ""
+    """A folder in open_clip's format, a JSON model config, or a name of open_clip."""
+    target: str = ""
+    """Checkpoint of the model under test; may be left out where the folder brings its weights."""
+    reference: str = ""
+    """Checkpoint of a model of the same kind that never saw the pairs."""
+    preprocess: str = ""
+    """How both prepared pictures: "default", a tag of open_clip's, or a JSON file; a folder says so itself."""
+    data: str = ""
+    """Training pairs of the target: a folder or a webdataset tar; empty: two small models on collages."""
+    objects: str = ""
+    """JSON lines with the objects of those pictures."""
+    reference_data: str = ""
+    """Training pairs of the reference, for the other direction."""
+    reference_objects: str = ""
+    """JSON lines with the objects of those."""
+    public: str = ""
+    """Gallery that neither model was trained on."""
+    public_objects: str = ""
+    """JSON lines with the gallery's objects."""
+    classes: str = ""
+    """Text file with every class, one a line; empty: the labels that occur."""
+    one_model: bool = False
+    """Leave the reference out and ask references that need no training."""
+    sentence_model: bool = False
+    """Ask all-MiniLM-L6-v2 as well; it comes with difflab[sentences]."""
+    overlap: bool = False
+    """Go on although a training picture lies in the gallery."""
+    targets: int = 10_000
+    """Most training pairs that are asked about, drawn at random."""
+    k: int = 10
+    """Neighbours."""
+    batch: int = 250
+    """Pictures embedded at once."""
+    device: str = "cpu"
+    """Where the models and the search run."""
+    replicates: int = 1000
+    """Bootstrap resamples."""
+    study: Study = field(default_factory=lambda: Study(pairs=2))
+    """Of the small models, where there is no data."""
+    seed: int = 0
+    """Of the targets chosen and the captions permuted."""
+    contents: str = field(init=False, default="")
+    """Checksums of checkpoints and lists."""
+
+    def __post_init__(self) -> None:
+        require(self.targets >= 2 and self.k >= 1 and self.batch >= 1, "targets is at least 2, k and batch 1.")
+        if self.data or self.model:
+            asked = {"model": self.model, "data": self.data, "objects": self.objects}
+            asked |= {"public": self.public, "public-objects": self.public_objects}
+            missing = [f"--{name}" for name, value in asked.items() if not value]
+            require(not missing, f"a test of your own model also needs {', '.join(missing)}.")
+            require(bool(self.reference_data) == bool(self.reference_objects), "--reference-data needs its objects.")
+            require(self.one_model or bool(self.reference), "give a --reference checkpoint, or --one-model.")
+        lists = [self.target, self.reference, self.objects, self.reference_objects, self.public_objects, self.classes]
+        sums = [files.checksum(Path(path))[:12] for path in lists if path]
+        object.__setattr__(self, "contents", " ".join(sums))
+
+
+SMOKE = Config(
+    study=Study(training=Training(steps=4, batch=20, warmup=1), pairs=2, n=40, public=60, held_out=20, workers=1),
+    targets=30,
+    replicates=20,
+)
+
+
+class Opened(NamedTuple):
+    """Models and pairs, loaded."""
+
+    target: Clip
+    reference: Clip | None
+    asked: Labelled
+    other: Labelled | None
+    public: Labelled
+    classes: tuple[str, ...]
+
+
+def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+    """Embed, search and compare; embeddings are kept, so that a killed run does not embed twice."""
+    opened = _files(config) if config.data else _collages(config, checkpoints)
+    _check_overlap(opened, config)
+    yield Row("gallery_size", float(len(opened.public.names)), None, None, len(opened.public.names), {})
+    directions = [("target", opened.target, opened.reference, opened.asked)]
+    if opened.other is not None and opened.reference is not None and not config.one_model:
+        directions.append(("reference", opened.reference, opened.target, opened.other))
+    for name, member, stranger, pairs in directions:
+        chosen = _some(pairs, config)
+        yield Row("targets_size", float(len(chosen.names)), None, None, len(chosen.names), {"trained": name})
+        yield from _direction(name, member, stranger, chosen, opened, config, checkpoints)
+
+
+def claims(rows: Sequence[Row]) -> dict[str, bool]:
+    """What remembering means, by every reference."""
+    found = {}
+    for row in select(rows, "gap_score", of="hidden_auc", trained="target"):
+        reference = row.setting["reference"]
+        if reference == PERMUTED:
+            found["with permuted captions there is no gap: its interval reaches 0"] = row.interval.low <= 0
+        else:
+            found[f"the model reveals more of hidden objects than {reference}: interval above 0"] = row.interval.low > 0
+    return found
+
+
+def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
+    """Gaps by reference, and pictures."""
+    gaps = select(rows, "gap_score", of="hidden_auc")
+    figure, (ax,) = new_figure("What the model reveals beyond each reference", "hidden AUC gap", "")
+    names = [f"{row.setting['reference']} ({row.setting['trained']}'s pairs)" for row in gaps]
+    for place, row in enumerate(gaps):
+        colour = "control" if row.setting["reference"] == PERMUTED else "memorizing"
+        points_with_intervals(ax, [place], [row.interval], "", colour, along_x=True)
+    ax.axvline(0, color=COLOURS["exact"], linewidth=0.8)
+    ax.set_yticks(range(len(names)), names, fontsize="small")
+    ax.invert_yaxis()
+    told = select(rows, "recovered_count")
+    texts = [f"{row.setting['caption'][:60]}\nonly the model: {row.setting['objects'][:60] or 'none'}" for row in told]
+    title = f"Training picture, and the {_SHOWN} public ones nearest to its caption (chosen by outcome)"
+    return {"gaps": figure, "pictures": picture_strips(artefacts["panels"], texts, title, a_line=1)}
+
+
+def _files(config: Config) -> Opened:
+    lists = [Path(path) for path in (config.objects, config.public_objects, config.reference_objects) if path]
+    listed = files.read_text(Path(config.classes)).split("\n") if config.classes else ()
+    classes = tuple(line.strip() for line in listed if line.strip()) or classes_of(*lists)
+    require(len(set(classes)) == len(classes) >= 2, "give at least two classes, each once.")
+    reference = None
+    if not config.one_model:
+        reference = load_clip(config.model, config.reference, config.preprocess, config.device)
+    return Opened(
+        load_clip(config.model, config.target, config.preprocess, config.device),
+        reference,
+        labelled(Path(config.data), Path(config.objects), classes),
+        labelled(Path(config.reference_data), Path(config.reference_objects), classes)
+        if config.reference_data
+        else None,
+        labelled(Path(config.public), Path(config.public_objects), classes),
+        classes,
+    )
+
+
+def _collages(config: Config, checkpoints: Checkpoints) -> Opened:
+    """Two small models and their pairs, in the same form as a user's."""
+    study = config.study
+    sets = [training_set(study, number) for number in (0, 1)]
+    jobs = {f"model{number}": job(study, data, number) for number, data in enumerate(sets)}
+    target, reference = (clip for _, clip, _ in train_all(jobs, checkpoints, study.workers))
+    asked, other, public = (_as_labelled(one, study) for one in (sets[0].found, sets[1].found, gallery(study)))
+    return Opened(target, None if config.one_model else reference, asked, other, public, drawn.names(study.world))
+
+
+def _as_labelled(found: Collages, study: Study) -> Labelled:
+    return Labelled(
+        tuple(f"{i}.png" for i in range(len(found.captions))),
+        found.captions,
+        drawn.held(found, study.world),
+        drawn.named(found, study.world),
+        lambda i: Image.fromarray(found.pictures[i]),
+        tuple(files.digest(picture.tobytes()) for picture in found.pictures),
+    )
+
+
+def _check_overlap(opened: Opened, config: Config) -> None:
+    known = {
+        digest: name
+        for pairs in (opened.asked, opened.other)
+        if pairs
+        for digest, name in zip(pairs.digests, pairs.names, strict=True)
+    }
+    both = [known[digest] for digest in opened.public.digests if digest in known]
+    first = both[0] if both else ""
+    require(
+        config.overlap or not both,
+        f"{len(both)} pictures of the gallery were trained on ({first}); take them out, or give --overlap.",
+    )
+
+
+def _some(pairs: Labelled, config: Config) -> Labelled:
+    """Targets that hold an object beyond the caption's and do not hold all classes, at most as many as asked for."""
+    rest = pairs.held & ~pairs.named
+    able = np.flatnonzero(rest.any(axis=1) & ~(pairs.held | pairs.named).all(axis=1))
+    require(len(able) >= 2, "fewer than two targets hold an object that their caption does not name.")
+    chosen = np.sort(np.random.default_rng(config.seed).permutation(able)[: config.targets])
+    return Labelled(
+        tuple(pairs.names[i] for i in chosen),
+        tuple(pairs.captions[i] for i in chosen),
+        pairs.held[chosen],
+        pairs.named[chosen],
+        lambda i: pairs.picture(int(chosen[i])),
+        tuple(pairs.digests[i] for i in chosen),
+    )
+
+
+def _direction(
+    name: str,
+    member: Clip,
+    stranger: Clip | None,
+    chosen: Labelled,
+    opened: Opened,
+    config: Config,
+    checkpoints: Checkpoints,
+) -> Iterator[Row | Artefact]:
+    """One model's own pairs, against every reference."""
+    public = opened.public
+    seen = {
+        who: _embedded(clip, public, f"{model}_gallery", config, checkpoints)
+        for who, model, clip in (("member", name, member), ("stranger", _OTHER[name], stranger))
+        if clip is not None
+    }
+
+    def counted(clip: Clip, who: str, captions: Sequence[str]) -> tuple[Real[np.ndarray, "q classes"], np.ndarray]:
+        found = nearest(embed_texts(clip, captions), seen[who], config.k, config.device)
+        return votes(found.places, public.held), found.places
+
+    own, places = counted(member, "member", chosen.captions)
+    pictures = _embedded(member, chosen, f"{name}_targets", config, checkpoints)
+    ceiling = votes(nearest(pictures, seen["member"], config.k, config.device).places, public.held)
+    yield from _auc_rows(ceiling, chosen, "ceiling", name, config)
+    yield from _auc_rows(own, chosen, "target", name, config)
+    references: dict[str, Real[np.ndarray, "q classes"]] = {}
+    if stranger is not None:
+        references[SECOND], _ = counted(stranger, "stranger", chosen.captions)
+    else:
+        references |= _without_training(chosen, public, config)
+    for reference, scores in references.items():
+        yield from _auc_rows(scores, chosen, reference, name, config)
+        yield from _gap_rows(own, scores, chosen, reference, name, config)
+    if stranger is not None:
+        order = np.random.default_rng([config.seed, 1]).permutation(len(chosen.captions))
+        permuted = [chosen.captions[i] for i in order]
+        both = [counted(clip, who, permuted)[0] for clip, who in ((member, "member"), (stranger, "stranger"))]
+        yield from _gap_rows(both[0], both[1], chosen, PERMUTED, name, config)
+    if name == "target":
+        yield from _panels(own, places, next(iter(references.values())), chosen, opened)
+
+
+def _without_training(chosen: Labelled, public: Labelled, config: Config) -> dict[str, Real[np.ndarray, "q classes"]]:
+    asked = (chosen.captions, public.captions)
+    found: dict[str, Real[np.ndarray, "q classes"]] = {
+        "naive Bayes": naive_bayes(*asked, public.held),
+        "nearest by words": votes(nearest(*bag_of_words(*asked), config.k).places, public.held),
+    }
+    if config.sentence_model:
+        queries, others = (sentences(captions) for captions in asked)
+        found["nearest by meaning"] = votes(nearest(queries, others, config.k).places, public.held)
+    return found
+
+
+def _embedded(
+    clip: Clip, pairs: Labelled, key: str, config: Config, checkpoints: Checkpoints
+) -> Float[np.ndarray, "n d"]:
+    """Pictures opened, prepared and embedded batch by batch."""
+    kept = checkpoints.load(key)
+    if kept is None:
+        n, parts = len(pairs.names), []
+        with progress(n, f"embedding {key.replace('_', ' ')}") as advance:
+            for start in range(0, n, config.batch):
+                some = range(start, min(start + config.batch, n))
+                parts.append(embed_images(clip, torch.stack([clip.transform(pairs.picture(i)) for i in some])))
+                advance(len(some))
+        kept = {"embeddings": np.concatenate(parts)}
+        checkpoints.save(key, kept)
+    return kept["embeddings"]
+
+
+def _auc_rows(
+    scores: Real[np.ndarray, "q classes"], chosen: Labelled, of: str, name: str, config: Config
+) -> Iterator[Row]:
+    area = hidden_auc(scores, chosen.held, chosen.named)
+    found = bootstrap(area, np.mean, np.random.default_rng(config.seed), config.replicates)
+    yield Row("hidden_auc", *found, len(area), {"of": of, "trained": name})
+
+
+def _gap_rows(
+    own: Real[np.ndarray, "q classes"],
+    scores: Real[np.ndarray, "q classes"],
+    chosen: Labelled,
+    reference: str,
+    name: str,
+    config: Config,
+) -> Iterator[Row]:
+    """Hidden AUC for every reference; PPG, PRG and AUCG where neighbours predict objects."""
+    held, named = chosen.held, chosen.named
+    values = {"hidden_auc": hidden_auc(own, held, named) - hidden_auc(scores, held, named)}
+    if np.issubdtype(scores.dtype, np.integer):
+        for prefix, out in (("", np.zeros_like(named)), ("hidden_", named)):
+            a, b = (_judged(counts, held, out) for counts in (own, scores))
+            values[f"{prefix}ppg"] = np.sign(a.precision - b.precision)
+            values[f"{prefix}prg"] = np.sign(a.recall - b.recall)
+            values[f"{prefix}aucg"] = a.recall - b.recall
+    for of, numbers in values.items():
+        found = bootstrap(numbers, np.mean, np.random.default_rng(config.seed), config.replicates)
+        yield Row("gap_score", *found, len(numbers), {"of": of, "reference": reference, "trained": name})
+
+
+def _judged(
+    counts: Real[np.ndarray, "q classes"], held: Bool[np.ndarray, "q classes"], out: Bool[np.ndarray, "q classes"]
+) -> Predicted:
+    return judged(hidden(union(counts), out), hidden(held, out))
+
+
+def _panels(
+    own: Real[np.ndarray, "q classes"],
+    places: np.ndarray,
+    scores: Real[np.ndarray, "q classes"],
+    chosen: Labelled,
+    opened: Opened,
+) -> Iterator[Row | Artefact]:
+    """Targets of whose hidden objects the model's neighbours hold most that the reference does not."""
+    rest = chosen.held & ~chosen.named
+    only = union(own) & ~(union(scores) if np.issubdtype(scores.dtype, np.integer) else chosen.named) & rest
+    shown = np.argsort(-only.sum(axis=1), kind="stable")[:_STRIPS]
+    strips = []
+    for place, i in enumerate(shown):
+        told = ", ".join(opened.classes[c] for c in np.flatnonzero(only[i]))
+        yield Row(
+            "recovered_count",
+            float(only[i].sum()),
+            None,
+            None,
+            1,
+            {"place": place, "caption": chosen.captions[i], "objects": told},
+        )
+        found = [chosen.picture(int(i)), *(opened.public.picture(int(g)) for g in places[i, :_SHOWN])]
+        strips.append([np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)) for picture in found])
+    yield Artefact("panels", np.array(strips))
