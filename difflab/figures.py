@@ -171,6 +171,30 @@ def points_with_intervals(
         ax.errorbar(x, values, yerr=ends, label=label, color=tint, fmt="o-", markersize=5, capsize=3, zorder=5)
 
 
+def rungs(
+    ax: Axes,
+    levels: Sequence[str | int],
+    intervals: Sequence[Sequence[Interval]],
+    labels: Sequence[str],
+    colours: Sequence[str],
+) -> None:
+    """Draw curves over levels that lie evenly whatever their values, each a little beside the others.
+
+    Curves that agree (all at 0, say) would otherwise hide each other.
+
+    Args:
+        ax: the panel.
+        levels: what the ticks say, in order.
+        intervals: of every curve, one for each level.
+        labels: the legend's texts, one for each curve.
+        colours: keys of `COLOURS`, or any colours of matplotlib.
+    """
+    for k, (curve, label, colour) in enumerate(zip(intervals, labels, colours, strict=True)):
+        beside = 0.5 * (k + 0.5) / len(labels) - 0.25
+        points_with_intervals(ax, [i + beside for i in range(len(levels))], curve, label, colour)
+    ax.set_xticks(range(len(levels)), [str(level) for level in levels])
+
+
 def legend_below(figure: Figure) -> None:
     """Put one legend under all panels, each label once, where it hides no line.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from difflab.dejavu.alignment import alignment, similarity
 from difflab.dejavu.clip import Architecture, Clip, embed_images, embed_texts, prepared
 from difflab.dejavu.gap import Predicted, ceiling_share, hidden, hidden_auc, judged, sign_test
-from difflab.dejavu.inference import nearest, union, votes
+from difflab.dejavu.inference import most_voted, nearest, union, votes
 from difflab.dejavu.train import Job, Training, train_all
 from difflab.errors import require
 from difflab.intervals import mean, nested
@@ -20,6 +21,8 @@ from synthetic.data import collages as drawn
 from synthetic.data.collages import Collages, World
 
 GAPS = ("ppg", "prg", "aucg", "hidden_ppg", "hidden_prg", "hidden_aucg", "hidden_auc")
+VOTED = ("voted_ppg", "voted_prg", "voted_aucg")
+"""Of the hidden classes with most votes, as many as there are hidden ones, in the place of the union."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,13 @@ def job(study: Study, data: Set, number: int, captions: tuple[str, ...] | None =
     return Job(study.architecture, drawn.words(study.world), training, data.found.pictures, shown, data.rows)
 
 
+def manifest(splits: Mapping[str, Collages]) -> Iterator[Row]:
+    """Size and content hash of every split; no picture is kept."""
+    for name, found in splits.items():
+        n = len(found.captions)
+        yield Row("split_size", float(n), None, None, n, {"split": name, "sha256": drawn.content(found)})
+
+
 class Public(NamedTuple):
     """The gallery as one model sees it."""
 
@@ -177,6 +187,12 @@ def truth(targets: Collages, study: Study) -> Truth:
     return Truth(drawn.held(targets, study.world), drawn.named(targets, study.world))
 
 
+def most_voted_hidden(counts: Int[np.ndarray, "q classes"], known: Truth) -> Predicted:
+    """Of the classes that are not named those with most votes, as many as a picture hides."""
+    rest = hidden(known.held, known.named)
+    return judged(most_voted(np.where(known.named, 0, counts), int(rest.sum(axis=1).max())), rest)
+
+
 def predicted(counts: Int[np.ndarray, "q classes"], known: Truth, hidden_only: bool) -> Predicted:
     """The union of the neighbours' objects against those of the picture."""
     found = union(counts)
@@ -188,8 +204,13 @@ def predicted(counts: Int[np.ndarray, "q classes"], known: Truth, hidden_only: b
 def compared(target: Reading, reference: Reading, known: Truth) -> dict[str, Float[np.ndarray, " q"]]:
     """Target by target, the numbers whose means are the gaps (PPG, PRG, AUCG) and the two models' hidden AUCs."""
     found = {}
-    for prefix, hidden_only in (("", False), ("hidden_", True)):
-        a, b = (predicted(reading.counts, known, hidden_only) for reading in (target, reference))
+    judges = {
+        "": partial(predicted, known=known, hidden_only=False),
+        "hidden_": partial(predicted, known=known, hidden_only=True),
+        "voted_": partial(most_voted_hidden, known=known),
+    }
+    for prefix, judge in judges.items():
+        a, b = (judge(reading.counts) for reading in (target, reference))
         found[f"{prefix}ppg"] = np.sign(a.precision - b.precision)
         found[f"{prefix}prg"] = np.sign(a.recall - b.recall)
         found[f"{prefix}aucg"] = a.recall - b.recall
@@ -210,7 +231,7 @@ def rows(
     for name in pairs[0]:
         values = np.stack([pair[name] for pair in pairs])
         found = nested(values, np.random.default_rng(study.seed), study.replicates)
-        if name in GAPS:
+        if name in (*GAPS, *VOTED):
             yield Row("gap_score", *found, values.size, {**setting, "of": name})
             p = sign_test(values.mean(axis=1))
             yield Row("sign_test_fraction", p, None, None, len(pairs), {**setting, "of": name})

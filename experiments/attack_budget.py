@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from difflab.attacks.dori import Dori
 from difflab.defenses.nemo import Nemo, nemo
 from difflab.defenses.wanda import Wanda, wanda
-from difflab.figures import legend_below, new_figure, picture_strips, points_with_intervals
+from difflab.figures import legend_below, new_figure, picture_strips, rungs
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from experiments._case import Case, open_case, random_network
@@ -149,12 +149,11 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
 def _curves(rows: Sequence[Row], metric: str, rates: Sequence[float], **shown: str) -> Figure:
     figure, panels = new_figure("Budget of the search", "steps", metric.replace("_", " "), len(rates))
     for ax, rate in zip(panels, rates, strict=True):
-        for name, colour in COLOURS.items():
-            here = select(rows, metric, curve=name, rate=rate, attack="dori", **shown)
-            if here:
-                steps = [row.setting["attack_steps"] for row in here]
-                points_with_intervals(ax, steps, [row.interval for row in here], name, colour)
-        ax.set_xscale("symlog", linthresh=1)
+        curves = {name: select(rows, metric, curve=name, rate=rate, attack="dori", **shown) for name in COLOURS}
+        curves = {name: curve for name, curve in curves.items() if curve}
+        steps = [row.setting["attack_steps"] for row in curves["repeated"]]
+        intervals = [[row.interval for row in curve] for curve in curves.values()]
+        rungs(ax, steps, intervals, list(curves), [COLOURS[name] for name in curves])
         ax.set_title(f"rate {rate:g}")
     legend_below(figure)
     return figure

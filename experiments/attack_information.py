@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from difflab.attacks.dori import Dori
 from difflab.defenses.nemo import Nemo, nemo
 from difflab.errors import require
-from difflab.figures import legend_below, new_figure, points_with_intervals
+from difflab.figures import legend_below, new_figure, rungs
 from difflab.intervals import bootstrap
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
@@ -117,7 +117,7 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
     """Rates against bits and against free rows."""
     budgets = sorted({row.setting["attack_steps"] for row in select(rows, "memorized_fraction")})
     return {
-        "bits": _against(rows, budgets, "bits", "bits a number (32: not rounded)"),
+        "bits": _against(rows, budgets, "bits", "bits a number (all: not rounded)"),
         "rows": _against(rows, budgets, "rows", "token rows that may move"),
     }
 
@@ -189,20 +189,23 @@ def _against(rows: Sequence[Row], budgets: Sequence[int], cut: str, label: str) 
     figure, panels = new_figure("What a trigger may be cut down to", label, "memorized fraction", len(budgets))
     shown = {"measure": "pixel", "seeds": "median"}
     for ax, steps in zip(panels, budgets, strict=True):
-        for target, colour in COLOURS.items():
-            here = select(rows, "memorized_fraction", target=target, attack_steps=steps, cut=cut, **shown)
-            whole = select(
-                rows, "memorized_fraction", target=target, attack_steps=steps, cut="rows", kept="all", **shown
+        curves = {}
+        for target in COLOURS:
+            here = select(rows, "memorized_fraction", target=target, attack_steps=steps, **shown)
+            whole = select(here, "memorized_fraction", cut="rows", kept="all")
+            # Rows list the whole trigger last; of bits it is the one that was not rounded.
+            found = (
+                [*select(here, "memorized_fraction", cut="bits"), *whole]
+                if cut == "bits"
+                else select(here, "memorized_fraction", cut="rows")
             )
-            if cut == "bits":
-                places = [row.setting["bits"] for row in here] + [32 for _ in whole]
-                here = here + whole
-            else:
-                most = 2 * max([int(row.setting["kept"]) for row in here if row.setting["kept"] != "all"], default=1)
-                places = [most if row.setting["kept"] == "all" else int(row.setting["kept"]) for row in here]
-            if here:
-                points_with_intervals(ax, places, [row.interval for row in here], target, colour)
-        ax.set_xscale("log", base=2)
+            if found:
+                curves[target] = found
+        levels = [
+            row.setting.get("bits", "all") if cut == "bits" else row.setting["kept"] for row in curves["repeated"]
+        ]
+        intervals = [[row.interval for row in curve] for curve in curves.values()]
+        rungs(ax, levels, intervals, list(curves), [COLOURS[target] for target in curves])
         ax.set_title(f"{steps} steps")
         ax.set_ylim(-0.03, 1.03)
     legend_below(figure)

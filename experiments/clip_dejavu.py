@@ -40,6 +40,7 @@ from experiments._clips import (
     compared,
     gallery,
     job,
+    manifest,
     pooled,
     predicted,
     read,
@@ -47,6 +48,7 @@ from experiments._clips import (
     seen_by,
     training_set,
     truth,
+    unseen,
     usefulness,
 )
 from synthetic.data import collages as drawn
@@ -93,6 +95,9 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     first = _jobs(config, sets)["a0"]
     clips["never"] = build(first.architecture, first.vocabulary, config.training.seed + 999)
     public = gallery(config)
+    yield from manifest(
+        {name: data.found for name, data in sets.items()} | {"public": public, "held out": unseen(config)}
+    )
     seen = {name: seen_by(clip, public, config) for name, clip in clips.items()}
     members = [trained[name] for name in sets]
     yield from usefulness([clip for clip, _ in members], [losses for _, losses in members], config, {})

@@ -33,7 +33,7 @@ from difflab.defenses.random_neurons import RandomNeurons, random_neurons
 from difflab.defenses.token_insertion import token_insertion
 from difflab.defenses.wanda import Wanda, wanda
 from difflab.errors import require
-from difflab.figures import legend_below, new_figure, picture_strips, points_with_intervals
+from difflab.figures import legend_below, new_figure, picture_strips, points_with_intervals, rungs
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.pruning import Mask, off_fraction, size
@@ -208,11 +208,12 @@ def _steps_figure(rows: Sequence[Row]) -> Figure:
         "random network": "predicted",
     }
     for ax, defense in zip(panels, defenses, strict=True):
-        for target, colour in colours.items():
-            here = [row for row in attacked if row.setting["defense"] == defense and row.setting["target"] == target]
-            if here:
-                steps = [row.setting["attack_steps"] for row in here]
-                points_with_intervals(ax, steps, [row.interval for row in here], target, colour)
+        here = select(attacked, "memorized_fraction", defense=defense)
+        curves = {target: select(here, "memorized_fraction", target=target) for target in colours}
+        curves = {target: curve for target, curve in curves.items() if curve}
+        steps = [row.setting["attack_steps"] for row in curves["repeated"]]
+        intervals = [[row.interval for row in curve] for curve in curves.values()]
+        rungs(ax, steps, intervals, list(curves), [colours[target] for target in curves])
         ax.set_title(defense)
         ax.set_ylim(-0.03, 1.03)
     legend_below(figure)

@@ -137,6 +137,8 @@ def test_a_picture_shows_the_colours_and_shapes_of_its_classes():
 def test_the_same_seed_gives_the_same_collages_and_another_does_not():
     a, b, c = _draw(PLAIN, 5), _draw(PLAIN, 5), _draw(PLAIN, 5, seed=1)
     assert a.captions == b.captions and (a.pictures == b.pictures).all()
+    assert drawn.content(a) == drawn.content(b) != drawn.content(c)
+    assert drawn.content(a) != drawn.content(a._replace(captions=c.captions))
     assert a.captions != c.captions and len({hashlib.sha256(p.tobytes()).hexdigest() for p in c.pictures}) == 5
 
 

@@ -18,8 +18,10 @@ from difflab.figures import (
     line_with_band,
     new_figure,
     picture_strips,
+    rungs,
     style,
 )
+from difflab.intervals import Interval
 
 # Machado, Oliveira, Fernandes 2009, severity 1, on linear RGB.
 SIGHT = {
@@ -158,3 +160,14 @@ def test_nothing_global_changes():
     new_figure("Title", "x", "y", 2)
     assert dict(matplotlib.rcParams) == before
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_curves_that_agree_are_drawn_beside_each_other():
+    figure, (ax,) = new_figure("t", "x", "y")
+    same = [Interval(0.0, 0.0, 0.2)] * 3
+    rungs(ax, [0, 10, "all"], [same, same], ["a", "b"], ["trained", "exact"])
+    drawn = [np.asarray(line.get_xdata(), float) for line in ax.lines if line.get_linestyle() == "-"]
+    first, second = drawn
+    assert (first < second).all() and (np.rint(first) == np.rint(second)).all()
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "10", "all"]
+    figure_bytes(figure, "png")

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from difflab.errors import require
+from difflab.files import digest
 from synthetic.data.emoji import emoji
 from synthetic.data.scenes import CITIES, COLOURS, SHAPES, solid
 
@@ -117,6 +118,11 @@ def take(found: Collages, index: Int[np.ndarray, " m"]) -> Collages:
     return Collages(
         found.pictures[index], found.classes[index], found.keys[index], tuple(found.captions[i] for i in index)
     )
+
+
+def content(found: Collages) -> str:
+    """SHA-256 of the pictures' bytes and the captions: says whether another computer draws the same."""
+    return digest(found.pictures.tobytes() + "\n".join(found.captions).encode())
 
 
 def captions(classes: Int[np.ndarray, "n objects"], keys: Int[np.ndarray, "n keys"], world: World) -> tuple[str, ...]:
