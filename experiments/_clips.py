@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +9,8 @@ from jaxtyping import Bool, Float, Int
 
 from difflab.dejavu.alignment import alignment, similarity
 from difflab.dejavu.clip import Architecture, Clip, embed_images, embed_texts, prepared
-from difflab.dejavu.gap import Predicted, ceiling_share, hidden, hidden_auc, judged, sign_test
-from difflab.dejavu.inference import most_voted, nearest, union, votes
+from difflab.dejavu.gap import by_target, ceiling_share, hidden_auc, sign_test
+from difflab.dejavu.inference import nearest, votes
 from difflab.dejavu.train import Job, Training, train_all
 from difflab.errors import require
 from difflab.intervals import mean, nested
@@ -187,36 +186,11 @@ def truth(targets: Collages, study: Study) -> Truth:
     return Truth(drawn.held(targets, study.world), drawn.named(targets, study.world))
 
 
-def most_voted_hidden(counts: Int[np.ndarray, "q classes"], known: Truth) -> Predicted:
-    """Of the classes that are not named those with most votes, as many as a picture hides."""
-    rest = hidden(known.held, known.named)
-    return judged(most_voted(np.where(known.named, 0, counts), int(rest.sum(axis=1).max())), rest)
-
-
-def predicted(counts: Int[np.ndarray, "q classes"], known: Truth, hidden_only: bool) -> Predicted:
-    """The union of the neighbours' objects against those of the picture."""
-    found = union(counts)
-    if hidden_only:
-        return judged(hidden(found, known.named), hidden(known.held, known.named))
-    return judged(found, known.held)
-
-
 def compared(target: Reading, reference: Reading, known: Truth) -> dict[str, Float[np.ndarray, " q"]]:
     """Target by target, the numbers whose means are the gaps (PPG, PRG, AUCG) and the two models' hidden AUCs."""
-    found = {}
-    judges = {
-        "": partial(predicted, known=known, hidden_only=False),
-        "hidden_": partial(predicted, known=known, hidden_only=True),
-        "voted_": partial(most_voted_hidden, known=known),
-    }
-    for prefix, judge in judges.items():
-        a, b = (judge(reading.counts) for reading in (target, reference))
-        found[f"{prefix}ppg"] = np.sign(a.precision - b.precision)
-        found[f"{prefix}prg"] = np.sign(a.recall - b.recall)
-        found[f"{prefix}aucg"] = a.recall - b.recall
-    first, second = (hidden_auc(reading.counts, *known) for reading in (target, reference))
-    own = hidden_auc(target.ceiling, *known)
-    return found | {"hidden_auc": first - second, "target_auc": first, "reference_auc": second, "ceiling_auc": own}
+    first, second, own = (hidden_auc(counts, *known) for counts in (target.counts, reference.counts, target.ceiling))
+    areas = {"target_auc": first, "reference_auc": second, "ceiling_auc": own}
+    return by_target(target.counts, reference.counts, *known) | areas
 
 
 def pooled(directions: list[dict[str, Float[np.ndarray, " q"]]]) -> dict[str, Float[np.ndarray, " q2"]]:

@@ -20,13 +20,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Real
+from jaxtyping import Float, Real
 from matplotlib.figure import Figure
 from PIL import Image
 
 from difflab import files
 from difflab.dejavu.clip import Clip, embed_images, embed_texts, load_clip
-from difflab.dejavu.gap import Predicted, hidden, hidden_auc, judged
+from difflab.dejavu.gap import by_target, hidden_auc
 from difflab.dejavu.inference import nearest, union, votes
 from difflab.dejavu.references import bag_of_words, naive_bayes, sentences
 from difflab.dejavu.train import Training, train_all
@@ -332,22 +332,13 @@ def _gap_rows(
 ) -> Iterator[Row]:
     """Hidden AUC for every reference; PPG, PRG and AUCG where neighbours predict objects."""
     held, named = chosen.held, chosen.named
-    values = {"hidden_auc": hidden_auc(own, held, named) - hidden_auc(scores, held, named)}
     if np.issubdtype(scores.dtype, np.integer):
-        for prefix, out in (("", np.zeros_like(named)), ("hidden_", named)):
-            a, b = (_judged(counts, held, out) for counts in (own, scores))
-            values[f"{prefix}ppg"] = np.sign(a.precision - b.precision)
-            values[f"{prefix}prg"] = np.sign(a.recall - b.recall)
-            values[f"{prefix}aucg"] = a.recall - b.recall
+        values = by_target(own, scores, held, named)
+    else:
+        values = {"hidden_auc": hidden_auc(own, held, named) - hidden_auc(scores, held, named)}
     for of, numbers in values.items():
         found = bootstrap(numbers, np.mean, np.random.default_rng(config.seed), config.replicates)
         yield Row("gap_score", *found, len(numbers), {"of": of, "reference": reference, "trained": name})
-
-
-def _judged(
-    counts: Real[np.ndarray, "q classes"], held: Bool[np.ndarray, "q classes"], out: Bool[np.ndarray, "q classes"]
-) -> Predicted:
-    return judged(hidden(union(counts), out), hidden(held, out))
 
 
 def _panels(

@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 from difflab.dejavu.clip import Clip, build
-from difflab.dejavu.gap import by_outcome, by_similarity, cumulative, hidden, null_curve, reliability
+from difflab.dejavu.gap import by_outcome, by_similarity, cumulative, hidden, judged, null_curve, reliability
 from difflab.dejavu.inference import union
 from difflab.dejavu.train import Job, Training, train_all
 from difflab.figures import COLOURS, legend_below, line_with_band, new_figure, picture_strips, points_with_intervals
@@ -42,7 +42,6 @@ from experiments._clips import (
     job,
     manifest,
     pooled,
-    predicted,
     read,
     rows,
     seen_by,
@@ -223,7 +222,7 @@ def _curves(asked: list[list[Pair]], config: Config) -> Iterator[Row]:
     curves: dict[tuple[str, bool], list[Float[np.ndarray, " s"]]] = {}
     for i, pair in enumerate(asked):
         for direction, (target, reference, known) in enumerate(pair):
-            a, b = (predicted(reading.counts, known, False).recall for reading in (target, reference))
+            a, b = (judged(union(reading.counts), known.held).recall for reading in (target, reference))
             right = tuple((union(reading.counts) & known.held).sum(axis=1) for reading in (target, reference))
             orders = {
                 "similarity": by_similarity(target.similarity),

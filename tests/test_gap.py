@@ -9,6 +9,7 @@ from scipy.stats import binom, mannwhitneyu
 from difflab.dejavu.gap import (
     by_outcome,
     by_similarity,
+    by_target,
     ceiling_share,
     cumulative,
     gap,
@@ -122,6 +123,35 @@ def test_hidden_auc_is_that_of_pairs(seed, tied):
 def test_hidden_auc_of_all_equal_votes_is_a_half():
     held = _objects(1)
     np.testing.assert_allclose(hidden_auc(np.zeros(held.shape), held, np.zeros_like(held))[~held.all(axis=1)], 0.5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEEDS)
+def test_every_gap_target_by_target(seed):
+    generator = np.random.default_rng(seed)
+    held = _objects(seed, classes=9, share=0.5)
+    named = held & (generator.random(held.shape) < 0.4)
+    named[(held & ~named).sum(axis=1) == 0] = False
+    a, b = generator.integers(0, 4, size=(2, *held.shape))
+    found = by_target(a, b, held, named)
+    for i in range(len(held)):
+        there, told = set(np.flatnonzero(held[i])), set(np.flatnonzero(named[i]))
+        for prefix in ("", "hidden_", "voted_"):
+            scores = []
+            for counts in (a[i], b[i]):
+                predicted = {c for c in range(9) if counts[c] > 0}
+                truth = there if prefix == "" else there - told
+                if prefix != "":
+                    predicted -= told
+                if prefix == "voted_":
+                    predicted = set(sorted(predicted, key=lambda c, v=counts: (-v[c], c))[: len(truth)])
+                right = len(predicted & truth)
+                scores.append((right / max(1, len(predicted)), right / len(truth)))
+            assert found[f"{prefix}ppg"][i] == np.sign(scores[0][0] - scores[1][0])
+            assert found[f"{prefix}prg"][i] == np.sign(scores[0][1] - scores[1][1])
+            assert found[f"{prefix}aucg"][i] == pytest.approx(scores[0][1] - scores[1][1])
+    difference = hidden_auc(a, held, named) - hidden_auc(b, held, named)
+    np.testing.assert_array_equal(found["hidden_auc"], difference)
 
 
 def test_the_share_of_the_ceiling():

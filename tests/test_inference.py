@@ -129,6 +129,13 @@ def test_votes_are_counted_and_unions_and_ranks_made_of_them():
             assert set(np.flatnonzero(row)) == {c for c in ranked if count[c] > 0}
 
 
+def test_every_query_may_have_its_own_number():
+    counts = np.array([[3, 1, 2], [1, 1, 0]])
+    assert most_voted(counts, np.array([2, 1])).tolist() == [[True, False, True], [True, False, False]]
+    with pytest.raises(InputError, match="at least one class"):
+        most_voted(counts, np.array([2, 0]))
+
+
 def test_pictures_without_objects_have_no_votes():
     counts = votes(np.array([[0, 1]]), np.zeros((2, 4), bool))
     assert counts.tolist() == [[0, 0, 0, 0]] and not union(counts).any() and not most_voted(counts, 2).any()

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Real
 from scipy.stats import binomtest, spearmanr
 
+from difflab.dejavu.inference import most_voted, union
 from difflab.errors import require
 
 Scores = Float[np.ndarray, " q"]
@@ -117,6 +118,40 @@ def hidden_auc(
     n, m = there.sum(axis=1), absent.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where((n > 0) & (m > 0), ((middle * positive).sum(axis=1) - n * (n - 1) / 2) / (n * m), np.nan)
+
+
+def by_target(
+    target: Int[np.ndarray, "q classes"],
+    reference: Int[np.ndarray, "q classes"],
+    held: Bool[np.ndarray, "q classes"],
+    named: Bool[np.ndarray, "q classes"],
+) -> dict[str, Scores]:
+    """Every gap, target by target: the numbers of which a gap is the mean.
+
+    Args:
+        target: votes of the model under test.
+        reference: votes of the reference.
+        held: classes in the pictures; each picture holds one that its caption does not name.
+        named: classes in the captions.
+
+    Returns:
+        ppg, prg, aucg: of the union of all neighbours' objects, named ones included, as published.
+        hidden_ppg, hidden_prg, hidden_aucg: the same without the named classes.
+        voted_ppg, voted_prg, voted_aucg: of the hidden classes with most votes, as many as the picture hides.
+        hidden_auc: difference of the areas.
+    """
+    rest = hidden(held, named)
+    found = {}
+    for prefix, predict, there in (
+        ("", lambda counts: union(counts), held),
+        ("hidden_", lambda counts: hidden(union(counts), named), rest),
+        ("voted_", lambda counts: most_voted(np.where(named, 0, counts), rest.sum(axis=1)), rest),
+    ):
+        a, b = (judged(predict(counts), there) for counts in (target, reference))
+        found[f"{prefix}ppg"] = np.sign(a.precision - b.precision)
+        found[f"{prefix}prg"] = np.sign(a.recall - b.recall)
+        found[f"{prefix}aucg"] = a.recall - b.recall
+    return found | {"hidden_auc": hidden_auc(target, held, named) - hidden_auc(reference, held, named)}
 
 
 def ceiling_share(caption_auc: float, picture_auc: float) -> float:

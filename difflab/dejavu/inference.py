@@ -114,12 +114,13 @@ def union(counts: Int[np.ndarray, "q classes"]) -> Bool[np.ndarray, "q classes"]
     return counts > 0
 
 
-def most_voted(counts: Int[np.ndarray, "q classes"], n: int) -> Bool[np.ndarray, "q classes"]:
-    """The n classes of most votes; of equal ones the earlier class; never one without a vote."""
-    require(n >= 1, f"n is {n}; predict at least one class.")
-    order = np.argsort(-counts, axis=1, kind="stable")[:, :n]
+def most_voted(counts: Int[np.ndarray, "q classes"], n: int | Int[np.ndarray, " q"]) -> Bool[np.ndarray, "q classes"]:
+    """The n (or each query's own n) classes of most votes; of equal ones the earlier; never one without a vote."""
+    numbers = np.broadcast_to(np.asarray(n), len(counts))
+    require(bool((numbers >= 1).all()), f"n is {n}; predict at least one class.")
+    order = np.argsort(-counts, axis=1, kind="stable")
     predicted = np.zeros(counts.shape, bool)
-    np.put_along_axis(predicted, order, True, axis=1)
+    np.put_along_axis(predicted, order, np.arange(counts.shape[1]) < numbers[:, None], axis=1)
     return predicted & (counts > 0)
 
 
