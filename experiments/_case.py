@@ -16,7 +16,7 @@ from difflab.errors import InputError, require
 from difflab.sd.alignment import fit_alignment
 from difflab.sd.copies import Threshold, fit_thresholds, read_thresholds
 from difflab.sd.judge import ALIGNED_BY, Judge
-from difflab.sd.pipeline import checksum, picture_side
+from difflab.sd.pipeline import ORACLE, SHIPPED, checksum, picture_side
 from difflab.sd.similarity import NEAREST, Measure
 from experiments._asked import Asked
 from synthetic.data import plan as plans
@@ -29,7 +29,8 @@ class Case(Asked):
     """The model, the pictures that it may have memorized, controls, and how pictures are asked for."""
 
     oracle: str = ""
-    """Directory of a pipeline retrained without the targets (difflab train --base MODEL --without ...)."""
+    """Directory of a pipeline retrained without the targets (difflab train --base MODEL --without ...); empty: beside
+    the shipped model the one that comes with it, and none beside others."""
     images: str = ""
     """Folder of memorized training pictures with a metadata.jsonl; empty: the most repeated pictures of the plan."""
     never: str = ""
@@ -56,6 +57,8 @@ class Case(Asked):
         require(self.held_out >= 2 and self.draws >= 1, "give at least 2 held-out pictures and 1 draw.")
         require(self.retained >= 50, f"retained is {self.retained}; give at least 50.")
         require(bool(self.images) == bool(self.never), "--images and --never go together: one is the other's control.")
+        if not self.oracle and not self.images and Path(self.model) == SHIPPED and self.plan == Plan():
+            object.__setattr__(self, "oracle", str(ORACLE))
         sums = [checksum(folder) for folder in (self.model, self.oracle) if folder]
         lists = [Path(folder) / "metadata.jsonl" for folder in (self.images, self.never) if folder]
         lists += [Path(self.prompts)] if self.prompts else []

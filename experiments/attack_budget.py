@@ -4,8 +4,8 @@ With enough steps a free embedding can be fitted to any picture, so an attack th
 memory only at budgets at which pictures never memorized stay away (the reviewers' objection to Finding Dori,
 arXiv 2507.16880: pictures that are not memorized reach a similarity of 0.65 at 150 steps). Here every target gets the
 same search, its rate and its draws, and the curves run on until the controls give way: once-seen pictures,
-never-trained twins, the repeated pictures on a network of random weights, and with --oracle on a model retrained
-without them.
+never-trained twins, the repeated pictures on a network of random weights, and on a model retrained without them (the
+oracle; --oracle names another).
 
 Published, SD 1.4, memorized rate after 0, 1, 10, 25, 50 steps: NeMo 0.20, 0.73, 0.79, 0.94, 0.99; Wanda 0.00, 0.02,
 0.18, 0.49, 0.73; pictures never memorized 0, 0, 0, 0, about 0.02, and similarity 0.65 at 150 steps.

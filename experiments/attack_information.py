@@ -2,7 +2,7 @@
 
 An embedding has more numbers than a picture has latents, so a trigger may hold the picture itself (the reviewers'
 objection to Finding Dori, arXiv 2507.16880). Three accounts of that, which the paper does not give, on pictures that
-NeMo pruned away, on never-trained twins, and with --oracle on a model retrained without the targets:
+NeMo pruned away, on never-trained twins, and on a model retrained without the targets (the oracle):
 
 - bits: the trigger is rounded to 2, 4, 8 bits a number (a grid over the range of its own values) and drawn again. A
   pointer to something in the network is expected to survive, a picture written into it is not;

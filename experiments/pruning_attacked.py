@@ -2,10 +2,10 @@
 
 Pruning stops a caption from drawing its training picture; Dori moves the text embedding until the picture comes back
 (Finding Dori, arXiv 2507.16880, main table). The paper could not say whether the search finds a memory or writes one,
-since for SD nobody knows what was never seen. Here the same search runs at the same budget against pictures shown once,
-against twins never trained on, and against the repeated pictures on a network of random weights; with --oracle also on
-a model retrained without them. Equal-size random neurons and largest weights stand beside NeMo and Wanda, random steps
-of Dori's length beside Dori.
+since for SD nobody knows what was never seen. Here the same search runs at the same budget against pictures shown
+once, against twins never trained on, and against the repeated pictures on a network of random weights and on a model
+retrained without them (the oracle; --oracle names another). Equal-size random neurons and largest weights stand
+beside NeMo and Wanda, random steps of Dori's length beside Dori.
 
 Published, SD 1.4, SSCD above 0.7: no defense 0.98, NeMo 0.20, NeMo + Dori 0.99, Wanda 0.00, Wanda + Dori 0.72,
 pictures never seen + Dori 0.00 (0.02 in a figure). In the small model the memory runs through the value neurons of the

@@ -24,6 +24,8 @@ from difflab.sd.tokens import learn_tokenizer
 
 SHIPPED = Path(__file__).parent / "planted"
 """The trained small pipeline that comes with difflab, with its manifest, thresholds and model card."""
+ORACLE = SHIPPED.with_name("oracle")
+"""The same, trained without the pictures that are repeated most: all else is as it was, the noise included."""
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
