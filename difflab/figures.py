@@ -2,6 +2,7 @@
 
 import io
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -56,6 +57,7 @@ _STYLE: Any = {
 _PIXELS_PER_INCH = 100
 _WIDTH = 6.4  # inches: the 640 pixels that a figure has on the page; three panels are drawn wider and shrink
 _STRIPS_A_LINE = 4
+_LETTERS = 74  # of a title, on one line
 
 Numbers = Sequence[float] | Real[np.ndarray, " x"]
 
@@ -245,9 +247,10 @@ def picture_strips(
     lines = math.ceil(rows / columns)
     gap = np.ones((h, max(1, w // 16), 3))
     with style():
-        height = 0.6 + lines * (6.2 / columns * h / (k * w + (k - 1) * gap.shape[1]) + 0.35)
+        told = textwrap.wrap(title, _LETTERS)
+        height = 0.4 + 0.2 * len(told) + lines * (6.2 / columns * h / (k * w + (k - 1) * gap.shape[1]) + 0.35)
         figure = _empty(height)
-        figure.suptitle(title, x=0.01, ha="left")
+        figure.suptitle("\n".join(told), x=0.01, ha="left")
         panels = list(figure.subplots(lines, columns, squeeze=False).flat)
         for panel in panels:
             panel.set_axis_off()

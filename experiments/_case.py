@@ -137,7 +137,9 @@ def _planted(case: Case, pipeline: StableDiffusionPipeline, oracle: StableDiffus
     generator = np.random.default_rng(case.seed)
     sources = [planted.listed[i].source for i in repeated]
     # The same sources in the same places.
-    unique = {source: iter(generator.permutation(planted.where("unique", source=source))) for source in set(sources)}
+    unique = {
+        source: iter(generator.permutation(planted.where("unique", source=source))) for source in sorted(set(sources))
+    }
     unrelated = generator.permutation(planted.where("held_out", source="scene"))[: case.held_out]
     neighbours = planted.where("twin", source="scene")[: case.held_out]
     retained = _listed(planted, generator.permutation(planted.where("unique"))[: case.retained])

@@ -74,7 +74,9 @@ def held_out_rows(case: Case, opened: Opened, defenses: Mapping[str, Defense]) -
         plain = held_out_losses(by_pipeline(opened.pipeline)(others), others.pictures, case.draws)
         for name, defend in defenses.items():
             losses = held_out_losses(defend(others), others.pictures, case.draws)
-            yield Row("held_out_ratio", *loss_ratio(losses, plain), n, {"defense": name, "captions": kind})
+            setting = {"defense": name, "captions": kind}
+            yield Row("held_out_loss", *mean(losses), n, setting)
+            yield Row("held_out_ratio", *loss_ratio(losses, plain), n, setting)
 
 
 def attacked(case: Case, judge: Judge, defended: Defended, targets: Targets, config: Dori) -> dict[str, np.ndarray]:

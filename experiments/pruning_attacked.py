@@ -11,8 +11,7 @@ Published, SD 1.4, SSCD above 0.7: no defense 0.98, NeMo 0.20, NeMo + Dori 0.99,
 pictures never seen + Dori 0.00 (0.02 in a figure). In the small model the memory runs through the value neurons of the
 up blocks as well, so NeMo searches all blocks. Quality is the denoising loss of held-out pictures under the same
 masks, divided by that without: of neighbouring captions (twins: another city) and of unrelated ones.
-Cost on two cores: not timed for the default grid; 13 minutes on one core with two seeds, Wanda at 10 %, three numbers
-of steps and no defenses of prompts.
+Cost on two cores: 38 minutes on one of them; NeMo's search takes another half minute when a killed run goes on.
 """
 
 import re
@@ -42,7 +41,9 @@ from experiments._cell import Defense, attacked, by_embeddings, by_masks, by_pip
 from experiments._cell import rows as rows_of
 
 CONTROLS = ("once", "never", "random network", "oracle")
-_COLOURS = [f"tab:{name}" for name in ("blue", "orange", "green", "red", "purple", "brown", "pink", "olive", "cyan")]
+_COLOURS = [
+    f"tab:{name}" for name in ("blue", "orange", "green", "red", "purple", "brown", "pink", "olive", "cyan", "gray")
+]
 """Of defenses, in turn; the house has fewer."""
 
 
@@ -118,11 +119,16 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     controls = [value for target in CONTROLS for value in dori_on(target)]
     undefended, pruned = rate("nothing", "repeated", "nothing"), rate("nemo", "repeated", "nothing")
     cost = select(rows, "held_out_ratio", defense="nemo", captions="unrelated")[0]
+    loss, plain = (select(rows, "held_out_loss", defense=d, captions="unrelated")[0] for d in ("nemo", "nothing"))
     return {
         "without a defense the most repeated pictures are memorized: at least 90 %": undefended >= 0.9,
         "NeMo stops most of them: under 40 %": pruned < 0.4,
         "as many random neurons do not: at least 40 %": rate("random_neurons", "repeated", "nothing") >= 0.4,
-        "NeMo costs unrelated captions nothing: the interval of the loss ratio begins below 1": cost.interval.low <= 1,
+        "under NeMo the loss of unrelated captions lies within its interval without a defense": (
+            plain.interval.low <= loss.value <= plain.interval.high
+        ),
+        "and picture by picture it costs them nothing: the interval of the loss ratio begins below 1": cost.interval.low
+        <= 1,
         "Dori brings most of what NeMo stopped back: above 50 %": rate("nemo", "repeated", "dori") > 0.5,
         "a random step of the same length does not: under 50 %": rate("nemo", "repeated", "random_perturbation") < 0.5,
         "no control comes back under Dori: at most 10 % in each": max(controls) <= 0.1,

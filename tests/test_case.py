@@ -1,0 +1,28 @@
+"""What is attacked does not depend on how Python hashes text, for a killed run goes on in another process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+CODE = """
+from experiments._case import Case, open_case
+opened = open_case(Case(targets=8, held_out=6, retained=60))
+told = [found.captions for found in (*opened.groups.values(), *opened.held_out.values(), opened.retained)]
+print(opened.oracle is not None, told)
+"""
+
+
+def test_two_processes_open_the_same_case():
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", CODE],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1", "2")
+    ]
+    assert said[0].startswith("True") and said[0] == said[1] == said[2]
