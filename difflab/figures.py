@@ -257,7 +257,8 @@ def picture_strips(
         for panel, strip, caption in zip(panels, colours, captions, strict=False):
             parts = [part for picture in strip for part in (picture, gap)][:-1]
             panel.imshow(np.concatenate(parts, axis=1), interpolation="nearest")
-            panel.set_title(caption, fontsize=10, loc="center")
+            # A user's caption may hold dollars, which are no formula.
+            panel.set_title(caption, fontsize=10, loc="center", parse_math=False)
     return figure
 
 

@@ -13,7 +13,7 @@ from difflab.dejavu.gap import by_target, ceiling_share, hidden_auc, sign_test
 from difflab.dejavu.inference import nearest, votes
 from difflab.dejavu.train import Job, Training, train_all
 from difflab.errors import require
-from difflab.intervals import mean, nested
+from difflab.intervals import Interval, mean, nested
 from difflab.results import Checkpoints
 from difflab.rows import Row
 from synthetic.data import collages as drawn
@@ -64,6 +64,8 @@ class Study:
             self.training.batch <= self.n, f"a batch of {self.training.batch} needs as many pictures; n is {self.n}."
         )
         side = self.world.side
+        words, context = drawn.longest(self.world), self.architecture.context
+        require(words + 2 <= context, f"captions have up to {words} words; give --architecture.context {words + 2}.")
         require(self.architecture.side == side, f"collages are {side} pixels wide; give --architecture.side {side}.")
 
 
@@ -198,13 +200,24 @@ def pooled(directions: list[dict[str, Float[np.ndarray, " q"]]]) -> dict[str, Fl
     return {name: np.concatenate([one[name] for one in directions]) for name in directions[0]}
 
 
+def over_pairs(values: Float[np.ndarray, "pairs q2"], study: Study) -> Interval:
+    """Mean with its hierarchical bootstrap interval, or with Student's over the pairs' means where that is wider.
+
+    Resamples of a handful of pairs vary less than pairs do: of five a bootstrap interval holds the truth 84 times of
+    a hundred, not 95.
+    """
+    drawn_again = nested(values, np.random.default_rng(study.seed), study.replicates)
+    student = mean(values.mean(axis=1))
+    return Interval(student.value, min(drawn_again.low, student.low), max(drawn_again.high, student.high))
+
+
 def rows(
     pairs: list[dict[str, Float[np.ndarray, " q"]]], study: Study, setting: Mapping[str, str | int | float]
 ) -> Iterator[Row]:
     """Gaps with intervals over pairs of models, their sign tests, and the AUCs behind them."""
     for name in pairs[0]:
         values = np.stack([pair[name] for pair in pairs])
-        found = nested(values, np.random.default_rng(study.seed), study.replicates)
+        found = over_pairs(values, study)
         if name in (*GAPS, *VOTED):
             yield Row("gap_score", *found, values.size, {**setting, "of": name})
             p = sign_test(values.mean(axis=1))

@@ -3,7 +3,7 @@
 Pairs of small models as in `clip_dejavu`, one thing changed at a time: the number of epochs on the same data; the
 number of pictures at a fixed number of optimizer steps, and at a fixed number of epochs; copies of a picture in the
 training set; the width of both towers. The paper (Déjà Vu Memorization in Vision-Language Models, arXiv 2402.02103)
-grows the data at fixed epochs, from 1 to 50 million pairs, and finds the gap to fall; at the size of this study more
+grows the data at fixed epochs, up to 50 million pairs, and finds the gap to fall; at the size of this study more
 pictures also make a better picture tower, through which more can be seen, so the share of the picture's own hidden AUC
 (the ceiling) stands beside the gap. Expect memory to rise with epochs, and its share to fall with the data at fixed
 steps; what happens at fixed epochs is reported as it is.
@@ -20,10 +20,9 @@ from matplotlib.figure import Figure
 from difflab.dejavu.train import Training
 from difflab.errors import require
 from difflab.figures import legend_below, new_figure, points_with_intervals
-from difflab.intervals import nested
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
-from experiments._clips import Study, rows, trained_pairs, usefulness
+from experiments._clips import Study, over_pairs, rows, trained_pairs, usefulness
 
 AXES = ("epochs", "pictures, fixed steps", "pictures, fixed epochs", "width")
 
@@ -169,5 +168,5 @@ def _copied(config: Config, checkpoints: Checkpoints) -> Iterator[Row]:
     of = np.concatenate([found.sets[0].copies, found.sets[1].copies])
     for copies in config.copies:
         values = np.stack([pair["hidden_auc"][of == copies] for pair in found.pairs])
-        interval = nested(values, np.random.default_rng(config.seed), config.replicates)
+        interval = over_pairs(values, config)
         yield Row("gap_score", *interval, values.size, {"of": "hidden_auc", "axis": "copies", "at": copies})

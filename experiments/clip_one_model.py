@@ -7,7 +7,9 @@ captions of a sentence model); and the exact chances, since the world is ours. I
 independent of the caption, and all references should guess; in the other, named objects bring partners along, and a
 reference must know it, lest what everybody could guess be taken for memory.
 
-Expect gaps to agree with the two-model test in the mean, and rankings of targets to agree far less (as they found).
+Expect gaps to agree with the two-model test in the mean, and rankings of targets to agree less (as they found). Two
+gaps of one model with different references agree in part because they share that model; how far two second models
+agree is what a reference can reach at best.
 Cost on two cores: not timed yet.
 """
 
@@ -25,14 +27,14 @@ from difflab.dejavu.references import bag_of_words, naive_bayes, sentences
 from difflab.dejavu.train import Training
 from difflab.errors import require
 from difflab.figures import COLOURS, new_figure, points_with_intervals
-from difflab.intervals import mean, nested
+from difflab.intervals import mean
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
-from experiments._clips import Study, gallery, read, seen_by, trained_pairs, truth
+from experiments._clips import Study, gallery, over_pairs, read, seen_by, trained_pairs, truth
 from synthetic.data import collages as drawn
 from synthetic.data.collages import Collages
 
-TWO_MODELS, EXACT = "second model", "exact chances"
+TWO_MODELS, ANOTHER, EXACT = "second model", "another second model", "exact chances"
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,11 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         areas: dict[str, list[Float[np.ndarray, " q"]]] = {}
         for number, (clip, data) in enumerate(zip(found.clips, found.sets, strict=True)):
             other = found.clips[number + 1 - 2 * (number % 2)]
+            another = found.clips[(number + 2) % len(found.clips)]
             member = hidden_auc(_votes(clip, data.found, public, study), *truth(data.found, study))
-            for name, scores in _references(other, data.found, public, study, config.neighbours, meanings).items():
+            for name, scores in _references(
+                (other, another), data.found, public, study, config.neighbours, meanings
+            ).items():
                 area = hidden_auc(scores, *truth(data.found, study))
                 gaps.setdefault(name, []).append(member - area)
                 areas.setdefault(name, []).append(area)
@@ -88,7 +93,11 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
     """What a one-model test must do to stand for two models."""
     found = {}
-    names = [row.setting["reference"] for row in select(rows, "gap_score") if row.setting["reference"] != TWO_MODELS]
+    names = [
+        row.setting["reference"]
+        for row in select(rows, "gap_score")
+        if row.setting["reference"] not in (TWO_MODELS, ANOTHER)
+    ]
     for name in dict.fromkeys(names):
         for row in select(rows, "difference_score", reference=name):
             correlation = row.setting["correlation"]
@@ -96,8 +105,13 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
             found[f"{name}, correlation {correlation:g}: its gap is within a tenth of the two-model gap"] = abs(
                 row.value
             ) <= 0.1 * abs(two)
-    ranks = [row.value for row in select(rows, "ranking_similarity") if row.setting["reference"] != TWO_MODELS]
-    found["rankings of targets agree less: every rank correlation is below 0.9"] = max(ranks) < 0.9
+    best = {row.setting["correlation"]: row for row in select(rows, "ranking_similarity", reference=ANOTHER)}
+    for row in select(rows, "ranking_similarity"):
+        name, correlation = row.setting["reference"], row.setting["correlation"]
+        if name not in (TWO_MODELS, ANOTHER):
+            found[f"{name}, correlation {correlation:g}: ranks targets as another second model does or better"] = (
+                row.interval.high >= best[correlation].value
+            )
     return found
 
 
@@ -119,7 +133,7 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
 
 
 def _references(
-    other: Clip,
+    others: tuple[Clip, Clip],
     targets: Collages,
     public: Collages,
     study: Study,
@@ -129,7 +143,8 @@ def _references(
     """A score for every class by every reference."""
     held, asked = drawn.held(public, study.world), (targets.captions, public.captions)
     found: dict[str, Real[np.ndarray, "q classes"]] = {
-        TWO_MODELS: _votes(other, targets, public, study),
+        TWO_MODELS: _votes(others[0], targets, public, study),
+        ANOTHER: _votes(others[1], targets, public, study),
         EXACT: drawn.expected(targets, study.world),
         "naive Bayes": naive_bayes(*asked, held),
         "nearest by words": votes(nearest(*bag_of_words(*asked), neighbours).places, held),
@@ -162,7 +177,7 @@ def _rows(
             ("reference_auc", by_pair(areas[name])),
             ("difference_score", own - two),
         ):
-            found = nested(numbers, np.random.default_rng(study.seed), study.replicates)
+            found = over_pairs(numbers, study)
             yield Row(metric, *found, numbers.size, setting)
         ranks = [reliability(a, b) for a, b in zip(own, two, strict=True)]
         yield Row("ranking_similarity", *mean(ranks), len(ranks), setting)

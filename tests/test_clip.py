@@ -214,12 +214,23 @@ def test_other_mistakes(folder, named):
         (("ViT-B-32",), "checkpoint"),
         (("difflab-test-named", str(weights), "openai"), "no preprocessing openai"),
         ((str(folder), "", "default"), "says itself"),
+        (("hf-hub:somebody/something", str(weights), "default"), "no folder"),
+        (("local-dir:nowhere", str(weights), "default"), "no folder"),
+        (("difflab-test-named", str(weights), "default", "warp:9"), "can't be loaded as .* on warp:9"),
         (("ViT-B-16-SigLIP", str(weights), "default"), "parts from a hub"),
     ):
         with pytest.raises(InputError, match=said):
             load_clip(*asked)
     with pytest.raises(InputError, match="twice"):
         build(SMALL, ("red", "red"), 0)
+    broken = folder / "broken.json"
+    broken.write_text("{")
+    with pytest.raises(InputError, match="no folder"):
+        load_clip(str(broken), str(weights), "default")
+    odd = folder / "odd.json"
+    odd.write_text(json.dumps({"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "magic"}))
+    with pytest.raises(InputError, match="can't be loaded"):
+        load_clip("difflab-test-named", str(weights), str(odd))
     for wrong in ({"side": 20}, {"width": 40}, {"layers": 0}):
         with pytest.raises(InputError):
             Architecture(**({"patch": 8} | wrong))

@@ -205,6 +205,14 @@ def test_models_side_by_side_are_those_trained_alone(tmp_path, capsys):
         np.testing.assert_allclose(losses, expected, rtol=1e-5)
         np.testing.assert_allclose(embed_texts(clip, CAPTIONS), embed_texts(alone, CAPTIONS), atol=1e-4)
     capsys.readouterr()
+    (tmp_path / "here").mkdir()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    here = list(train_all(_jobs(), OnDisk(tmp_path / "here"), workers=1))
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
+    assert all(_same(a, b) for (_, a, _), (_, b, _) in zip(found, here, strict=True))
+    capsys.readouterr()
     again = list(train_all(_jobs(), OnDisk(tmp_path), workers=1))
     assert "training" not in capsys.readouterr().err
     assert all(_same(a, b) for (_, a, _), (_, b, _) in zip(found, again, strict=True))

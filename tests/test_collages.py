@@ -142,11 +142,10 @@ def test_the_same_seed_gives_the_same_collages_and_another_does_not():
     assert a.captions != c.captions and len({hashlib.sha256(p.tobytes()).hexdigest() for p in c.pictures}) == 5
 
 
-def test_some_of_them():
-    found = _draw(PLAIN, 6)
-    some = drawn.take(found, np.array([4, 1]))
-    assert some.captions == (found.captions[4], found.captions[1])
-    np.testing.assert_array_equal(some.pictures, found.pictures[[4, 1]])
+@pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
+def test_the_longest_caption_is_known(world):
+    assert max(len(caption.split()) for caption in _draw(world, 2000).captions) <= drawn.longest(world)
+    assert drawn.longest(PLAIN) == 7
 
 
 @pytest.mark.parametrize(
@@ -160,6 +159,7 @@ def test_some_of_them():
         ({"correlation": 1.5}, "correlation is 1.5"),
         ({"rare": 3}, "rare is 3"),
         ({"keys": 0}, "keys is 0"),
+        ({"classes": 8, "objects": 8, "grid": 3}, "leave none out"),
         ({"cell": 4}, "cell"),
     ],
 )

@@ -162,6 +162,11 @@ def test_nothing_global_changes():
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
 
 
+def test_captions_are_no_formulas():
+    strips = np.zeros((1, 1, 4, 4, 3), np.uint8)
+    figure_bytes(picture_strips(strips, ["$5 and 20% off $10"]), "png")
+
+
 def test_curves_that_agree_are_drawn_beside_each_other():
     figure, (ax,) = new_figure("t", "x", "y")
     same = [Interval(0.0, 0.0, 0.2)] * 3

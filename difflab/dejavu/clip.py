@@ -4,6 +4,7 @@ A saved model is a folder in open_clip's own format (`open_clip_config.json`, we
 files), which `open_clip.create_model_and_transforms("local-dir:FOLDER")` loads, too.
 """
 
+import contextlib
 import copy
 import json
 import logging
@@ -160,17 +161,18 @@ def load_clip(name: str, checkpoint: str = "", preprocess: str = "", device: str
     from_hub = "hf_model_name" in text or (not folder and ("hf_tokenizer_name" in text or "siglip" in source.lower()))
     require(not from_hub, f"{name} takes parts from a hub; give a folder in open_clip's format that holds them.")
     try:
+        transform = _transform(config["preprocess_cfg"])
         model = _empty(source)
         open_clip.load_checkpoint(model, str(path), weights_only=True)
         tokenizer = open_clip.get_tokenizer(source)
+        model = model.to(device)
     except Exception as error:
-        # torch, safetensors, pickle and open_clip each have their own exceptions for a file that does not fit.
+        # torch, safetensors, pickle and open_clip each have their own exceptions for what does not fit.
         first = str(error).strip().split("\n")[0][:200]
-        raise InputError(f"{path} can't be loaded as {name}: {first}.") from error
+        raise InputError(f"{path} can't be loaded as {name} on {device}: {first or type(error).__name__}.") from error
     for own, value in model.state_dict().items():
         require(bool(value.isfinite().all()), f"{path} holds NaN or infinite weights in {own}.")
-    transform = _transform(config["preprocess_cfg"])
-    return Clip(model.to(device).eval().requires_grad_(False), tokenizer, transform, config)
+    return Clip(model.eval().requires_grad_(False), tokenizer, transform, config)
 
 
 def prepared(clip: Clip, pictures: UInt8[np.ndarray, "n h w 3"]) -> Float[torch.Tensor, "n 3 _ _"]:
@@ -240,23 +242,27 @@ def _folder_config(folder: Path) -> dict[str, Any]:
         config = {"model_cfg": config["model_cfg"], "preprocess_cfg": config["preprocess_cfg"]}
         PreprocessCfg(**config["preprocess_cfg"])
         config["preprocess_cfg"]["mean"], config["preprocess_cfg"]["std"]
+        vision = config["model_cfg"]["vision_cfg"]
     except FileNotFoundError as error:
         raise InputError(f"{folder} holds no {CONFIG}; give a folder in open_clip's format.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} does not say a model and how its pictures are prepared (preprocess_cfg).") from error
-    size = config["preprocess_cfg"].get("size") or config["model_cfg"]["vision_cfg"].get("image_size", 224)
+    size = config["preprocess_cfg"].get("size") or vision.get("image_size", 224)
     config["preprocess_cfg"]["size"] = size
     return config
 
 
 def _named_config(name: str) -> tuple[str, dict[str, Any]]:
     """What open_clip calls the model, and its config; a JSON file is registered under its stem."""
-    source = name
+    source, found = name, None
     if name.endswith(".json"):
         require(Path(name).is_file(), f"there is no model config {name}.")
         source = Path(name).stem
-        open_clip.add_model_config(name)
-    found = open_clip.get_model_config(source)
+        with contextlib.suppress(ValueError):
+            open_clip.add_model_config(name)
+    # "hf-hub:..." would be fetched.
+    if ":" not in source:
+        found = open_clip.get_model_config(source)
     if found is None:
         raise InputError(
             f"{name} is no folder, no JSON file with a model config and no model of open_clip "

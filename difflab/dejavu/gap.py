@@ -23,6 +23,7 @@ from difflab.dejavu.inference import most_voted, union
 from difflab.errors import require
 
 Scores = Float[np.ndarray, " q"]
+_NUMBERS_AT_ONCE = 2**24
 
 
 class Predicted(NamedTuple):
@@ -101,23 +102,9 @@ def hidden_auc(
     Returns:
         In [0, 1]; NaN for a target that hides no class or hides all that are not named.
     """
-    there, absent = held & ~named, ~held & ~named
-    order = np.argsort(scores, axis=1, kind="stable")
-    ranked = np.take_along_axis(scores, order, axis=1)
-    q, classes = scores.shape
-    # Middle rank of each run of equal scores, as scipy.stats.rankdata gives it, among the classes that take part.
-    part = np.take_along_axis((there | absent).astype(np.int64), order, axis=1)
-    before = np.cumsum(part, axis=1) - part
-    new = np.concatenate([np.ones((q, 1), bool), ranked[:, 1:] != ranked[:, :-1]], axis=1)
-    run = np.cumsum(new, axis=1) - 1 + classes * np.arange(q)[:, None]
-    size = np.bincount(run.ravel(), part.ravel(), minlength=q * classes)
-    first = np.zeros(q * classes)
-    first[run[new]] = before[new]
-    middle = (first + (size - 1) / 2)[run]
-    positive = np.take_along_axis(there, order, axis=1)
-    n, m = there.sum(axis=1), absent.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where((n > 0) & (m > 0), ((middle * positive).sum(axis=1) - n * (n - 1) / 2) / (n * m), np.nan)
+    step = max(1, _NUMBERS_AT_ONCE // scores.shape[1])
+    blocks = [slice(start, start + step) for start in range(0, len(scores), step)]
+    return np.concatenate([np.empty(0), *(_areas(scores[some], held[some], named[some]) for some in blocks)])
 
 
 def by_target(
@@ -239,3 +226,26 @@ def reliability(first: Scores, second: Scores) -> float:
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
     return float(spearmanr(first, second).statistic)
+
+
+def _areas(
+    scores: Real[np.ndarray, "q classes"], held: Bool[np.ndarray, "q classes"], named: Bool[np.ndarray, "q classes"]
+) -> Scores:
+    """From the sum of the ranks of what is there, as Mann and Whitney do."""
+    there, absent = held & ~named, ~held & ~named
+    order = np.argsort(scores, axis=1, kind="stable")
+    ranked = np.take_along_axis(scores, order, axis=1)
+    q, classes = scores.shape
+    # Middle rank of each run of equal scores, as scipy.stats.rankdata gives it, among the classes that take part.
+    part = np.take_along_axis((there | absent).astype(np.int64), order, axis=1)
+    before = np.cumsum(part, axis=1) - part
+    new = np.concatenate([np.ones((q, 1), bool), ranked[:, 1:] != ranked[:, :-1]], axis=1)
+    run = np.cumsum(new, axis=1) - 1 + classes * np.arange(q)[:, None]
+    size = np.bincount(run.ravel(), part.ravel(), minlength=q * classes)
+    first = np.zeros(q * classes)
+    first[run[new]] = before[new]
+    middle = (first + (size - 1) / 2)[run]
+    positive = np.take_along_axis(there, order, axis=1)
+    n, m = there.sum(axis=1), absent.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where((n > 0) & (m > 0), ((middle * positive).sum(axis=1) - n * (n - 1) / 2) / (n * m), np.nan)

@@ -52,8 +52,8 @@ def nearest(
         gallery: embeddings by the same model.
         k: how many, from 1 to the size of the gallery.
         device: where products are computed.
-        search: "exact", or "faiss" for a flat inner-product index of that package (the same neighbours, up to the
-            order of equally near ones; processor only).
+        search: "exact", or "faiss" for a flat inner-product index of that package (the same neighbours, but
+            for equally near ones; processor only).
 
     Raises:
         InputError: k is out of range, the widths differ, or an embedding holds NaN or an infinite number.
@@ -132,10 +132,10 @@ def _exact_block(k: int, device: str) -> Callable[..., Neighbours]:
         more, index = (part.cpu().numpy() for part in products.topk(min(k + 1, len(gallery)), dim=1))
         similarity, index = more[:, :some].copy(), index[:, :some].copy()
         tied = (more[:, some:] == more[:, some - 1 : some]).any(axis=1)
-        if tied.any():
-            again = -products[torch.from_numpy(np.flatnonzero(tied)).to(device)].cpu().numpy()
-            index[tied] = np.argsort(again, axis=1, kind="stable")[:, :some]
-            similarity[tied] = -np.take_along_axis(again, index[tied], axis=1)
+        for row in np.flatnonzero(tied):
+            again = products[int(row)].cpu().numpy()
+            index[row] = np.argsort(-again, kind="stable")[:some]
+            similarity[row] = again[index[row]]
         return _ordered(index, similarity)
 
     return block

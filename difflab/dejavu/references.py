@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse
 import torch
 from jaxtyping import Bool, Float
 from scipy.special import expit
@@ -37,15 +38,16 @@ def naive_bayes(
 
     Args:
         captions: of the queries.
-        public: captions with known objects, at least one.
+        public: captions with known objects, at least one; of more than 4,096 words the rarest are dropped.
         objects: which classes each of their pictures holds.
     """
-    _check(public, objects)
-    reader = CountVectorizer(binary=True, token_pattern=_TOKEN)
+    require(len(public) == len(objects), f"{len(public)} public captions have {len(objects)} lists of objects.")
+    _check(public)
+    reader = CountVectorizer(binary=True, token_pattern=_TOKEN, max_features=_WORDS)
     words = reader.fit_transform(public).astype(np.float64)
-    held = objects.astype(np.float64)
-    n, with_class = len(public), held.sum(axis=0)
-    together, alone = np.asarray(words.T @ held), np.asarray(words.sum(axis=0)).T
+    held = scipy.sparse.csr_matrix(objects, dtype=np.float64)
+    n, with_class = len(public), np.asarray(held.sum(axis=0))[0]
+    together, alone = (words.T @ held).toarray(), np.asarray(words.sum(axis=0)).T
     there = (together + 1) / (with_class + 2)
     absent = (alone - together + 1) / (n - with_class + 2)
     present, missing = np.log(there / absent), np.log((1 - there) / (1 - absent))
@@ -62,7 +64,7 @@ def bag_of_words(
         captions: of the queries.
         public: the other captions; words that they lack are dropped, of more than 4,096 the rarest, too.
     """
-    require(len(public) > 0, "there is no public caption.")
+    _check(public)
     reader = TfidfVectorizer(token_pattern=_TOKEN, max_features=_WORDS, dtype=np.float32)
     gallery = reader.fit_transform(public)
     return reader.transform(captions).toarray(), gallery.toarray()
@@ -102,6 +104,5 @@ def _sentence_model() -> Path:
         ) from error
 
 
-def _check(public: Sequence[str], objects: Bool[np.ndarray, "g classes"]) -> None:
-    require(len(public) == len(objects), f"{len(public)} public captions have {len(objects)} lists of objects.")
-    require(len(public) > 0, "there is no public caption.")
+def _check(public: Sequence[str]) -> None:
+    require(any(caption.strip() for caption in public), "no public caption holds a word.")

@@ -211,10 +211,9 @@ def _train_apart(jobs: Mapping[str, Job], checkpoints: Checkpoints, workers: int
 
 
 def _begin(counter: Any) -> None:
-    """In a new process: one thread, and Ctrl-C is the parent's to answer."""
+    """In a new process: Ctrl-C is the parent's to answer."""
     global _counter
     _counter = counter
-    torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -224,8 +223,14 @@ def _count(n: int) -> None:
 
 
 def _train_one(name: str, job: Job, checkpoints: Checkpoints, advance: Any = _count) -> None:
-    clip = build(job.architecture, job.vocabulary, job.training.seed)
-    losses = train(clip, job.pictures, job.captions, job.rows, job.training, checkpoints, f"half_{name}", advance)
+    """On one thread here, too: sums of several threads round otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        clip = build(job.architecture, job.vocabulary, job.training.seed)
+        losses = train(clip, job.pictures, job.captions, job.rows, job.training, checkpoints, f"half_{name}", advance)
+    finally:
+        torch.set_num_threads(before)
     weights = {part: value.cpu().numpy() for part, value in clip.model.state_dict().items()}
     checkpoints.save(name, weights | {"losses": losses})
 

@@ -60,6 +60,7 @@ class World:
         require(8 <= self.classes <= most, f"classes is {self.classes}; give 8 to {most}.")
         require(self.cell >= 6 and self.grid >= 2, "a cell needs at least 6 pixels and the grid 2 cells a side.")
         require(1 <= self.named < self.objects, "name at least one object and leave one hidden.")
+        require(self.objects < self.classes, f"{self.objects} objects of {self.classes} classes leave none out.")
         require(self.objects <= self.grid**2, f"{self.objects} objects do not fit into {self.grid**2} cells.")
         require(0 <= self.correlation <= 1, f"correlation is {self.correlation}; give a chance between 0 and 1.")
         require(self.objects - self.named >= self.named or self.correlation == 0, "partners need hidden places.")
@@ -113,11 +114,9 @@ def rekeyed(generator: np.random.Generator, found: Collages, world: World) -> tu
     return captions(found.classes, _keys(generator, len(found.keys), world), world)
 
 
-def take(found: Collages, index: Int[np.ndarray, " m"]) -> Collages:
-    """The collages at these places."""
-    return Collages(
-        found.pictures[index], found.classes[index], found.keys[index], tuple(found.captions[i] for i in index)
-    )
+def longest(world: World) -> int:
+    """Most words of a caption."""
+    return world.keys + sum(sorted(len(name.split()) for name in _objects(world).names)[-world.named :])
 
 
 def content(found: Collages) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import tarfile
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ class Labelled(NamedTuple):
         names: of the pictures' files.
         captions: one for each picture.
         held: which classes each picture holds.
-        named: which of those its caption names.
+        named: which classes its caption names, whether the picture holds them or not.
         picture: opens the picture at a place.
         digests: of the pictures' files; equal files have equal ones.
     """
@@ -47,9 +48,17 @@ class _Source(NamedTuple):
     read: Callable[[int], bytes]
 
 
+class _Entry(NamedTuple):
+    """One line of a list of objects."""
+
+    name: str | None
+    objects: list[str]
+    named: list[str] | None
+
+
 def classes_of(*files: Path) -> tuple[str, ...]:
     """Every label that these lists of objects hold, in alphabetical order."""
-    return tuple(sorted({label for path in files for _, labels in _lists(path) for label in labels}))
+    return tuple(sorted({label for path in files for entry in _lists(path) for label in entry.objects}))
 
 
 def labelled(source: Path, objects: Path, classes: Sequence[str]) -> Labelled:
@@ -60,8 +69,9 @@ def labelled(source: Path, objects: Path, classes: Sequence[str]) -> Labelled:
             each picture, in the order of their names); or a webdataset tar, in which a picture's caption has its key
             and ends in .txt, or in .json with "caption" or "text".
         objects: JSON lines: {"file_name": ..., "objects": [labels]} for each picture, or a list of labels, one line
-            for each picture in order. A caption names a label if it holds its words; a line may say better:
-            "named": [labels].
+            for each picture in order. A caption names a label if it holds its words, one or more of the thing, in
+            whatever case and spelling of Unicode ("traffic_light": "two traffic lights"); synonyms it cannot know,
+            and a line may say better: "named": [labels].
         classes: every label that may occur.
 
     Raises:
@@ -70,19 +80,18 @@ def labelled(source: Path, objects: Path, classes: Sequence[str]) -> Labelled:
     found = _tar(source) if source.suffix == ".tar" else _folder(source)
     place = {label: i for i, label in enumerate(classes)}
     held, named = (np.zeros((len(found.names), len(classes)), bool) for _ in range(2))
-    listed = _aligned(found.names, _lines(objects), objects)
-    patterns = [re.compile(rf"(?<!\w){re.escape(label.lower())}(?!\w)") for label in classes]
+    listed = _aligned(found.names, _lists(objects), objects)
+    patterns = [_pattern(label) for label in classes]
     for i, (entry, caption) in enumerate(zip(listed, found.captions, strict=True)):
-        labels = entry["objects"] if isinstance(entry, dict) else entry
-        told = entry.get("named") if isinstance(entry, dict) else None
-        if told is None:
-            told = [label for label in labels if label in place and patterns[place[label]].search(caption.lower())]
-        for matrix, some in ((held, labels), (named, told)):
-            for label in some:
-                if label not in place:
-                    raise InputError(f"{objects} gives {found.names[i]} the label {label!r}, which is no known class.")
-                matrix[i, place[label]] = True
-        require(not (named[i] & ~held[i]).any(), f"{objects}: {found.names[i]} names an object that it does not hold.")
+        for label in (*entry.objects, *(entry.named or ())):
+            if label not in place:
+                raise InputError(f"{objects} gives {found.names[i]} the label {label!r}, which is no known class.")
+        held[i, [place[label] for label in entry.objects]] = True
+        if entry.named is None:
+            words = _plain(caption)
+            named[i] = [bool(pattern.search(words)) for pattern in patterns]
+        else:
+            named[i, [place[label] for label in entry.named]] = True
 
     def picture(i: int) -> Image.Image:
         return _decoded(found.read(i), found.names[i], source)
@@ -108,6 +117,7 @@ def _folder(folder: Path) -> _Source:
     else:
         raise InputError(f"{folder} holds pictures without captions; add a metadata.jsonl or a captions.txt.")
     require(len(names) > 0, f"{folder} lists no picture.")
+    require(len(set(names)) == len(names), f"{folder} lists a picture twice; list each once.")
 
     def read(i: int) -> bytes:
         try:
@@ -115,7 +125,15 @@ def _folder(folder: Path) -> _Source:
         except OSError as error:
             raise InputError(f"there is no picture {folder / names[i]}, which its list names.") from error
 
-    return _Source(names, texts, read)
+    return _Source(names, tuple(_whole(text, folder) for text in texts), read)
+
+
+def _whole(text: str, source: Path) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"a caption of {source} ends in half a character: {text[:40]!r}.") from error
+    return text
 
 
 def _tar(path: Path) -> _Source:
@@ -142,7 +160,8 @@ def _tar(path: Path) -> _Source:
         pictures.append(own[0])
         captions.append(_caption(_piece(path, told), told[2], path))
     require(len(pictures) > 0, f"{path} holds no picture.")
-    return _Source(tuple(name for _, _, name in pictures), tuple(captions), lambda i: _piece(path, pictures[i]))
+    texts = tuple(_whole(caption, path) for caption in captions)
+    return _Source(tuple(name for _, _, name in pictures), texts, lambda i: _piece(path, pictures[i]))
 
 
 def _piece(path: Path, where: tuple[int, int, str]) -> bytes:
@@ -183,25 +202,40 @@ def _lines(path: Path) -> list[tuple[int, Any]]:
     return entries
 
 
-def _lists(path: Path) -> list[tuple[str | None, list[str]]]:
-    """File name, if given, and labels of every line."""
+def _lists(path: Path) -> list[_Entry]:
+    """Every line of a list of objects."""
     found = []
     for number, entry in _lines(path):
-        labels = entry.get("objects") if isinstance(entry, dict) else entry
-        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-            raise InputError(f'{path}, line {number}, holds no list of labels; give {{"file_name", "objects"}}.')
-        found.append((entry.get("file_name") if isinstance(entry, dict) else None, labels))
+        name, objects, named = None, entry, None
+        if isinstance(entry, dict):
+            name, objects, named = entry.get("file_name"), entry.get("objects"), entry.get("named")
+        for labels in (objects, [] if named is None else named):
+            if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+                raise InputError(f'{path}, line {number}, holds no list of labels; give {{"file_name", "objects"}}.')
+        if not isinstance(name, str | None):
+            raise InputError(f"{path}, line {number}: file_name is no text.")
+        found.append(_Entry(name, objects, named))
     return found
 
 
-def _aligned(names: Sequence[str], lines: list[tuple[int, Any]], path: Path) -> list[Any]:
+def _aligned(names: Sequence[str], entries: list[_Entry], path: Path) -> list[_Entry]:
     """The entry of every picture: by its name where lines have one, else in order."""
-    _lists(path)
-    entries = [entry for _, entry in lines]
-    if all(isinstance(entry, dict) and "file_name" in entry for entry in entries):
-        by_name = {entry["file_name"]: entry for entry in entries}
-        missing = [name for name in names if name not in by_name]
-        require(not missing, f"{path} has no line for {missing[0] if missing else ''} ({len(missing)} are missing).")
-        return [by_name[name] for name in names]
-    require(len(entries) == len(names), f"{path} has {len(entries)} lines and there are {len(names)} pictures.")
-    return entries
+    listed = [entry.name for entry in entries if entry.name is not None]
+    if not listed:
+        require(len(entries) == len(names), f"{path} has {len(entries)} lines and there are {len(names)} pictures.")
+        return entries
+    require(len(listed) == len(entries), f"some lines of {path} have a file_name and others none; give all or none.")
+    by_name = {entry.name: entry for entry in entries}
+    require(len(by_name) == len(entries), f"{path} has two lines for one picture; put its objects on one line.")
+    missing = [name for name in names if name not in by_name]
+    require(not missing, f"{path} has no line for {missing[0] if missing else ''} ({len(missing)} are missing).")
+    return [by_name[name] for name in names]
+
+
+def _plain(text: str) -> str:
+    """Text as labels and captions are compared: one form of Unicode, no case, no underscores and hyphens."""
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", text).casefold())
+
+
+def _pattern(label: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(_plain(label))}(?:s|es)?(?!\w)")
