@@ -2,17 +2,20 @@
 
 The two-model test of `clip_dejavu` (arXiv 2402.02103) on any OpenCLIP checkpoint: captions of training pairs are looked
 up among public pictures, by the model that was trained on them and by a reference that was not. Without a reference
-checkpoint, or with --one-model, references that need no training take its place (arXiv 2504.05651); they need captions
-of the public pictures. The same search with the captions permuted is the control. A gallery that holds a training
-picture is refused. There is one pair of models, so intervals are over targets only, and say nothing of what another
-training would have given; with --reference-data the reference's own training pairs are targets as well, and the
-difference between the two directions shows some of that.
+checkpoint, or with --one-model, references that need no training take its place (arXiv 2504.05651). The same search
+with the captions permuted is one control. --reference-data is the other: of two models the other's own training pairs,
+asked about in the other direction; of one model pairs that it never saw, on which it should reveal no more than words
+do (any good model knows more than words, so that a gap to words alone is no proof of memory). A gallery that holds the
+file of a training picture is refused; a picture saved anew is not recognised. There is one pair of models, so intervals
+are over targets only, and say nothing of what another training would have given. What a caption names is found by
+its words, or stated in the list of objects; a synonym counts as hidden.
 
 `difflab dejavu --model NAME_OR_CONFIG --target CHECKPOINT --reference CHECKPOINT --data FOLDER --objects JSONL
 --public FOLDER --public-objects JSONL` runs this and writes the page. Without data two small models are trained on
 collages and tested as if we knew nothing of them. Cost on two cores: not timed yet.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +28,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from difflab import files
-from difflab.dejavu.clip import Clip, embed_images, embed_texts, load_clip
+from difflab.dejavu.clip import CONFIG, WEIGHTS, Clip, embed_images, embed_texts, load_clip
 from difflab.dejavu.gap import by_target, hidden_auc
-from difflab.dejavu.inference import nearest, union, votes
+from difflab.dejavu.inference import Neighbours, nearest, union, votes
 from difflab.dejavu.references import bag_of_words, naive_bayes, sentences
 from difflab.dejavu.train import Training, train_all
 from difflab.errors import require
@@ -41,9 +44,11 @@ from synthetic.data import collages as drawn
 from synthetic.data.collages import Collages
 from synthetic.data.labelled import Labelled, classes_of, labelled
 
-SECOND, PERMUTED = "second model", "second model, captions permuted"
+SECOND, PERMUTED, NEVER = "second model", ", captions permuted", "never"
 _OTHER = {"target": "reference", "reference": "target"}
 _STRIPS, _SHOWN, _SIDE = 5, 6, 64
+_KEPT = 20_000
+"""Pictures in one checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Config:
     objects: str = ""
     """JSON lines with the objects of those pictures."""
     reference_data: str = ""
-    """Training pairs of the reference, for the other direction."""
+    """Training pairs of the reference; with --one-model pairs that the target never saw."""
     reference_objects: str = ""
     """JSON lines with the objects of those."""
     public: str = ""
@@ -84,6 +89,8 @@ class Config:
     """Neighbours."""
     batch: int = 250
     """Pictures embedded at once."""
+    search: str = "exact"
+    """"exact", or "faiss" for the flat index of that package."""
     device: str = "cpu"
     """Where the models and the search run."""
     replicates: int = 1000
@@ -96,8 +103,13 @@ class Config:
     """Checksums of checkpoints and lists."""
 
     def __post_init__(self) -> None:
-        require(self.targets >= 2 and self.k >= 1 and self.batch >= 1, "targets is at least 2, k and batch 1.")
-        if self.data or self.model:
+        numbers = (self.k, self.batch, self.replicates)
+        require(
+            self.targets >= 2 and min(numbers) >= 1, "targets is at least 2; k, batch and replicates are at least 1."
+        )
+        require(self.seed >= 0, f"seed is {self.seed}; give 0 or more.")
+        paths = (self.target, self.reference, self.objects, self.reference_data, self.reference_objects, self.public)
+        if any((*paths, self.data, self.model, self.preprocess, self.public_objects, self.classes)):
             asked = {"model": self.model, "data": self.data, "objects": self.objects}
             asked |= {"public": self.public, "public-objects": self.public_objects}
             missing = [f"--{name}" for name, value in asked.items() if not value]
@@ -106,7 +118,13 @@ class Config:
             require(self.one_model or bool(self.reference), "give a --reference checkpoint, or --one-model.")
         lists = [self.target, self.reference, self.objects, self.reference_objects, self.public_objects, self.classes]
         sums = [files.checksum(Path(path))[:12] for path in lists if path]
-        object.__setattr__(self, "contents", " ".join(sums))
+        # Whatever of these is a file, or lies in a folder under a known name.
+        others = [
+            Path(path) for path in (self.model, self.preprocess, self.data, self.reference_data, self.public) if path
+        ]
+        known = [CONFIG, "metadata.jsonl", "captions.txt", *(() if self.target else (WEIGHTS,))]
+        found = [path for source in others for path in (source, *(source / name for name in known)) if path.is_file()]
+        object.__setattr__(self, "contents", " ".join([*sums, *(files.checksum(path)[:12] for path in found)]))
 
 
 SMOKE = Config(
@@ -129,12 +147,18 @@ class Opened(NamedTuple):
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Embed, search and compare; embeddings are kept, so that a killed run does not embed twice."""
+    if config.sentence_model:
+        sentences(["a word"])
     opened = _files(config) if config.data else _collages(config, checkpoints)
+    n = len(opened.public.names)
+    require(config.k <= n, f"k is {config.k} and the gallery holds {n} pictures; give a k from 1 to {n}.")
     _check_overlap(opened, config)
     yield Row("gallery_size", float(len(opened.public.names)), None, None, len(opened.public.names), {})
     directions = [("target", opened.target, opened.reference, opened.asked)]
-    if opened.other is not None and opened.reference is not None and not config.one_model:
+    if opened.other is not None and opened.reference is not None:
         directions.append(("reference", opened.reference, opened.target, opened.other))
+    elif opened.other is not None:
+        directions.append((NEVER, opened.target, None, opened.other))
     for name, member, stranger, pairs in directions:
         chosen = _some(pairs, config)
         yield Row("targets_size", float(len(chosen.names)), None, None, len(chosen.names), {"trained": name})
@@ -142,14 +166,23 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
-    """What remembering means, by every reference."""
+    """The gap by every reference, and what its controls must do."""
     found = {}
     for row in select(rows, "gap_score", of="hidden_auc", trained="target"):
-        reference = row.setting["reference"]
-        if reference == PERMUTED:
-            found["with permuted captions there is no gap: its interval reaches 0"] = row.interval.low <= 0
+        reference, permuted = (
+            row.setting["reference"].removesuffix(PERMUTED),
+            row.setting["reference"].endswith(PERMUTED),
+        )
+        if permuted:
+            said = f"{reference}: with permuted captions there is no gap, its interval holds 0"
+            found[said] = row.interval.low <= 0 <= row.interval.high
         else:
-            found[f"the model reveals more of hidden objects than {reference}: interval above 0"] = row.interval.low > 0
+            said = f"of objects that no word names the model reveals more than {reference}: interval above 0"
+            found[said] = row.interval.low > 0
+        for control in select(rows, "gap_score", of="hidden_auc", trained=NEVER, reference=reference):
+            if not permuted:
+                said = f"{reference}: on pairs that the model never saw the gap is smaller, the intervals lie apart"
+                found[said] = control.interval.high < row.interval.low
     return found
 
 
@@ -157,16 +190,18 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
     """Gaps by reference, and pictures."""
     gaps = select(rows, "gap_score", of="hidden_auc")
     figure, (ax,) = new_figure("What the model reveals beyond each reference", "hidden AUC gap", "")
-    names = [f"{row.setting['reference']} ({row.setting['trained']}'s pairs)" for row in gaps]
+    owners = {"target": "own pairs", "reference": "the other's pairs", NEVER: "pairs never seen"}
+    names = [f"{row.setting['reference']}; {owners[row.setting['trained']]}" for row in gaps]
     for place, row in enumerate(gaps):
-        colour = "control" if row.setting["reference"] == PERMUTED else "memorizing"
+        control = row.setting["reference"].endswith(PERMUTED) or row.setting["trained"] == NEVER
+        colour = "control" if control else "memorizing"
         points_with_intervals(ax, [place], [row.interval], "", colour, along_x=True)
     ax.axvline(0, color=COLOURS["exact"], linewidth=0.8)
     ax.set_yticks(range(len(names)), names, fontsize="small")
     ax.invert_yaxis()
     told = select(rows, "recovered_count")
     texts = [f"{row.setting['caption'][:60]}\nonly the model: {row.setting['objects'][:60] or 'none'}" for row in told]
-    title = f"Training picture, and the {_SHOWN} public ones nearest to its caption (chosen by outcome)"
+    title = f"Training picture, and public ones nearest to its caption, at most {_SHOWN} (chosen by outcome)"
     return {"gaps": figure, "pictures": picture_strips(artefacts["panels"], texts, title, a_line=1)}
 
 
@@ -212,18 +247,19 @@ def _as_labelled(found: Collages, study: Study) -> Labelled:
 
 
 def _check_overlap(opened: Opened, config: Config) -> None:
-    known = {
-        digest: name
-        for pairs in (opened.asked, opened.other)
-        if pairs
-        for digest, name in zip(pairs.digests, pairs.names, strict=True)
-    }
-    both = [known[digest] for digest in opened.public.digests if digest in known]
-    first = both[0] if both else ""
-    require(
-        config.overlap or not both,
-        f"{len(both)} pictures of the gallery were trained on ({first}); take them out, or give --overlap.",
-    )
+    """Files that lie in two sets: none may, unless told otherwise."""
+    sets = {"data": opened.asked, "reference-data": opened.other, "public": opened.public}
+    there = [(name, pairs) for name, pairs in sets.items() if pairs is not None]
+    for (one, first), (other, second) in itertools.combinations(there, 2):
+        known = dict(zip(first.digests, first.names, strict=True))
+        both = [known[digest] for digest in second.digests if digest in known]
+        named = f"{len(both)} pictures of --{other} lie in --{one}, too ({both[0] if both else ''})"
+        require(config.overlap or not both, f"{named}; take them out of one, or give --overlap.")
+    if opened.reference is not None:
+        same = zip(opened.target.model.state_dict().values(), opened.reference.model.state_dict().values(), strict=True)
+        require(
+            not all(torch.equal(a, b) for a, b in same), "target and reference have the same weights; give another one."
+        )
 
 
 def _some(pairs: Labelled, config: Config) -> Labelled:
@@ -255,38 +291,46 @@ def _direction(
     public = opened.public
     seen = {
         who: _embedded(clip, public, f"{model}_gallery", config, checkpoints)
-        for who, model, clip in (("member", name, member), ("stranger", _OTHER[name], stranger))
+        for who, model, clip in (
+            ("member", "target" if name == NEVER else name, member),
+            ("stranger", _OTHER.get(name, ""), stranger),
+        )
         if clip is not None
     }
 
-    def counted(clip: Clip, who: str, captions: Sequence[str]) -> tuple[Real[np.ndarray, "q classes"], np.ndarray]:
-        found = nearest(embed_texts(clip, captions), seen[who], config.k, config.device)
-        return votes(found.places, public.held), found.places
+    def counted(who: str, captions: Sequence[str]) -> Neighbours:
+        clip = member if who == "member" or stranger is None else stranger
+        return nearest(embed_texts(clip, captions), seen[who], config.k, config.device, config.search)
 
-    own, places = counted(member, "member", chosen.captions)
+    def references(captions: Sequence[str]) -> dict[str, Real[np.ndarray, "q classes"]]:
+        if stranger is None:
+            return _without_training(captions, public, config)
+        return {SECOND: votes(counted("stranger", captions).places, public.held)}
+
+    by_caption = counted("member", chosen.captions)
+    own = votes(by_caption.places, public.held)
     pictures = _embedded(member, chosen, f"{name}_targets", config, checkpoints)
-    ceiling = votes(nearest(pictures, seen["member"], config.k, config.device).places, public.held)
-    yield from _auc_rows(ceiling, chosen, "ceiling", name, config)
+    by_picture = nearest(pictures, seen["member"], config.k, config.device, config.search)
+    yield from _auc_rows(votes(by_picture.places, public.held), chosen, "ceiling", name, config)
     yield from _auc_rows(own, chosen, "target", name, config)
-    references: dict[str, Real[np.ndarray, "q classes"]] = {}
-    if stranger is not None:
-        references[SECOND], _ = counted(stranger, "stranger", chosen.captions)
-    else:
-        references |= _without_training(chosen, public, config)
-    for reference, scores in references.items():
+    others = references(chosen.captions)
+    for reference, scores in others.items():
         yield from _auc_rows(scores, chosen, reference, name, config)
         yield from _gap_rows(own, scores, chosen, reference, name, config)
-    if stranger is not None:
-        order = np.random.default_rng([config.seed, 1]).permutation(len(chosen.captions))
-        permuted = [chosen.captions[i] for i in order]
-        both = [counted(clip, who, permuted)[0] for clip, who in ((member, "member"), (stranger, "stranger"))]
-        yield from _gap_rows(both[0], both[1], chosen, PERMUTED, name, config)
+    order = np.random.default_rng([config.seed, 1]).permutation(len(chosen.captions))
+    permuted = [chosen.captions[i] for i in order]
+    mixed = votes(counted("member", permuted).places, public.held)
+    for reference, scores in references(permuted).items():
+        yield from _gap_rows(mixed, scores, chosen, f"{reference}{PERMUTED}", name, config)
     if name == "target":
-        yield from _panels(own, places, next(iter(references.values())), chosen, opened)
+        counts = next(scores for scores in others.values() if np.issubdtype(scores.dtype, np.integer))
+        yield from _panels(own, by_caption.places, counts, chosen, opened)
 
 
-def _without_training(chosen: Labelled, public: Labelled, config: Config) -> dict[str, Real[np.ndarray, "q classes"]]:
-    asked = (chosen.captions, public.captions)
+def _without_training(
+    captions: Sequence[str], public: Labelled, config: Config
+) -> dict[str, Real[np.ndarray, "q classes"]]:
+    asked = (captions, public.captions)
     found: dict[str, Real[np.ndarray, "q classes"]] = {
         "naive Bayes": naive_bayes(*asked, public.held),
         "nearest by words": votes(nearest(*bag_of_words(*asked), config.k).places, public.held),
@@ -301,17 +345,23 @@ def _embedded(
     clip: Clip, pairs: Labelled, key: str, config: Config, checkpoints: Checkpoints
 ) -> Float[np.ndarray, "n d"]:
     """Pictures opened, prepared and embedded batch by batch."""
-    kept = checkpoints.load(key)
-    if kept is None:
-        n, parts = len(pairs.names), []
-        with progress(n, f"embedding {key.replace('_', ' ')}") as advance:
-            for start in range(0, n, config.batch):
-                some = range(start, min(start + config.batch, n))
-                parts.append(embed_images(clip, torch.stack([clip.transform(pairs.picture(i)) for i in some])))
-                advance(len(some))
-        kept = {"embeddings": np.concatenate(parts)}
-        checkpoints.save(key, kept)
-    return kept["embeddings"]
+    n, parts = len(pairs.names), []
+    with progress(n, f"embedding {key.replace('_', ' ')}") as advance:
+        for number, first in enumerate(range(0, n, _KEPT)):
+            kept = checkpoints.load(f"{key}_{number}")
+            if kept is None:
+                found = []
+                for start in range(first, min(first + _KEPT, n), config.batch):
+                    some = range(start, min(start + config.batch, first + _KEPT, n))
+                    pixels = torch.stack([clip.transform(pairs.picture(i)) for i in some])
+                    found.append(embed_images(clip, pixels, config.batch))
+                    advance(len(some))
+                kept = {"embeddings": np.concatenate(found)}
+                checkpoints.save(f"{key}_{number}", kept)
+            else:
+                advance(len(kept["embeddings"]))
+            parts.append(kept["embeddings"])
+    return np.concatenate(parts)
 
 
 def _auc_rows(
@@ -350,7 +400,7 @@ def _panels(
 ) -> Iterator[Row | Artefact]:
     """Targets of whose hidden objects the model's neighbours hold most that the reference does not."""
     rest = chosen.held & ~chosen.named
-    only = union(own) & ~(union(scores) if np.issubdtype(scores.dtype, np.integer) else chosen.named) & rest
+    only = union(own) & ~union(scores) & rest
     shown = np.argsort(-only.sum(axis=1), kind="stable")[:_STRIPS]
     strips = []
     for place, i in enumerate(shown):

@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from difflab.dejavu.clip import Architecture, build, embed_images, embed_texts, save_clip
+from difflab.dejavu.clip import WEIGHTS, Architecture, build, embed_images, embed_texts, save_clip
 from difflab.rows import select
 from experiments import __main__ as command_line
-from experiments.clip_audited import PERMUTED, SECOND
+from experiments import clip_audited
+from experiments.clip_audited import NEVER, PERMUTED, SECOND
 from synthetic.data import collages as drawn
 from synthetic.data.collages import World, collages
 
@@ -109,7 +110,7 @@ def test_two_models_on_files(own, tmp_path, capsys):
         recalls = [((counts > 0) & held).sum(axis=1) / 4 for counts in (a, b)]
         prg = select(run.rows, "gap_score", of="prg", reference=SECOND, trained=trained)[0]
         assert prg.value == pytest.approx(np.sign(recalls[0] - recalls[1]).mean())
-        assert select(run.rows, "gap_score", of="hidden_auc", reference=PERMUTED, trained=trained)
+        assert select(run.rows, "gap_score", of="hidden_auc", reference=f"{SECOND}{PERMUTED}", trained=trained)
     assert set(run.figures) == {"gaps", "pictures"}
 
 
@@ -117,7 +118,34 @@ def test_one_model_needs_no_reference(own, tmp_path):
     root, _, _ = own
     run = _run(root, tmp_path, "--one-model", reference=None)
     references = {row.setting["reference"] for row in select(run.rows, "gap_score", of="hidden_auc")}
-    assert references == {"naive Bayes", "nearest by words"}
+    plain = {"naive Bayes", "nearest by words"}
+    assert references == plain | {f"{name}{PERMUTED}" for name in plain}
+    assert not select(run.rows, "gap_score", trained=NEVER)
+
+
+def test_one_model_is_asked_about_pairs_that_it_never_saw(own, tmp_path):
+    root, sets, clips = own
+    data = {"reference_data": root / "other", "reference_objects": root / "other.jsonl"}
+    run = _run(root, tmp_path, "--one-model", "--search", "faiss", reference=None, **data)
+    counts = _plain_votes(clips[0], sets["other"].captions, sets["public"])
+    row = select(run.rows, "hidden_auc", of="target", trained=NEVER)[0]
+    assert row.value == pytest.approx(_plain_auc(counts, sets["other"]).mean(), abs=1e-3)
+    assert any("never saw" in claim for claim in run.claims)
+
+
+def test_a_changed_caption_or_weight_is_another_run(own, tmp_path):
+    root, _, _ = own
+    config = clip_audited.Config
+    paths = {"model": root / "model", "reference": root / "reference.safetensors", "data": root / "data"}
+    paths |= {"objects": root / "data.jsonl", "public": root / "public", "public_objects": root / "public.jsonl"}
+    asked = {name: str(path) for name, path in paths.items()}
+    before = config(**asked).contents
+    assert config(**asked).contents == before
+    for path in (root / "data" / "metadata.jsonl", root / "public" / "metadata.jsonl", root / "model" / WEIGHTS):
+        was = path.read_bytes()
+        path.write_bytes(was + b"\n")
+        assert config(**asked).contents != before
+        path.write_bytes(was)
 
 
 def test_targets_are_at_most_as_many_as_asked_for(own, tmp_path):
@@ -128,7 +156,13 @@ def test_targets_are_at_most_as_many_as_asked_for(own, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"public": "data", "public_objects": "data.jsonl"}, "pictures of the gallery were trained on"),
+        ({"public": "data", "public_objects": "data.jsonl"}, "pictures of --public lie in --data, too"),
+        ({"reference_data": "data", "reference_objects": "data.jsonl"}, "pictures of --reference-data lie in --data"),
+        ({"reference": "model/open_clip_model.safetensors"}, "have the same weights"),
+        ({"model": None, "data": None, "objects": None}, "also needs --model, --data, --objects"),
+        ({"device": "warp:9"}, "on warp:9"),
+        ({"seed": "-1"}, "seed is -1"),
+        ({"search": "annoy"}, "search is 'annoy'"),
         ({"reference": "nowhere.safetensors"}, "no readable file"),
         ({"reference": None}, "--reference checkpoint, or --one-model"),
         ({"objects": None}, "also needs --objects"),
@@ -152,7 +186,9 @@ def test_mistakes_end_with_one_sentence_and_code_two(changes, said, own, tmp_pat
     state["text_projection"][0, 0] = float("nan")
     save_file(state, root / "nan.safetensors")
     paths = {
-        name: value if name in ("k", "preprocess") or value is None or value.startswith("no-") else root / value
+        name: value
+        if name in ("k", "preprocess", "device", "seed", "search") or value is None or value.startswith("no-")
+        else root / value
         for name, value in changes.items()
     }
     with pytest.raises(SystemExit) as stopped:
