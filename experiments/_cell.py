@@ -13,6 +13,7 @@ from difflab.errors import require
 from difflab.intervals import bootstrap, mean
 from difflab.rows import Row
 from difflab.sd.autoencoder import encode
+from difflab.sd.copies import compare_by
 from difflab.sd.finetuning import Known
 from difflab.sd.generate import embed, seeded
 from difflab.sd.judge import Defended, Judge, held_out_losses, least_alike, loss_ratio
@@ -50,11 +51,22 @@ def by_pipeline(tuned: StableDiffusionPipeline) -> Defense:
     return lambda targets: Defended(tuned, embed(tuned, targets.captions), [{}] * len(targets.captions))
 
 
-def surrogates(opened: Opened, masks: Sequence[AnyMask]) -> UInt8[np.ndarray, "n h w 3"]:
-    """Of what the pruned model draws under each memorized caption the picture least like the memorized one."""
-    targets = opened.groups["repeated"]
-    drawn = opened.judge.draw(opened.pipeline, embed(opened.pipeline, targets.captions), masks)
-    return least_alike(opened.judge, drawn, targets.pictures)
+def surrogates(opened: Opened, *prunings: Sequence[AnyMask]) -> UInt8[np.ndarray, "n h w 3"]:
+    """Of what the pruned model draws under each memorized caption the picture least like the memorized one.
+
+    Args:
+        opened: the case.
+        prunings: masks, one for each caption; where a copy is left under the first, the next one draws instead.
+    """
+    targets, judge = opened.groups["repeated"], opened.judge
+    limit, y = judge.thresholds["pixel"].value, embed(opened.pipeline, targets.captions)
+    chosen, alike = np.empty_like(targets.pictures), np.full(len(y), np.inf)
+    for masks in prunings:
+        some = least_alike(judge, judge.draw(opened.pipeline, y, masks), targets.pictures)
+        values = compare_by(judge.measures["pixel"], some[:, None], targets.pictures, judge.described["pixel"])[:, 0]
+        better = (alike > limit) & (values < alike)
+        chosen[better], alike[better] = some[better], values[better]
+    return chosen
 
 
 def known(opened: Opened, instead: UInt8[np.ndarray, "n h w 3"]) -> Known:

@@ -12,12 +12,13 @@ itself. Wanda is swept over its sparsity beside them.
 Published, SD 1.4, memorized rate after Dori: adversarial fine-tuning 0.02, ESD 0.98, SISS 0.39, Wanda 0.72, Wanda at
 10 % 0.01 (with neighbouring captions wrecked); low rank "fails". Quality is the denoising loss of held-out pictures,
 divided by that without a defense. Of the pictures that the pruned model draws the one least like the target is its
-surrogate; the surrogates' rate of copies is a row of its own.
+surrogate; NeMo leaves some copies, and there Wanda's model draws it. The surrogates' rate of copies is a row.
 Cost on two cores: not timed yet at full size.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 
 import numpy as np
 import torch
@@ -45,6 +46,8 @@ from experiments._cell import Defense, by_masks, by_pipeline, held_out_rows, kno
 CURE = "adversarial_finetuning"
 PUBLISHED = {CURE: 0.02, "concept_erasure": 0.98, "data_unlearning": 0.39, "wanda 1 %": 0.72, "wanda 10 %": 0.01}
 TRAINED_ON = "dori"
+_COLOURS = [f"C{i}" for i in range(10)] + ["k", "gold"]
+"""Of defenses, in turn; the house has fewer."""
 ATTACKS = ("nothing", TRAINED_ON, "dori, slower", "dori, from noise", "discrete_tokens", "initial_noise")
 
 
@@ -53,7 +56,7 @@ class Config(Case):
     """The case, the defenses, their common budget, and the attacks."""
 
     nemo: Nemo = field(default_factory=lambda: Nemo(blocks=("down", "mid", "up")))
-    """Draws the surrogates."""
+    """Draws the surrogates; of pictures that it leaves memorized, Wanda at its largest sparsity."""
     adversarial: AdversarialFinetuning = field(default_factory=AdversarialFinetuning)
     erasure: ConceptErasure = field(default_factory=ConceptErasure)
     unlearning: DataUnlearning = field(default_factory=DataUnlearning)
@@ -89,7 +92,8 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     repeated, seed = opened.groups["repeated"], 70_000 * (config.seed + 1)
     masks = nemo(opened.pipeline, repeated.captions, opened.unseen, seed, config.nemo)
     pruned = by_masks(opened.pipeline, masks)
-    instead = surrogates(opened, masks)
+    most = wanda(opened.pipeline, repeated.captions, opened.unseen, seed, Wanda(max(config.sparsities)))
+    instead = surrogates(opened, masks, most)
     yield from opened.judge.rows(instead[:, None], repeated.pictures, repeated.captions, {"defense": "surrogates"})
     defenses: dict[str, Defense] = {"nothing": by_pipeline(opened.pipeline), "nemo": pruned}
     for sparsity in config.sparsities:
@@ -251,11 +255,11 @@ def _cost_figure(rows: Sequence[Row]) -> Figure:
     )
     shown = {"target": "repeated", "attack": TRAINED_ON, "measure": "pixel", "seeds": "median"}
     for ax, captions in zip(panels, ("unrelated", "neighbouring"), strict=True):
-        for row in select(rows, "held_out_ratio", captions=captions):
+        for row, colour in zip(select(rows, "held_out_ratio", captions=captions), cycle(_COLOURS), strict=False):
             name = row.setting["defense"]
             rate = select(rows, "memorized_fraction", defense=name, **shown)[0]
-            colour = "control" if name.startswith("wanda") else "memorizing" if name == CURE else "trained"
-            points_with_intervals(ax, [row.value], [rate.interval], name, colour)
+            points_with_intervals(ax, [row.value], [rate.interval], name.replace("_", " "), colour)
+        ax.set_xscale("log")
         ax.set_title(f"{captions} captions")
     legend_below(figure)
     return figure

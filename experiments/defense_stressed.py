@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from difflab import defenses, files
 from difflab.attacks.dori import Dori
 from difflab.defenses.nemo import Nemo, nemo
+from difflab.defenses.wanda import Wanda, wanda
 from difflab.errors import require
 from difflab.figures import legend_below, new_figure, picture_strips, points_with_intervals
 from difflab.results import Checkpoints
@@ -172,7 +173,8 @@ def _defense(opened: Opened, config: Config) -> Defense:
         more["config"] = config.nemo
     if "known" in inspect.signature(function).parameters:
         masks = nemo(pipeline, repeated.captions, opened.unseen, seed, config.nemo)
-        more["known"] = known(opened, surrogates(opened, masks))
+        most = wanda(pipeline, repeated.captions, opened.unseen, seed, Wanda(0.3))
+        more["known"] = known(opened, surrogates(opened, masks, most))
 
     def made(captions: Sequence[str]) -> Any:
         return function(pipeline, captions, opened.unseen, seed, **more)
