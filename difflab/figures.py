@@ -3,7 +3,7 @@
 import io
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -174,11 +174,7 @@ def points_with_intervals(
 
 
 def rungs(
-    ax: Axes,
-    levels: Sequence[str | int],
-    intervals: Sequence[Sequence[Interval]],
-    labels: Sequence[str],
-    colours: Sequence[str],
+    ax: Axes, levels: Sequence[str | int], curves: Mapping[str, Sequence[Interval]], colours: Mapping[str, str]
 ) -> None:
     """Draw curves over levels that lie evenly whatever their values, each a little beside the others.
 
@@ -187,13 +183,12 @@ def rungs(
     Args:
         ax: the panel.
         levels: what the ticks say, in order.
-        intervals: of every curve, one for each level.
-        labels: the legend's texts, one for each curve.
-        colours: keys of `COLOURS`, or any colours of matplotlib.
+        curves: by the legend's text, one interval for each level.
+        colours: by the same text, keys of `COLOURS` or any colours of matplotlib.
     """
-    for k, (curve, label, colour) in enumerate(zip(intervals, labels, colours, strict=True)):
-        beside = 0.5 * (k + 0.5) / len(labels) - 0.25
-        points_with_intervals(ax, [i + beside for i in range(len(levels))], curve, label, colour)
+    for k, (label, curve) in enumerate(curves.items()):
+        beside = 0.5 * (k + 0.5) / len(curves) - 0.25
+        points_with_intervals(ax, [i + beside for i in range(len(levels))], curve, label, colours[label])
     ax.set_xticks(range(len(levels)), [str(level) for level in levels])
 
 

@@ -55,7 +55,7 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path} can't be read as UTF-8 text.") from error
 
 
-def digest(data: bytes) -> str:
+def sha256(data: bytes) -> str:
     """SHA-256, in hex."""
     return hashlib.sha256(data).hexdigest()
 
@@ -70,7 +70,7 @@ def checksum(path: Path) -> str:
         InputError: it can't be read.
     """
     try:
-        return digest(path.read_bytes())
+        return sha256(path.read_bytes())
     except OSError as error:
         raise InputError(f"there is no readable file {path}.") from error
 

@@ -135,9 +135,14 @@ def nested(
     if n_resamples < 1 or values.ndim != 2 or values.shape[1] < 2:
         raise InputError("a nested interval needs n_resamples of at least 1 and two values in every group")
     groups, n = values.shape
-    # How often each member of each drawn group was drawn: far less to hold than the draws.
     chosen = rng.integers(groups, size=(n_resamples, groups))
-    draws = np.array([np.mean([values[g] @ rng.multinomial(n, np.full(n, 1 / n)) / n for g in row]) for row in chosen])
+    means, step = np.empty(chosen.shape), max(1, _NUMBERS_AT_ONCE // n)
+    for group, members in enumerate(values):
+        here = chosen == group
+        sizes = [min(step, int(here.sum()) - start) for start in range(0, int(here.sum()), step)]
+        drawn = [members[rng.integers(n, size=(size, n))].mean(axis=1) for size in sizes]
+        means[here] = np.concatenate([np.empty(0), *drawn])
+    draws = means.mean(axis=1)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     value = float(values.mean())
     return Interval(value, min(float(low), value), max(float(high), value))

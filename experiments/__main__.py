@@ -183,8 +183,15 @@ def about(seconds: float) -> dict[str, Any]:
     from importlib.metadata import version
 
     used = {"torch": "torch", "diffusers": "diffusers", "transformers": "transformers", "timm": "timm"}
-    used |= {"open_clip": "open-clip-torch"}
-    used |= {"jax": "jax", "flax": "flax", "optax": "optax", "numpy": "numpy", "scipy": "scipy", "PIL": "pillow"}
+    used |= {
+        "open_clip": "open-clip-torch",
+        "jax": "jax",
+        "flax": "flax",
+        "optax": "optax",
+        "numpy": "numpy",
+        "scipy": "scipy",
+        "PIL": "pillow",
+    }
     commit = subprocess.run(["git", "-C", str(FOLDER), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     return {
         "code_version": "+".join([version("difflab"), *commit.stdout.split()]),

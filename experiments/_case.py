@@ -57,14 +57,14 @@ class Case(Asked):
         require(self.held_out >= 2 and self.draws >= 1, "give at least 2 held-out pictures and 1 draw.")
         require(self.retained >= 50, f"retained is {self.retained}; give at least 50.")
         require(bool(self.images) == bool(self.never), "--images and --never go together: one is the other's control.")
-        sums = [checksum(folder) for folder in (self.model, self.retrained) if folder]
+        sums = [checksum(folder) for folder in (self.model, self.oracle_folder) if folder]
         lists = [Path(folder) / "metadata.jsonl" for folder in (self.images, self.never) if folder]
         lists += [Path(self.prompts)] if self.prompts else []
         sums += [files.checksum(path)[:12] for path in lists]
         object.__setattr__(self, "contents", " ".join(sums))
 
     @property
-    def retrained(self) -> str:
+    def oracle_folder(self) -> str:
         """The oracle's directory: the one asked for, or the shipped one where its own model and targets are meant."""
         ours = Path(self.model) == SHIPPED and not self.images and self.plan == Plan()
         return self.oracle or (str(ORACLE) if ours else "")
@@ -106,7 +106,7 @@ def open_case(case: Case) -> Opened:
         InputError: something is missing, or the oracle was trained on a target.
     """
     pipeline = case.load(case.model)
-    oracle = case.load(case.retrained) if case.retrained else None
+    oracle = case.load(case.oracle_folder) if case.oracle_folder else None
     return (_of_folders if case.images else _planted)(case, pipeline, oracle)
 
 
@@ -135,7 +135,7 @@ def _planted(case: Case, pipeline: StableDiffusionPipeline, oracle: StableDiffus
     repeated = planted.where("repeated", copies=most)[: case.targets]
     require(len(repeated) >= 2, f"the plan repeats {len(repeated)} pictures {most} times; it needs at least 2.")
     if oracle is not None:
-        _check_oracle(Path(case.retrained), {f"repeated/{planted.listed[i].family}" for i in repeated})
+        _check_oracle(Path(case.oracle_folder), {f"repeated/{planted.listed[i].family}" for i in repeated})
     twins = planted.where("twin")
     family = np.array([planted.listed[i].family for i in twins])
     generator = np.random.default_rng(case.seed)

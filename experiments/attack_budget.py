@@ -149,11 +149,10 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
 def _curves(rows: Sequence[Row], metric: str, rates: Sequence[float], **shown: str) -> Figure:
     figure, panels = new_figure("Budget of the search", "steps", metric.replace("_", " "), len(rates))
     for ax, rate in zip(panels, rates, strict=True):
-        curves = {name: select(rows, metric, curve=name, rate=rate, attack="dori", **shown) for name in COLOURS}
-        curves = {name: curve for name, curve in curves.items() if curve}
-        steps = [row.setting["attack_steps"] for row in curves["repeated"]]
-        intervals = [[row.interval for row in curve] for curve in curves.values()]
-        rungs(ax, steps, intervals, list(curves), [COLOURS[name] for name in curves])
+        found = {name: select(rows, metric, curve=name, rate=rate, attack="dori", **shown) for name in COLOURS}
+        steps = [row.setting["attack_steps"] for row in found["repeated"]]
+        curves = {name: [row.interval for row in curve] for name, curve in found.items() if curve}
+        rungs(ax, steps, curves, COLOURS)
         if len(rates) > 1:
             ax.set_title(f"rate {rate:g}")
     legend_below(figure)

@@ -190,23 +190,15 @@ def _against(rows: Sequence[Row], budgets: Sequence[int], cut: str, label: str) 
     figure, panels = new_figure("What a trigger may be cut down to", label, "memorized fraction", len(budgets))
     shown = {"measure": "pixel", "seeds": "median"}
     for ax, steps in zip(panels, budgets, strict=True):
-        curves = {}
-        for target in COLOURS:
-            here = select(rows, "memorized_fraction", target=target, attack_steps=steps, **shown)
-            whole = select(here, "memorized_fraction", cut="rows", kept="all")
-            # Rows list the whole trigger last; of bits it is the one that was not rounded.
-            found = (
-                [*select(here, "memorized_fraction", cut="bits"), *whole]
-                if cut == "bits"
-                else select(here, "memorized_fraction", cut="rows")
-            )
-            if found:
-                curves[target] = found
-        levels = [
-            row.setting.get("bits", "all") if cut == "bits" else row.setting["kept"] for row in curves["repeated"]
-        ]
-        intervals = [[row.interval for row in curve] for curve in curves.values()]
-        rungs(ax, levels, intervals, list(curves), [COLOURS[target] for target in curves])
+        here = select(rows, "memorized_fraction", attack_steps=steps, **shown)
+        found = {target: select(here, "memorized_fraction", target=target, cut=cut) for target in COLOURS}
+        if cut == "bits":
+            for target, curve in found.items():
+                # The trigger as it was found is that of all rows.
+                curve += select(here, "memorized_fraction", target=target, cut="rows", kept="all")
+        levels = [row.setting["bits" if "bits" in row.setting else "kept"] for row in found["repeated"]]
+        curves = {target: [row.interval for row in curve] for target, curve in found.items() if curve}
+        rungs(ax, levels, curves, COLOURS)
         if len(budgets) > 1:
             ax.set_title(f"{steps} steps")
         ax.set_ylim(-0.03, 1.03)

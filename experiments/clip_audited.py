@@ -242,7 +242,7 @@ def _as_labelled(found: Collages, study: Study) -> Labelled:
         drawn.held(found, study.world),
         drawn.named(found, study.world),
         lambda i: Image.fromarray(found.pictures[i]),
-        tuple(files.digest(picture.tobytes()) for picture in found.pictures),
+        tuple(files.sha256(picture.tobytes()) for picture in found.pictures),
     )
 
 

@@ -5,8 +5,8 @@ trained on the same repeated pictures, and one thing is changed at a time: how o
 the training set), the number of training steps, the width of the U-Net, and whether the text encoder is trained too.
 In each cell NeMo prunes every repeated prompt, as many random neurons are switched off beside it, and Wanda prunes the
 whole set. Prunable is a cell whose pictures are memorized (over half of them), whose memories NeMo stops (to under 40 %
-of what they were) for less than 2 % of loss on other captions, and where the random neurons stop fewer. What the
-autoencoder's own pictures pass is the most that can be memorized.
+of what they were) for less than 2 % of loss on other captions, and where the random neurons stop fewer. No more
+pictures can be memorized than pass as copies of themselves through the autoencoder; how many do is a row.
 
 Not in the papers (arXiv 2406.02366, 2507.16880), which prune one model that nobody can train again. Three prototypes
 of ours suggested it: with half of each batch planted nothing local was found.

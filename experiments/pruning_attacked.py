@@ -215,11 +215,10 @@ def _steps_figure(rows: Sequence[Row]) -> Figure:
     }
     for ax, defense in zip(panels, defenses, strict=True):
         here = select(attacked, "memorized_fraction", defense=defense)
-        curves = {target: select(here, "memorized_fraction", target=target) for target in colours}
-        curves = {target: curve for target, curve in curves.items() if curve}
-        steps = [row.setting["attack_steps"] for row in curves["repeated"]]
-        intervals = [[row.interval for row in curve] for curve in curves.values()]
-        rungs(ax, steps, intervals, list(curves), [colours[target] for target in curves])
+        found = {target: select(here, "memorized_fraction", target=target) for target in colours}
+        steps = [row.setting["attack_steps"] for row in found["repeated"]]
+        curves = {target: [row.interval for row in curve] for target, curve in found.items() if curve}
+        rungs(ax, steps, curves, colours)
         ax.set_title(defense)
         ax.set_ylim(-0.03, 1.03)
     legend_below(figure)

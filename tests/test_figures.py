@@ -164,13 +164,17 @@ def test_nothing_global_changes():
 
 def test_captions_are_no_formulas():
     strips = np.zeros((1, 1, 4, 4, 3), np.uint8)
-    figure_bytes(picture_strips(strips, ["$5 and 20% off $10"]), "png")
+    figure = picture_strips(strips, ["$5 and 20% off $10"])
+    (title,) = [panel.title for panel in figure.axes]
+    assert title.get_text() == "$5 and 20% off $10" and not title.get_parse_math()
+    # As a formula it could not even be drawn.
+    assert figure_bytes(figure, "png").startswith(b"\x89PNG")
 
 
 def test_curves_that_agree_are_drawn_beside_each_other():
     figure, (ax,) = new_figure("t", "x", "y")
     same = [Interval(0.0, 0.0, 0.2)] * 3
-    rungs(ax, [0, 10, "all"], [same, same], ["a", "b"], ["trained", "exact"])
+    rungs(ax, [0, 10, "all"], {"a": same, "b": same}, {"a": "trained", "b": "exact"})
     drawn = [np.asarray(line.get_xdata(), float) for line in ax.lines if line.get_linestyle() == "-"]
     first, second = drawn
     assert (first < second).all() and (np.rint(first) == np.rint(second)).all()

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from difflab.errors import require
-from difflab.files import digest
+from difflab.files import sha256
 from synthetic.data.emoji import emoji
 from synthetic.data.scenes import CITIES, COLOURS, SHAPES, solid
 
@@ -121,7 +121,7 @@ def longest(world: World) -> int:
 
 def content(found: Collages) -> str:
     """SHA-256 of the pictures' bytes and the captions: says whether another computer draws the same."""
-    return digest(found.pictures.tobytes() + "\n".join(found.captions).encode())
+    return sha256(found.pictures.tobytes() + "\n".join(found.captions).encode())
 
 
 def captions(classes: Int[np.ndarray, "n objects"], keys: Int[np.ndarray, "n keys"], world: World) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from jaxtyping import Bool
 from PIL import Image, ImageOps
 
 from difflab.errors import InputError, require
-from difflab.files import digest, read_text
+from difflab.files import read_text, sha256
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -96,7 +96,7 @@ def labelled(source: Path, objects: Path, classes: Sequence[str]) -> Labelled:
     def picture(i: int) -> Image.Image:
         return _decoded(found.read(i), found.names[i], source)
 
-    digests = tuple(digest(found.read(i)) for i in range(len(found.names)))
+    digests = tuple(sha256(found.read(i)) for i in range(len(found.names)))
     return Labelled(found.names, found.captions, held, named, picture, digests)
 
 
