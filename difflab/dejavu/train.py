@@ -5,6 +5,7 @@ import multiprocessing
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.context import SpawnContext
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ from difflab.progress import progress
 from difflab.results import Checkpoints
 
 MASKINGS = ("random", "masked")
+_ORDER, _WORDS = 0, 1
+"""Streams of chance."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +104,12 @@ def train(
     pixels, tokens = prepared(clip, pictures).to(device), clip.tokenizer(list(captions)).to(device)
     words = _words(clip, tokens)
     contrastive = ClipLoss()
-    permutation = (-1, torch.empty(0, dtype=torch.long))
+    permutation = (-1, rows)
     if advance is not None:
         advance(begin)
     for step in range(begin, end):
         permutation, index = _batch(rows, step, config, permutation)
-        shown = _randomized(tokens[index], words[index], _generator(config, step), config, clip)
+        shown = _randomized(tokens[index], words[index], step, config, clip)
         images = normalize(model.encode_image(pixels[index]), dim=-1)
         texts = normalize(model.encode_text(shown), dim=-1)
         loss = contrastive(images, texts, model.logit_scale.exp())
@@ -201,6 +204,11 @@ def _train_apart(jobs: Mapping[str, Job], checkpoints: Checkpoints, workers: int
             seen = now
             for one in done:
                 one.result()
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a process that trained a model was killed, perhaps for want of memory; give fewer --workers and run "
+            "again, finished models are kept."
+        ) from error
     except BaseException:
         # The executor would wait for models that nobody wants any more.
         for process in multiprocessing.active_children():
@@ -254,20 +262,15 @@ def _rate(step: int, config: Training) -> float:
     return config.rate * 0.5 * (1 + math.cos(math.pi * passed))
 
 
-def _generator(config: Training, number: int) -> torch.Generator:
-    """A generator of this number; torch's reads the lower 32 bits of a seed, so seeds are spread over those."""
-    return torch.Generator().manual_seed((config.seed * 0x9E3779B1 + number) % 2**32)
-
-
 def _batch(
-    rows: Int[np.ndarray, " rows"], step: int, config: Training, permutation: tuple[int, torch.Tensor]
-) -> tuple[tuple[int, torch.Tensor], torch.Tensor]:
+    rows: Int[np.ndarray, " rows"], step: int, config: Training, permutation: tuple[int, Int[np.ndarray, " rows"]]
+) -> tuple[tuple[int, Int[np.ndarray, " rows"]], torch.Tensor]:
     """The step's places in pictures; what an epoch leaves over for no full batch waits for another one."""
     epoch, within = divmod(step, len(rows) // config.batch)
     if permutation[0] != epoch:
-        permutation = (epoch, torch.randperm(len(rows), generator=_generator(config, 2**31 + epoch)))
-    places = permutation[1][within * config.batch : (within + 1) * config.batch]
-    return permutation, torch.from_numpy(rows[places.numpy()])
+        # Seeded by the epoch, so that a resumed training needs no state of a generator.
+        permutation = (epoch, np.random.default_rng([config.seed, _ORDER, epoch]).permutation(rows))
+    return permutation, torch.from_numpy(permutation[1][within * config.batch : (within + 1) * config.batch])
 
 
 def _words(clip: Clip, tokens: Int[torch.Tensor, "pairs context"]) -> Bool[torch.Tensor, "pairs context"]:
@@ -280,7 +283,7 @@ def _words(clip: Clip, tokens: Int[torch.Tensor, "pairs context"]) -> Bool[torch
 def _randomized(
     tokens: Int[torch.Tensor, "b context"],
     words: Bool[torch.Tensor, "b context"],
-    generator: torch.Generator,
+    step: int,
     config: Training,
     clip: Clip,
 ) -> Int[torch.Tensor, "b context"]:
@@ -288,13 +291,13 @@ def _randomized(
     if config.randomized == 0:
         return tokens
     special = clip.tokenizer.tokenizer  # type: ignore[attr-defined]
-    chosen = words & (torch.rand(tokens.shape, generator=generator) < config.randomized).to(tokens.device)
+    generator = np.random.default_rng([config.seed, _WORDS, step])
+    chosen = words & torch.from_numpy(generator.random(tokens.shape) < config.randomized).to(tokens.device)
     if config.randomization == "masked":
         return torch.where(chosen, special.unk_token_id, tokens)
     # The words lie between the begin and the end token.
-    first, last = special.bos_token_id + 1, special.eos_token_id
-    other = torch.randint(first, last, tokens.shape, generator=generator).to(tokens.device)
-    return torch.where(chosen, other, tokens)
+    other = generator.integers(special.bos_token_id + 1, special.eos_token_id, size=tokens.shape)
+    return torch.where(chosen, torch.from_numpy(other).to(tokens.device), tokens)
 
 
 def _keep(
