@@ -75,7 +75,7 @@ def fast(queries, others, gallery, objects, held, named, k, device):
     """PPG, PRG, AUCG and both models' hidden AUC, as the package computes them."""
     counts = [votes(nearest(asked, gallery, k, device).places, objects) for asked in (queries, others)]
     found = gap(*(judged(union(count), held) for count in counts))
-    return [*found, *(float(np.nanmean(hidden_auc(count, held, named))) for count in counts)]
+    return [*np.mean(found, axis=1), *(float(np.nanmean(hidden_auc(count, held, named))) for count in counts)]
 
 
 def plain(queries, others, gallery, lists, held, named, k):

@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 from difflab.dejavu.clip import Clip, build
-from difflab.dejavu.gap import by_outcome, by_similarity, cumulative, hidden, judged, null_curve, reliability
+from difflab.dejavu.gap import cumulative, hidden, judged, most_first, null_curve, reliability
 from difflab.dejavu.inference import union
 from difflab.dejavu.train import Job, Training, train_all
 from difflab.figures import COLOURS, legend_below, line_with_band, new_figure, picture_strips, points_with_intervals
@@ -231,9 +231,9 @@ def _curves(asked: list[list[Pair]], config: Config) -> Iterator[Row]:
             a, b = (judged(union(reading.counts), known.held).recall for reading in (target, reference))
             right = tuple((union(reading.counts) & known.held).sum(axis=1) for reading in (target, reference))
             orders = {
-                "similarity": by_similarity(target.similarity),
-                "correct": by_outcome(right[0]),
-                "difference": by_outcome(right[0] - right[1]),
+                "similarity": most_first(target.similarity),
+                "correct": most_first(right[0]),
+                "difference": most_first(right[0] - right[1]),
             }
             for name, order in orders.items():
                 curves.setdefault((name, False), []).append(cumulative(a - b, order, SHARES))
@@ -276,7 +276,7 @@ def _most_revealed(target: Reading, reference: Reading, known: Truth) -> Int[np.
     """Targets of whose hidden objects the member recovers most that the other doesn't, by votes."""
     there = hidden(known.held, known.named)
     ahead = ((target.counts - reference.counts) * there).sum(axis=1)
-    return by_outcome(ahead)[:_STRIPS]
+    return most_first(ahead)[:_STRIPS]
 
 
 def _gaps_figure(rows: Sequence[Row]) -> Figure:

@@ -171,6 +171,8 @@ def _break(folder, what):
         save_file(weights, folder / WEIGHTS)
     elif what == "another width":
         save_file(build(Architecture(16, 8, 64, 1, 16, 6), WORDS, 0).model.state_dict(), folder / WEIGHTS)
+    elif what == "another context":
+        save_file(build(Architecture(16, 8, 32, 1, 16, 8), WORDS, 0).model.state_dict(), folder / WEIGHTS)
     elif what == "another model":
         save_file({"layer.weight": torch.zeros(3)}, folder / WEIGHTS)
 
@@ -184,6 +186,7 @@ def _break(folder, what):
         ("weights cut short", "can't be loaded"),
         ("weights of NaN", "NaN or infinite weights in visual.proj"),
         ("another width", "can't be loaded"),
+        ("another context", r"positional_embedding has shape \(8, 32\) there and \(6, 32\) here"),
         ("another model", "can't be loaded"),
     ],
 )

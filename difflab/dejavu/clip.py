@@ -163,6 +163,7 @@ def load_clip(name: str, checkpoint: str = "", preprocess: str = "", device: str
     try:
         transform = _transform(config["preprocess_cfg"])
         model = _empty(source)
+        _check_positions(model, path)
         open_clip.load_checkpoint(model, str(path), weights_only=True)
         tokenizer = open_clip.get_tokenizer(source)
         model = model.to(device)
@@ -229,6 +230,14 @@ def _empty(source: str) -> torch.nn.Module:
         )
     finally:
         logging.disable(before)
+
+
+def _check_positions(model: torch.nn.Module, path: Path) -> None:
+    """open_clip would stretch the position embeddings of another size without a word."""
+    given, own = open_clip.factory.load_state_dict(str(path), weights_only=True), model.state_dict()
+    for name in own.keys() & given.keys():
+        if name.endswith("positional_embedding") and own[name].shape != given[name].shape:
+            raise ValueError(f"{name} has shape {tuple(given[name].shape)} there and {tuple(own[name].shape)} here")
 
 
 def _transform(preprocess: dict[str, Any]) -> Callable[[Image.Image], Float[torch.Tensor, "3 h w"]]:

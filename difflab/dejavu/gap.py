@@ -41,17 +41,17 @@ class Predicted(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """What the target model knows beyond the reference, over all targets.
+    """What the target model knows beyond the reference, target by target; the published gaps are the means.
 
     Attributes:
-        ppg: share of targets on which its precision is higher less the share on which it is lower, in [-1, 1].
+        ppg: 1 where its precision is higher, -1 where it is lower, 0 where they are equal.
         prg: the same of recall.
-        aucg: difference of the mean recalls, in [-1, 1].
+        aucg: difference of the recalls, in [-1, 1].
     """
 
-    ppg: float
-    prg: float
-    aucg: float
+    ppg: Scores
+    prg: Scores
+    aucg: Scores
 
 
 def judged(predicted: Bool[np.ndarray, "q classes"], held: Bool[np.ndarray, "_ _"]) -> Predicted:
@@ -73,13 +73,10 @@ def judged(predicted: Bool[np.ndarray, "q classes"], held: Bool[np.ndarray, "_ _
 
 
 def gap(target: Predicted, reference: Predicted) -> Gap:
-    """PPG, PRG and AUCG of two models on the same targets; all 0 in the mean if the models are exchangeable."""
+    """Of two models on the same targets; all 0 in the mean if the models are exchangeable."""
     require(len(target.recall) == len(reference.recall), "the two models were asked about different targets.")
-    return Gap(
-        float(np.sign(target.precision - reference.precision).mean()),
-        float(np.sign(target.recall - reference.recall).mean()),
-        float((target.recall - reference.recall).mean()),
-    )
+    recalls = target.recall - reference.recall
+    return Gap(np.sign(target.precision - reference.precision), np.sign(recalls), recalls)
 
 
 def hidden(
@@ -128,16 +125,14 @@ def by_target(
         hidden_auc: difference of the areas.
     """
     rest = hidden(held, named)
-    found = {}
+    found: dict[str, Scores] = {}
     for prefix, predict, there in (
         ("", lambda counts: union(counts), held),
         ("hidden_", lambda counts: hidden(union(counts), named), rest),
         ("voted_", lambda counts: most_voted(np.where(named, 0, counts), rest.sum(axis=1)), rest),
     ):
-        a, b = (judged(predict(counts), there) for counts in (target, reference))
-        found[f"{prefix}ppg"] = np.sign(a.precision - b.precision)
-        found[f"{prefix}prg"] = np.sign(a.recall - b.recall)
-        found[f"{prefix}aucg"] = a.recall - b.recall
+        own = gap(*(judged(predict(counts), there) for counts in (target, reference)))
+        found |= {f"{prefix}{name}": values for name, values in own._asdict().items()}
     return found | {"hidden_auc": hidden_auc(target, held, named) - hidden_auc(reference, held, named)}
 
 
@@ -168,17 +163,14 @@ def cumulative(
     return (np.cumsum(values[order]) / np.arange(1, len(order) + 1))[numbers - 1]
 
 
-def by_similarity(similarity: Scores) -> Int[np.ndarray, " q"]:
-    """The order of an attacker without labels: captions nearest to some public picture first."""
-    return np.argsort(-similarity, kind="stable")
+def most_first(scores: Real[np.ndarray, " q"]) -> Int[np.ndarray, " q"]:
+    """An order of targets, those of the largest scores first; of equal ones the earlier.
 
-
-def by_outcome(correct: Real[np.ndarray, " q"]) -> Int[np.ndarray, " q"]:
-    """The published orders: most correct objects first, or largest difference of correct objects.
-
-    They choose targets by what is then reported of them; `null_curve` says what that alone gives.
+    By the similarity of a caption to its nearest public picture it is the order of an attacker without labels. By the
+    number of correct objects, or its difference between the models (the published default), targets are chosen by what
+    is then reported of them; `null_curve` says what that alone gives.
     """
-    return np.argsort(-correct, kind="stable")
+    return np.argsort(-scores, kind="stable")
 
 
 def null_curve(
@@ -206,7 +198,7 @@ def null_curve(
         swapped = generator.random(len(target)) < 0.5
         a, b = np.where(swapped, reference, target), np.where(swapped, target, reference)
         first, second = np.where(swapped, correct[1], correct[0]), np.where(swapped, correct[0], correct[1])
-        order = by_outcome(first - second if by_difference else first)
+        order = most_first(first - second if by_difference else first)
         total += cumulative(a - b, order, shares)
     return total / draws
 

@@ -81,15 +81,14 @@ def labelled(source: Path, objects: Path, classes: Sequence[str]) -> Labelled:
     place = {label: i for i, label in enumerate(classes)}
     held, named = (np.zeros((len(found.names), len(classes)), bool) for _ in range(2))
     listed = _aligned(found.names, _lists(objects), objects)
-    patterns = [_pattern(label) for label in classes]
+    words = _Words(classes)
     for i, (entry, caption) in enumerate(zip(listed, found.captions, strict=True)):
         for label in (*entry.objects, *(entry.named or ())):
             if label not in place:
                 raise InputError(f"{objects} gives {found.names[i]} the label {label!r}, which is no known class.")
         held[i, [place[label] for label in entry.objects]] = True
         if entry.named is None:
-            words = _plain(caption)
-            named[i] = [bool(pattern.search(words)) for pattern in patterns]
+            named[i, words.named(caption)] = True
         else:
             named[i, [place[label] for label in entry.named]] = True
 
@@ -232,10 +231,24 @@ def _aligned(names: Sequence[str], entries: list[_Entry], path: Path) -> list[_E
     return [by_name[name] for name in names]
 
 
-def _plain(text: str) -> str:
-    """Text as labels and captions are compared: one form of Unicode, no case, no underscores and hyphens."""
-    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", text).casefold())
+class _Words:
+    """Which classes a caption names: its runs of words are looked up among the labels and their plurals."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.longest = 1
+        self.place: dict[tuple[str, ...], list[int]] = {}
+        for i, label in enumerate(classes):
+            told = _told(label)
+            self.longest = max(self.longest, len(told))
+            for ending in ("", "s", "es") if told else ():
+                self.place.setdefault((*told[:-1], told[-1] + ending), []).append(i)
+
+    def named(self, caption: str) -> list[int]:
+        told = _told(caption)
+        runs = (told[start : start + n] for n in range(1, self.longest + 1) for start in range(len(told) - n + 1))
+        return [i for run in runs for i in self.place.get(run, ())]
 
 
-def _pattern(label: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w){re.escape(_plain(label))}(?:s|es)?(?!\w)")
+def _told(text: str) -> tuple[str, ...]:
+    """The words of a label or a caption: one form of Unicode, no case; underscores and signs part them."""
+    return tuple(re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).casefold()))
