@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -67,6 +67,18 @@ class Study:
         words, context = drawn.longest(self.world), self.architecture.context
         require(words + 2 <= context, f"captions have up to {words} words; give --architecture.context {words + 2}.")
         require(self.architecture.side == side, f"collages are {side} pixels wide; give --architecture.side {side}.")
+
+
+SMALLEST: dict[str, Any] = {
+    "training": Training(steps=4, batch=20, warmup=1),
+    "pairs": 2,
+    "n": 40,
+    "public": 80,
+    "held_out": 30,
+    "workers": 1,
+    "replicates": 20,
+}
+"""A study of seconds."""
 
 
 class Set(NamedTuple):
@@ -163,15 +175,23 @@ class Public(NamedTuple):
 
 def seen_by(clip: Clip, public: Collages, study: Study) -> Public:
     """Embed the gallery."""
-    return Public(embed_images(clip, prepared(clip, public.pictures)), drawn.held(public, study.world))
+    return Public(pictured(clip, public), drawn.held(public, study.world))
+
+
+def counted(clip: Clip, public: Public, captions: Sequence[str], study: Study) -> Int[np.ndarray, "q classes"]:
+    """Votes of the public pictures nearest to captions."""
+    return votes(nearest(embed_texts(clip, captions), public.embeddings, study.k).places, public.held)
 
 
 def read(
-    clip: Clip, public: Public, targets: Collages, study: Study, captions: tuple[str, ...] | None = None
+    clip: Clip,
+    public: Public,
+    captions: Sequence[str],
+    images: Float[np.ndarray, "q d"],
+    study: Study,
 ) -> Reading:
-    """Ask a model about targets, by their captions or by others in their place."""
-    texts = embed_texts(clip, targets.captions if captions is None else captions)
-    images = embed_images(clip, prepared(clip, targets.pictures))
+    """Ask a model about targets, by captions and by their pictures, which the same model embedded."""
+    texts = embed_texts(clip, captions)
     by_text, by_image = (nearest(part, public.embeddings, study.k) for part in (texts, images))
     return Reading(
         votes(by_text.places, public.held),
@@ -181,6 +201,11 @@ def read(
         similarity(images, texts),
         alignment(images, texts),
     )
+
+
+def pictured(clip: Clip, found: Collages) -> Float[np.ndarray, "n d"]:
+    """Embeddings of the pictures."""
+    return embed_images(clip, prepared(clip, found.pictures))
 
 
 def truth(targets: Collages, study: Study) -> Truth:
@@ -203,8 +228,8 @@ def pooled(directions: list[dict[str, Float[np.ndarray, " q"]]]) -> dict[str, Fl
 def over_pairs(values: Float[np.ndarray, "pairs q2"], study: Study) -> Interval:
     """Mean with its hierarchical bootstrap interval, or with Student's over the pairs' means where that is wider.
 
-    Resamples of a handful of pairs vary less than pairs do: of five a bootstrap interval holds the truth 84 times of
-    a hundred, not 95.
+    Resamples of a handful of pairs vary less than pairs do: where nothing else varies, a bootstrap interval of five
+    holds the truth 84 times of a hundred, not 95.
     """
     drawn_again = nested(values, np.random.default_rng(study.seed), study.replicates)
     student = mean(values.mean(axis=1))
@@ -264,41 +289,55 @@ def trained_pairs(study: Study, checkpoints: Checkpoints, name: str) -> Trained:
         directions = []
         for own, other in ((0, 1), (1, 0)):
             targets = sets[a + own].found
-            member, stranger = (read(clips[a + i], seen[i], targets, study) for i in (own, other))
+            member, stranger = (
+                read(clips[a + i], seen[i], targets.captions, pictured(clips[a + i], targets), study)
+                for i in (own, other)
+            )
             directions.append(compared(member, stranger, truth(targets, study)))
         pairs.append(pooled(directions))
     return Trained(pairs, sets, clips, [losses for _, _, losses in found])
 
 
 def usefulness(
-    clips: Sequence[Clip],
-    losses: Sequence[Float[np.ndarray, " steps"]],
-    study: Study,
-    setting: Mapping[str, str | int | float],
-) -> Iterator[Row]:
-    """How well models were trained, and what they can do with pairs that nobody saw; intervals over models."""
+    clips: Sequence[Clip], losses: Sequence[Float[np.ndarray, " steps"]], study: Study
+) -> dict[str, list[float]]:
+    """How well each model was trained, and what it can do with pairs that nobody saw: metric and values."""
     held_out = unseen(study)
-    measured = {
+    images = [pictured(clip, held_out) for clip in clips]
+    return {
         "training_loss": [float(loss[-10:].mean()) for loss in losses],
-        "retrieved_fraction": [retrieved(clip, held_out) for clip in clips],
-        "zero_shot_auc": [recognised(clip, held_out, study) for clip in clips],
+        "retrieved_fraction": [
+            retrieved(own, embed_texts(clip, held_out.captions)) for clip, own in zip(clips, images, strict=True)
+        ],
+        "zero_shot_auc": [recognised(clip, own, held_out, study) for clip, own in zip(clips, images, strict=True)],
     }
+
+
+def over_models(measured: Mapping[str, Sequence[float]], setting: Mapping[str, str | int | float]) -> Iterator[Row]:
+    """Means over models."""
     for metric, values in measured.items():
-        yield Row(metric, *mean(values), len(clips), dict(setting))
+        yield Row(metric, *mean(values), len(values), dict(setting))
 
 
-def retrieved(clip: Clip, found: Collages) -> float:
-    """Share of captions whose own picture is the nearest of all of the set."""
-    images, texts = embed_images(clip, prepared(clip, found.pictures)), embed_texts(clip, found.captions)
+def by_level(
+    pairs: list[dict[str, Float[np.ndarray, " q"]]], sets: Sequence[Set], kind: str, study: Study
+) -> Iterator[tuple[int, Row]]:
+    """The hidden AUC gap of the targets with each number of copies, or that share their key words with as many."""
+    of = np.concatenate([getattr(data, kind) for data in sets[:2]])
+    for level in getattr(study, kind):
+        values = np.stack([pair["hidden_auc"][of == level] for pair in pairs])
+        yield level, Row("gap_score", *over_pairs(values, study), values.size, {"of": "hidden_auc"})
+
+
+def retrieved(images: Float[np.ndarray, "n d"], texts: Float[np.ndarray, "n d"]) -> float:
+    """Share of captions whose own picture is the nearest of all."""
     return float((nearest(texts, images, 1).places[:, 0] == np.arange(len(texts))).mean())
 
 
-def recognised(clip: Clip, found: Collages, study: Study) -> float:
+def recognised(clip: Clip, images: Float[np.ndarray, "n d"], found: Collages, study: Study) -> float:
     """Zero-shot: AUC of the cosine between a picture and each class's name for the classes that it holds."""
-    images = embed_images(clip, prepared(clip, found.pictures))
-    texts = embed_texts(clip, drawn.names(study.world))
-    known = truth(found, study)
-    return float(hidden_auc(images @ texts.T, known.held, np.zeros_like(known.held)).mean())
+    texts, held = embed_texts(clip, drawn.names(study.world)), drawn.held(found, study.world)
+    return float(hidden_auc(images @ texts.T, held, np.zeros_like(held)).mean())
 
 
 def _generator(study: Study, number: int) -> np.random.Generator:

@@ -15,6 +15,7 @@ a gap under a null, too; its size stands beside theirs.
 Cost on two cores: not timed yet.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -33,16 +34,20 @@ from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from experiments._clips import (
     GAPS,
+    SMALLEST,
     Public,
     Reading,
     Set,
     Study,
     Truth,
+    by_level,
     compared,
     gallery,
     job,
     manifest,
+    over_models,
     over_pairs,
+    pictured,
     pooled,
     read,
     rows,
@@ -74,15 +79,7 @@ class Config(Study):
     """The study as it is."""
 
 
-SMOKE = Config(
-    training=Training(steps=4, batch=20, warmup=1),
-    pairs=2,
-    n=40,
-    public=80,
-    held_out=30,
-    workers=1,
-    replicates=20,
-)
+SMOKE = Config(**SMALLEST)
 QUICK = Config(training=Training(steps=100, batch=100), pairs=3, n=200, public=1500, held_out=200, replicates=500)
 
 
@@ -101,14 +98,17 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     )
     seen = {name: seen_by(clip, public, config) for name, clip in clips.items()}
     members = [trained[name] for name in sets]
-    yield from usefulness([clip for clip, _ in members], [losses for _, losses in members], config, {})
+    yield from over_models(usefulness([clip for clip, _ in members], [losses for _, losses in members], config), {})
     asked = _asked(config, clips, seen, sets)
     member = [pooled([compared(*pair) for pair in asked[MEMBER][i]]) for i in range(config.pairs)]
     yield from rows(member, config, {"models": MEMBER})
     for null in (*NULLS, KEYED):
         control = [pooled([compared(*pair) for pair in asked[null][i]]) for i in range(config.pairs)]
         yield from rows(control, config, {"models": null})
-    yield from _strata(member, sets, config)
+    for kind in ("copies", "sharing"):
+        for level, row in by_level(member, [sets["a0"], sets["b0"]], kind, config):
+            if len(getattr(config, kind)) > 1:
+                yield row._replace(setting=row.setting | {"models": MEMBER, kind: level})
     yield from _curves(asked[MEMBER], config)
     yield from _cross_checks(asked, config)
     target, reference, known = asked[MEMBER][0][0]
@@ -193,8 +193,12 @@ def _asked(
             permuted = tuple(targets.captions[j] for j in generator.permutation(len(targets.captions)))
             elsewhere = drawn.rekeyed(generator, targets, config.world)
 
-            def ask(model: str, captions: tuple[str, ...] | None = None, of: Collages = targets) -> Reading:
-                return read(clips[model], seen[model], of, config, captions)
+            @functools.cache
+            def images(model: str, of: Collages = targets) -> Float[np.ndarray, "q d"]:
+                return pictured(clips[model], of)
+
+            def ask(model: str, captions: tuple[str, ...] = targets.captions) -> Reading:
+                return read(clips[model], seen[model], captions, images(model), config)
 
             member, stranger = ask(own), ask(alien)
             mine[MEMBER].append((member, stranger, known))
@@ -209,18 +213,6 @@ def _asked(
         for name, pairs in mine.items():
             found[name].append(pairs)
     return found
-
-
-def _strata(member: list[dict[str, Float[np.ndarray, " q"]]], sets: dict[str, Set], config: Config) -> Iterator[Row]:
-    """The gap by copies and by shared key words, where there is more than one kind of either."""
-    for kind, levels in (("copies", config.copies), ("sharing", config.sharing)):
-        if len(levels) < 2:
-            continue
-        of = np.concatenate([getattr(sets["a0"], kind), getattr(sets["b0"], kind)])
-        for level in levels:
-            values = np.stack([pair["hidden_auc"][of == level] for pair in member])
-            found = over_pairs(values, config)
-            yield Row("gap_score", *found, values.size, {"models": MEMBER, "of": "hidden_auc", kind: level})
 
 
 def _curves(asked: list[list[Pair]], config: Config) -> Iterator[Row]:

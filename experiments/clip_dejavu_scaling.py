@@ -22,7 +22,7 @@ from difflab.errors import require
 from difflab.figures import legend_below, new_figure, points_with_intervals
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
-from experiments._clips import Study, over_pairs, rows, trained_pairs, usefulness
+from experiments._clips import SMALLEST, Study, by_level, over_models, rows, trained_pairs, usefulness
 
 AXES = ("epochs", "pictures, fixed steps", "pictures, fixed epochs", "width")
 
@@ -80,14 +80,7 @@ class Config(Study):
 
 
 SMOKE = Config(
-    training=Training(steps=3, batch=20, warmup=1),
-    cells=tuple(Cell(axis, value, n=40, steps=2 + k) for axis in AXES for k, value in enumerate((1, 2))),
-    pairs=2,
-    n=40,
-    public=60,
-    held_out=20,
-    workers=1,
-    replicates=20,
+    **SMALLEST, cells=tuple(Cell(axis, value, n=40, steps=2 + k) for axis in AXES for k, value in enumerate((1, 2)))
 )
 
 
@@ -100,7 +93,9 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
             done[size] = list(_measured(cell, config, checkpoints))
         for row in done[size]:
             yield row._replace(setting={**row.setting, "axis": cell.axis, "at": cell.value})
-    yield from _copied(config, checkpoints)
+    found = trained_pairs(config, checkpoints, "copies")
+    for level, row in by_level(found.pairs, found.sets, "copies", config):
+        yield row._replace(setting=row.setting | {"axis": "copies", "at": level})
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
@@ -159,14 +154,4 @@ def _measured(cell: Cell, config: Config, checkpoints: Checkpoints) -> Iterator[
     )
     found = trained_pairs(study, checkpoints, f"n{cell.n}_steps{cell.steps}_width{cell.width}")
     yield from rows(found.pairs, study, {})
-    yield from usefulness(found.clips, found.losses, study, {})
-
-
-def _copied(config: Config, checkpoints: Checkpoints) -> Iterator[Row]:
-    """The gap by copies, within the same models."""
-    found = trained_pairs(config, checkpoints, "copies")
-    of = np.concatenate([found.sets[0].copies, found.sets[1].copies])
-    for copies in config.copies:
-        values = np.stack([pair["hidden_auc"][of == copies] for pair in found.pairs])
-        interval = over_pairs(values, config)
-        yield Row("gap_score", *interval, values.size, {"of": "hidden_auc", "axis": "copies", "at": copies})
+    yield from over_models(usefulness(found.clips, found.losses, study), {})

@@ -18,13 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from difflab.dejavu.clip import embed_texts
 from difflab.dejavu.train import Training
 from difflab.errors import require
 from difflab.figures import legend_below, new_figure, points_with_intervals
-from difflab.intervals import mean, paired_difference
+from difflab.intervals import paired_difference
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
-from experiments._clips import Study, retrieved, rows, trained_pairs, unseen, usefulness
+from experiments._clips import SMALLEST, Study, over_models, pictured, retrieved, rows, trained_pairs, usefulness
 
 
 class Knob(NamedTuple):
@@ -83,16 +84,7 @@ class Config(Study):
             replace(self.training, **dict[str, Any](knob.changes))
 
 
-SMOKE = Config(
-    training=Training(steps=4, batch=20, warmup=1),
-    knobs=(GRID[0], GRID[2], Knob("stopped after", (("stop", 2),))),
-    pairs=2,
-    n=40,
-    public=60,
-    held_out=20,
-    workers=1,
-    replicates=20,
-)
+SMOKE = Config(**SMALLEST, knobs=(GRID[0], GRID[2], Knob("stopped after", (("stop", 2),))))
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
@@ -104,11 +96,14 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         found = trained_pairs(study, checkpoints, name)
         setting = {"mitigation": knob.label}
         yield from rows(found.pairs, study, setting)
-        yield from usefulness(found.clips, found.losses, study, setting)
-        seen = [retrieved(clip, data.found) for clip, data in zip(found.clips, found.sets, strict=True)]
-        yield Row("own_retrieved_fraction", *mean(seen), len(seen), setting)
+        measured = usefulness(found.clips, found.losses, study)
+        own = [
+            retrieved(pictured(clip, data.found), embed_texts(clip, data.found.captions))
+            for clip, data in zip(found.clips, found.sets, strict=True)
+        ]
+        yield from over_models(measured | {"own_retrieved_fraction": own}, setting)
         gaps[knob.label] = [float(pair["hidden_auc"].mean()) for pair in found.pairs]
-        held_out[knob.label] = [retrieved(clip, unseen(study)) for clip in found.clips]
+        held_out[knob.label] = measured["retrieved_fraction"]
     for label, values in gaps.items():
         if label != "nothing":
             # The same data, seeds and order: pair by pair.

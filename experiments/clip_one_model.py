@@ -17,20 +17,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int, Real
+from jaxtyping import Float, Real
 from matplotlib.figure import Figure
 
-from difflab.dejavu.clip import Clip
 from difflab.dejavu.gap import hidden_auc, reliability
 from difflab.dejavu.inference import nearest, votes
 from difflab.dejavu.references import bag_of_words, naive_bayes, sentences
-from difflab.dejavu.train import Training
 from difflab.errors import require
 from difflab.figures import COLOURS, new_figure, points_with_intervals
 from difflab.intervals import mean
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
-from experiments._clips import Study, gallery, over_pairs, read, seen_by, trained_pairs, truth
+from experiments._clips import SMALLEST, Study, counted, gallery, over_pairs, seen_by, trained_pairs, truth
 from synthetic.data import collages as drawn
 from synthetic.data.collages import Collages
 
@@ -54,18 +52,7 @@ class Config(Study):
         require(1 <= self.neighbours <= self.public, f"neighbours is {self.neighbours}; the gallery has {self.public}.")
 
 
-SMOKE = Config(
-    training=Training(steps=4, batch=20, warmup=1),
-    correlations=(0.0, 0.5),
-    sentence_model=False,
-    neighbours=10,
-    pairs=2,
-    n=40,
-    public=80,
-    held_out=20,
-    workers=1,
-    replicates=20,
-)
+SMOKE = Config(**SMALLEST, sentence_model=False, neighbours=10)
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
@@ -77,15 +64,20 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         meanings = sentences(public.captions) if config.sentence_model else None
         gaps: dict[str, list[Float[np.ndarray, " q"]]] = {}
         areas: dict[str, list[Float[np.ndarray, " q"]]] = {}
-        for number, (clip, data) in enumerate(zip(found.clips, found.sets, strict=True)):
-            other = found.clips[number + 1 - 2 * (number % 2)]
-            another = found.clips[(number + 2) % len(found.clips)]
-            member = hidden_auc(_votes(clip, data.found, public, study), *truth(data.found, study))
-            for name, scores in _references(
-                (other, another), data.found, public, study, config.neighbours, meanings
-            ).items():
-                area = hidden_auc(scores, *truth(data.found, study))
-                gaps.setdefault(name, []).append(member - area)
+        seen = [seen_by(clip, public, study) for clip in found.clips]
+        for number, data in enumerate(found.sets):
+            # The model of the pair's other half, and one of the next pair.
+            strangers = (number + 1 - 2 * (number % 2), (number + 2) % len(found.clips))
+            member, *others = (
+                counted(found.clips[i], seen[i], data.found.captions, study) for i in (number, *strangers)
+            )
+            known = truth(data.found, study)
+            own = hidden_auc(member, *known)
+            references = {TWO_MODELS: others[0], ANOTHER: others[1]}
+            references |= _references(data.found, public, study, config.neighbours, meanings)
+            for name, scores in references.items():
+                area = hidden_auc(scores, *known)
+                gaps.setdefault(name, []).append(own - area)
                 areas.setdefault(name, []).append(area)
         yield from _rows(gaps, areas, study, correlation)
 
@@ -133,18 +125,11 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
 
 
 def _references(
-    others: tuple[Clip, Clip],
-    targets: Collages,
-    public: Collages,
-    study: Study,
-    neighbours: int,
-    meanings: Float[np.ndarray, "g d"] | None,
+    targets: Collages, public: Collages, study: Study, neighbours: int, meanings: Float[np.ndarray, "g d"] | None
 ) -> dict[str, Real[np.ndarray, "q classes"]]:
-    """A score for every class by every reference."""
+    """A score for every class by every reference that needs no training."""
     held, asked = drawn.held(public, study.world), (targets.captions, public.captions)
     found: dict[str, Real[np.ndarray, "q classes"]] = {
-        TWO_MODELS: _votes(others[0], targets, public, study),
-        ANOTHER: _votes(others[1], targets, public, study),
         EXACT: drawn.expected(targets, study.world),
         "naive Bayes": naive_bayes(*asked, held),
         "nearest by words": votes(nearest(*bag_of_words(*asked), neighbours).places, held),
@@ -152,10 +137,6 @@ def _references(
     if meanings is not None:
         found["nearest by meaning"] = votes(nearest(sentences(targets.captions), meanings, neighbours).places, held)
     return found
-
-
-def _votes(clip: Clip, targets: Collages, public: Collages, study: Study) -> Int[np.ndarray, "q classes"]:
-    return read(clip, seen_by(clip, public, study), targets, study).counts
 
 
 def _rows(
