@@ -70,7 +70,8 @@ def checksum(path: Path) -> str:
         InputError: it can't be read.
     """
     try:
-        return sha256(path.read_bytes())
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"there is no readable file {path}.") from error
 
