@@ -6,10 +6,12 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, UInt8
+from matplotlib.axes import Axes
 
 from difflab.attacks.dori import Dori, dori
 from difflab.attacks.random_perturbation import RandomPerturbation, random_perturbation
 from difflab.errors import require
+from difflab.figures import rungs
 from difflab.intervals import bootstrap, mean
 from difflab.rows import Row
 from difflab.sd.autoencoder import encode
@@ -137,3 +139,10 @@ def rows(
     for (attack, steps), loss in zip(attacks, found["loss"], strict=False):
         middle = bootstrap(loss, np.median, np.random.default_rng(0))
         yield Row("target_loss", *middle, n, {**setting, "attack": attack, "attack_steps": steps})
+
+
+def over_steps(ax: Axes, rows: Sequence[Row], key: str, colours: Mapping[str, str]) -> None:
+    """Draw numbers against the steps of the attack, a curve for every entry of the setting's key that has rows."""
+    curves = {name: [row for row in rows if row.setting[key] == name] for name in colours}
+    steps = dict.fromkeys(row.setting["attack_steps"] for row in rows)
+    rungs(ax, list(steps), {name: [row.interval for row in curve] for name, curve in curves.items() if curve}, colours)

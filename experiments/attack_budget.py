@@ -22,11 +22,11 @@ from matplotlib.figure import Figure
 from difflab.attacks.dori import Dori
 from difflab.defenses.nemo import Nemo, nemo
 from difflab.defenses.wanda import Wanda, wanda
-from difflab.figures import legend_below, new_figure, picture_strips, rungs
+from difflab.figures import legend_below, new_figure, picture_strips
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from experiments._case import Case, open_case, random_network
-from experiments._cell import Defense, attacked, by_masks, by_pipeline
+from experiments._cell import Defense, attacked, by_masks, by_pipeline, over_steps
 from experiments._cell import rows as rows_of
 
 PUBLISHED = {
@@ -149,10 +149,7 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
 def _curves(rows: Sequence[Row], metric: str, rates: Sequence[float], **shown: str) -> Figure:
     figure, panels = new_figure("Budget of the search", "steps", metric.replace("_", " "), len(rates))
     for ax, rate in zip(panels, rates, strict=True):
-        found = {name: select(rows, metric, curve=name, rate=rate, attack="dori", **shown) for name in COLOURS}
-        steps = [row.setting["attack_steps"] for row in found["repeated"]]
-        curves = {name: [row.interval for row in curve] for name, curve in found.items() if curve}
-        rungs(ax, steps, curves, COLOURS)
+        over_steps(ax, select(rows, metric, rate=rate, attack="dori", **shown), "curve", COLOURS)
         if len(rates) > 1:
             ax.set_title(f"rate {rate:g}")
     legend_below(figure)

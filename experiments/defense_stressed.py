@@ -27,7 +27,7 @@ from difflab.attacks.dori import Dori
 from difflab.defenses.nemo import Nemo, nemo
 from difflab.defenses.wanda import Wanda, wanda
 from difflab.errors import require
-from difflab.figures import legend_below, new_figure, picture_strips, points_with_intervals
+from difflab.figures import legend_below, new_figure, picture_strips
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.masks import TokenMask
@@ -43,6 +43,7 @@ from experiments._cell import (
     by_token_masks,
     held_out_rows,
     known,
+    over_steps,
     surrogates,
 )
 from experiments._cell import rows as rows_of
@@ -135,13 +136,8 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
     """Curves over the steps of the search, and the pictures on the way."""
     figure, panels = new_figure("Pictures that come back", "steps of the search", "memorized fraction", 2)
     for ax, state in zip(panels, ("defended", "undefended"), strict=True):
-        for target, colour in COLOURS.items():
-            shown = {"state": state, "target": target, "attack": "dori", "measure": "pixel", "seeds": "median"}
-            here = select(rows, "memorized_fraction", **shown)
-            if here:
-                steps = [row.setting["attack_steps"] for row in here]
-                points_with_intervals(ax, steps, [row.interval for row in here], target, colour)
-        ax.set_xscale("symlog", linthresh=1)
+        shown = {"state": state, "attack": "dori", "measure": "pixel", "seeds": "median"}
+        over_steps(ax, select(rows, "memorized_fraction", **shown), "target", COLOURS)
         ax.set_ylim(-0.03, 1.03)
         ax.set_title(state)
     legend_below(figure)

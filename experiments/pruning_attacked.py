@@ -32,12 +32,21 @@ from difflab.defenses.random_neurons import RandomNeurons, random_neurons
 from difflab.defenses.token_insertion import token_insertion
 from difflab.defenses.wanda import Wanda, wanda
 from difflab.errors import require
-from difflab.figures import legend_below, new_figure, picture_strips, points_with_intervals, rungs
+from difflab.figures import legend_below, new_figure, picture_strips, points_with_intervals
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.pruning import Mask, off_fraction, size
 from experiments._case import Case, Opened, open_case, random_network
-from experiments._cell import Defense, attacked, by_embeddings, by_masks, by_pipeline, by_token_masks, held_out_rows
+from experiments._cell import (
+    Defense,
+    attacked,
+    by_embeddings,
+    by_masks,
+    by_pipeline,
+    by_token_masks,
+    held_out_rows,
+    over_steps,
+)
 from experiments._cell import rows as rows_of
 
 CONTROLS = ("once", "never", "random network", "oracle")
@@ -214,11 +223,7 @@ def _steps_figure(rows: Sequence[Row]) -> Figure:
         "random network": "predicted",
     }
     for ax, defense in zip(panels, defenses, strict=True):
-        here = select(attacked, "memorized_fraction", defense=defense)
-        found = {target: select(here, "memorized_fraction", target=target) for target in colours}
-        steps = [row.setting["attack_steps"] for row in found["repeated"]]
-        curves = {target: [row.interval for row in curve] for target, curve in found.items() if curve}
-        rungs(ax, steps, curves, colours)
+        over_steps(ax, select(attacked, "memorized_fraction", defense=defense), "target", colours)
         ax.set_title(defense)
         ax.set_ylim(-0.03, 1.03)
     legend_below(figure)
