@@ -247,14 +247,12 @@ def _classes(generator: np.random.Generator, n: int, world: World) -> Int[np.nda
     partner = _partners(world)[caption]
     came = generator.random((n, world.named)) < world.correlation
     came &= ~np.take_along_axis(taken, partner, axis=1)
-    for row, of, brought in zip(taken, partner, came, strict=True):
-        row[of[brought]] = True
+    np.put_along_axis(taken, np.where(came, partner, caption), True, axis=1)
     others = drawn(world.objects - world.named, taken)
-    hidden = others.copy()
     # Partners that came along take the first hidden places; whoever was drawn for the last ones stays away.
-    for row, of, brought, other in zip(hidden, partner, came, others, strict=True):
-        some = of[brought]
-        row[:] = np.concatenate([some, other])[: len(row)]
+    there = np.concatenate([came, np.ones(others.shape, bool)], axis=1)
+    order = np.argsort(~there, axis=1, kind="stable")[:, : others.shape[1]]
+    hidden = np.take_along_axis(np.concatenate([partner, others], axis=1), order, axis=1)
     return np.concatenate([caption, hidden], axis=1)
 
 
