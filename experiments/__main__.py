@@ -1,4 +1,4 @@
-"""The command line: difflab list | predict | run NAME | train | audit | stress | dejavu | report | quickstart.
+"""The command line: difflab list | predict | run | sweep | train | audit | stress | dejavu | report | quickstart.
 
 Exit codes: 0 done, 1 a failure of ours, 2 a mistake in the input. Heavy imports wait until a command needs them.
 """
@@ -21,7 +21,7 @@ from difflab.errors import InputError
 
 FOLDER = Path(__file__).parent
 QUICKSTART = ("crossover_predicted", "crossover_trained", "templates_trained", "memorization_detected", "clip_dejavu")
-PASSED_ON = ("predict", "run", "train", "audit", "stress", "dejavu")
+PASSED_ON = ("predict", "run", "sweep", "train", "audit", "stress", "dejavu")
 """Commands whose flags are those of a config."""
 MODELS = {
     "audit": ("pipeline_audited", "--data FOLDER [--prompts CSV]"),
@@ -38,14 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands.add_parser("predict", help="where memorizing is predicted to begin; nothing is trained", add_help=False)
     commands.add_parser("train", help="train a small Stable Diffusion, planted or on a folder", add_help=False)
     one = commands.add_parser("run", help="run one experiment", add_help=False)
-    one.add_argument("name", nargs="?", default="")
-    one.add_argument("--smoke", action="store_true", help="a version of seconds, to see that it runs")
+    many = commands.add_parser("sweep", help="run one experiment over a grid of its flags", add_help=False)
+    for command in (one, many):
+        command.add_argument("name", nargs="?", default="")
+        command.add_argument("--smoke", action="store_true", help="a version of seconds, to see that it runs")
     audit = commands.add_parser("audit", help="copies and detectors on a pipeline of your own", add_help=False)
     audit.add_argument("pipeline", nargs="?", default="")
     stress = commands.add_parser("stress", help="attack a defense of your own", add_help=False)
     stress.add_argument("pipeline", nargs="?", default="")
     for command in (
         one,
+        many,
         audit,
         stress,
         commands.add_parser("dejavu", help="what a CLIP of your own remembers beyond its captions", add_help=False),
@@ -67,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             importlib.import_module(f"experiments._{known.command}").main(rest)
         elif known.command == "run":
             run_by_name(known.name, known.smoke, known.out, rest)
+        elif known.command == "sweep":
+            require_experiment(known.name)
+            importlib.import_module("experiments._sweep").main(known.name, known.smoke, known.out, rest)
         elif known.command in MODELS:
             run_on_model(known.command, known.pipeline, known.out, rest)
         elif known.command == "dejavu":
@@ -107,16 +113,26 @@ def list_experiments() -> None:
 
 def run_by_name(name: str, smoke: bool, out: Path, rest: Sequence[str]) -> None:
     """Run one experiment with the config that its flags name; print where the run lies and which claims held."""
+    require_experiment(name)
+    print(run(name, configured(name, smoke, rest), out))
+
+
+def require_experiment(name: str) -> None:
+    """Raises InputError unless there is an experiment of this name."""
     if name.startswith("-") or not name:
         raise InputError(f"name an experiment to run: {', '.join(names())}.")
     if name not in names():
         close = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)
         raise InputError(f"there is no experiment {name!r}; did you mean {close[0]}? 'difflab list' shows all.")
+
+
+def configured(name: str, smoke: bool, rest: Sequence[str]) -> Any:
+    """The config of an experiment that these flags name."""
     import tyro
 
     module = load(name)
     default = module.SMOKE if smoke else module.Config()
-    config = tyro.cli(
+    return tyro.cli(
         module.Config,
         args=rest,
         default=default,
@@ -124,8 +140,6 @@ def run_by_name(name: str, smoke: bool, out: Path, rest: Sequence[str]) -> None:
         description=module.__doc__,
         config=(tyro.conf.OmitArgPrefixes,) if _one_name_each(asdict(default)) else (),
     )
-    folder = run(name, config, out)
-    print(folder)
 
 
 def _one_name_each(config: dict[str, Any]) -> bool:
@@ -156,26 +170,32 @@ def load(name: str) -> ModuleType:
 
 def run(name: str, config: Any, out: Path) -> Path:
     """Run an experiment unless its run is there already; returns the run's folder."""
-    from difflab import results
+    from difflab import locks, results
 
     module = load(name)
     opened = results.open_run(out, name, asdict(config))
-    if opened.finished:
-        print(f"{name}: already done", file=sys.stderr)
-        return opened.folder
+    with locks.held(opened.folder):
+        if opened.finished:
+            print(f"{name}: already done", file=sys.stderr)
+            return opened.folder
+        _compute(module, config, opened)
+    return opened.folder
+
+
+def _compute(module: ModuleType, config: Any, opened: Any) -> None:
+    from difflab.rows import Artefact, Row
+
     begin = time.monotonic()
     resumed = " (resumed from its checkpoint)" if any(opened.folder.glob("checkpoints/*.safetensors")) else ""
-    print(f"{name}: {opened.folder}{resumed}", file=sys.stderr)
-    rows: list[results.Row] = []
-    artefacts: list[results.Artefact] = []
+    print(f"{opened.experiment}: {opened.folder}{resumed}", file=sys.stderr)
+    rows, artefacts = list[Row](), list[Artefact]()
     for item in module.run(config, opened):
-        (rows if isinstance(item, results.Row) else artefacts).append(item)
+        (rows if isinstance(item, Row) else artefacts).append(item)
     claims = module.claims(rows)
     pictures = module.figures(rows, {artefact.name: artefact.array for artefact in artefacts})
     opened.finish(rows, artefacts, pictures, claims, about(time.monotonic() - begin))
     for claim, held in claims.items():
         print(f"  {'held        ' if held else 'did not hold'}  {claim}", file=sys.stderr)
-    return opened.folder
 
 
 def about(seconds: float) -> dict[str, Any]:

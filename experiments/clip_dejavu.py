@@ -10,9 +10,10 @@ Controls: two models of which neither saw the pair; the same data with another s
 shuffled in training; a model that was never trained. Other key words around the same named objects say how much of the
 caption is needed: the named pair alone is a key, too, if a worse one.
 The paper trains on up to 50 million pairs and reports intervals over targets only; its figures have no published
-numbers that we could print. Expect gaps far above every control. Targets chosen by outcome (the published orders) show
-a gap under a null, too; its size stands beside theirs.
-Cost on two cores: not timed yet.
+numbers that we could print. Expect gaps far above every control in the hidden AUC. The population gaps (PPG, PRG) also
+measure how good the two models are: they are far below 0 where the first was never trained, or on shuffled captions.
+Targets chosen by outcome (the published orders) show a gap under a null, too; its size stands beside theirs.
+Cost on two cores: 13 minutes.
 """
 
 import functools

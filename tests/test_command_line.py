@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from difflab.executors import Job
+from experiments._sweep import work
+
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"), "COLUMNS": "120"}
 COMMAND = [sys.executable, "-m", "experiments"]
@@ -115,6 +118,10 @@ def traps(tmp_path_factory):
         (["run", "digits_trained", "--source", "{traps}/nan.npy", "--n", "10"], ["NaN", "row 7"]),
         (["run", "digits_trained", "--source", "{traps}/missing.npy"], ["can't be read"]),
         (["run", "crossover_predicted", "--smoke", "--out", "{traps}/file"], ["cannot write", "--out another folder"]),
+        (["sweep", "crosover_trained", "--over", "n=20"], ["did you mean crossover_trained"]),
+        (["sweep", "digits_trained", "--smoke"], ["--over n=50,100"]),
+        (["sweep", "digits_trained", "--smoke", "--over", "n=20,8"], ["size 10", "8 training points"]),
+        (["sweep", "digits_trained", "--smoke", "--over", "n=20", "--executor", "slurm"], ["no Slurm"]),
         (["report", "--out", "{traps}/empty"], ["holds no finished run"]),
         (["report", "--out", "{traps}/cut"], ["holds no finished run"]),
     ],
@@ -157,3 +164,20 @@ def test_a_run_killed_in_the_middle_resumes_to_the_same_rows(tmp_path):
     assert "resumed" in resumed.stderr
     rows = [Path(answer.stdout.strip().splitlines()[-1]) / "rows.jsonl" for answer in (whole, resumed)]
     assert rows[0].read_text() == rows[1].read_text()
+
+
+def test_a_sweep_is_the_runs_themselves_whoever_computes_them(tmp_path):
+    grid = ["sweep", "digits_trained", "--smoke", "--over", "n=20,16"]
+    planned = difflab(*grid, "--out", tmp_path / "local", "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    assert "1 done, 1 waiting of 2" in planned.stdout and "takes about" in planned.stdout
+    swept = difflab(*grid, "--out", tmp_path / "local")
+    assert swept.returncode == 0 and "2 done of 2" in swept.stdout, swept.stderr
+    assert difflab(*grid, "--out", tmp_path / "local", "--status").stdout == swept.stdout
+    difflab("run", "digits_trained", "--smoke", "--n", 20, "--out", tmp_path / "alone")
+    job = Job(("run", "digits_trained", "--smoke", "--out", str(tmp_path / "in_process"), "--n", "20"), tmp_path)
+    assert work(job) == 0
+    for out in ("alone", "in_process"):
+        (run,) = (tmp_path / out).glob("*/*")
+        same = tmp_path / "local" / run.relative_to(tmp_path / out)
+        assert (same / "rows.jsonl").read_text() == (run / "rows.jsonl").read_text()

@@ -1,0 +1,240 @@
+"""Where the runs of a sweep are computed: this machine, Slurm, or Ray.
+
+An executor takes jobs and yields the exit code of each as it ends. All of them run the same command line, one process
+a job, and write what it says to `log.txt` in the run's folder, so that results do not depend on the executor. A process
+that is killed takes down its own job only; that job's checkpoints stay.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from difflab.errors import InputError, WriteError, require
+from difflab.locks import busy
+
+
+class Job(NamedTuple):
+    """One run of a sweep.
+
+    Attributes:
+        arguments: of the command line.
+        folder: where the run will lie.
+    """
+
+    arguments: tuple[str, ...]
+    folder: Path
+
+
+Work = Callable[[Job], int]
+"""Runs one job in this process and returns its exit code; it must be importable where the job runs."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one run gets."""
+
+    workers: int = 0
+    """Runs side by side; 0: on this machine as many as there are cores, elsewhere as many as fit."""
+    cpus: int = 0
+    """Cores of each run; 0: an equal share of this machine, elsewhere 1."""
+    gpus: float = 0.0
+    """GPUs of each run; on Ray a fraction lets runs share one."""
+    minutes: int = 60
+    """Slurm's time limit; a run that reaches it is queued again and goes on from its checkpoint."""
+    partition: str = ""
+    """Slurm's partition."""
+    address: str = ""
+    """Of a Ray cluster; without one Ray starts on this machine."""
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "cpus", "gpus"):
+            require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it can't be negative.")
+        require(self.minutes >= 1, f"minutes is {self.minutes}; give at least 1.")
+
+
+def on_this_machine(jobs: Sequence[Job], command: Sequence[str], share: Share) -> Iterator[int]:
+    """Processes on this machine, each on cores of its own; a job that another process is at is left for last.
+
+    Args:
+        jobs: what to run.
+        command: what the arguments of a job are given to.
+        share: workers and cpus; the workers split the cores that this process may use.
+
+    Raises:
+        WriteError: a log can't be written.
+    """
+    waiting, slots = list(jobs), _slots(share, len(jobs))
+    running: dict[int, subprocess.Popen[bytes]] = {}
+    try:
+        while waiting or running:
+            for slot in range(len(slots)):
+                if waiting and slot not in running:
+                    at = next((i for i, job in enumerate(waiting) if not busy(job.folder)), 0)
+                    running[slot] = _start(waiting.pop(at), command, slots[slot])
+            ended = [slot for slot, process in running.items() if process.poll() is not None]
+            for slot in ended:
+                yield running.pop(slot).returncode
+            if not ended:
+                time.sleep(0.05)
+    finally:
+        for process in running.values():
+            process.send_signal(signal.SIGINT)
+        for process in running.values():
+            process.wait()
+
+
+def on_slurm(jobs: Sequence[Job], work: Work, share: Share, folder: Path, cluster: str = "slurm") -> Iterator[int]:
+    """One job array on Slurm; a job that is preempted or runs out of time is queued again.
+
+    Args:
+        jobs: what to run.
+        work: runs one of them.
+        share: workers is how many run at once; cpus, gpus, minutes and partition are asked of Slurm.
+        folder: where submitit keeps its files, on a file system that the nodes share.
+        cluster: 'slurm', or 'local' for submitit's processes on this machine.
+
+    Raises:
+        InputError: submitit is not installed, or there is no Slurm here.
+    """
+    try:
+        import submitit
+        from submitit.core.utils import UncompletedJobError
+        from submitit.helpers import as_completed
+    except ImportError as error:
+        raise InputError("submitit is not installed; pip install 'difflab[slurm]' brings it.") from error
+
+    try:
+        executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+    except RuntimeError as error:
+        raise InputError("there is no Slurm on this machine; use another executor.") from error
+    asked = {"slurm_array_parallelism": share.workers, "slurm_partition": share.partition}
+    executor.update_parameters(
+        name="difflab",
+        timeout_min=share.minutes,
+        cpus_per_task=share.cpus or 1,
+        gpus_per_node=int(-(-share.gpus // 1)),
+        **{name: value for name, value in asked.items() if value},
+    )
+    submitted = executor.map_array(_Restartable(work), list(jobs))
+    for task in as_completed(submitted, poll_frequency=1.0):
+        try:
+            yield task.result()
+        except UncompletedJobError:
+            yield 1
+
+
+def on_ray(jobs: Sequence[Job], work: Work, share: Share, retries: int = 5) -> Iterator[int]:
+    """Tasks on a Ray cluster, each in a fresh process; one whose node dies is tried again elsewhere.
+
+    Args:
+        jobs: what to run.
+        work: runs one of them.
+        share: cpus and gpus of each task, whole or a fraction; the cluster's address; workers is how many at once.
+        retries: how often a task may lose its node.
+
+    Raises:
+        InputError: Ray is not installed, or no cluster answers at the address.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError("ray is not installed; pip install 'difflab[ray]' brings it.") from error
+    mine = not ray.is_initialized()
+    if mine:
+        try:
+            ray.init(address=share.address or None, log_to_driver=False, include_dashboard=False)
+        except (ConnectionError, ValueError) as error:
+            raise InputError(f"no Ray cluster answers at {share.address}; start one, or leave it out.") from error
+    task = ray.remote(num_cpus=share.cpus or 1, num_gpus=share.gpus, max_retries=retries, max_calls=1)(work)
+    waiting, running = list(jobs), list[ray.ObjectRef]()
+    try:
+        while waiting or running:
+            while waiting and (not share.workers or len(running) < share.workers):
+                running.append(task.remote(waiting.pop(0)))
+            (ended,), running = ray.wait(running, num_returns=1)
+            try:
+                yield ray.get(ended)
+            except ray.exceptions.RayError as error:
+                print(f"ray: {str(error).splitlines()[0]}", file=sys.stderr)
+                yield 1
+    finally:
+        for reference in running:
+            ray.cancel(reference)
+        if mine:
+            ray.shutdown()
+
+
+class _Restartable(NamedTuple):
+    """Queued again by submitit, the same job goes on from the run's own checkpoints."""
+
+    work: Work
+
+    def __call__(self, job: Job) -> int:
+        return self.work(job)
+
+    def checkpoint(self, job: Job) -> Any:
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, job)
+
+
+@contextlib.contextmanager
+def logged(job: Job) -> Iterator[None]:
+    """Send what is printed to the job's log."""
+    log = _log(job).open("w", encoding="utf-8", buffering=1)
+    with log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        yield
+
+
+def _log(job: Job) -> Path:
+    path = job.folder / "log.txt"
+    try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise WriteError(f"cannot write {path}: {error.strerror}.") from error
+    return path
+
+
+def workers(share: Share, n_jobs: int) -> int:
+    """How many runs this machine computes side by side."""
+    return share.workers or max(1, min(n_jobs, len(_cores()) // (share.cpus or 1)))
+
+
+def _cores() -> list[int]:
+    """Those that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def _slots(share: Share, n_jobs: int) -> list[set[int]]:
+    """The cores of each worker, in equal shares."""
+    cores, n = _cores(), workers(share, n_jobs)
+    each = share.cpus or max(1, len(cores) // n)
+    return [{cores[(slot * each + i) % len(cores)] for i in range(each)} for slot in range(n)]
+
+
+def _start(job: Job, command: Sequence[str], cores: set[int]) -> subprocess.Popen[bytes]:
+    threads = {name: str(len(cores)) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    with _log(job).open("wb") as log:
+        # A child inherits the cores of whoever starts it.
+        if mine is not None:
+            os.sched_setaffinity(0, cores)
+        try:
+            return subprocess.Popen(
+                [*command, *job.arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | threads,
+            )
+        finally:
+            if mine is not None:
+                os.sched_setaffinity(0, mine)

@@ -1,0 +1,118 @@
+"""The command difflab sweep: an experiment over a grid of its flags."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from difflab.errors import InputError
+from difflab.executors import Job, Share, logged, on_ray, on_slurm, on_this_machine, workers
+from difflab.results import digest
+from difflab.sweep import Setting, finished, flags, grid, last_words, remaining_seconds, state, sweep
+from experiments.__main__ import configured, load, run
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Run an experiment for every combination of values. All other flags are the experiment's own."""
+
+    over: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A flag of the experiment and its values, name=value,value,...; may be given several times."""
+    executor: Literal["local", "slurm", "ray"] = "local"
+    """Where the runs are computed."""
+    status: bool = False
+    """Say how far every run is, and stop."""
+    dry_run: bool = False
+    """Say what there is to do and what it will cost, measured on one run, and stop."""
+    share: Share = field(default_factory=Share)
+
+
+def main(name: str, smoke: bool, out: Path, rest: Sequence[str]) -> None:
+    """Plan the grid, and say how far it is, or what it will cost, or do it.
+
+    Raises:
+        InputError: a value that the experiment refuses, or a run that did not finish.
+    """
+    asked, others = tyro.cli(
+        Sweep,
+        args=rest,
+        prog=f"difflab sweep {name} [--smoke] [--out DIR]",
+        return_unknown_args=True,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+    out = out.absolute()
+    settings = grid(asked.over)
+    configs = [configured(name, smoke, [*others, *flags(setting)]) for setting in settings]
+    shared = ("run", name, *(["--smoke"] if smoke else []), "--out", str(out), *others)
+    jobs = [
+        Job((*shared, *flags(setting)), out / name / digest(name, asdict(config)))
+        for setting, config in zip(settings, configs, strict=True)
+    ]
+    executor = {
+        "local": partial(on_this_machine, command=(sys.executable, "-m", "experiments"), share=asked.share),
+        "slurm": partial(on_slurm, work=work, share=asked.share, folder=out / name / "submitit"),
+        "ray": partial(on_ray, work=work, share=asked.share),
+    }[asked.executor]
+    if asked.dry_run and not any(finished(job.folder) for job in jobs):
+        costs = _costs(name, configs)
+        middle = sorted(range(len(jobs)), key=costs.__getitem__)[len(jobs) // 2]
+        _done(sweep([jobs[middle]], executor, f"measuring one run of {name}"))
+    if not (asked.status or asked.dry_run):
+        left = sweep(jobs, executor, f"sweeping {name}")
+    _tell(settings, jobs)
+    if asked.dry_run:
+        side_by_side = workers(asked.share, len(jobs))
+        seconds = remaining_seconds(jobs, _costs(name, configs), side_by_side)
+        print(f"what is left takes about {_duration(seconds)}, {side_by_side} runs at a time")
+    elif not asked.status:
+        _done(left)
+
+
+def work(job: Job) -> int:
+    """Run one job in this process; returns its exit code."""
+    name, *rest = job.arguments[1:]
+    smoke = rest[0] == "--smoke"
+    out, own = Path(rest[1 + smoke]), rest[2 + smoke :]
+    with logged(job):
+        try:
+            run(name, configured(name, smoke, own), out)
+        except InputError as mistake:
+            print(f"difflab: {mistake}", file=sys.stderr)
+            return 2
+        except Exception:
+            traceback.print_exc()
+            return 1
+    return 0
+
+
+def _costs(name: str, configs: Sequence[Any]) -> list[float]:
+    """How much more one run costs than another, if the experiment says."""
+    cost = getattr(load(name), "cost", lambda config: 1.0)
+    return [float(cost(config)) for config in configs]
+
+
+def _tell(settings: Sequence[Setting], jobs: Sequence[Job]) -> None:
+    states = [state(job.folder) for job in jobs]
+    for setting, job, found in zip(settings, jobs, states, strict=True):
+        values = " ".join(f"{name}={value}" for name, value in setting.items())
+        print(f"{found.name:8s} {job.folder.name} {values}{': ' if found.note else ''}{found.note}")
+    counts = {name: sum(found.name == name for found in states) for name in ("done", "running", "stopped", "waiting")}
+    print(", ".join(f"{count} {name}" for name, count in counts.items() if count) + f" of {len(jobs)}")
+
+
+def _done(left: Sequence[Job]) -> None:
+    if left:
+        path = left[0].folder / "log.txt"
+        raise InputError(
+            f"{len(left)} runs did not finish; {path} ends with: {last_words(left[0].folder) or 'nothing'}"
+            " (the same command tries them again)."
+        )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

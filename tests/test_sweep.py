@@ -1,0 +1,243 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pretend
+import pytest
+
+from difflab.errors import InputError
+from difflab.executors import Share, on_ray, on_slurm, on_this_machine
+from difflab.results import read_run
+from difflab.sweep import finished, flags, grid, remaining_seconds, state, sweep
+
+COMMAND = (sys.executable, pretend.__file__)
+
+
+def here(share=Share(workers=2)):  # noqa: B008
+    return lambda jobs: on_this_machine(jobs, COMMAND, share)
+
+
+def totals(jobs):
+    return [read_run(job.folder).rows[0].value for job in jobs]
+
+
+def steps(job):
+    """(process, step) of every step that was ever done."""
+    return [tuple(map(int, line.split())) for line in (job.folder / "steps.txt").read_text().splitlines()]
+
+
+def expected(numbers):
+    return [n * sum(range(pretend.STEPS)) for n in numbers]
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+class TestGrid:
+    def test_every_combination_in_order(self):
+        found = grid(["n=1,2", "learning-rate=0.1", "sizes=4 8,16"])
+        assert [tuple(s.values()) for s in found] == [
+            ("1", "0.1", "4 8"), ("1", "0.1", "16"), ("2", "0.1", "4 8"), ("2", "0.1", "16")]  # fmt: skip
+        assert flags(found[0]) == ("--n", "1", "--learning_rate", "0.1", "--sizes", "4", "8")
+
+    @pytest.mark.parametrize(
+        ("over", "says"),
+        [
+            ([], "--over"),
+            (["n"], "not of the form"),
+            (["n="], "not of the form"),
+            (["=3"], "not of the form"),
+            (["n=1,,2"], "not of the form"),
+            (["n=1", "n=2"], "twice"),
+            (["n=1,1"], "twice"),
+        ],
+    )
+    def test_refused(self, over, says):
+        with pytest.raises(InputError, match=says):
+            grid(over)
+
+
+class TestThisMachine:
+    def test_all_runs_are_done_once_and_the_finished_ones_left_alone(self, tmp_path):
+        jobs = [pretend.job(tmp_path, n) for n in range(1, 5)]
+        assert sweep(jobs[:1], here(), "first") == []
+        assert sweep(jobs, here(), "all") == []
+        assert totals(jobs) == expected(range(1, 5))
+        assert all(len(steps(job)) == pretend.STEPS for job in jobs)
+
+    def test_each_worker_keeps_to_its_cores(self, tmp_path):
+        show = tmp_path / "show.py"
+        show.write_text("import os; print(sorted(os.sched_getaffinity(0)), os.environ['OMP_NUM_THREADS'])")
+        jobs = [pretend.job(tmp_path, n) for n in (1, 2)]
+        mine = os.sched_getaffinity(0)
+        assert list(on_this_machine(jobs, (sys.executable, str(show)), Share(workers=2, cpus=1))) == [0, 0]
+        said = {(job.folder / "log.txt").read_text().strip() for job in jobs}
+        cores = sorted(mine)
+        assert said == {f"[{cores[0]}] 1", f"[{cores[1 % len(cores)]}] 1"}
+        assert os.sched_getaffinity(0) == mine
+
+    def test_a_killed_worker_loses_only_what_was_in_flight(self, tmp_path):
+        jobs = [pretend.job(tmp_path, n, pause=0.2) for n in (1, 2, 3)]
+        killed = []
+
+        def executor(left):
+            for code in on_this_machine(left, COMMAND, Share(workers=1)):
+                killed.append(code)
+                yield code
+
+        wanted = jobs[0].folder / "steps.txt"
+        with subprocess.Popen([sys.executable, "-c", _KILLER, str(wanted)]) as killer:
+            left = sweep(jobs, executor, "killed")
+            killer.wait()
+        assert left == [jobs[0]] and killed[0] == -signal.SIGKILL
+        assert state(jobs[0].folder).name == "stopped"
+        assert sweep(jobs, here(), "again") == []
+        assert totals(jobs) == expected((1, 2, 3))
+        done = [i for _, i in steps(jobs[0])]
+        # The killed process may have done one step whose checkpoint it did not write.
+        assert sorted(set(done)) == list(range(pretend.STEPS)) and len(done) <= pretend.STEPS + 1
+
+    def test_a_killed_sweep_goes_on(self, tmp_path):
+        jobs = [pretend.job(tmp_path, n, pause=0.15) for n in range(1, 5)]
+        process = _sweeping(tmp_path, 4, 0.15)
+        wait_for(lambda: finished(jobs[0].folder) is not None)
+        process.kill()
+        process.wait()
+        assert finished(jobs[3].folder) is None
+        assert sweep(jobs, here(), "again") == []
+        assert totals(jobs) == expected(range(1, 5))
+        # Workers outlive a sweep that is killed; nobody does their work a second time.
+        assert all(len(steps(job)) == pretend.STEPS for job in jobs)
+
+    def test_two_sweeps_at_once_share_the_work(self, tmp_path):
+        jobs = [pretend.job(tmp_path, n) for n in range(1, 7)]
+        both = [_sweeping(tmp_path, 6, 0.1) for _ in range(2)]
+        assert [process.wait(60) for process in both] == [0, 0]
+        assert totals(jobs) == expected(range(1, 7))
+        assert all(len(steps(job)) == pretend.STEPS for job in jobs)
+        assert len({pid for job in jobs for pid, _ in steps(job)}) == 6
+
+    def test_an_interrupted_sweep_stops_its_workers(self, tmp_path):
+        jobs = [pretend.job(tmp_path, n, pause=0.3) for n in (1, 2)]
+        running = on_this_machine([*jobs, pretend.job(tmp_path, 3, 30.0)], COMMAND, Share(workers=3))
+        next(running)
+        begin = time.monotonic()
+        running.close()
+        assert time.monotonic() - begin < 10
+        assert state(pretend.job(tmp_path, 3).folder).name == "stopped"
+
+    def test_a_full_disk_is_one_sentence_and_loses_nothing(self, tmp_path):
+        jobs = [pretend.job(tmp_path, n) for n in (1, 2)]
+        assert sweep(jobs[:1], here(), "first") == []
+        limited = [sys.executable, "-c", _LIMITED, *COMMAND]
+        left = sweep(jobs, lambda todo: on_this_machine(todo, limited, Share()), "full")
+        assert left == [jobs[1]]
+        found = state(jobs[1].folder)
+        assert found.name == "stopped" and found.note.startswith("cannot write") and "Traceback" not in found.note
+        assert sweep(jobs, here(), "room again") == [] and totals(jobs) == expected((1, 2))
+
+
+class TestState:
+    def test_waiting_running_done(self, tmp_path):
+        job = pretend.job(tmp_path, 1, pause=0.3)
+        assert state(job.folder).name == "waiting"
+        running = on_this_machine([job], COMMAND, Share())
+        process = _sweeping(tmp_path, 1, 0.3)
+        wait_for(lambda: state(job.folder).name == "running")
+        process.wait()
+        assert state(job.folder) == ("done", "0 of 0 claims held")
+        assert list(running) == [0]
+
+    def test_cost_of_what_is_left(self, tmp_path):
+        jobs = [pretend.job(tmp_path, n) for n in (1, 2, 3)]
+        with pytest.raises(InputError, match="no run"):
+            remaining_seconds(jobs, [1.0, 1.0, 1.0], 1)
+        sweep(jobs[:1], here(), "one")
+        # The finished one took a second for 2 units; 4 + 6 are left for two workers.
+        assert remaining_seconds(jobs, [2.0, 4.0, 6.0], 2) == pytest.approx(2.5)
+
+
+@pytest.fixture
+def importable(monkeypatch):
+    """Workers find the pretended experiment."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(pretend.__file__).parent))
+
+
+class TestSlurm:
+    def test_a_preempted_job_is_queued_again_and_goes_on(self, tmp_path, importable):
+        jobs = [pretend.job(tmp_path, n, pause=0.4) for n in (1, 2)]
+        killer = subprocess.Popen([sys.executable, "-c", _PREEMPTER, str(jobs[0].folder / "steps.txt")])
+        assert sweep(jobs, lambda todo: on_slurm(todo, pretend.work, Share(), tmp_path / "log", "local"), "slurm") == []
+        killer.wait()
+        assert totals(jobs) == expected((1, 2))
+        done = steps(jobs[0])
+        assert len({pid for pid, _ in done}) == 2
+        assert sorted({i for _, i in done}) == list(range(pretend.STEPS)) and len(done) <= pretend.STEPS + 1
+
+    def test_without_slurm(self, tmp_path):
+        with pytest.raises(InputError, match="no Slurm"):
+            list(on_slurm([pretend.job(tmp_path, 1)], pretend.work, Share(), tmp_path / "log"))
+
+
+class TestRay:
+    def test_a_node_that_dies_loses_only_what_was_in_flight(self, tmp_path, importable):
+        ray = pytest.importorskip("ray")
+        from ray.cluster_utils import Cluster
+
+        # The head has no room for tasks, so that they run on the two nodes.
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        try:
+            nodes = [cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)]
+            ray.init(address=cluster.address, log_to_driver=False)
+            jobs = [pretend.job(tmp_path, n, pause=0.4) for n in range(1, 5)]
+
+            def executor(todo):
+                ended = on_ray(todo, pretend.work, Share())
+                yield next(ended)
+                wait_for(lambda: any(state(job.folder).name == "running" for job in jobs))
+                cluster.remove_node(nodes[1], allow_graceful=False)
+                yield from ended
+
+            assert sweep(jobs, executor, "ray") == []
+            assert totals(jobs) == expected(range(1, 5))
+            assert sum(len(steps(job)) for job in jobs) <= pretend.STEPS * len(jobs) + 1
+            assert len({pid for job in jobs for pid, _ in steps(job)}) >= 4
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+def _sweeping(out, n, pause):
+    return subprocess.Popen([sys.executable, "-c", _SWEEPER, str(out), str(n), str(pause)],
+                            env=os.environ | {"PYTHONPATH": str(Path(pretend.__file__).parent)})  # fmt: skip
+
+
+_SWEEPER = """
+import sys; from pathlib import Path
+import pretend; from difflab.executors import *; from difflab.sweep import sweep
+out, n, pause = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+jobs = [pretend.job(out, i, pause) for i in range(1, n + 1)]
+command = (sys.executable, pretend.__file__)
+sys.exit(len(sweep(jobs, lambda todo: on_this_machine(todo, command, Share(workers=2)), "sweeping")))
+"""
+_SIGNALLER = """
+import os, signal, sys, time
+from pathlib import Path
+path = Path(sys.argv[1])
+while not path.exists() or len(path.read_text().splitlines()) < 2: time.sleep(0.02)
+os.kill(int(path.read_text().split()[0]), signal.{})
+"""
+_KILLER, _PREEMPTER = _SIGNALLER.format("SIGKILL"), _SIGNALLER.format("SIGUSR2")
+_LIMITED = """
+import os, resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
