@@ -171,7 +171,8 @@ def on_ray(jobs: Sequence[Job], work: Work, share: Share, retries: int = 5) -> I
             ray.shutdown()
 
 
-class _Restartable(NamedTuple):
+@dataclass(frozen=True)
+class _Restartable:
     """Queued again by submitit, the same job goes on from the run's own checkpoints."""
 
     work: Work
