@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from difflab.errors import InputError, WriteError, require
 from difflab.locks import busy
+from difflab.parallel import core_shares, keep_to, usable_cores
 
 
 class Job(NamedTuple):
@@ -70,7 +71,7 @@ def on_this_machine(jobs: Sequence[Job], command: Sequence[str], share: Share) -
     Raises:
         WriteError: a log can't be written.
     """
-    waiting, slots = list(jobs), _slots(share, len(jobs))
+    waiting, slots = list(jobs), core_shares(workers(share, len(jobs)), share.cpus)
     running: dict[int, subprocess.Popen[bytes]] = {}
     try:
         while waiting or running:
@@ -206,28 +207,15 @@ def _log(job: Job) -> Path:
 
 def workers(share: Share, n_jobs: int) -> int:
     """How many runs this machine computes side by side."""
-    return share.workers or max(1, min(n_jobs, len(_cores()) // (share.cpus or 1)))
-
-
-def _cores() -> list[int]:
-    """Those that this process may use."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-
-
-def _slots(share: Share, n_jobs: int) -> list[set[int]]:
-    """The cores of each worker, in equal shares."""
-    cores, n = _cores(), workers(share, n_jobs)
-    each = share.cpus or max(1, len(cores) // n)
-    return [{cores[(slot * each + i) % len(cores)] for i in range(each)} for slot in range(n)]
+    return share.workers or max(1, min(n_jobs, len(usable_cores()) // (share.cpus or 1)))
 
 
 def _start(job: Job, command: Sequence[str], cores: set[int]) -> subprocess.Popen[bytes]:
     threads = {name: str(len(cores)) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    mine = set(usable_cores())
     with _log(job).open("wb") as log:
         # A child inherits the cores of whoever starts it.
-        if mine is not None:
-            os.sched_setaffinity(0, cores)
+        keep_to(cores)
         try:
             return subprocess.Popen(
                 [*command, *job.arguments],
@@ -237,5 +225,4 @@ def _start(job: Job, command: Sequence[str], cores: set[int]) -> subprocess.Pope
                 env=os.environ | threads,
             )
         finally:
-            if mine is not None:
-                os.sched_setaffinity(0, mine)
+            keep_to(mine)

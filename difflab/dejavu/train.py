@@ -1,13 +1,8 @@
 """Contrastive training of a small CLIP that resumes, and several models in processes of one thread each."""
 
 import math
-import multiprocessing
-import signal
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.context import SpawnContext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +13,7 @@ from torch.nn.functional import normalize
 
 from difflab.dejavu.clip import Architecture, Clip, build, prepared
 from difflab.errors import InputError, require
+from difflab.parallel import SPAWN, in_processes
 from difflab.progress import progress
 from difflab.results import Checkpoints
 
@@ -192,37 +188,22 @@ _counter: Any = None
 
 
 def _train_apart(jobs: Mapping[str, Job], checkpoints: Checkpoints, workers: int, advance: Any) -> None:
-    context: SpawnContext = multiprocessing.get_context("spawn")
-    counter, seen = context.Value("q", 0), 0
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (counter,))
-    try:
-        running = {pool.submit(_train_one, name, job, checkpoints) for name, job in jobs.items()}
-        while running:
-            done, running = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
-            now = counter.value
-            advance(now - seen)
-            seen = now
-            for one in done:
-                one.result()
-    except BrokenProcessPool as error:
-        raise InputError(
-            "a process that trained a model was killed, perhaps for want of memory; give fewer --workers and run "
-            "again, finished models are kept."
-        ) from error
-    except BaseException:
-        # The executor would wait for models that nobody wants any more.
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+    counter, seen = SPAWN.Value("q", 0), 0
+
+    def tick() -> None:
+        nonlocal seen
+        now = counter.value
+        advance(now - seen)
+        seen = now
+
+    arguments = [(name, job, checkpoints) for name, job in jobs.items()]
+    for _ in in_processes(_train_one, arguments, workers, _begin, (counter,), tick):
+        pass
 
 
 def _begin(counter: Any) -> None:
-    """In a new process: Ctrl-C is the parent's to answer."""
     global _counter
     _counter = counter
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _count(n: int) -> None:

@@ -1,0 +1,64 @@
+"""Work in other processes: answers, faults, and what is left behind."""
+
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from difflab.errors import InputError
+from difflab.parallel import core_shares, in_processes, usable_cores
+
+_begun = []
+
+
+def square(number, pause=0.0):
+    time.sleep(pause)
+    return number**2, os.getpid(), sorted(os.sched_getaffinity(0)), list(_begun)
+
+
+def begin(word):
+    _begun.append(word)
+
+
+def die(number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fault(number):
+    raise InputError(f"no square of {number}.")
+
+
+def test_answers_come_with_their_places_from_processes_on_their_own_cores():
+    ticks = []
+    found = dict(in_processes(square, [(i, 0.3) for i in range(4)], 2, begin, ("ready",), lambda: ticks.append(1)))
+    assert [found[i][0] for i in range(4)] == [0, 1, 4, 9]
+    assert os.getpid() not in {pid for _, pid, _, _ in found.values()}
+    shares = [sorted(share) for share in core_shares(2)]
+    assert {tuple(cores) for _, _, cores, _ in found.values()} == set(map(tuple, shares))
+    assert all(begun == ["ready"] for _, _, _, begun in found.values())
+    assert ticks
+
+
+def test_shares_of_the_cores():
+    cores = usable_cores()
+    assert core_shares(1) == [set(cores)]
+    assert set().union(*core_shares(len(cores))) == set(cores)
+    assert all(len(share) == 1 for share in core_shares(2 * len(cores)))
+
+
+def test_a_fault_is_raised_here_and_a_killed_process_is_one_sentence():
+    with pytest.raises(InputError, match="no square of 3"):
+        list(in_processes(fault, [(3,)], 1))
+    with pytest.raises(InputError, match="was killed"):
+        list(in_processes(die, [(1,), (2,)], 2))
+    assert not multiprocessing.active_children()
+
+
+def test_nobody_waits_for_work_that_is_not_wanted():
+    answers = in_processes(square, [(1, 0.0), (2, 60.0)], 2)
+    assert next(answers)[1][0] == 1
+    start = time.monotonic()
+    answers.close()
+    assert time.monotonic() - start < 20 and not multiprocessing.active_children()
