@@ -72,6 +72,13 @@ SMOKE = Config(
 QUICK = Config(study=Study(seeds=2, training=Training(steps=2500, draws=4, learning_rate=2e-2)))
 
 
+def cost(config: Config) -> float:
+    """How much more one run costs than another: N M d a draw, step and data set."""
+    sizes, training = config.study.sizes_for(config.n), config.study.training
+    data_sets = config.study.seeds * len(config.variances)
+    return float(config.n * sum(sizes) * config.dim * training.draws * training.steps * data_sets)
+
+
 def run(config: Config, checkpoints: Checkpoints | None = None) -> Iterator[Row | Artefact]:
     """Draw the data sets, train every size on each, and read everything off."""
     keys = [jax.random.fold_in(jax.random.key(config.seed), s) for s in range(config.study.seeds)]

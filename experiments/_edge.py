@@ -1,0 +1,187 @@
+"""Settings measured and predicted: where models start to memorize, what said so before, and how wrong it was."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from difflab.figures import COLOURS, legend_below, new_figure, points_with_intervals
+from difflab.intervals import Interval, bootstrap, mean, paired_difference
+from difflab.rows import Row, select
+from synthetic.data.dataset import Dataset
+from synthetic.locate import located
+from synthetic.models import Model
+from synthetic.study import CONSTANT_FRACTION, Study, within
+from synthetic.transition import transition
+from theory.crossover import ExactLosses, crossover_fraction, exact_crossover, exact_losses
+from theory.noise import SCHEDULES, Noise, training_weight, uniform_times
+
+CONSTANT, EXACT = "constant 0.8", "exact losses"
+Labels = Mapping[str, str | int | float]
+
+
+class Grid(NamedTuple):
+    """When training and sampling look, and how much each time counts.
+
+    Attributes:
+        times: of the grid.
+        weight: lambda on the x0 loss at each.
+    """
+
+    times: Float[np.ndarray, " t"]
+    weight: Float[np.ndarray, " t"]
+
+
+def grid_of(study: Study) -> Grid:
+    """The study's uniform times, and the weight of its parameterization."""
+    times = uniform_times(study.times, study.t_min, study.t_max)
+    return Grid(times, training_weight(study.training.parameterization, SCHEDULES[study.schedule], times))
+
+
+def measured(
+    study: Study,
+    seed: int,
+    data: Sequence[Dataset],
+    make: Callable[[int, tuple[int, ...], Noise], Model],
+    refined: int,
+    grid: Grid,
+) -> dict[str, np.ndarray]:
+    """Copies of trained models of every size, and exact losses, for data sets of one shape, as arrays to be kept."""
+    found = located(study, seed, data, make, refined, *grid)
+    n = len(data[0].points)
+    sizes = np.unique((np.arange(1, 26) * n / 25).round().clip(1).astype(int))
+    losses = [
+        exact_losses(key, dataset.law, dataset.points, SCHEDULES[study.schedule], grid.times, sizes, study.replicates)
+        for key, dataset in zip(jax.random.split(jax.random.key(seed + 2), len(data)), data, strict=True)
+        if dataset.law is not None
+    ]
+    closed = [crossovers(study, dataset, grid) for dataset in data]
+    return {
+        **found._asdict(),
+        "loss_sizes": sizes,
+        "generalizing": np.stack([one.generalizing for one in losses]),
+        "partly_memorizing": np.stack([one.partly_memorizing for one in losses]),
+        "closed_forms": np.array(closed),
+    }
+
+
+def crossovers(study: Study, dataset: Dataset, grid: Grid) -> tuple[float, float]:
+    """Of the closed forms with C = 1 and C = 2."""
+    assert dataset.law is not None
+    variances, noise = within(dataset.law), SCHEDULES[study.schedule]
+    first, second = (crossover_fraction(variances, noise, grid.times, grid.weight, bound) for bound in (1.0, 2.0))
+    return first, second
+
+
+class Comparison(NamedTuple):
+    """One setting.
+
+    Attributes:
+        labels: what its rows are called.
+        found: M/N of the located transition, None where there is none.
+        predicted: M/N by every prediction that was fitted to nothing.
+        losses: exact ones of every data set.
+    """
+
+    labels: Labels
+    found: Interval | None
+    predicted: dict[str, float]
+    losses: list[ExactLosses]
+
+
+def compared(
+    study: Study, seed: int, labels: Labels, arrays: Mapping[str, np.ndarray], mine: slice, grid: Grid
+) -> tuple[Comparison, list[Row]]:
+    """A setting's data sets among the measured ones, and its rows."""
+    sizes, n = arrays["sizes"], int(arrays["loss_sizes"][-1])
+    copies, losses = arrays["copies"][mine], [_losses(arrays, i) for i in range(mine.start, mine.stop)]
+    s = len(losses)
+    rows = [
+        Row("memorized_fraction", *_mean(values), s, {**labels, "size": int(m), "size_over_n": float(m / n)})
+        for m, values in zip(sizes, (copies / study.samples).T, strict=True)
+    ]
+    points = transition(np.random.default_rng(seed), sizes / n, copies, study.samples)
+    for point, interval in points._asdict().items():
+        if interval is not None:
+            value, low, high = interval
+            rows.append(Row("transition_fraction", value, low, high, s, {**labels, "point": point}))
+    keys = jax.random.split(jax.random.key(seed + 3), s)
+    exact = [exact_crossover(key, one, grid.weight) for key, one in zip(keys, losses, strict=True)]
+    first, second = arrays["closed_forms"][mine].mean(axis=0)
+    predicted = {
+        EXACT: float(np.mean([one.fraction for one in exact])),
+        "closed form, C = 1": float(first),
+        "closed form, C = 2": float(second),
+        CONSTANT: CONSTANT_FRACTION,
+    }
+    for name, value in predicted.items():
+        low, high = (min(o.low for o in exact), max(o.high for o in exact)) if name == EXACT else (None, None)
+        rows.append(Row("crossover_fraction", value, low, high, s, {**labels, "prediction": name}))
+    return Comparison(labels, points.middle, predicted, losses), rows
+
+
+def error_rows(found: Float[np.ndarray, " s"], predicted: Mapping[str, Float[np.ndarray, " s"]]) -> Iterator[Row]:
+    """Absolute and squared errors over settings, and how much each is better (below 0) than the constant 0.8."""
+    errors = {name: np.abs(values - found) for name, values in predicted.items()}
+    for name, values in errors.items():
+        yield Row("error_fraction", *_resampled(values), len(values), {"prediction": name})
+        yield Row("squared_error_fraction", *_resampled(values**2), len(values), {"prediction": name})
+        if name != CONSTANT:
+            better = paired_difference(values, errors[CONSTANT])
+            yield Row("better_fraction", *better, len(values), {"prediction": name})
+
+
+def errors_figure(rows: Sequence[Row]) -> Figure:
+    """Mean absolute error by prediction."""
+    figure, (ax,) = new_figure("How far predictions are from trained models", "mean absolute error of M / N", "")
+    found = select(rows, "error_fraction")
+    for place, row in enumerate(found):
+        name = row.setting["prediction"]
+        colour = "exact" if name == EXACT else "control" if name == CONSTANT else "predicted"
+        points_with_intervals(ax, [place], [row.interval], "", colour, along_x=True)
+    ax.set_yticks(range(len(found)), [row.setting["prediction"] for row in found], fontsize="small")
+    ax.set_xlim(left=0)
+    ax.invert_yaxis()
+    return figure
+
+
+def predicted_figure(rows: Sequence[Row], by: str, title: str) -> Figure:
+    """Found transitions against what the exact losses said, coloured by one of the labels."""
+    figure, (ax,) = new_figure(title, "M / N by the exact losses", "M / N found")
+    found = select(rows, "transition_fraction", point="middle")
+    values = sorted({row.setting[by] for row in found}, key=str)
+    palette = ("trained", "memorizing", "generalizing", "predicted", "exact", "control")
+    for value, colour in zip(values, palette * len(values), strict=False):
+        here = [row for row in found if row.setting[by] == value]
+        for row in here:
+            points_with_intervals(ax, [_crossover(rows, row.setting, EXACT)], [row.interval], f"{by} {value}", colour)
+    low, high = ax.get_xlim()
+    ax.plot([low, high], [low, high], color=COLOURS["exact"], linewidth=1)
+    ax.axhline(CONSTANT_FRACTION, color=COLOURS["control"], linestyle=":", label=CONSTANT)
+    legend_below(figure)
+    return figure
+
+
+def _crossover(rows: Sequence[Row], setting: Labels, prediction: str) -> float:
+    labels = {name: value for name, value in setting.items() if name != "point"}
+    return select(rows, "crossover_fraction", prediction=prediction, **labels)[0].value
+
+
+def _losses(arrays: Mapping[str, np.ndarray], i: int) -> ExactLosses:
+    n = int(arrays["loss_sizes"][-1])
+    return ExactLosses(n, arrays["loss_sizes"], arrays["generalizing"][i], arrays["partly_memorizing"][i])
+
+
+def _mean(values: Float[np.ndarray, " s"]) -> tuple[float, float | None, float | None]:
+    """With an interval where there is more than one data set."""
+    if len(values) == 1:
+        return float(values[0]), None, None
+    value, low, high = mean(values)
+    return value, low, high
+
+
+def _resampled(values: Float[np.ndarray, " s"]) -> Interval:
+    return bootstrap(values, np.mean, np.random.default_rng(0))

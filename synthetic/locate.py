@@ -1,0 +1,109 @@
+"""Where models start to memorize, at the least cost: a coarse ladder, then a finer one where the change is."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from synthetic.data.dataset import Dataset
+from synthetic.ladder import ladder, mixtures
+from synthetic.models import Model
+from synthetic.probes import copies, samples
+from synthetic.study import Study
+from synthetic.train import train
+from theory.noise import SCHEDULES, Noise, training_weight, uniform_times
+
+
+class Located(NamedTuple):
+    """What a ladder's samples copy.
+
+    Attributes:
+        sizes: M of every model, growing.
+        copies: memorized samples of each data set and size.
+        variances: learned within-component variance of the same models.
+    """
+
+    sizes: Int[np.ndarray, " m"]
+    copies: Int[np.ndarray, "s m"]
+    variances: Float[np.ndarray, "s m"]
+
+
+def located(
+    config: Study,
+    seed: int,
+    data: Sequence[Dataset],
+    make: Callable[[int, tuple[int, ...], Noise], Model],
+    refined: int,
+    times: Float[np.ndarray, " t"] | None = None,
+    weight: Float[np.ndarray, " t"] | None = None,
+) -> Located:
+    """Train a ladder on data sets of one shape, and a second one inside the bracket of the first.
+
+    The bracket runs from the last size at which no data set has reached a tenth to the first one at which all have
+    reached nine tenths; data sets share it, so that both ladders compile once.
+
+    Args:
+        config: sizes of the first ladder, sampling, training.
+        seed: of everything but the data.
+        data: data sets of one shape.
+        make: (capacity, shape of a point, noise) -> model.
+        refined: sizes of the second ladder; 0 for none.
+        times: grid, for training and sampling; the config's if not given.
+        weight: on the x0 loss at those times; the parameterization's if not given.
+    """
+    n = data[0].points.shape[0]
+    coarse = _measured(config, seed, data, make, config.sizes_for(n), times, weight)
+    between = _between(coarse, config.samples, refined)
+    if not between:
+        return coarse
+    fine = _measured(config, seed + 1, data, make, between, times, weight)
+    order = np.argsort(np.concatenate([coarse.sizes, fine.sizes]), kind="stable")
+    joined = (np.concatenate([a, b], axis=-1)[..., order] for a, b in zip(coarse, fine, strict=True))
+    return Located(*joined)
+
+
+def _measured(
+    config: Study,
+    seed: int,
+    data: Sequence[Dataset],
+    make: Callable[[int, tuple[int, ...], Noise], Model],
+    sizes: Sequence[int],
+    times: Float[np.ndarray, " t"] | None,
+    weight: Float[np.ndarray, " t"] | None,
+) -> Located:
+    noise = SCHEDULES[config.schedule]
+    times = uniform_times(config.times, config.t_min, config.t_max) if times is None else times
+    weight = training_weight(config.training.parameterization, noise, times) if weight is None else weight
+    points = jnp.stack([dataset.points for dataset in data])
+    start_key, train_key, sample_key = jax.random.split(jax.random.key(seed), 3)
+    start_keys, train_keys = (jax.random.split(key, len(data)) for key in (start_key, train_key))
+    untrained = ladder(
+        start_keys,
+        lambda size: make(size, points.shape[2:], noise),
+        points,
+        sizes,
+        config.training.start,
+        config.padded,
+    )
+    trained, _ = train(train_keys, untrained, points, noise, times, config.training, weight, together=config.padded)
+    laws, found = mixtures(trained), []
+    for i, dataset in enumerate(data):
+        mine = jax.tree.map(lambda leaf, i=i: leaf[i], laws)
+        generated = samples(jax.random.fold_in(sample_key, i), mine, noise, jnp.asarray(times), config.samples)
+        found.append(copies(generated, dataset.points, config.factor))
+    return Located(np.array(sizes), np.stack(found), np.asarray(laws.variance))
+
+
+def _between(coarse: Located, n_samples: int, refined: int) -> tuple[int, ...]:
+    """New sizes, equally spaced inside the bracket."""
+    fractions = coarse.copies / n_samples
+    under, over = np.flatnonzero((fractions < 0.1).all(axis=0)), np.flatnonzero((fractions >= 0.9).all(axis=0))
+    # Sizes before the first that is over a tenth; a curve need not rise everywhere.
+    first = next((i for i in range(len(coarse.sizes)) if i not in under), len(coarse.sizes) - 1)
+    last = next((i for i in over if i >= first), len(coarse.sizes) - 1)
+    low, high = coarse.sizes[max(first - 1, 0)], coarse.sizes[last]
+    inside = np.unique(np.linspace(low, high, refined + 2).round().astype(int)) if refined else np.array([], int)
+    return tuple(int(size) for size in inside if size not in coarse.sizes)
