@@ -49,6 +49,19 @@ def clusters():
     return gaussian_mixture(_key(), GaussianMixture(n=4000, dim=6, components=3, variance=0.01))
 
 
+def test_priors_and_the_distance_of_means():
+    law = gaussian_mixture(_key(), GaussianMixture(9000, 6, 3, 0.01, radius=2.0, imbalance=4.0)).law
+    np.testing.assert_allclose(np.linalg.norm(law.means, axis=1), 2 * np.sqrt(6), rtol=1e-14)
+    # In ratio 4 : 2 : 1.
+    np.testing.assert_allclose(np.exp(law.log_weights), np.array([4, 2, 1]) / 7, rtol=1e-12)
+    points = gaussian_mixture(_key(), GaussianMixture(9000, 6, 3, 0.01, radius=2.0, imbalance=4.0)).points
+    shares = np.bincount(_labels(points, law.means)) / 9000
+    _within(shares, np.array([4, 2, 1]) / 7, np.sqrt(shares * (1 - shares) / 9000))
+    for wrong in ({"radius": -1.0}, {"radius": np.inf}, {"imbalance": 0.5}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            GaussianMixture(10, 3, 2, **wrong)
+
+
 def test_means_lie_on_the_sphere_of_radius_sqrt_d(clusters):
     np.testing.assert_allclose(np.linalg.norm(clusters.law.means, axis=1), np.sqrt(6), rtol=1e-14)
     means = on_sphere(_key(), 50, 7)

@@ -1,0 +1,270 @@
+"""Do trained models still start to memorize where exact losses cross when what the paper held fixed is varied?
+
+Buchanan et al. 2025 (arXiv 2508.17689) vary N, d and K, none of which their formula depends on. Here the within-cluster
+variance, the priors, the shape and the distance of clusters, the noise schedule, the grid of times and the weight of
+the training loss are varied, one at a time, around N = 100, d = 30, K = 4, variance 1, unit weight on x0. For each the
+crossovers of the closed forms and of the exact losses say how far the transition must shift; trained models say how far
+it does.
+
+Expect shifts in the predicted direction that are smaller than predicted: what trained models do depends less on the
+weight and the variance than the two exact denoisers do. Cost on two cores: not timed yet.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from difflab.errors import InputError, require
+from difflab.figures import COLOURS, legend_below, new_figure, points_with_intervals
+from difflab.intervals import Interval
+from difflab.parallel import in_processes
+from difflab.progress import progress
+from difflab.results import Checkpoints
+from difflab.rows import Artefact, Row, select
+from experiments._edge import (
+    CONSTANT,
+    EXACT,
+    Comparison,
+    Grid,
+    compared,
+    error_rows,
+    errors_figure,
+    measured,
+    predicted_figure,
+)
+from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
+from synthetic.data.low_rank_mixture import LowRankMixture, low_rank_mixture
+from synthetic.models import LearnedMixture
+from synthetic.study import Study
+from synthetic.train import Training
+from theory.noise import SCHEDULES, log_snr_times, training_weight, uniform_times
+
+BASE = "base"
+WEIGHTS = ("x0", "eps", "v", "SNR up to 5", "uniform in log-SNR")
+
+
+class Stress(NamedTuple):
+    """One thing that differs from the base.
+
+    Attributes:
+        kind: what is varied.
+        value: what it is now.
+        data: changes of the clusters, name and value; with a rank they are low-rank clusters.
+        schedule: of the noise.
+        grid: of times, with how many: "uniform" or "log-SNR".
+        weight: one of WEIGHTS.
+    """
+
+    kind: str
+    value: str
+    data: tuple[tuple[str, float], ...] = ()
+    schedule: str = "vp"
+    grid: tuple[str, int] = ("uniform", 26)
+    weight: str = "x0"
+
+
+GRID = (
+    Stress(BASE, BASE),
+    *(Stress("variance", f"{s:g}", (("variance", s),)) for s in (0.1, 0.25, 0.5, 2.0, 4.0)),
+    *(Stress("priors", f"{r:g} to 1", (("imbalance", r),)) for r in (4.0, 16.0)),
+    Stress("shape", "10 thick directions", (("rank", 10), ("factor_variance", 2.4), ("variance", 0.2))),
+    Stress("shape", "3 directions only", (("rank", 3), ("factor_variance", 9.9), ("variance", 0.01))),
+    *(Stress("distance", f"{r:g}", (("radius", r),)) for r in (0.25, 0.5, 2.0)),
+    *(Stress("schedule", name, schedule=name) for name in ("flow", "ddpm-linear", "ddpm-cosine")),
+    Stress("grid", "8 times", grid=("uniform", 8)),
+    Stress("grid", "100 times", grid=("uniform", 100)),
+    Stress("grid", "equal steps of log-SNR", grid=("log-SNR", 26)),
+    *(Stress("weight", weight, weight=weight) for weight in WEIGHTS[1:]),
+)
+
+
+def family(n: int, dim: int, components: int, setting: Stress) -> GaussianMixture | LowRankMixture:
+    """The clusters of a setting."""
+    changes: dict[str, Any] = dict(setting.data)
+    if "rank" in changes:
+        changes["rank"] = min(int(changes["rank"]), dim)
+        return LowRankMixture(n, dim, components, **changes)
+    return GaussianMixture(n, dim, components, **changes)
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is varied, and how each setting is measured."""
+
+    n: int = 100
+    """Training points N."""
+    dim: int = 30
+    """Dimension d."""
+    components: int = 4
+    """True clusters K."""
+    settings: tuple[Stress, ...] = GRID
+    refined: int = 5
+    """Sizes added inside the bracket of the coarse ones."""
+    workers: int = 2
+    """Processes; does not change the numbers."""
+    seed: int = 0
+    """Seed of data and training."""
+    study: Study = field(default_factory=lambda: Study(training=Training(steps=4000, draws=4, learning_rate=2e-2)))
+
+    def __post_init__(self) -> None:
+        names = [(setting.kind, setting.value) for setting in self.settings]
+        require(names[:1] == [(BASE, BASE)], "the first setting is the base.")
+        require(len(set(names)) == len(names), "give different settings.")
+        for setting in self.settings:
+            family(self.n, self.dim, self.components, setting)
+            require(setting.schedule in SCHEDULES, f"schedule is {setting.schedule!r}; one of {', '.join(SCHEDULES)}.")
+            require(setting.weight in WEIGHTS, f"weight is {setting.weight!r}; choose one of {', '.join(WEIGHTS)}.")
+            require(setting.grid[0] in ("uniform", "log-SNR"), f"grid is {setting.grid[0]!r}; uniform or log-SNR.")
+            require(setting.grid[1] >= 2, f"a grid of {setting.grid[1]} times is none; give at least 2.")
+        self.study.sizes_for(self.n)
+        require(self.refined >= 0, f"refined is {self.refined}; give 0 or more.")
+        require(self.workers >= 1, f"workers is {self.workers}; give at least 1.")
+
+
+SMOKE = Config(
+    n=20,
+    dim=6,
+    components=2,
+    settings=(GRID[0], GRID[1], GRID[8], Stress("weight", WEIGHTS[3], grid=("log-SNR", 8), weight=WEIGHTS[3])),
+    refined=0,
+    workers=1,
+    study=Study(sizes=(4, 10, 16, 20), seeds=2, samples=60, replicates=3, training=Training(steps=200, draws=2)),
+)
+
+
+def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+    """Measure every setting in a process of its own, and compare its shift with what was predicted."""
+    names = [f"setting{i}" for i in range(len(config.settings))]
+    missing = [i for i, name in enumerate(names) if checkpoints.load(name) is None]
+    with progress(len(names), "settings") as advance:
+        advance(len(names) - len(missing))
+        for place, arrays in in_processes(_measured, [(config, i) for i in missing], config.workers):
+            checkpoints.save(names[missing[place]], arrays)
+            advance()
+    comparisons: list[Comparison] = []
+    for setting, name in zip(config.settings, names, strict=True):
+        arrays = checkpoints.load(name)
+        if arrays is None:
+            raise InputError(f"the checkpoint {name} has vanished; run the experiment again.")
+        labels = {"kind": setting.kind, "value": setting.value}
+        all_sets = slice(0, config.study.seeds)
+        study = replace(config.study, schedule=setting.schedule)
+        comparison, rows = compared(study, config.seed, labels, arrays, all_sets, grid_for(config, setting))
+        comparisons.append(comparison)
+        yield from rows
+    there = [one for one in comparisons if one.found is not None]
+    yield from _shift_rows(comparisons)
+    if len(there) >= 2:
+        found = np.array([one.found.value for one in there if one.found])
+        yield from error_rows(
+            found, {name: np.array([o.predicted[name] for o in there]) for name in there[0].predicted}
+        )
+
+
+def claims(rows: Sequence[Row]) -> dict[str, bool]:
+    """Which hypothesis survives."""
+    found = select(rows, "shift_fraction", prediction="found")
+    held = {
+        "every setting has a transition": len(select(rows, "transition_fraction", point="middle"))
+        == len(select(rows, "crossover_fraction", prediction=EXACT))
+    }
+    exact = {
+        (row.setting["kind"], row.setting["value"]): row.value
+        for row in select(rows, "shift_fraction", prediction=EXACT)
+    }
+    moved = [row for row in found if row.interval.low > 0 or row.interval.high < 0]
+    held["where the transition moved, it moved as the exact losses said (the sign)"] = all(
+        row.value * exact[row.setting["kind"], row.setting["value"]] > 0 for row in moved
+    )
+    held["and as far: the predicted shift lies in the interval of the found one"] = all(
+        row.interval.low <= exact[row.setting["kind"], row.setting["value"]] <= row.interval.high for row in found
+    )
+    better = {row.setting["prediction"]: row.interval for row in select(rows, "better_fraction")}
+    for name, interval in better.items():
+        held[f"{name}: predicts better than the constant 0.8"] = interval.high < 0
+    return held
+
+
+def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
+    """Shifts, found against predicted, and the errors."""
+    found = {
+        "shifts": _shifts_figure(rows),
+        "predicted": predicted_figure(rows, "kind", "Found and predicted by exact losses"),
+    }
+    if select(rows, "error_fraction"):
+        found["errors"] = errors_figure(rows)
+    return found
+
+
+def grid_for(config: Config, setting: Stress) -> Grid:
+    """Times and weight of a setting."""
+    study, (kind, n_times) = config.study, setting.grid
+    noise = SCHEDULES[setting.schedule]
+    times = (log_snr_times(noise, n_times, study.t_min, study.t_max) if kind == "log-SNR"
+             else uniform_times(n_times, study.t_min, study.t_max))  # fmt: skip
+    with jax.enable_x64(True):
+        alpha, sigma = (np.asarray(a) for a in noise(jnp.asarray(times)))
+    snr = (alpha / sigma) ** 2
+    if setting.weight == "SNR up to 5":
+        return Grid(times, np.minimum(snr, 5.0))
+    if setting.weight == "uniform in log-SNR":
+        # Each time stands for the log-SNR between its neighbours, on the eps loss.
+        return Grid(times, snr * np.abs(np.gradient(np.log(snr))))
+    return Grid(times, training_weight(setting.weight, noise, times))
+
+
+def _measured(config: Config, i: int) -> dict[str, np.ndarray]:
+    jax.config.update("jax_enable_x64", True)
+    setting = config.settings[i]
+    law = family(config.n, config.dim, config.components, setting)
+    keys = [jax.random.fold_in(jax.random.key(config.seed), s) for s in range(config.study.seeds)]
+    data = [
+        low_rank_mixture(key, law) if isinstance(law, LowRankMixture) else gaussian_mixture(key, law) for key in keys
+    ]
+    study = replace(config.study, schedule=setting.schedule)
+    return measured(study, config.seed, data, LearnedMixture, config.refined, grid_for(config, setting))
+
+
+def _shift_rows(comparisons: Sequence[Comparison]) -> Iterator[Row]:
+    """How far each setting is from the base, found and predicted."""
+    base = comparisons[0]
+    for one in comparisons[1:]:
+        for name, value in one.predicted.items():
+            if name != CONSTANT:
+                shift = value - base.predicted[name]
+                yield Row("shift_fraction", shift, None, None, 1, {**one.labels, "prediction": name})
+        if one.found and base.found:
+            interval = _difference(one.found, base.found)
+            yield Row("shift_fraction", *interval, 2, {**one.labels, "prediction": "found"})
+
+
+def _difference(first: Interval, second: Interval) -> Interval:
+    """Of independent numbers: their distances to the ends add in squares."""
+    value = first.value - second.value
+    low = np.hypot(first.value - first.low, second.high - second.value)
+    high = np.hypot(first.high - first.value, second.value - second.low)
+    return Interval(value, value - float(low), value + float(high))
+
+
+def _shifts_figure(rows: Sequence[Row]) -> Figure:
+    found = select(rows, "shift_fraction", prediction="found")
+    title = "How far the transition moves"
+    figure, (ax,) = new_figure(title, "shift of M / N from the base", "")
+    for place, row in enumerate(found):
+        points_with_intervals(ax, [place], [row.interval], "found, 95 %", "trained", along_x=True)
+        for name, marker in ((EXACT, "x"), ("closed form, C = 1", "<"), ("closed form, C = 2", ">")):
+            here = {key: row.setting[key] for key in ("kind", "value")}
+            said = select(rows, "shift_fraction", prediction=name, **here)[0].value
+            ax.plot(said, place, marker, color=COLOURS["exact" if name == EXACT else "predicted"], label=name)
+    labels = [f"{row.setting['kind']}: {row.setting['value']}" for row in found]
+    ax.set_yticks(range(len(found)), labels, fontsize="small")
+    ax.axvline(0, color=COLOURS["control"], linewidth=0.8)
+    ax.invert_yaxis()
+    figure.set_figheight(max(figure.get_figheight(), 0.3 * len(found)))
+    legend_below(figure)
+    return figure
