@@ -9,12 +9,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from synthetic.data.dataset import Dataset
-from synthetic.ladder import ladder, mixtures
 from synthetic.models import Model
 from synthetic.probes import copies, samples
-from synthetic.study import Study
-from synthetic.train import train
-from theory.noise import SCHEDULES, Noise, training_weight, uniform_times
+from synthetic.study import Study, trained
+from theory.noise import SCHEDULES, Noise, uniform_times
 
 
 class Located(NamedTuple):
@@ -74,22 +72,11 @@ def _measured(
     times: Float[np.ndarray, " t"] | None,
     weight: Float[np.ndarray, " t"] | None,
 ) -> Located:
-    noise = SCHEDULES[config.schedule]
     times = uniform_times(config.times, config.t_min, config.t_max) if times is None else times
-    weight = training_weight(config.training.parameterization, noise, times) if weight is None else weight
     points = jnp.stack([dataset.points for dataset in data])
     start_key, train_key, sample_key = jax.random.split(jax.random.key(seed), 3)
-    start_keys, train_keys = (jax.random.split(key, len(data)) for key in (start_key, train_key))
-    untrained = ladder(
-        start_keys,
-        lambda size: make(size, points.shape[2:], noise),
-        points,
-        sizes,
-        config.training.start,
-        config.padded,
-    )
-    trained, _ = train(train_keys, untrained, points, noise, times, config.training, weight, together=config.padded)
-    laws, found = mixtures(trained), []
+    laws = trained(config, (start_key, train_key), points, make, sizes, times, weight)
+    noise, found = SCHEDULES[config.schedule], []
     for i, dataset in enumerate(data):
         mine = jax.tree.map(lambda leaf, i=i: leaf[i], laws)
         generated = samples(jax.random.fold_in(sample_key, i), mine, noise, jnp.asarray(times), config.samples)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from difflab.errors import require
 from difflab.intervals import wilson
@@ -120,26 +120,11 @@ def study(
     noise, times = SCHEDULES[config.schedule], uniform_times(config.times, config.t_min, config.t_max)
     flat = [dataset for group in data for dataset in group]
     points = jnp.stack([dataset.points for dataset in flat])
-    n, shape = points.shape[1], points.shape[2:]
+    n = points.shape[1]
     sizes = config.sizes_for(n)
     start_key, train_key, probe_key, predict_key = jax.random.split(jax.random.key(seed), 4)
-    start_keys, train_keys = (jax.random.split(key, len(flat)) for key in (start_key, train_key))
-    untrained = ladder(
-        start_keys, lambda size: make(size, shape, noise), points, sizes, config.training.start, config.padded
-    )
     with progress(config.training.steps, f"training {len(sizes)} sizes on {len(flat)} data sets") as advance:
-        trained, _ = train(
-            train_keys,
-            untrained,
-            points,
-            noise,
-            times,
-            config.training,
-            checkpoints=checkpoints,
-            advance=advance,
-            together=config.padded,
-        )
-    laws = mixtures(trained)
+        laws = trained(config, (start_key, train_key), points, make, sizes, times, None, checkpoints, advance)
     weight = training_weight(config.training.parameterization, noise, times)
     laws_of_each = iter([jax.tree.map(lambda leaf, i=i: leaf[i], laws) for i in range(len(flat))])
     with progress(len(flat), "reading off the models") as advance:
@@ -162,6 +147,49 @@ def study(
                 advance(1)
             yield from _transition_rows(seed, setting, sizes, n, np.array(found), config)
             yield from _prediction_rows(predict_key, setting, group, noise, times, weight, config)
+
+
+def trained(
+    config: Study,
+    keys: tuple[Key[Array, ""], Key[Array, ""]],
+    points: Float[Array, "s n *c d"],
+    make: Callable[[int, tuple[int, ...], Noise], Model],
+    sizes: Sequence[int],
+    times: Float[np.ndarray, " t"],
+    weight: Float[np.ndarray, " t"] | None = None,
+    checkpoints: Checkpoints | None = None,
+    advance: Callable[..., None] = lambda steps, note: None,
+) -> Mixture:
+    """Train every size on every data set.
+
+    Args:
+        config: schedule, training.
+        keys: of the starts and of training.
+        points: training sets.
+        make: (capacity, shape of a point, noise) -> model.
+        sizes: M of every model.
+        times: grid.
+        weight: on the x0 loss at those times; the parameterization's if not given.
+        checkpoints: where training goes on from.
+        advance: called with (steps done, note).
+
+    Returns:
+        The laws that the models stand for, with leading axes (data set, size).
+    """
+    noise = SCHEDULES[config.schedule]
+    start_keys, train_keys = (jax.random.split(key, len(points)) for key in keys)
+    untrained = ladder(
+        start_keys,
+        lambda size: make(size, points.shape[2:], noise),
+        points,
+        sizes,
+        config.training.start,
+        config.padded,
+    )
+    done, _ = train(
+        train_keys, untrained, points, noise, times, config.training, weight, checkpoints, advance, config.padded
+    )
+    return mixtures(done)
 
 
 def _model_rows(

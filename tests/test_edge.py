@@ -1,0 +1,140 @@
+"""Settings measured and predicted: rows from arrays whose answer is known by hand."""
+
+import jax
+import numpy as np
+import pytest
+
+from difflab.errors import InputError
+from difflab.intervals import Interval
+from difflab.rows import check_row, select
+from experiments import edge_stress, edge_sweep
+from experiments._edge import CONSTANT, EXACT, compared, error_rows, grid_of
+from experiments.edge_stress import Config, Stress, family, grid_for
+from synthetic.data.gaussian_mixture import GaussianMixture
+from synthetic.data.low_rank_mixture import LowRankMixture
+from synthetic.study import Study
+from theory.crossover import crossover_fraction
+from theory.noise import SCHEDULES
+
+N, TIMES = 20, 4
+STUDY = Study(samples=100, times=TIMES)
+
+
+@pytest.fixture
+def arrays():
+    """Two settings of two data sets; the losses of the second setting cross at 0.5 N, at every time and replicate."""
+    sizes = np.array([5, 10, 15, 20])
+    partly = np.broadcast_to(1 - sizes / N, (4, 3, TIMES, 4)).swapaxes(-1, -2).copy()
+    general = np.full((4, 3, TIMES), 0.5)
+    general[:2] = 0.25
+    copies = np.array([[0, 0, 100, 100], [0, 0, 100, 100], [0, 50, 100, 100], [0, 50, 100, 100]])
+    return {
+        "sizes": sizes,
+        "copies": copies,
+        "loss_sizes": sizes,
+        "generalizing": general,
+        "partly_memorizing": partly,
+        "closed_forms": np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6], [0.7, 0.8]]),
+    }
+
+
+def test_a_setting_is_its_own_part_of_the_arrays(arrays):
+    setting, rows = compared(STUDY, 0, {"name": "second"}, arrays, slice(2, 4), grid_of(STUDY))
+    assert all(check_row(row) for row in rows)
+    assert setting.found.value == pytest.approx(0.5)
+    assert setting.predicted == pytest.approx(
+        {EXACT: 0.5, "closed form, C = 1": 0.6, "closed form, C = 2": 0.7, CONSTANT: 0.8}
+    )
+    assert [row.value for row in select(rows, "memorized_fraction")] == [0, 0.5, 1, 1]
+    first, _ = compared(STUDY, 0, {"name": "first"}, arrays, slice(0, 2), grid_of(STUDY))
+    assert first.found.value == pytest.approx(0.625) and first.predicted[EXACT] == pytest.approx(0.75)
+    gap = edge_sweep._gap(setting._replace(labels={"dim": 2}), np.array([0.25, 0.5, 0.75]))
+    assert gap == pytest.approx(np.repeat([[0.125], [0.0], [-0.125]], TIMES, axis=1))
+
+
+def test_a_setting_without_a_transition(arrays):
+    arrays["copies"][:] = 0
+    setting, rows = compared(STUDY, 0, {"name": "none"}, arrays, slice(0, 2), grid_of(STUDY))
+    assert setting.found is None and not select(rows, "transition_fraction")
+
+
+def test_errors_by_hand():
+    found = np.array([0.7, 0.8, 0.9])
+    rows = list(error_rows(found, {EXACT: found + 0.01, CONSTANT: np.full(3, 0.8)}))
+    errors = {row.setting["prediction"]: row.value for row in select(rows, "error_fraction")}
+    assert errors == pytest.approx({EXACT: 0.01, CONSTANT: 0.2 / 3})
+    squared = {row.setting["prediction"]: row.value for row in select(rows, "squared_error_fraction")}
+    assert squared == pytest.approx({EXACT: 1e-4, CONSTANT: 0.02 / 3})
+    (better,) = select(rows, "better_fraction")
+    assert better.value == pytest.approx(0.01 - 0.2 / 3)
+
+
+def test_independent_distances_add_in_squares():
+    difference = edge_stress._difference(Interval(0.9, 0.87, 0.94), Interval(0.8, 0.77, 0.84))
+    assert difference == pytest.approx((0.1, 0.1 - 0.05, 0.1 + 0.05))
+
+
+class TestStress:
+    def test_weights_on_the_x0_loss(self):
+        config = Config()
+        clipped = grid_for(config, Stress("weight", "c", weight="SNR up to 5"))
+        snr = (1 - clipped.times**2) / clipped.times**2
+        assert clipped.weight == pytest.approx(np.minimum(snr, 5))
+        # Flow matching: log-SNR falls by 2 / (t (1 - t)) dt, and the eps loss is SNR times the x0 loss.
+        even = grid_for(
+            config, Stress("weight", "u", schedule="flow", grid=("uniform", 2000), weight="uniform in log-SNR")
+        )
+        t, dt = even.times[100:-100], even.times[1] - even.times[0]
+        assert even.weight[100:-100] == pytest.approx(((1 - t) / t) ** 2 * 2 / (t * (1 - t)) * dt, rel=1e-3)
+        eps = grid_for(config, Stress("weight", "e", weight="eps"))
+        assert eps.weight == pytest.approx(snr)
+
+    def test_a_grid_of_equal_steps(self):
+        grid = grid_for(Config(), Stress("grid", "g", grid=("log-SNR", 9)))
+        alpha, sigma = (np.asarray(a) for a in SCHEDULES["vp"](grid.times))
+        steps = np.diff(2 * np.log(alpha / sigma))
+        assert steps == pytest.approx(steps.mean()) and grid.weight == pytest.approx(1)
+
+    def test_families(self):
+        assert family(100, 30, 4, edge_stress.GRID[0]) == GaussianMixture(100, 30, 4)
+        assert family(100, 30, 4, Stress("priors", "p", (("imbalance", 4.0),))).imbalance == 4
+        thick = family(100, 30, 4, Stress("shape", "s", (("rank", 3), ("factor_variance", 2.0))))
+        assert thick == LowRankMixture(100, 30, 4, rank=3, factor_variance=2.0)
+        # The thick and the thin clusters spread as much as the round ones, in all.
+        for stress in edge_stress.GRID:
+            if stress.kind == "shape":
+                law = family(100, 30, 4, stress)
+                assert law.rank * law.factor_variance + 30 * law.variance == pytest.approx(30, rel=0.01)
+
+    @pytest.mark.parametrize(
+        ("setting", "says"),
+        [
+            (Stress("schedule", "s", schedule="vb"), "schedule is 'vb'"),
+            (Stress("weight", "w", weight="x"), "weight is 'x'"),
+            (Stress("grid", "g", grid=("odd", 9)), "grid is 'odd'"),
+            (Stress("grid", "g", grid=("uniform", 1)), "1 times"),
+            (Stress("variance", "v", (("variance", -1.0),)), "negative"),
+            (edge_stress.GRID[0], "different settings"),
+        ],
+    )
+    def test_refused(self, setting, says):
+        with pytest.raises(InputError, match=says):
+            Config(settings=(edge_stress.GRID[0], setting))
+
+    def test_the_base_comes_first(self):
+        with pytest.raises(InputError, match="base"):
+            Config(settings=edge_stress.GRID[1:])
+
+
+def test_measured_arrays_hold_what_was_asked():
+    """The closed forms of a shape of data are those of its own variance, and every data set has exact losses."""
+    config = edge_sweep.Config(n=(12,), dim=(4,), components=(2,), variance=0.5, refined=0,
+                               study=Study(sizes=(3, 12), seeds=2, samples=20, times=6, replicates=2,
+                                           training=edge_sweep.SMOKE.study.training))  # fmt: skip
+    with jax.debug_key_reuse(False):
+        arrays = edge_sweep._measured(config, 12, 4)
+    grid = grid_of(config.study)
+    expected = [crossover_fraction(0.5, SCHEDULES["vp"], *grid, bound) for bound in (1.0, 2.0)]
+    assert arrays["closed_forms"] == pytest.approx(np.tile(expected, (2, 1)))
+    assert arrays["partly_memorizing"].shape == (2, 2, len(arrays["loss_sizes"]), 6)
+    assert arrays["copies"].shape == (2, 2) and arrays["loss_sizes"][-1] == 12
