@@ -19,6 +19,7 @@ KINDS = (
     "size",
     "variance",
     "distance",
+    "dimension",
     "count",
     "ratio",
     "similarity",
