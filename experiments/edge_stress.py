@@ -4,7 +4,8 @@ Buchanan et al. 2025 (arXiv 2508.17689) vary N, d and K, none of which their for
 variance, the priors, the shape and the distance of clusters, the noise schedule, the grid of times and the weight of
 the training loss are varied, one at a time, around N = 100, d = 30, K = 4, variance 1, unit weight on x0. For each the
 crossovers of the closed forms and of the exact losses say how far the transition must shift; trained models say how far
-it does.
+it does. Where components start, how they are optimized and when a sample counts as a copy should not matter, and are
+varied, too.
 
 Expect shifts in the predicted direction that are smaller than predicted: what trained models do depends less on the
 weight and the variance than the two exact denoisers do. Cost on two cores: not timed yet.
@@ -39,7 +40,7 @@ from experiments._edge import (
 )
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.data.low_rank_mixture import LowRankMixture, low_rank_mixture
-from synthetic.models import LearnedMixture
+from synthetic.models import STARTS, LearnedMixture
 from synthetic.study import Study
 from synthetic.train import Training
 from theory.noise import SCHEDULES, log_snr_times, training_weight, uniform_times
@@ -58,6 +59,8 @@ class Stress(NamedTuple):
         schedule: of the noise.
         grid: of times, with how many: "uniform" or "log-SNR".
         weight: one of WEIGHTS.
+        training: changes of the training, name and value.
+        factor: below which share of the second nearest distance the nearest makes a sample a copy.
     """
 
     kind: str
@@ -66,6 +69,8 @@ class Stress(NamedTuple):
     schedule: str = "vp"
     grid: tuple[str, int] = ("uniform", 26)
     weight: str = "x0"
+    training: tuple[tuple[str, str | float | int], ...] = ()
+    factor: float = 1 / 3
 
 
 GRID = (
@@ -80,6 +85,13 @@ GRID = (
     Stress("grid", "100 times", grid=("uniform", 100)),
     Stress("grid", "equal steps of log-SNR", grid=("log-SNR", 26)),
     *(Stress("weight", weight, weight=weight) for weight in WEIGHTS[1:]),
+    *(Stress("start", kind, training=(("start", kind),)) for kind in STARTS[1:]),
+    Stress("optimizer", "half the rate", training=(("learning_rate", 1e-2),)),
+    Stress("optimizer", "twice the rate", training=(("learning_rate", 4e-2),)),
+    Stress("optimizer", "averaged weights", training=(("average_decay", 0.99),)),
+    Stress("optimizer", "minibatches of 25", training=(("batch", 25), ("draws", 16))),
+    Stress("optimizer", "SGD with momentum", training=(("optimizer", "sgd"), ("learning_rate", 0.5))),
+    *(Stress("criterion", f"{factor:.2f}", factor=factor) for factor in (0.2, 0.25, 0.5, 0.67)),
 )
 
 
@@ -90,6 +102,12 @@ def family(n: int, dim: int, components: int, setting: Stress) -> GaussianMixtur
         changes["rank"] = min(int(changes["rank"]), dim)
         return LowRankMixture(n, dim, components, **changes)
     return GaussianMixture(n, dim, components, **changes)
+
+
+def study_for(study: Study, setting: Stress) -> Study:
+    """How a setting is trained and looked at."""
+    training = replace(study.training, **dict[str, Any](setting.training))
+    return replace(study, schedule=setting.schedule, factor=setting.factor, training=training)
 
 
 @dataclass(frozen=True)
@@ -117,6 +135,7 @@ class Config:
         require(len(set(names)) == len(names), "give different settings.")
         for setting in self.settings:
             family(self.n, self.dim, self.components, setting)
+            study_for(self.study, setting)
             require(setting.schedule in SCHEDULES, f"schedule is {setting.schedule!r}; one of {', '.join(SCHEDULES)}.")
             require(setting.weight in WEIGHTS, f"weight is {setting.weight!r}; choose one of {', '.join(WEIGHTS)}.")
             require(setting.grid[0] in ("uniform", "log-SNR"), f"grid is {setting.grid[0]!r}; uniform or log-SNR.")
@@ -153,7 +172,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
             raise InputError(f"the checkpoint {name} has vanished; run the experiment again.")
         labels = {"kind": setting.kind, "value": setting.value}
         all_sets = slice(0, config.study.seeds)
-        study = replace(config.study, schedule=setting.schedule)
+        study = study_for(config.study, setting)
         comparison, rows = compared(study, config.seed, labels, arrays, all_sets, grid_for(config, setting))
         comparisons.append(comparison)
         yield from rows
@@ -226,8 +245,9 @@ def _measured(config: Config, i: int) -> dict[str, np.ndarray]:
     data = [
         low_rank_mixture(key, law) if isinstance(law, LowRankMixture) else gaussian_mixture(key, law) for key in keys
     ]
-    study = replace(config.study, schedule=setting.schedule)
-    return measured(study, config.seed, data, LearnedMixture, config.refined, grid_for(config, setting))
+    return measured(
+        study_for(config.study, setting), config.seed, data, LearnedMixture, config.refined, grid_for(config, setting)
+    )
 
 
 def _shift_rows(comparisons: Sequence[Comparison]) -> Iterator[Row]:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from difflab.errors import require
-from synthetic.models import Model, Variables, start_locations, variables_at
+from synthetic.models import Model, Variables, cluster_locations, start_locations, variables_at
 from theory.mixture import Mixture
 
 
@@ -55,15 +55,29 @@ def ladder(
         require(1 <= size <= n, f"size {size} is not possible with {n} training points; give sizes from 1 to {n}.")
     groups = [tuple(sizes)] if padded else [(size,) for size in sizes]
     models = tuple(make(max(group)) for group in groups)
-    located = jax.vmap(lambda key, p: start_locations(key, p, kind))(keys, points.astype(jnp.float32))
-    locations, variances = (np.asarray(a) for a in located)
-    variables = tuple(
-        jax.tree.map(
-            lambda *leaves: jnp.stack(leaves, 1), *[variables_at(model, locations, size, variances) for size in group]
-        )
-        for model, group in zip(models, groups, strict=True)
-    )
+    starts = _starts(keys, points.astype(jnp.float32), sizes, kind)
+
+    def stacked(model: Model, group: tuple[int, ...]) -> Variables:
+        each = [variables_at(model, starts[size][0], size, starts[size][1]) for size in group]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves, 1), *each)
+
+    variables = tuple(stacked(model, group) for model, group in zip(models, groups, strict=True))
     return Ladder(tuple(sizes), models, variables)
+
+
+def _starts(
+    keys: Key[Array, " s"], points: Float[Array, "s n *c d"], sizes: Sequence[int], kind: str
+) -> dict[int, tuple[Float[np.ndarray, "s m *c d"], Float[np.ndarray, " s"]]]:
+    """Where the components of every size start; only k-means asks how many there will be."""
+    if kind != "k-means":
+        locations, spread = jax.vmap(lambda key, p: start_locations(key, p, kind))(keys, points)
+        return dict.fromkeys(sizes, (np.asarray(locations), np.asarray(spread)))
+    seeds = [int(jax.random.bits(key, dtype=jnp.uint16)) for key in keys]
+    found = {}
+    for size in sizes:
+        each = [cluster_locations(seed, p, size) for seed, p in zip(seeds, np.asarray(points), strict=True)]
+        found[size] = np.stack([centres for centres, _ in each]), np.stack([spread for _, spread in each])
+    return found
 
 
 def mixtures(ladder: Ladder) -> Mixture:

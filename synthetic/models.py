@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
+from sklearn.cluster import KMeans
 
 from theory.mixture import Mixture, posterior_mean
 from theory.noise import Noise
@@ -74,7 +75,7 @@ class LearnedTemplates(nn.Module):
 
 
 Model = LearnedMixture | LearnedTemplates
-STARTS = ("points", "gaussian", "sphere")
+STARTS = ("points", "gaussian", "sphere", "k-means")
 
 
 def parameter_count(model: Model, size: int) -> int:
@@ -124,13 +125,25 @@ def start_locations(
     centre, spread = jnp.mean(points, 0), jnp.sqrt(jnp.mean(jnp.var(points, 0)))
     if kind == "points":
         return jax.random.permutation(key, points), jnp.asarray(variance, points.dtype)
-    if kind not in STARTS:
-        raise ValueError(f"unknown start {kind!r}: choose one of {', '.join(STARTS)}.")
+    if kind not in ("gaussian", "sphere"):
+        raise ValueError(f"unknown start {kind!r}: choose one of points, gaussian, sphere.")
     directions = jax.random.normal(key, points.shape, points.dtype)
     if kind == "sphere":
         lengths = jnp.sqrt(jnp.mean(directions**2, tuple(range(1, points.ndim)), keepdims=True))
         directions /= lengths
     return centre[None] + spread * directions, spread**2
+
+
+def cluster_locations(
+    seed: int, points: Float[np.ndarray, "n *c d"], size: int
+) -> tuple[Float[np.ndarray, "m *c d"], Float[np.ndarray, ""]]:
+    """Centres of k-means with `size` clusters, and the mean squared distance to them a coordinate, at least 1e-6."""
+    flat = points.reshape(len(points), -1)
+    found = KMeans(size, n_init=1, random_state=seed).fit(flat)
+    spread = np.maximum(found.inertia_ / flat.size, 1e-6)
+    return found.cluster_centers_.reshape(size, *points.shape[1:]).astype(points.dtype), np.asarray(
+        spread, points.dtype
+    )
 
 
 def variables_at(

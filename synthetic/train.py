@@ -23,10 +23,12 @@ from synthetic.ladder import Ladder
 from synthetic.models import STARTS, Model, Variables
 from theory.noise import PARAMETERIZATIONS, Noise, training_weight
 
+OPTIMIZERS = {"adam": optax.adam, "sgd": partial(optax.sgd, momentum=0.9)}
+
 
 @dataclass(frozen=True)
 class Training:
-    """How a ladder is trained: Adam with linear warmup and linear decay."""
+    """How a ladder is trained: Adam, unless told otherwise, with linear warmup and linear decay."""
 
     parameterization: str = "x0"
     """Unit weight on the loss of 'x0', 'eps', 'v', 'score', or the likelihood bound 'elbo'."""
@@ -47,7 +49,9 @@ class Training:
     average_decay: float = 0.0
     """Decay of the moving average of the weights; 0 keeps the last weights."""
     start: str = "points"
-    """Where components start: 'points', 'gaussian' or 'sphere'."""
+    """Where components start: 'points', 'gaussian', 'sphere' or 'k-means'."""
+    optimizer: str = "adam"
+    """'adam', or 'sgd' with momentum 0.9."""
     chunk: int = 500
     """Steps between checkpoints."""
 
@@ -59,6 +63,10 @@ class Training:
         for name in ("steps", "draws", "chunk"):
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; give at least 1.")
         require(self.start in STARTS, f"start is {self.start!r}; choose one of {', '.join(STARTS)}.")
+        require(
+            self.optimizer in OPTIMIZERS,
+            f"optimizer is {self.optimizer!r}; choose one of {', '.join(OPTIMIZERS)}.",
+        )
         require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be positive.")
         require(
             self.final_learning_rate >= 0,
@@ -201,7 +209,7 @@ def _optimizer(config: Training) -> optax.GradientTransformation:
         [warmup],
     )
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
-    return optax.chain(clip, optax.adam(rate))
+    return optax.chain(clip, OPTIMIZERS[config.optimizer](rate))
 
 
 def _first_state(params: Variables, config: Training) -> State:

@@ -8,7 +8,8 @@ from scipy.special import logsumexp, softmax
 from scipy.stats import multivariate_normal
 
 from synthetic.data.coloured_templates import ColouredTemplates, coloured_templates
-from synthetic.models import LearnedMixture, LearnedTemplates, parameter_count, start
+from synthetic.ladder import ladder, mixtures
+from synthetic.models import LearnedMixture, LearnedTemplates, cluster_locations, parameter_count, start
 from theory.mixture import Mixture, posterior_mean
 from theory.noise import flow_matching, variance_preserving
 
@@ -185,3 +186,36 @@ def test_a_size_that_is_not_there_is_refused(capacity, size):
 def test_an_unknown_start_is_refused():
     with pytest.raises(ValueError, match=r"'prior'.*points, gaussian, sphere"):
         start(_key(), LearnedMixture(5, (3,), variance_preserving), _points(8, 3), 2, "prior")
+
+
+def test_a_start_at_clusters_is_theirs():
+    """Ten far clusters are found; with as many clusters as points the points themselves, without a spread."""
+    rng = np.random.default_rng(5)
+    points = (np.repeat(100 * rng.normal(size=(10, 3)), 8, axis=0) + rng.normal(size=(80, 3))).astype(np.float32)
+    found, spread = cluster_locations(0, points, 10)
+    means = points.reshape(10, 8, 3).mean(axis=1)
+    order = np.linalg.norm(found[:, None] - means[None], axis=-1).argmin(axis=1)
+    assert sorted(order) == list(range(10))
+    np.testing.assert_allclose(found, means[order], atol=1e-4)
+    within = ((points.reshape(10, 8, 3) - means[:, None]) ** 2).mean()
+    np.testing.assert_allclose(spread, within, rtol=1e-4)
+    every, none = cluster_locations(0, points, 80)
+    assert sorted(map(tuple, every.round(3))) == sorted(map(tuple, points.round(3)))
+    assert none == np.float32(1e-6)
+
+
+def test_a_ladder_from_clusters_has_each_size_its_own():
+    points = jax.random.normal(jax.random.key(7), (2, 12, 3))
+    keys = jax.random.split(jax.random.key(8), 2)
+    for padded in (False, True):
+        found = ladder(keys, lambda m: LearnedMixture(m, (3,), variance_preserving), points, (3, 12), "k-means", padded)
+        laws = mixtures(found)
+        assert laws.means.shape == (2, 2, 12, 3)
+        for s in range(2):
+            centres = np.asarray(laws.means[s, 0, :3])
+            # Every centre of k-means is the mean of the points nearest to it.
+            nearest = np.linalg.norm(points[s][:, None] - centres[None], axis=-1).argmin(axis=1)
+            np.testing.assert_allclose(
+                centres, [np.asarray(points[s])[nearest == k].mean(axis=0) for k in range(3)], atol=1e-5
+            )
+        assert (np.asarray(laws.variance[:, 0]) > 100 * np.asarray(laws.variance[:, 1])).all()
