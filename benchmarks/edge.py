@@ -1,4 +1,4 @@
-"""What one training step of a ladder costs, beside the published arithmetic and the machine's matmul rate.
+"""What a training step and a located transition cost, beside the published arithmetic and the machine's matmul rate.
 
     .venv/bin/python benchmarks/edge.py
 
@@ -17,13 +17,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from difflab.intervals import Interval
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.ladder import Ladder, ladder
+from synthetic.locate import located
 from synthetic.models import LearnedMixture
+from synthetic.study import Study
 from synthetic.train import Batch, Training, draw_batch, loss, train
+from synthetic.transition import transition
 from theory.noise import uniform_times, variance_preserving
 
 SIZES = tuple(range(10, 101, 10))
+REFINED = tuple(range(60, 101, 4))
+"""The published second round: a bracket of 0.4 N in eleven sizes."""
 TIMES = uniform_times(26)
 PUBLISHED_CPU_SECONDS = 2.5
 
@@ -45,6 +51,16 @@ def main() -> None:
     row("components computed for nothing", f"0 % (padded: {1 - sum(SIZES) / (len(SIZES) * max(SIZES)):.0%})")
     row("operations of the ten gradients (XLA)", f"{flops / 1e9:.2f} Gflop")
     row("matmul rate of one core here", f"{rate / 1e9:.0f} Gflop/s; a step reaches {flops / mine / rate:.0%} of it")
+    print("a located transition, N = 100, d = 30, K = 4")
+    seconds, found = located_cost(data, steps=2500, draws=2)
+    _, longer = located_cost(data, steps=10_000, draws=4)
+    published = 50_000 * (reference + sum(broadcast_cost(data, size, draws=100) for size in REFINED))
+    row("this library, three data sets", f"{seconds:.0f} CPU-s: {told(found)}")
+    row("with four times the steps, twice the draws", told(longer))
+    row(
+        "published recipe, one data set, from its cost a step",
+        f"{published:.0f} CPU-s, {published / seconds:.0f} times",
+    )
     print("growth when one number doubles (linear is 2)")
     base = step_cost(data, (100,), draws=50, steps=40)
     for name, other, sizes in (
@@ -57,9 +73,25 @@ def main() -> None:
     row("peak memory", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 
+def located_cost(data: GaussianMixture, steps: int, draws: int) -> tuple[float, Interval]:
+    """CPU-seconds from data to a transition with its interval over three data sets, compilation included."""
+    begin = cpu()
+    sets = [gaussian_mixture(jax.random.fold_in(jax.random.key(2), s), data) for s in range(3)]
+    study = Study(samples=500, training=Training(steps=steps, draws=draws, learning_rate=2e-2))
+    found = located(study, 0, sets, LearnedMixture, 5)
+    middle = transition(np.random.default_rng(0), found.sizes / data.n, found.copies, study.samples).middle
+    assert middle is not None
+    return cpu() - begin, middle
+
+
+def told(interval: Interval) -> str:
+    """M / N with its interval."""
+    return f"M / N = {interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
 def row(name: str, value: str) -> None:
     """One line of the table."""
-    print(f"  {name:45s}{value}")
+    print(f"  {name:55s}{value}")
 
 
 def step_cost(data: GaussianMixture, sizes: Sequence[int], draws: int, steps: int, padded: bool = False) -> float:
