@@ -75,6 +75,7 @@ def main() -> None:
 
 def located_cost(data: GaussianMixture, steps: int, draws: int) -> tuple[float, Interval]:
     """CPU-seconds from data to a transition with its interval over three data sets, compilation included."""
+    jax.config.update("jax_enable_x64", True)
     begin = cpu()
     sets = [gaussian_mixture(jax.random.fold_in(jax.random.key(2), s), data) for s in range(3)]
     study = Study(samples=500, training=Training(steps=steps, draws=draws, learning_rate=2e-2))

@@ -84,7 +84,7 @@ GRID = (
     Stress("grid", "8 times", grid=("uniform", 8)),
     Stress("grid", "100 times", grid=("uniform", 100)),
     Stress("grid", "equal steps of log-SNR", grid=("log-SNR", 26)),
-    # At t = 0.001 eps weighs a million times as much as x0, and without a clip Adam never recovers from the first steps.
+    # At t = 0.001 eps weighs a million times as much as x0; without a clip Adam never recovers from the first steps.
     *(Stress("weight", name, weight=name, training=(("clip_norm", 1.0),)) for name in WEIGHTS[1:]),
     *(Stress("start", kind, training=(("start", kind),)) for kind in STARTS[1:]),
     Stress("optimizer", "half the rate", training=(("learning_rate", 1e-2),)),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +24,7 @@ class Ladder(NamedTuple):
     """
 
     sizes: tuple[int, ...]
-    models: tuple[Model, ...]
+    models: tuple[nn.Module, ...]
     variables: tuple[Variables, ...]
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +21,7 @@ from jaxtyping import Array, Float, Key
 from difflab.errors import InputError, require
 from difflab.results import Checkpoints
 from synthetic.ladder import Ladder
-from synthetic.models import STARTS, Model, Variables
+from synthetic.models import STARTS, Variables
 from theory.noise import PARAMETERIZATIONS, Noise, training_weight
 
 OPTIMIZERS = {"adam": optax.adam, "sgd": partial(optax.sgd, momentum=0.9)}
@@ -110,6 +111,7 @@ def train(
     checkpoints: Checkpoints | None = None,
     advance: Callable[[int, str], None] = lambda steps, note: None,
     together: bool = False,
+    look: Callable[[int, tuple[Variables, ...]], None] = lambda done, variables: None,
 ) -> tuple[Ladder, Float[np.ndarray, "s chunks m"]]:
     """Minimise mean_i lambda(t_i) ||f(alpha x_i + sigma eps, t_i) - x_i||^2 for every model of the ladder.
 
@@ -123,6 +125,8 @@ def train(
         weight: lambda at each time on the x0 loss; from the parameterization if not given.
         checkpoints: a place to save the state after each chunk, and to go on from.
         advance: called with (steps done, note) after each chunk.
+        look: called with the steps done and the variables of every group after each chunk, before it is kept; a chunk
+            whose checkpoint was lost is looked at again.
         together: vmap over the data sets, which suits an accelerator, instead of taking one after the other.
 
     Returns:
@@ -157,14 +161,13 @@ def train(
         _stop_if_diverged(chunk_losses, done, untrained.sizes)
         losses = np.concatenate([losses, chunk_losses.mean(1, keepdims=True)], axis=1)
         done += steps
+        look(done, _variables(states, priors, config))
         if checkpoints:
             arrays = {f"state{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(states))}
             checkpoints.save("training", {"done": np.asarray(done), "losses": losses, **arrays})
         advance(steps, f"loss {losses[:, -1].min():.3g} to {losses[:, -1].max():.3g}")
     _stop_if_not_finite(states, config.steps)
-    chosen = tuple(s.average if config.average_decay else s.params for s in states)
-    variables = tuple({"params": p, "prior": prior} for p, prior in zip(chosen, priors, strict=True))
-    return untrained._replace(variables=variables), losses
+    return untrained._replace(variables=_variables(states, priors, config)), losses
 
 
 def draw_batch(
@@ -185,7 +188,7 @@ def draw_batch(
     return Batch(points, alpha * points[:, None] + sigma * eps, times[index], weight[index])
 
 
-def loss(model: Model, params: Variables, prior: Variables, batch: Batch) -> Float[Array, ""]:
+def loss(model: nn.Module, params: Variables, prior: Variables, batch: Batch) -> Float[Array, ""]:
     """mean_i lambda(t_i) ||f(x_t, t_i) - x_i||^2, summed over coordinates and averaged over draws."""
 
     def denoise(x_t: Float[Array, "*c d"], t: Float[Array, ""]) -> Float[Array, "*c d"]:
@@ -216,9 +219,14 @@ def _first_state(params: Variables, config: Training) -> State:
     return State(params, jax.vmap(jax.vmap(_optimizer(config).init))(params), params)
 
 
+def _variables(states: tuple[State, ...], priors: tuple[Variables, ...], config: Training) -> tuple[Variables, ...]:
+    chosen = (state.average if config.average_decay else state.params for state in states)
+    return tuple({"params": params, "prior": prior} for params, prior in zip(chosen, priors, strict=True))
+
+
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _run_chunk(
-    models: tuple[Model, ...],
+    models: tuple[nn.Module, ...],
     noise: Noise,
     config: Training,
     steps: int,
@@ -231,7 +239,7 @@ def _run_chunk(
 ) -> tuple[tuple[State, ...], Float[Array, "s steps m"]]:
     optimizer = _optimizer(config)
 
-    def one_model(model: Model, batch: Batch, state: State, prior: Variables) -> tuple[State, Float[Array, ""]]:
+    def one_model(model: nn.Module, batch: Batch, state: State, prior: Variables) -> tuple[State, Float[Array, ""]]:
         value, gradient = jax.value_and_grad(loss, argnums=1)(model, state.params, prior, batch)
         updates, memory = optimizer.update(gradient, state.optimizer)
         params = optax.apply_updates(state.params, updates)
