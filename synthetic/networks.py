@@ -5,6 +5,7 @@ comes out is E[x0 | x_t] all the same, so training, sampling and every probe are
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -14,6 +15,8 @@ from jaxtyping import Array, ArrayLike, Float, Key
 from synthetic.ladder import Ladder
 from synthetic.models import Variables
 from synthetic.sample import ddim
+from theory.denoisers import Denoiser
+from theory.loss import denoising_loss
 from theory.noise import FIELDS, Noise, convert, x0_field
 
 FREQUENCIES = 16
@@ -145,12 +148,50 @@ def network_samples(
     _, sigma = model.noise(jnp.max(times))
     start = sigma * jax.random.normal(key, (n_samples, *model.shape), float)
 
-    @jax.jit
-    def draw(params: Variables) -> Float[Array, "samples *c d"]:
-        def denoise(x_t: Float[Array, "*c d"], t: Float[ArrayLike, ""]) -> Float[Array, "*c d"]:
-            found: Array = model.apply({"params": params}, x_t, t)  # type: ignore[assignment]
-            return found
+    params = jax.tree.map(lambda leaf: leaf[:, 0], variables["params"])
+    return jax.lax.map(lambda own: _drawn(model, own, times, start), params)
 
-        return ddim(denoise, model.noise, times, start)
 
-    return jax.lax.map(draw, jax.tree.map(lambda leaf: leaf[:, 0], variables["params"]))
+def network_losses(
+    key: Key[Array, ""],
+    model: Network,
+    variables: Variables,
+    points: Float[Array, "s n *c d"],
+    times: Float[Array, " t"],
+    n_draws: int,
+) -> Float[Array, "s t"]:
+    """Denoising loss in x0 units at every time, of one width of a ladder on points of each data set.
+
+    The same key gives every network the same noise.
+    """
+
+    each = [jax.tree.map(lambda leaf, s=s: leaf[s, 0], variables["params"]) for s in range(len(points))]
+    found = [_lost(key, model, params, own, times, n_draws) for params, own in zip(each, points, strict=True)]
+    return jnp.stack(found)
+
+
+@partial(jax.jit, static_argnums=0)
+def _drawn(
+    model: Network, params: Variables, times: Float[Array, " t"], start: Float[Array, "samples *c d"]
+) -> Float[Array, "samples *c d"]:
+    return ddim(_denoiser(model, params), model.noise, times, start)
+
+
+@partial(jax.jit, static_argnums=(1, 5))
+def _lost(
+    key: Key[Array, ""],
+    model: Network,
+    params: Variables,
+    points: Float[Array, "n *c d"],
+    times: Float[Array, " t"],
+    n_draws: int,
+) -> Float[Array, " t"]:
+    return denoising_loss(key, _denoiser(model, params), points, model.noise, times, n_draws).value
+
+
+def _denoiser(model: Network, params: Variables) -> Denoiser:
+    def denoise(x_t: Float[Array, "*c d"], t: Float[ArrayLike, ""]) -> Float[Array, "*c d"]:
+        found: Array = model.apply({"params": params}, x_t, t)  # type: ignore[assignment]
+        return found
+
+    return denoise

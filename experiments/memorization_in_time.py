@@ -1,0 +1,297 @@
+"""At which step of training does a network begin to copy, and does stopping early prevent it?
+
+Bonnaire et al. 2025 (arXiv 2505.17638): a diffusion model first learns the law, after a number of steps that does not
+depend on how much data there is, and much later its training points, after a number that grows linearly with N. In
+between lies a window in which to stop. Here perceptrons of one size are trained on clusters with a known law,
+with minibatches of one size and a constant rate, and looked at on their way: samples that copy a training point, and
+the loss on training points and on fresh ones beside the exact loss of the law.
+
+Expect the onset to grow with N, and the loss on fresh points to be lowest before it. Cost on two cores: not timed yet.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+from scipy import stats
+
+from difflab.errors import InputError, require
+from difflab.figures import COLOURS, legend_below, line_with_band, new_figure, points_with_intervals
+from difflab.intervals import mean
+from difflab.parallel import in_processes
+from difflab.progress import progress
+from difflab.results import Checkpoints
+from difflab.rows import Artefact, Row, select
+from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
+from synthetic.models import Variables
+from synthetic.networks import Perceptron, network_losses, network_samples, untrained
+from synthetic.probes import copies
+from synthetic.train import Training, train
+from synthetic.transition import transition
+from theory.denoisers import denoiser
+from theory.loss import denoising_loss
+from theory.noise import SCHEDULES, training_weight, uniform_times
+
+SCHEDULE = "vp"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Data, network, and when it is looked at."""
+
+    n: tuple[int, ...] = (25, 50, 100, 200)
+    """Training points N."""
+    dim: int = 10
+    """Dimension d."""
+    components: int = 3
+    """True clusters K."""
+    variance: float = 1.0
+    """Within-cluster variance."""
+    width: int = 128
+    """Of the perceptron."""
+    seeds: int = 3
+    """Independent data sets for each N."""
+    looks: int = 25
+    """How often training is looked at, at growing distances."""
+    samples: int = 500
+    """Generated samples at every look."""
+    loss_draws: int = 4
+    """Noise draws for each point in the reported losses."""
+    times: int = 26
+    """Times on the grid."""
+    workers: int = 2
+    """Processes; does not change the numbers."""
+    seed: int = 0
+    """Seed of data and training."""
+    training: Training = field(
+        default_factory=lambda: Training(
+            steps=40_000,
+            batch=25,
+            draws=4,
+            learning_rate=1e-3,
+            final_learning_rate=1e-3,
+            warmup_fraction=0.0,
+            chunk=100,
+        )
+    )
+
+    def __post_init__(self) -> None:
+        require(len(self.n) >= 1 and len(set(self.n)) == len(self.n), "give different values of n.")
+        for n in self.n:
+            GaussianMixture(n, self.dim, self.components, self.variance)
+            require(n >= self.training.batch, f"a batch of {self.training.batch} needs as many points; n is {n}.")
+        for name in ("width", "seeds", "samples", "workers"):
+            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; give at least 1.")
+        for name in ("looks", "loss_draws", "times"):
+            require(getattr(self, name) >= 2, f"{name} is {getattr(self, name)}; give at least 2.")
+        require(self.training.steps >= self.training.chunk, "steps must be at least one chunk.")
+
+
+SMOKE = Config(
+    n=(8, 16),
+    dim=3,
+    components=2,
+    width=16,
+    seeds=2,
+    looks=4,
+    samples=50,
+    times=8,
+    workers=1,
+    training=Training(steps=400, batch=8, draws=2, learning_rate=3e-3, final_learning_rate=3e-3, chunk=50),
+)
+
+
+def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+    """Train for every N in a process of its own, and say when copies began."""
+    names = [f"n{n}" for n in config.n]
+    missing = [n for n, name in zip(config.n, names, strict=True) if checkpoints.load(name) is None]
+    with progress(len(names), "numbers of points") as advance:
+        advance(len(names) - len(missing))
+        for place, arrays in in_processes(_measured, [(config, n, checkpoints) for n in missing], config.workers):
+            checkpoints.save(f"n{missing[place]}", arrays)
+            advance()
+    onsets: list[tuple[int, float]] = []
+    for n, name in zip(config.n, names, strict=True):
+        arrays = checkpoints.load(name)
+        if arrays is None:
+            raise InputError(f"the checkpoint {name} has vanished; run the experiment again.")
+        yield from _rows(config, n, arrays)
+        logs, rng = np.log(arrays["steps"]), np.random.default_rng(config.seed)
+        each = [transition(rng, logs, one[None], config.samples, 10).middle for one in arrays["copies"]]
+        onsets += [(n, onset.value) for onset in each if onset is not None and onset.value > logs[0]]
+    if len({n for n, _ in onsets}) >= 2 and len(onsets) >= 4:
+        x, y = zip(*((np.log(n), log_steps) for n, log_steps in onsets), strict=True)
+        fit = stats.linregress(x, y)
+        half = float(stats.t.ppf(0.975, len(x) - 2) * fit.stderr)
+        yield Row("growth_score", float(fit.slope), float(fit.slope) - half, float(fit.slope) + half, len(x), {})
+
+
+def claims(rows: Sequence[Row]) -> dict[str, bool]:
+    """What the paper says of the onset, and of the window before it."""
+    growth = select(rows, "growth_score")
+    said = {
+        "the onset grows linearly with N: the interval of the exponent holds 1": bool(growth)
+        and growth[0].interval.low <= 1 <= growth[0].interval.high,
+        "the onset grows with N: the interval of the exponent lies above 0": bool(growth)
+        and growth[0].interval.low > 0,
+    }
+    for row in select(rows, "stopped_memorized_fraction"):
+        n = row.setting["n"]
+        (chance,) = select(rows, "chance_fraction", n=n)
+        said[f"N = {n}: stopped where the loss on fresh points is lowest, it copies no more than 5 % above chance"] = (
+            row.value <= chance.value + 0.05
+        )
+    return said
+
+
+def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
+    """Copies and losses over time, and the onset over N."""
+    return {"time": _time_figure(rows), "onset": _onset_figure(rows)}
+
+
+def looks(config: Config) -> Int[np.ndarray, " k"]:
+    """Steps after which training is looked at: whole chunks, in nearly equal ratios."""
+    chunk, steps = config.training.chunk, config.training.steps
+    wanted = np.geomspace(chunk, steps, config.looks)
+    return np.unique(np.minimum((wanted / chunk).round().astype(int) * chunk, steps))
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The run's checkpoints, under the name of one number of points, written only where training is looked at."""
+
+    checkpoints: Checkpoints
+    n: int
+    wanted: set[int]
+
+    def load(self, name: str) -> dict[str, np.ndarray] | None:
+        return self.checkpoints.load(f"n{self.n}_{name}")
+
+    def save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
+        if int(arrays["done"]) in self.wanted:
+            self.checkpoints.save(f"n{self.n}_{name}", arrays)
+
+
+def _measured(config: Config, n: int, checkpoints: Checkpoints) -> dict[str, np.ndarray]:
+    """Copies and losses at every look, for all data sets of one size."""
+    jax.config.update("jax_enable_x64", True)
+    noise, times = SCHEDULES[SCHEDULE], uniform_times(config.times)
+    keys = [jax.random.fold_in(jax.random.key(config.seed), s) for s in range(config.seeds)]
+    data = [gaussian_mixture(key, GaussianMixture(n, config.dim, config.components, config.variance)) for key in keys]
+    points, fresh = (jnp.stack([getattr(d, name) for d in data]) for name in ("points", "fresh"))
+    start_key, train_key, sample_key, loss_key = jax.random.split(jax.random.key(config.seed + 1), 4)
+    ladder = untrained(
+        jax.random.split(start_key, config.seeds),
+        lambda width: Perceptron(width, (config.dim,), noise, config.training.parameterization),
+        (config.dim,),
+        [config.width],
+    )
+    wanted, grid = set(looks(config).tolist()), jnp.asarray(times)
+    weight = training_weight(config.training.parameterization, noise, times)
+    share, kept = weight / weight.sum(), _Kept(checkpoints, n, wanted)
+
+    def look(done: int, variables: tuple[Variables, ...]) -> None:
+        if done not in wanted:
+            return
+        drawn = network_samples(sample_key, ladder.models[0], variables[0], grid, config.samples)  # type: ignore[arg-type]
+        found = [int(copies(g[None], p)[0]) for g, p in zip(drawn, points, strict=True)]
+        lost = [
+            np.asarray(network_losses(loss_key, ladder.models[0], variables[0], x, grid, config.loss_draws)) @ share  # type: ignore[arg-type]
+            for x in (points, fresh)
+        ]
+        checkpoints.save(f"n{n}_look{done}", {"copies": np.array(found), "train": lost[0], "fresh": lost[1]})
+
+    train(
+        jax.random.split(train_key, config.seeds), ladder, points, noise, times, config.training, None, kept, look=look
+    )
+    seen = [checkpoints.load(f"n{n}_look{done}") for done in looks(config)]
+    exact = [
+        np.asarray(denoising_loss(loss_key, denoiser(d.law, noise), d.fresh, noise, times, config.loss_draws).value)
+        @ share
+        for d in data
+        if d.law is not None
+    ]
+    chance = [int(copies(d.fresh[None], d.points)[0]) / n for d in data]
+    parts = {
+        name: np.stack([one[name] for one in seen if one is not None], axis=1) for name in ("copies", "train", "fresh")
+    }
+    return {"steps": looks(config), "exact": np.array(exact), "chance": np.array(chance), **parts}
+
+
+def _rows(config: Config, n: int, arrays: dict[str, np.ndarray]) -> Iterator[Row]:
+    s, steps = config.seeds, arrays["steps"]
+    for k, step in enumerate(steps):
+        here = {"n": n, "steps": int(step)}
+        yield Row("memorized_fraction", *_mean(arrays["copies"][:, k] / config.samples), s, here)
+        for on in ("train", "fresh"):
+            yield Row("denoising_loss", *_mean(arrays[on][:, k]), s, {**here, "on": on})
+    yield Row("exact_loss", *_mean(arrays["exact"]), s, {"n": n})
+    yield Row("chance_fraction", *_mean(arrays["chance"]), s, {"n": n})
+    best = arrays["fresh"].argmin(axis=1)
+    stopped = arrays["copies"][np.arange(s), best] / config.samples
+    yield Row("stopped_memorized_fraction", *_mean(stopped), s, {"n": n})
+    yield Row("best_steps", *_mean(steps[best].astype(float)), s, {"n": n})
+    found = transition(np.random.default_rng(config.seed), np.log(steps), arrays["copies"], config.samples).middle
+    if found is not None:
+        value, low, high = np.exp(found).tolist()
+        yield Row("onset_steps", value, low, high, s, {"n": n})
+
+
+def _mean(values: Float[np.ndarray, " s"]) -> tuple[float, float | None, float | None]:
+    """With an interval where there is more than one data set."""
+    if len(values) == 1:
+        return float(values[0]), None, None
+    value, low, high = mean(values)
+    return value, low, high
+
+
+def _time_figure(rows: Sequence[Row]) -> Figure:
+    title = "Copies come late, and later with more data"
+    figure, panels = new_figure(title, "optimizer steps", "", 2)
+    numbers = sorted({row.setting["n"] for row in select(rows, "memorized_fraction")})
+    palette = ("memorizing", "trained", "generalizing", "predicted", "exact", "control")
+    for n, colour in zip(numbers, palette * len(numbers), strict=False):
+        mine = select(rows, "memorized_fraction", n=n)
+        x, intervals = [float(row.setting["steps"]) for row in mine], [row.interval for row in mine]
+        low, high = [i.low for i in intervals], [i.high for i in intervals]
+        line_with_band(panels[0], x, [i.value for i in intervals], low, high, f"N = {n}", colour)
+        (exact,) = select(rows, "exact_loss", n=n)
+        for on, dashes in (("fresh", "-"), ("train", ":")):
+            values = [row.value / exact.value for row in select(rows, "denoising_loss", n=n, on=on)]
+            label = "loss on fresh points" if on == "fresh" else "loss on training points"
+            panels[1].plot(x, values, color=COLOURS[colour], linestyle=dashes, label=label if n == numbers[0] else None)
+    panels[1].axhline(1, color=COLOURS["control"], linewidth=0.8)
+    for ax, words in zip(panels, ("memorized fraction", "loss / exact loss of the law"), strict=True):
+        ax.set_xscale("log")
+        ax.set_title(words, fontsize=11)
+    panels[1].set_yscale("log")
+    legend_below(figure)
+    return figure
+
+
+def _onset_figure(rows: Sequence[Row]) -> Figure:
+    figure, (ax,) = new_figure("When half of the samples are copies", "training points N", "optimizer steps")
+    found = select(rows, "onset_steps")
+    points_with_intervals(
+        ax, [row.setting["n"] for row in found], [row.interval for row in found], "onset", "memorizing"
+    )
+    best = select(rows, "best_steps")
+    points_with_intervals(
+        ax,
+        [row.setting["n"] for row in best],
+        [row.interval for row in best],
+        "lowest loss on fresh points",
+        "generalizing",
+    )
+    if found:
+        n, first = np.array([row.setting["n"] for row in found]), found[0]
+        ax.plot(n, first.value * n / n[0], color=COLOURS["control"], linestyle=":", label="linear in N")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    legend_below(figure)
+    return figure
