@@ -151,7 +151,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 
 def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
     """Copies and losses over time, and the onset over N."""
-    return {"time": _time_figure(rows), "onset": _onset_figure(rows)}
+    return {"copies": _copies_figure(rows), "losses": _losses_figure(rows), "onset": _onset_figure(rows)}
 
 
 def looks(config: Config) -> Int[np.ndarray, " k"]:
@@ -250,28 +250,37 @@ def _mean(values: Float[np.ndarray, " s"]) -> tuple[float, float | None, float |
     return value, low, high
 
 
-def _time_figure(rows: Sequence[Row]) -> Figure:
-    title = "Copies come late, and later with more data"
-    figure, panels = new_figure(title, "optimizer steps", "", 2)
-    numbers = sorted({row.setting["n"] for row in select(rows, "memorized_fraction")})
-    palette = ("memorizing", "trained", "generalizing", "predicted", "exact", "control")
-    for n, colour in zip(numbers, palette * len(numbers), strict=False):
+def _copies_figure(rows: Sequence[Row]) -> Figure:
+    figure, (ax,) = new_figure("Copies come late, and later with more data", "optimizer steps", "memorized fraction")
+    for n, colour in _coloured(rows).items():
         mine = select(rows, "memorized_fraction", n=n)
         x, intervals = [float(row.setting["steps"]) for row in mine], [row.interval for row in mine]
         low, high = [i.low for i in intervals], [i.high for i in intervals]
-        line_with_band(panels[0], x, [i.value for i in intervals], low, high, f"N = {n}", colour)
-        (exact,) = select(rows, "exact_loss", n=n)
-        for on, dashes in (("fresh", "-"), ("train", ":")):
-            values = [row.value / exact.value for row in select(rows, "denoising_loss", n=n, on=on)]
-            label = "loss on fresh points" if on == "fresh" else "loss on training points"
-            panels[1].plot(x, values, color=COLOURS[colour], linestyle=dashes, label=label if n == numbers[0] else None)
-    panels[1].axhline(1, color=COLOURS["control"], linewidth=0.8)
-    for ax, words in zip(panels, ("memorized fraction", "loss / exact loss of the law"), strict=True):
-        ax.set_xscale("log")
-        ax.set_title(words, fontsize=11)
-    panels[1].set_yscale("log")
+        line_with_band(ax, x, [i.value for i in intervals], low, high, f"N = {n}", colour)
+    ax.set_xscale("log")
     legend_below(figure)
     return figure
+
+
+def _losses_figure(rows: Sequence[Row]) -> Figure:
+    figure, (ax,) = new_figure("Losses on fresh (solid) and training points", "optimizer steps", "loss / exact loss")
+    for n, colour in _coloured(rows).items():
+        (exact,) = select(rows, "exact_loss", n=n)
+        for on, dashes in (("fresh", "-"), ("train", ":")):
+            mine = select(rows, "denoising_loss", n=n, on=on)
+            x, y = [row.setting["steps"] for row in mine], [row.value / exact.value for row in mine]
+            ax.plot(x, y, color=COLOURS[colour], linestyle=dashes, label=f"N = {n}" if on == "fresh" else None)
+    ax.axhline(1, color=COLOURS["control"], linewidth=0.8)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    legend_below(figure)
+    return figure
+
+
+def _coloured(rows: Sequence[Row]) -> dict[int, str]:
+    numbers = sorted({row.setting["n"] for row in select(rows, "memorized_fraction")})
+    palette = ("memorizing", "trained", "generalizing", "predicted", "exact", "control")
+    return dict(zip(numbers, palette * len(numbers), strict=False))
 
 
 def _onset_figure(rows: Sequence[Row]) -> Figure:

@@ -386,7 +386,56 @@ def test_clipping_averaging_and_adam_by_hand(padded):
     assert 3 <= sum(clipped) <= 9  # some of the twelve are, and some aren't
 
 
+def test_momentum_by_hand():
+    """v = 0.9 v + g, p = p - rate v; the rate of the first step is 0, so both gradients are taken at the start."""
+    points = _points(1, 6, 2)
+    config = Training(steps=2, draws=4, learning_rate=0.1, warmup_fraction=0.0, optimizer="sgd", chunk=2)
+    untrained = _ladder(points, (3,), std=0.7, jitter=0.6)
+    trained, _ = train(_keys(1), untrained, points, NOISE, TIMES, config)
+    tables = jnp.asarray(TIMES, jnp.float32), jnp.ones(len(TIMES), jnp.float32)
+    variables = jax.tree.map(lambda leaf: leaf[0, 0], untrained.variables[0])
+    single = points[0].astype(jnp.float32)
+    batches = [DRAW(jax.random.fold_in(_keys(1)[0], i), single, NOISE, tables, config) for i in range(2)]
+    first, second = (
+        GRADIENT(untrained.models[0], variables["params"], variables["prior"], batch)[1] for batch in batches
+    )
+    for name in ("means", "std"):
+        expected = variables["params"][name] - 0.1 * (0.9 * first[name] + second[name])
+        np.testing.assert_allclose(trained.variables[0]["params"][name][0, 0], expected, rtol=1e-4, atol=1e-6)
+
+
 # Interruptions and mistakes
+
+
+def test_training_is_looked_at_after_each_chunk_and_not_twice():
+    points, sizes = _points(2, 8, 3), (2, 8)
+    config = Training(steps=25, draws=2, learning_rate=0.05, chunk=10, average_decay=0.9)
+    seen, kept = {}, Kept()
+
+    def look(done, variables):
+        assert done not in seen
+        seen[done] = jax.tree.map(np.array, variables)
+
+    trained, _ = train(_keys(2), _ladder(points, sizes), points, NOISE, TIMES, config, None, kept, look=look)
+    assert list(seen) == [10, 20, 25]
+    jax.tree.map(np.testing.assert_array_equal, seen[25], trained.variables)
+    # It is the average that is looked at.
+    short = Training(steps=25, draws=2, learning_rate=0.05, chunk=10)
+    train(
+        _keys(2), _ladder(points, sizes), points, NOISE, TIMES, short,
+        look=lambda done, v: None if done > 10 else _differ(v, seen[10]),
+    )  # fmt: skip
+    # Of a run that goes on only the rest is looked at.
+    late, kept.saved = [], kept.saved[:2]
+    train(
+        _keys(2), _ladder(points, sizes), points, NOISE, TIMES, config, None, kept,
+        look=lambda done, v: late.append(done),
+    )  # fmt: skip
+    assert late == [25]
+
+
+def _differ(one, other):
+    assert not np.allclose(one[0]["params"]["means"], other[0]["params"]["means"])
 
 
 def test_an_interrupted_run_goes_on_bit_for_bit():
