@@ -176,6 +176,29 @@ def mean(values: Sequence[float] | Real[np.ndarray, " n"], level: float = 0.95) 
     return Interval(centre, centre - half, centre + half)
 
 
+class Summary(NamedTuple):
+    """A mean with the ends of its interval, which a single number does not have."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def summary(values: Sequence[float] | Real[np.ndarray, " n"]) -> Summary:
+    """As `mean`, and the number itself, without an interval, where there is only one.
+
+    Args:
+        values: independent numbers, at least 1.
+
+    Raises:
+        InputError: none, or a NaN.
+    """
+    if len(values) == 1:
+        _check_values(np.asarray([values[0], values[0]], np.float64))
+        return Summary(float(values[0]), None, None)
+    return Summary(*mean(values))
+
+
 def paired_difference(
     a: Sequence[float] | Real[np.ndarray, " n"],
     b: Sequence[float] | Real[np.ndarray, " n"],

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from difflab.figures import COLOURS, legend_below, new_figure, points_with_intervals
-from difflab.intervals import Interval, bootstrap, mean, paired_difference
+from difflab.intervals import Interval, bootstrap, paired_difference, summary
 from difflab.rows import Row, select
 from synthetic.data.dataset import Dataset
 from synthetic.locate import located
@@ -100,7 +100,7 @@ def compared(
     copies, losses = arrays["copies"][mine], [_losses(arrays, i) for i in range(mine.start, mine.stop)]
     s = len(losses)
     rows = [
-        Row("memorized_fraction", *_mean(values), s, {**labels, "size": int(m), "size_over_n": float(m / n)})
+        Row("memorized_fraction", *summary(values), s, {**labels, "size": int(m), "size_over_n": float(m / n)})
         for m, values in zip(sizes, (copies / study.samples).T, strict=True)
     ]
     points = transition(np.random.default_rng(seed), sizes / n, copies, study.samples)
@@ -173,14 +173,6 @@ def _crossover(rows: Sequence[Row], setting: Labels, prediction: str) -> float:
 def _losses(arrays: Mapping[str, np.ndarray], i: int) -> ExactLosses:
     n = int(arrays["loss_sizes"][-1])
     return ExactLosses(n, arrays["loss_sizes"], arrays["generalizing"][i], arrays["partly_memorizing"][i])
-
-
-def _mean(values: Float[np.ndarray, " s"]) -> tuple[float, float | None, float | None]:
-    """With an interval where there is more than one data set."""
-    if len(values) == 1:
-        return float(values[0]), None, None
-    value, low, high = mean(values)
-    return value, low, high
 
 
 def _resampled(values: Float[np.ndarray, " s"]) -> Interval:

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, line_with_band, new_figure
-from difflab.intervals import mean
+from difflab.intervals import summary
 from difflab.neighbours import memorized, nearest
 from difflab.progress import progress
 from difflab.ranking import auc
@@ -119,11 +119,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
                                 note("auc", auc(-values, which), t=t, **here)
                 advance(1)
     for (metric, *setting), numbers in found.items():
-        if len(numbers) > 1:
-            value, low, high = mean(numbers)
-            yield Row(metric, value, low, high, len(numbers), dict(setting))
-        else:
-            yield Row(metric, numbers[0], None, None, 1, dict(setting))
+        yield Row(metric, *summary(numbers), len(numbers), dict(setting))
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:

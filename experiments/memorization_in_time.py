@@ -16,13 +16,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from matplotlib.figure import Figure
 from scipy import stats
 
 from difflab.errors import InputError, require
 from difflab.figures import COLOURS, legend_below, line_with_band, new_figure, points_with_intervals
-from difflab.intervals import mean
+from difflab.intervals import summary
 from difflab.parallel import in_processes
 from difflab.progress import progress
 from difflab.results import Checkpoints
@@ -227,27 +227,19 @@ def _rows(config: Config, n: int, arrays: dict[str, np.ndarray]) -> Iterator[Row
     s, steps = config.seeds, arrays["steps"]
     for k, step in enumerate(steps):
         here = {"n": n, "steps": int(step)}
-        yield Row("memorized_fraction", *_mean(arrays["copies"][:, k] / config.samples), s, here)
+        yield Row("memorized_fraction", *summary(arrays["copies"][:, k] / config.samples), s, here)
         for on in ("train", "fresh"):
-            yield Row("denoising_loss", *_mean(arrays[on][:, k]), s, {**here, "on": on})
-    yield Row("exact_loss", *_mean(arrays["exact"]), s, {"n": n})
-    yield Row("chance_fraction", *_mean(arrays["chance"]), s, {"n": n})
+            yield Row("denoising_loss", *summary(arrays[on][:, k]), s, {**here, "on": on})
+    yield Row("exact_loss", *summary(arrays["exact"]), s, {"n": n})
+    yield Row("chance_fraction", *summary(arrays["chance"]), s, {"n": n})
     best = arrays["fresh"].argmin(axis=1)
     stopped = arrays["copies"][np.arange(s), best] / config.samples
-    yield Row("stopped_memorized_fraction", *_mean(stopped), s, {"n": n})
-    yield Row("best_steps", *_mean(steps[best].astype(float)), s, {"n": n})
+    yield Row("stopped_memorized_fraction", *summary(stopped), s, {"n": n})
+    yield Row("best_steps", *summary(steps[best].astype(float)), s, {"n": n})
     found = transition(np.random.default_rng(config.seed), np.log(steps), arrays["copies"], config.samples).middle
     if found is not None:
         value, low, high = np.exp(found).tolist()
         yield Row("onset_steps", value, low, high, s, {"n": n})
-
-
-def _mean(values: Float[np.ndarray, " s"]) -> tuple[float, float | None, float | None]:
-    """With an interval where there is more than one data set."""
-    if len(values) == 1:
-        return float(values[0]), None, None
-    value, low, high = mean(values)
-    return value, low, high
 
 
 def _copies_figure(rows: Sequence[Row]) -> Figure:

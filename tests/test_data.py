@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from difflab.errors import InputError
+from synthetic.data.colour_pictures import ColourPictures, colour_pictures
 from synthetic.data.coloured_templates import ColouredTemplates, coloured_templates
 from synthetic.data.digits import Digits, digits
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture, on_sphere
@@ -440,3 +441,47 @@ def test_impossible_settings_are_refused(family, mistake, says):
     with pytest.raises(InputError) as error:
         family(**mistake)
     _says(error, says)
+
+
+# A folder of coloured pictures
+
+
+@pytest.fixture
+def coloured_folder(tmp_path):
+    """Ten pictures in two folders: rows of red, columns of green, each its own grey of blue."""
+    for i in range(10):
+        pixels = np.zeros((6, 8, 3), np.uint8)
+        pixels[i % 6, :, 0] = 255
+        pixels[:, i % 8, 1] = 255
+        pixels[..., 2] = 20 * i
+        folder = tmp_path / f"part{i % 2}"
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return tmp_path
+
+
+def test_coloured_pictures_are_chosen_centred_and_scaled(coloured_folder):
+    found = colour_pictures(_key(), ColourPictures(5, str(coloured_folder), 6))
+    assert found.points.shape == found.fresh.shape == (5, 3, 36) and found.law is None
+    np.testing.assert_allclose(found.points.mean(0), 0, atol=1e-12)
+    np.testing.assert_allclose(np.mean(np.var(found.points, axis=0)), 1, rtol=1e-12)
+    # Blue is one value in every picture, twenty grey levels from one to the next; all ten are there once.
+    blues = np.concatenate([found.points[:, 2], found.fresh[:, 2]])
+    np.testing.assert_allclose(blues, np.repeat(blues[:, :1], 36, axis=1), atol=1e-9)
+    steps = np.diff(np.sort(blues[:, 0]))
+    np.testing.assert_allclose(steps, steps[0], rtol=1e-9)
+    again = colour_pictures(_key(), ColourPictures(5, str(coloured_folder), 6))
+    np.testing.assert_array_equal(found.points, again.points)
+
+
+def test_mistakes_in_a_folder_of_coloured_pictures(coloured_folder, tmp_path):
+    with pytest.raises(InputError, match="10 pictures, but 6"):
+        colour_pictures(_key(), ColourPictures(6, str(coloured_folder), 6))
+    with pytest.raises(InputError, match="is not a folder"):
+        colour_pictures(_key(), ColourPictures(2, str(tmp_path / "missing"), 6))
+    with pytest.raises(InputError, match="side is 1"):
+        ColourPictures(2, str(coloured_folder), 1)
+    for path in coloured_folder.rglob("*.png"):
+        path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(InputError, match="can't be read as a picture"):
+        colour_pictures(_key(), ColourPictures(3, str(coloured_folder), 6))

@@ -6,7 +6,7 @@ from jaxtyping import TypeCheckError
 from scipy import stats
 
 from difflab.errors import InputError
-from difflab.intervals import bootstrap, mean, nested, paired_difference, wilson
+from difflab.intervals import bootstrap, mean, nested, paired_difference, summary, wilson
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
@@ -144,3 +144,12 @@ def test_a_nested_interval_refuses_what_has_no_levels(values):
         nested(values, np.random.default_rng(0))
     with pytest.raises(InputError):
         nested(np.zeros((2, 2)), np.random.default_rng(0), n_resamples=0)
+
+
+def test_a_summary_is_the_mean_or_a_number_without_an_interval():
+    values = [1.0, 2.0, 4.0]
+    assert summary(values) == mean(values)
+    assert summary([3.0]) == (3.0, None, None)
+    for wrong in ([], [float("nan")]):
+        with pytest.raises(InputError):
+            summary(wrong)

@@ -1,0 +1,248 @@
+"""Does it matter for memorization whether a network predicts the clean point, the noise or the velocity?
+
+Perceptrons or small U-Nets of growing width, trained on the same points for the same number of steps, with what they
+predict as the only difference (the unit weight on each one's own loss goes with it). In the terms of Buchanan et al.
+2025 (arXiv 2508.17689) the three are one denoiser with three weights over time, and their formula says that eps and v
+must memorize later, where a model holds all N points, and x0 at about 0.8 N. A network has no components; beside its
+number of parameters stands that of the learned mixture at 0.8 N, N d numbers times 0.8.
+
+On clusters the exact loss of the law is known; on real digits (--source mnist) and on a folder of pictures of your own
+(--source FOLDER --network unet) no law is. Expect a transition over the number of parameters for each, and little
+difference between the three. Cost on two cores: not timed yet.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from difflab.errors import InputError, require
+from difflab.figures import COLOURS, legend_below, line_with_band, new_figure, points_with_intervals
+from difflab.intervals import summary
+from difflab.parallel import in_processes
+from difflab.progress import progress
+from difflab.results import Checkpoints
+from difflab.rows import Artefact, Row, select
+from synthetic.data.colour_pictures import ColourPictures, colour_pictures
+from synthetic.data.dataset import Dataset
+from synthetic.data.digits import Digits, digits
+from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
+from synthetic.networks import Network, Perceptron, UNet, network_losses, network_samples, parameter_count, untrained
+from synthetic.probes import copies
+from synthetic.train import Training, train
+from synthetic.transition import transition
+from theory.noise import FIELDS, SCHEDULES, uniform_times
+
+SCHEDULE = "vp"
+CLUSTERS = "clusters"
+NETWORKS = ("perceptron", "unet")
+_COLOURS = {"x0": "trained", "eps": "memorizing", "v": "generalizing", "score": "predicted"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Data, networks and training."""
+
+    source: str = CLUSTERS
+    """'clusters', 'mnist', 'digits', a .npy file of points, or a folder of pictures."""
+    n: int = 50
+    """Training points N."""
+    dim: int = 10
+    """Dimension d of clusters."""
+    components: int = 3
+    """True clusters K."""
+    side: int = 0
+    """Pixels of a picture's side; 0 keeps those of digits, and makes pictures of a folder 16 wide."""
+    network: str = "perceptron"
+    """'perceptron' or 'unet'."""
+    widths: tuple[int, ...] = (4, 8, 16, 32, 64, 128, 256)
+    """Of the networks, growing."""
+    parameterizations: tuple[str, ...] = ("x0", "eps", "v")
+    """What the networks predict."""
+    seeds: int = 3
+    """Independent data sets."""
+    samples: int = 500
+    """Generated samples of each network."""
+    factor: float = 1 / 3
+    """A sample is memorized if its nearest training point is nearer than factor times the second nearest."""
+    times: int = 26
+    """Times on the grid."""
+    loss_draws: int = 8
+    """Noise draws for each point in the reported losses."""
+    workers: int = 2
+    """Processes; does not change the numbers."""
+    seed: int = 0
+    """Seed of data and training."""
+    training: Training = field(default_factory=lambda: Training(steps=10_000, draws=4, learning_rate=2e-3))
+
+    def __post_init__(self) -> None:
+        require(self.network in NETWORKS, f"network is {self.network!r}; choose one of {', '.join(NETWORKS)}.")
+        require(self.network != "unet" or self.source != CLUSTERS, "a unet wants pictures; give another source.")
+        require(list(self.widths) == sorted(set(self.widths)) and bool(self.widths), "give widths in growing order.")
+        require(min(self.widths) >= 1, "a width is at least 1.")
+        for name in self.parameterizations:
+            require(name in FIELDS, f"a parameterization is {name!r}; choose from {', '.join(FIELDS)}.")
+        for name in ("seeds", "samples", "workers"):
+            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; give at least 1.")
+        for name in ("times", "loss_draws"):
+            require(getattr(self, name) >= 2, f"{name} is {getattr(self, name)}; give at least 2.")
+        GaussianMixture(self.n, self.dim, self.components)
+
+
+SMOKE = Config(
+    n=12,
+    dim=3,
+    components=2,
+    widths=(2, 16),
+    parameterizations=("x0", "v"),
+    seeds=2,
+    samples=50,
+    times=8,
+    loss_draws=2,
+    workers=1,
+    training=Training(steps=300, draws=2, learning_rate=3e-3),
+)
+
+
+def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+    """Train every width and parameterization in a process of its own, and find the transitions."""
+    cells = list(product(config.parameterizations, config.widths))
+    names = [f"{name}_{width}" for name, width in cells]
+    missing = [i for i, name in enumerate(names) if checkpoints.load(name) is None]
+    with progress(len(cells), "networks") as advance:
+        advance(len(cells) - len(missing))
+        for place, arrays in in_processes(_measured, [(config, *cells[i]) for i in missing], config.workers):
+            checkpoints.save(names[missing[place]], arrays)
+            advance()
+    found = {}
+    for cell, name in zip(cells, names, strict=True):
+        arrays = checkpoints.load(name)
+        if arrays is None:
+            raise InputError(f"the checkpoint {name} has vanished; run the experiment again.")
+        found[cell] = arrays
+        here = {"parameterization": cell[0], "width": cell[1], "parameters": int(arrays["parameters"])}
+        yield Row("memorized_fraction", *summary(arrays["copies"] / config.samples), config.seeds, here)
+        for on in ("train", "fresh"):
+            yield Row("denoising_loss", *summary(arrays[on]), config.seeds, {**here, "on": on})
+    first = found[cells[0]]
+    yield Row("chance_fraction", *summary(first["chance"]), config.seeds, {})
+    yield Row("predicted_count", 0.8 * config.n * float(first["dim"]), None, None, 1, {})
+    for name in config.parameterizations:
+        mine = [found[name, width] for width in config.widths]
+        logs = np.log([float(arrays["parameters"]) for arrays in mine])
+        counts = np.stack([arrays["copies"] for arrays in mine], axis=1)
+        middle = transition(np.random.default_rng(config.seed), logs, counts, config.samples).middle
+        if middle is not None:
+            value, low, high = np.exp(middle).tolist()
+            yield Row("transition_count", value, low, high, config.seeds, {"parameterization": name})
+
+
+def claims(rows: Sequence[Row]) -> dict[str, bool]:
+    """What the formula says, and what a critic would."""
+    found = {row.setting["parameterization"]: row.interval for row in select(rows, "transition_count")}
+    asked = {row.setting["parameterization"] for row in select(rows, "memorized_fraction")}
+    (predicted,) = select(rows, "predicted_count")
+    said = {"every parameterization has a transition": set(found) == asked}
+    for name in sorted(set(found) - {"x0"}):
+        if "x0" in found:
+            said[f"{name} memorizes at a larger network than x0: intervals lie apart"] = (
+                found[name].low > found["x0"].high
+            )
+    if "x0" in found:
+        said["x0 memorizes at the learned mixture's number of parameters, within a factor of 2"] = (
+            0.5 <= found["x0"].value / predicted.value <= 2
+        )
+    return said
+
+
+def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
+    """Copies and losses over the number of parameters."""
+    return {"transition": _copies_figure(rows), "losses": _losses_figure(rows)}
+
+
+def _data(config: Config) -> list[Dataset]:
+    keys = [jax.random.fold_in(jax.random.key(config.seed), s) for s in range(config.seeds)]
+    if config.source == CLUSTERS:
+        return [gaussian_mixture(key, GaussianMixture(config.n, config.dim, config.components)) for key in keys]
+    if config.source in ("mnist", "digits") or config.source.endswith(".npy"):
+        return [_as_pictures(digits(key, Digits(config.n, config.source, config.side)), config) for key in keys]
+    return [colour_pictures(key, ColourPictures(config.n, config.source, config.side or 16)) for key in keys]
+
+
+def _as_pictures(dataset: Dataset, config: Config) -> Dataset:
+    """With a channel axis, where the network wants one."""
+    if config.network == "perceptron":
+        return dataset
+    side = round(dataset.points.shape[-1] ** 0.5)
+    require(side**2 == dataset.points.shape[-1], f"points of {config.source} are no square pictures; use a perceptron.")
+    return Dataset(dataset.points[:, None], dataset.fresh[:, None], None)
+
+
+def _measured(config: Config, parameterization: str, width: int) -> dict[str, np.ndarray]:
+    """One network on every data set: its size, its copies, its losses."""
+    jax.config.update("jax_enable_x64", True)
+    noise, times, data = SCHEDULES[SCHEDULE], uniform_times(config.times), _data(config)
+    points, fresh = (jnp.stack([getattr(d, name) for d in data]) for name in ("points", "fresh"))
+    shape, kind = points.shape[2:], Perceptron if config.network == "perceptron" else UNet
+    start_key, train_key, sample_key, loss_key = jax.random.split(jax.random.key(config.seed + 1), 4)
+
+    def make(width: int) -> Network:
+        return kind(width, shape, noise, parameterization)
+
+    ladder = untrained(jax.random.split(start_key, config.seeds), make, shape, [width])
+    training = replace(config.training, parameterization=parameterization)
+    trained, _ = train(jax.random.split(train_key, config.seeds), ladder, points, noise, times, training)
+    model, variables, grid = make(width), trained.variables[0], jnp.asarray(times)
+    drawn = network_samples(sample_key, model, variables, grid, config.samples)
+    lost = [
+        network_losses(loss_key, model, variables, x, grid, config.loss_draws).mean(axis=1) for x in (points, fresh)
+    ]
+    return {
+        "parameters": np.asarray(parameter_count(variables)),
+        "dim": np.asarray(int(np.prod(shape))),
+        "copies": np.array([int(copies(g[None], p, config.factor)[0]) for g, p in zip(drawn, points, strict=True)]),
+        "train": np.asarray(lost[0]),
+        "fresh": np.asarray(lost[1]),
+        "chance": np.array([int(copies(d.fresh[None], d.points, config.factor)[0]) / len(d.fresh) for d in data]),
+    }
+
+
+def _copies_figure(rows: Sequence[Row]) -> Figure:
+    figure, (ax,) = new_figure("Copies by the size of the network", "trained parameters", "memorized fraction")
+    for name, x, intervals in _curves(rows, "memorized_fraction"):
+        low, high = [i.low for i in intervals], [i.high for i in intervals]
+        line_with_band(ax, x, [i.value for i in intervals], low, high, name, _COLOURS[name])
+    for row in select(rows, "transition_count"):
+        name = row.setting["parameterization"]
+        points_with_intervals(ax, [0.5], [row.interval], f"{name}: half", _COLOURS[name], along_x=True)
+    (predicted,) = select(rows, "predicted_count")
+    ax.axvline(predicted.value, color=COLOURS["exact"], linestyle="--", label="0.8 N d")
+    ax.set_xscale("log")
+    legend_below(figure)
+    return figure
+
+
+def _losses_figure(rows: Sequence[Row]) -> Figure:
+    title = "Losses in x0 units: fresh (solid) and training points"
+    figure, (ax,) = new_figure(title, "trained parameters", "denoising loss")
+    for on, dashes in (("fresh", "-"), ("train", ":")):
+        for name, x, intervals in _curves(rows, "denoising_loss", on=on):
+            label = name if on == "fresh" else None
+            ax.plot(x, [i.value for i in intervals], color=COLOURS[_COLOURS[name]], linestyle=dashes, label=label)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    legend_below(figure)
+    return figure
+
+
+def _curves(rows: Sequence[Row], metric: str, **setting: str) -> Iterator[tuple[str, list[float], list[Any]]]:
+    """For every parameterization, numbers of parameters and intervals."""
+    names = dict.fromkeys(row.setting["parameterization"] for row in select(rows, metric))
+    for name in names:
+        mine = select(rows, metric, parameterization=name, **setting)
+        yield name, [float(row.setting["parameters"]) for row in mine], [row.interval for row in mine]
