@@ -80,7 +80,7 @@ def located_cost(data: GaussianMixture, steps: int, draws: int) -> tuple[float, 
     sets = [gaussian_mixture(jax.random.fold_in(jax.random.key(2), s), data) for s in range(3)]
     study = Study(samples=500, training=Training(steps=steps, draws=draws, learning_rate=2e-2))
     found = located(study, 0, sets, LearnedMixture, 5)
-    middle = transition(np.random.default_rng(0), found.sizes / data.n, found.copies, study.samples).middle
+    middle = transition(np.random.default_rng(0), found.sizes / data.n, found.copies.sum(axis=-1), study.samples).middle
     assert middle is not None
     return cpu() - begin, middle
 

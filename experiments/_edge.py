@@ -60,7 +60,9 @@ def measured(
     ]
     closed = [crossovers(study, dataset, grid) for dataset in data]
     return {
-        **found._asdict(),
+        "sizes": found.sizes,
+        "variances": found.variances,
+        "copies": found.copies.sum(axis=-1),
         "loss_sizes": sizes,
         "generalizing": np.stack([one.generalizing for one in losses]),
         "partly_memorizing": np.stack([one.partly_memorizing for one in losses]),

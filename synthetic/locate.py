@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from synthetic.data.dataset import Dataset
 from synthetic.models import Model
-from synthetic.probes import copies, samples
+from synthetic.probes import copies_by_point, samples
 from synthetic.study import Study, trained
 from theory.noise import SCHEDULES, Noise, uniform_times
 
@@ -20,13 +20,15 @@ class Located(NamedTuple):
 
     Attributes:
         sizes: M of every model, growing.
-        copies: memorized samples of each data set and size.
-        variances: learned within-component variance of the same models.
+        variances: learned within-component variance of each data set and size.
+        nearest: samples of the same models to which each training point is the nearest one.
+        copies: how many of those copy it.
     """
 
     sizes: Int[np.ndarray, " m"]
-    copies: Int[np.ndarray, "s m"]
     variances: Float[np.ndarray, "s m"]
+    nearest: Int[np.ndarray, "s m n"]
+    copies: Int[np.ndarray, "s m n"]
 
 
 def located(
@@ -37,6 +39,7 @@ def located(
     refined: int,
     times: Float[np.ndarray, " t"] | None = None,
     weight: Float[np.ndarray, " t"] | None = None,
+    shares: Float[np.ndarray, "s n"] | None = None,
 ) -> Located:
     """Train a ladder on data sets of one shape, and a second one inside the bracket of the first.
 
@@ -51,16 +54,17 @@ def located(
         refined: sizes of the second ladder; 0 for none.
         times: grid, for training and sampling; the config's if not given.
         weight: on the x0 loss at those times; the parameterization's if not given.
+        shares: how much each training point counts; see :func:`synthetic.train.train`.
     """
     n = data[0].points.shape[0]
-    coarse = _measured(config, seed, data, make, config.sizes_for(n), times, weight)
+    coarse = _measured(config, seed, data, make, config.sizes_for(n), times, weight, shares)
     between = _between(coarse, config.samples, refined)
     if not between:
         return coarse
-    fine = _measured(config, seed + 1, data, make, between, times, weight)
+    fine = _measured(config, seed + 1, data, make, between, times, weight, shares)
     order = np.argsort(np.concatenate([coarse.sizes, fine.sizes]), kind="stable")
-    joined = (np.concatenate([a, b], axis=-1)[..., order] for a, b in zip(coarse, fine, strict=True))
-    return Located(*joined)
+    sizes = np.concatenate([coarse.sizes, fine.sizes])[order]
+    return Located(sizes, *(np.concatenate(pair, axis=1)[:, order] for pair in zip(coarse[1:], fine[1:], strict=True)))
 
 
 def _measured(
@@ -71,22 +75,25 @@ def _measured(
     sizes: Sequence[int],
     times: Float[np.ndarray, " t"] | None,
     weight: Float[np.ndarray, " t"] | None,
+    shares: Float[np.ndarray, "s n"] | None,
 ) -> Located:
     times = uniform_times(config.times, config.t_min, config.t_max) if times is None else times
     points = jnp.stack([dataset.points for dataset in data])
+    counted = None if shares is None else jnp.asarray(shares)
     start_key, train_key, sample_key = jax.random.split(jax.random.key(seed), 3)
-    laws = trained(config, (start_key, train_key), points, make, sizes, times, weight)
+    laws = trained(config, (start_key, train_key), points, make, sizes, times, weight, shares=counted)
     noise, found = SCHEDULES[config.schedule], []
     for i, dataset in enumerate(data):
         mine = jax.tree.map(lambda leaf, i=i: leaf[i], laws)
         generated = samples(jax.random.fold_in(sample_key, i), mine, noise, jnp.asarray(times), config.samples)
-        found.append(copies(generated, dataset.points, config.factor))
-    return Located(np.array(sizes), np.stack(found), np.asarray(laws.variance))
+        found.append(copies_by_point(generated, dataset.points, config.factor))
+    near, hits = (np.stack(part) for part in zip(*found, strict=True))
+    return Located(np.array(sizes), np.asarray(laws.variance), near, hits)
 
 
 def _between(coarse: Located, n_samples: int, refined: int) -> tuple[int, ...]:
     """New sizes, equally spaced inside the bracket."""
-    fractions = coarse.copies / n_samples
+    fractions = coarse.copies.sum(axis=-1) / n_samples
     under, over = np.flatnonzero((fractions < 0.1).all(axis=0)), np.flatnonzero((fractions >= 0.9).all(axis=0))
     # Sizes before the first that is over a tenth; a curve need not rise everywhere.
     first = next((i for i in range(len(coarse.sizes)) if i not in under), len(coarse.sizes) - 1)

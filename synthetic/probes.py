@@ -55,8 +55,25 @@ def copies(
     Reference:
         Buchanan et al. 2025, arXiv 2508.17689, section 4; factor 1/3.
     """
-    place = np.asarray(points)
-    return np.array([int(memorized(nearest(np.asarray(g), place), factor).sum()) for g in generated])
+    return copies_by_point(generated, points, factor).copies.sum(axis=1)
+
+
+class ByPoint(NamedTuple):
+    """For every model and training point: samples to which it is the nearest one, and how many of those copy it."""
+
+    nearest: Int[np.ndarray, "m n"]
+    copies: Int[np.ndarray, "m n"]
+
+
+def copies_by_point(
+    generated: Float[Array, "m samples *c d"], points: Float[Array, "n *c d"], factor: float = 1 / 3
+) -> ByPoint:
+    """As `copies`, point by point."""
+    place, n = np.asarray(points), len(points)
+    found = [nearest(np.asarray(g), place) for g in generated]
+    near = [np.bincount(one.index, minlength=n) for one in found]
+    hits = [np.bincount(one.index[memorized(one, factor)], minlength=n) for one in found]
+    return ByPoint(np.stack(near), np.stack(hits))
 
 
 class LearnedMeans(NamedTuple):

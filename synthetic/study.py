@@ -159,6 +159,7 @@ def trained(
     weight: Float[np.ndarray, " t"] | None = None,
     checkpoints: Checkpoints | None = None,
     advance: Callable[..., None] = lambda steps, note: None,
+    shares: Float[Array, "s n"] | None = None,
 ) -> Mixture:
     """Train every size on every data set.
 
@@ -172,6 +173,7 @@ def trained(
         weight: on the x0 loss at those times; the parameterization's if not given.
         checkpoints: where training goes on from.
         advance: called with (steps done, note).
+        shares: how much each point counts; see :func:`synthetic.train.train`.
 
     Returns:
         The laws that the models stand for, with leading axes (data set, size).
@@ -187,7 +189,17 @@ def trained(
         config.padded,
     )
     done, _ = train(
-        train_keys, untrained, points, noise, times, config.training, weight, checkpoints, advance, config.padded
+        train_keys,
+        untrained,
+        points,
+        noise,
+        times,
+        config.training,
+        weight,
+        checkpoints,
+        advance,
+        config.padded,
+        shares=shares,
     )
     return mixtures(done)
 

@@ -112,8 +112,9 @@ def train(
     advance: Callable[[int, str], None] = lambda steps, note: None,
     together: bool = False,
     look: Callable[[int, tuple[Variables, ...]], None] = lambda done, variables: None,
+    shares: Float[Array, "s n"] | None = None,
 ) -> tuple[Ladder, Float[np.ndarray, "s chunks m"]]:
-    """Minimise mean_i lambda(t_i) ||f(alpha x_i + sigma eps, t_i) - x_i||^2 for every model of the ladder.
+    """Minimise mean_i c_i lambda(t_i) ||f(alpha x_i + sigma eps, t_i) - x_i||^2 for every model of the ladder.
 
     Args:
         keys: one for each data set; the noise of step i is drawn from fold_in(key, i).
@@ -127,6 +128,7 @@ def train(
         advance: called with (steps done, note) after each chunk.
         look: called with the steps done and the variables of every group after each chunk, before it is kept; a chunk
             whose checkpoint was lost is looked at again.
+        shares: c_i, how much each point counts, of mean 1; all alike if not given. A point that is there c times.
         together: vmap over the data sets, which suits an accelerator, instead of taking one after the other.
 
     Returns:
@@ -142,6 +144,7 @@ def train(
         The paper's 0.99 averages the updates; `average_decay` averages the weights.
     """
     points = points.astype(jnp.float32)
+    shares = jnp.ones(points.shape[:2], jnp.float32) if shares is None else shares.astype(jnp.float32)
     if weight is None:
         weight = training_weight(config.parameterization, noise, times)
     tables = jnp.asarray(times, jnp.float32), jnp.asarray(weight, jnp.float32)
@@ -157,7 +160,7 @@ def train(
     while done < config.steps:
         steps = min(config.chunk, config.steps - done)
         run = partial(_run_chunk, untrained.models, noise, config, steps, tables, done)
-        states, chunk_losses = _over_data_sets(run, together, states, priors, keys, points)
+        states, chunk_losses = _over_data_sets(run, together, states, priors, keys, points, shares)
         _stop_if_diverged(chunk_losses, done, untrained.sizes)
         losses = np.concatenate([losses, chunk_losses.mean(1, keepdims=True)], axis=1)
         done += steps
@@ -176,16 +179,19 @@ def draw_batch(
     noise: Noise,
     tables: tuple[Float[Array, " t"], Float[Array, " t"]],
     config: Training,
+    shares: Float[Array, " n"] | None = None,
 ) -> Batch:
-    """One time a point, uniform on the grid, and `draws` noisy versions of it."""
+    """One time a point, uniform on the grid, and `draws` noisy versions of it; shares multiply the weights."""
     choice_key, time_key, noise_key = jax.random.split(key, 3)
+    shares = jnp.ones(len(points), points.dtype) if shares is None else shares
     if config.batch and config.batch < len(points):
-        points = points[jax.random.choice(choice_key, len(points), (config.batch,), replace=False)]
+        chosen = jax.random.choice(choice_key, len(points), (config.batch,), replace=False)
+        points, shares = points[chosen], shares[chosen]
     times, weight = tables
     index = jax.random.randint(time_key, (len(points),), 0, times.size)
     alpha, sigma = (a.reshape(-1, *[1] * points.ndim) for a in noise(times[index]))
     eps = jax.random.normal(noise_key, (len(points), config.draws, *points.shape[1:]), points.dtype)
-    return Batch(points, alpha * points[:, None] + sigma * eps, times[index], weight[index])
+    return Batch(points, alpha * points[:, None] + sigma * eps, times[index], shares * weight[index])
 
 
 def loss(model: nn.Module, params: Variables, prior: Variables, batch: Batch) -> Float[Array, ""]:
@@ -236,6 +242,7 @@ def _run_chunk(
     priors: tuple[Variables, ...],
     keys: Key[Array, " s"],
     points: Float[Array, "s n *c d"],
+    shares: Float[Array, "s n"],
 ) -> tuple[tuple[State, ...], Float[Array, "s steps m"]]:
     optimizer = _optimizer(config)
 
@@ -251,9 +258,10 @@ def _run_chunk(
         priors: tuple[Variables, ...],
         key: Key[Array, ""],
         points: Float[Array, "n *c d"],
+        shares: Float[Array, " n"],
     ) -> tuple[tuple[State, ...], Float[Array, "steps m"]]:
         def step(states: tuple[State, ...], i: Array) -> tuple[tuple[State, ...], Float[Array, " m"]]:
-            batch = draw_batch(jax.random.fold_in(key, i), points, noise, tables, config)
+            batch = draw_batch(jax.random.fold_in(key, i), points, noise, tables, config, shares)
             results = [
                 _mapped(partial(one_model, model, batch), state, prior)
                 for model, state, prior in zip(models, states, priors, strict=True)
@@ -262,7 +270,7 @@ def _run_chunk(
 
         return jax.lax.scan(step, states, first + jnp.arange(steps))
 
-    return _mapped(one_data_set, states, priors, keys, points)
+    return _mapped(one_data_set, states, priors, keys, points, shares)
 
 
 def _over_data_sets(run: Callable, together: bool, *trees: Any) -> tuple[tuple[State, ...], np.ndarray]:

@@ -23,7 +23,7 @@ def transition(
     rng: np.random.Generator,
     fractions: Float[np.ndarray, " m"],
     copies: Int[np.ndarray, "s m"],
-    n_samples: int,
+    n_samples: int | Int[np.ndarray, "s m"],
     n_resamples: int = 1000,
 ) -> Transition:
     """Start, middle and end of the transition, from the best non-decreasing fit, linear between sizes.
@@ -36,16 +36,16 @@ def transition(
         rng: for the bootstrap.
         fractions: M / N of each size, increasing.
         copies: memorized samples of each data set and size, out of n_samples.
-        n_samples: samples of each model.
+        n_samples: samples of each model; where a number is 0 nothing was copied.
         n_resamples: bootstrap resamples.
 
     Differs:
         Buchanan et al. 2025 take the first size at or above one half, after asserting that an increase exists.
     """
-    s = len(copies)
+    s, n = len(copies), np.maximum(np.broadcast_to(n_samples, copies.shape), 1)
     chosen = rng.integers(s, size=(n_resamples, s))
-    redrawn = rng.binomial(n_samples, copies[chosen] / n_samples).sum(axis=1)
-    curves = np.concatenate([copies.sum(axis=0, keepdims=True), redrawn]) / (s * n_samples)
+    redrawn = rng.binomial(n[chosen], copies[chosen] / n[chosen]).sum(axis=1)
+    curves = np.concatenate([copies.sum(axis=0, keepdims=True) / n.sum(axis=0), redrawn / n[chosen].sum(axis=1)])
     fits = [isotonic_regression(curve).x for curve in curves]
     return Transition(**{name: _interval(fractions, fits, level) for name, level in LEVELS.items()})
 

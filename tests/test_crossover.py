@@ -19,6 +19,7 @@ from theory.crossover import (
     exact_crossover,
     exact_losses,
     uncrossed_fraction,
+    weighted_crossover_fraction,
 )
 from theory.denoisers import generalizing, memorizing
 from theory.mixture import sample
@@ -382,3 +383,37 @@ def test_flat_weights_cross_near_four_fifths_for_the_exact_denoisers(seed):
     losses = exact_losses(jax.random.key(seed + 10), law, points, variance_preserving, GRID, sizes, 8)
     found = exact_crossover(jax.random.key(seed), losses, FLAT, 200)
     assert 0.74 < found.low <= found.fraction <= found.high < 0.86
+
+
+def test_repeated_points_are_a_training_set_in_which_they_stand_several_times():
+    """All sizes at once: of the whole set with repetitions, one component each, the most repeated first."""
+    counts = np.array([1, 4, 2, 1])
+    points = jnp.asarray(TINY)
+    losses = exact_losses(jax.random.key(2), _tiny_law(), points, variance_preserving, [0.02], [1, 2, 4], 3, counts)
+    # At so little noise a memorized point is denoised to itself, and another one to the memorized one nearest to it.
+    distances = ((TINY[:, None] - TINY[None]) ** 2).sum(-1)
+    for size, kept in ((1, [1]), (2, [1, 2])):
+        expected = (counts * distances[:, kept].min(axis=1)).sum() / counts.sum()
+        assert_allclose(losses.partly_memorizing[:, list(losses.sizes).index(size), 0], expected, rtol=1e-6)
+    assert_allclose(losses.partly_memorizing[:, 2], 0, atol=1e-12)
+    once = exact_losses(jax.random.key(2), _tiny_law(), points, variance_preserving, [0.02], [4], 3)
+    assert not np.allclose(once.generalizing, losses.generalizing)
+    for wrong in ([1, 1, 1], [1, 0, 1, 1]):
+        with pytest.raises(ValueError, match="counts"):
+            exact_losses(jax.random.key(0), _tiny_law(), points, variance_preserving, [0.5], [4], 1, wrong)
+
+
+@pytest.mark.parametrize("bound", [1.0, 1.5])
+def test_the_weighted_crossover_leaves_the_share_that_is_lost(bound):
+    rng = np.random.default_rng(0)
+    times, weight = uniform_times(26), np.linspace(1, 2, 26)
+    counts = rng.integers(1, 30, size=200)
+    fraction = weighted_crossover_fraction(counts, 1.3, variance_preserving, times, weight, bound)
+    left = 1 - np.sort(counts)[::-1][: round(200 * fraction)].sum() / counts.sum()
+    lost = uncrossed_fraction(1.3, variance_preserving, times, weight, bound)
+    assert abs(left - lost) <= counts.max() / counts.sum()
+    same = weighted_crossover_fraction(np.full(50, 7), 1.3, variance_preserving, times, weight, bound)
+    assert same == pytest.approx(crossover_fraction(1.3, variance_preserving, times, weight, bound), rel=1e-12)
+    assert fraction < same
+    with pytest.raises(ValueError, match="at least once"):
+        weighted_crossover_fraction([1, 0], 1.0, variance_preserving, times, weight)

@@ -15,7 +15,8 @@ from synthetic.train import Training
 
 def coarse(*curves):
     sizes = np.arange(1, len(curves[0]) + 1) * 10
-    return Located(sizes, np.array(curves), np.ones((len(curves), len(sizes))))
+    each = np.array(curves)[..., None]
+    return Located(sizes, np.ones(each.shape[:2]), np.full_like(each, 100), each)
 
 
 def test_the_bracket_is_where_any_data_set_changes():
@@ -53,13 +54,16 @@ def test_both_ladders_are_joined_in_order_and_the_coarse_one_is_kept(data):
     found = located(STUDY, 0, data, LearnedMixture, 3)
     assert set(STUDY.sizes) < set(found.sizes.tolist())
     assert found.sizes.tolist() == sorted(set(found.sizes.tolist()))
-    assert found.copies.shape == found.variances.shape == (2, len(found.sizes))
+    assert found.copies.shape == found.nearest.shape == (2, len(found.sizes), 20)
+    assert found.variances.shape == (2, len(found.sizes))
+    assert (found.nearest.sum(axis=-1) == 200).all() and (found.copies <= found.nearest).all()
     alone = located(STUDY, 0, data, LearnedMixture, 0)
     kept = np.isin(found.sizes, STUDY.sizes)
     assert np.array_equal(found.copies[:, kept], alone.copies)
     assert np.array_equal(found.variances[:, kept], alone.variances)
     # A model of size N copies, one of a quarter does not; and its learned variance has gone.
-    assert (found.copies[:, -1] > 160).all() and (found.copies[:, 0] < 60).all()
+    copies = found.copies.sum(axis=-1)
+    assert (copies[:, -1] > 160).all() and (copies[:, 0] < 60).all()
     assert (found.variances[:, -1] < 0.1 * found.variances[:, 0]).all()
 
 

@@ -94,3 +94,15 @@ def test_the_same_generator_gives_the_same_interval():
     assert one == again
     assert one.middle.value == other.middle.value
     assert one.middle.low != other.middle.low
+
+
+def test_data_sets_may_have_numbers_of_samples_of_their_own():
+    """Pooled, as if all samples were of one; where nothing was sampled nothing was copied."""
+    copies = np.array([[0, 10, 100, 300, 400, 400], [0, 0, 0, 60, 80, 100]])
+    numbers = np.array([[400] * 6, [0, 50, 100, 100, 100, 100]])
+    found = transition(np.random.default_rng(0), FRACTIONS, copies, numbers, 50)
+    # 10 / 450, 100 / 500 and 360 / 500.
+    assert found.middle.value == pytest.approx(0.5 + 0.1 * (0.5 - 0.2) / (0.72 - 0.2), rel=1e-12)
+    assert found.middle.low < found.middle.value < found.middle.high
+    same = _transition(copies[:1], 400)
+    assert transition(np.random.default_rng(0), FRACTIONS, copies[:1], numbers[:1], 50) == same

@@ -81,6 +81,44 @@ def crossover_fraction(
     return 1 - uncrossed_fraction(variance, noise, times, weight, bound)
 
 
+def weighted_crossover_fraction(
+    counts: Int[ArrayLike, " n"] | Sequence[int],
+    variance: Float[ArrayLike, "*d"],
+    noise: Noise,
+    times: Float[ArrayLike, " t"] | Sequence[float],
+    weight: Float[ArrayLike, " t"] | Sequence[float],
+    bound: float = 1.0,
+) -> float:
+    """M*/N where point i is repeated counts_i times, those repeated most being memorized first.
+
+    A repeated point counts as often in the loss but takes one component. The crossover is where the points that are not
+    memorized carry the share :func:`uncrossed_fraction` of the training set; linear between whole M.
+
+    Args:
+        counts: at least 1 each; N is their number, not their sum.
+        variance, noise, times, weight, bound: as for the crossover of points that are there once.
+
+    Raises:
+        ValueError: for a count below 1.
+
+    Reference:
+        None; theorems 1 and 2 of Buchanan et al. 2025 with a weighted training set.
+
+    >>> from theory.noise import variance_preserving
+    >>> round(weighted_crossover_fraction([1] * 8, 1.0, variance_preserving, [0.5], [1.0]), 6)
+    0.75
+    >>> round(weighted_crossover_fraction([9, 1, 1, 1], 1.0, variance_preserving, [0.5], [1.0]), 6)
+    0.25
+    """
+    counts = np.sort(np.asarray(counts))[::-1]
+    if counts.size == 0 or counts[-1] < 1:
+        raise ValueError("a point is repeated at least once; give one count for each.")
+    left = 1 - np.concatenate([[0], np.cumsum(counts)]) / counts.sum()
+    # Falling in M, so both are turned around.
+    lost = uncrossed_fraction(variance, noise, times, weight, bound)
+    return float(np.interp(lost, left[::-1], np.arange(len(left))[::-1])) / len(counts)
+
+
 def crossover_size(
     n_points: int,
     variance: Float[ArrayLike, "*d"],
@@ -141,6 +179,7 @@ def exact_losses(
     times: Float[ArrayLike, " t"] | Sequence[float],
     sizes: Int[ArrayLike, " m"] | Sequence[int] | None = None,
     n_replicates: int = 32,
+    counts: Int[ArrayLike, " n"] | Sequence[int] | None = None,
 ) -> ExactLosses:
     """Exact losses at every time for the law of the data and for M of its points, in x0 units.
 
@@ -152,16 +191,22 @@ def exact_losses(
         times: grid, sigma > 0.
         sizes: values of M in 1..n, increasing; 25 equally spaced ones if not given.
         n_replicates: random orders, each with one draw of the noise per point and time.
+        counts: how often each point is repeated in the training set, once if not given. The losses are then those of
+            the whole set, and what is repeated more often is memorized first.
 
     Raises:
-        ValueError: for a size outside 1..n.
+        ValueError: for a size outside 1..n, or a count below 1.
     """
     n = points.shape[0]
     sizes = np.unique(np.linspace(1, n, min(n, 25)).round().astype(int)) if sizes is None else np.asarray(sizes)
     if sizes.min() < 1 or sizes.max() > n:
         raise ValueError(f"sizes run from {sizes.min()} to {sizes.max()}, but there are {n} training points.")
+    counts = np.ones(n, int) if counts is None else np.asarray(counts)
+    if counts.shape != (n,) or counts.min() < 1:
+        raise ValueError(f"counts has shape {counts.shape} and begins at {counts.min()}; give one a point, at least 1.")
     run = jax.jit(_exact_losses, static_argnums=(3, 6))
-    general, partly = run(key, law, points, noise, jnp.asarray(times, points.dtype), jnp.asarray(sizes), n_replicates)
+    grid, shares = jnp.asarray(times, points.dtype), jnp.asarray(counts / counts.mean(), points.dtype)
+    general, partly = run(key, law, points, noise, grid, jnp.asarray(sizes), n_replicates, shares)
     return ExactLosses(n, sizes, np.asarray(general), np.asarray(partly))
 
 
@@ -173,10 +218,12 @@ def _exact_losses(
     times: Float[Array, " t"],
     sizes: Int[Array, " m"],
     n_replicates: int,
+    shares: Float[Array, " n"],
 ) -> tuple[Float[Array, "replicates t"], Float[Array, "replicates m t"]]:
     def replicate(key: Key[Array, ""]) -> tuple[Float[Array, " t"], Float[Array, "m t"]]:
         order_key, noise_key = jax.random.split(key)
-        shuffled = jax.random.permutation(order_key, points)
+        order = jax.random.permutation(order_key, len(points))
+        shuffled = points[order[jnp.argsort(-shares[order], stable=True)]]
 
         def at_time(index_and_time: tuple[Array, Array]) -> tuple[Float[Array, ""], Float[Array, " m"]]:
             index, t = index_and_time
@@ -185,7 +232,8 @@ def _exact_losses(
 
             def loss(mixture: Mixture) -> Float[Array, ""]:
                 denoised = jax.vmap(denoiser(mixture, noise), (0, None))(alpha * points + sigma * eps, t)
-                return jnp.sum((denoised - points) ** 2) / points.shape[0]
+                squares = jnp.sum((denoised - points) ** 2, axis=tuple(range(1, points.ndim)))
+                return jnp.sum(shares * squares) / points.shape[0]
 
             return loss(law), jax.vmap(lambda size: loss(partly_memorizing(shuffled, size)))(sizes)
 
