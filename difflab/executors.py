@@ -110,7 +110,6 @@ def on_slurm(jobs: Sequence[Job], work: Work, share: Share, folder: Path, cluste
         from submitit.helpers import as_completed
     except ImportError as error:
         raise InputError("submitit is not installed; pip install 'difflab[slurm]' brings it.") from error
-
     try:
         executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
     except RuntimeError as error:
@@ -190,7 +189,7 @@ class _Restartable:
 @contextlib.contextmanager
 def logged(job: Job) -> Iterator[None]:
     """Send what is printed to the job's log."""
-    log = _log(job).open("w", encoding="utf-8", buffering=1)
+    log = _log(job).open("a", encoding="utf-8", buffering=1)
     with log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         yield
 
@@ -213,7 +212,7 @@ def workers(share: Share, n_jobs: int) -> int:
 def _start(job: Job, command: Sequence[str], cores: set[int]) -> subprocess.Popen[bytes]:
     threads = {name: str(len(cores)) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     mine = set(usable_cores())
-    with _log(job).open("wb") as log:
+    with _log(job).open("ab") as log:
         # A child inherits the cores of whoever starts it.
         keep_to(cores)
         try:

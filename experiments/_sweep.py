@@ -1,5 +1,6 @@
 """The command difflab sweep: an experiment over a grid of its flags."""
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -75,6 +76,7 @@ def main(name: str, smoke: bool, out: Path, rest: Sequence[str]) -> None:
 
 def work(job: Job) -> int:
     """Run one job in this process; returns its exit code."""
+    os.environ.setdefault("JAX_ENABLE_X64", "1")
     name, *rest = job.arguments[1:]
     smoke = rest[0] == "--smoke"
     out, own = Path(rest[1 + smoke]), rest[2 + smoke :]
