@@ -26,7 +26,7 @@ from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.models import LearnedMixture
-from synthetic.panels import PREDICTIONS, loss_figure, proxy_figure, transition_figure
+from synthetic.panels import PREDICTIONS, loss_figure, places_figure, proxy_figure, transition_figure
 from synthetic.study import Study, study
 from synthetic.train import Training
 
@@ -139,13 +139,14 @@ def _training_losses(rows: Sequence[Row]) -> Iterator[tuple[float, float]]:
 
 
 def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
-    """The paper's figures 2 and 6, and the shift with the variance."""
+    """The paper's figures 2, 6 and 7 (bands are the range of data sets), and the shift with the variance."""
     settings = [{"variance": v} for v in _variances(rows)]
     middle = settings[len(settings) // 2]
     return {
         "transition": transition_figure(rows, settings, "Where trained models start to memorize"),
         "loss": loss_figure(rows, middle, f"Losses at t near 0.36, variance {middle['variance']:g}"),
         "learned_variance": proxy_figure(rows, settings, "The learned variance shrinks long before the transition"),
+        "learned_means": places_figure(rows, middle, f"Where learned means lie, variance {middle['variance']:g}"),
         "shift": _shift_figure(rows),
     }
 

@@ -89,6 +89,17 @@ def proxy_figure(rows: Sequence[Row], settings: Sequence[Mapping[str, Any]], tit
     return figure
 
 
+def places_figure(rows: Sequence[Row], setting: Mapping[str, Any], title: str) -> Figure:
+    """Median distance of the learned means to the nearest training point and to the nearest true mean, by M / N."""
+    figure, (panel,) = new_figure(title, "model size M / N", "median distance")
+    for to, colour in (("training point", "memorizing"), ("true mean", "generalizing")):
+        x, values = by_size(select(rows, "mean_distance", to=to, **setting))
+        line_with_band(panel, x, values.mean(0), values.min(0), values.max(0), f"to the nearest {to}", colour)
+    panel.set_ylim(bottom=0)
+    legend_below(figure)
+    return figure
+
+
 def strips_figure(
     generated: Float[np.ndarray, "m samples c d"], points: Float[np.ndarray, "n c d"], sizes: Sequence[int]
 ) -> Figure:
