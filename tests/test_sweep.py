@@ -33,7 +33,7 @@ def expected(numbers):
     return [n * sum(range(pretend.STEPS)) for n in numbers]
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=180):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -119,7 +119,7 @@ class TestThisMachine:
     def test_two_sweeps_at_once_share_the_work(self, tmp_path):
         jobs = [pretend.job(tmp_path, n) for n in range(1, 7)]
         both = [_sweeping(tmp_path, 6, 0.1) for _ in range(2)]
-        assert [process.wait(60) for process in both] == [0, 0]
+        assert [process.wait(180) for process in both] == [0, 0]
         assert totals(jobs) == expected(range(1, 7))
         assert all(len(steps(job)) == pretend.STEPS for job in jobs)
         assert len({pid for job in jobs for pid, _ in steps(job)}) == 6
@@ -192,7 +192,10 @@ class TestRay:
         from ray.cluster_utils import Cluster
 
         # The head has no room for tasks, so that they run on the two nodes.
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        try:
+            cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        except Exception as error:
+            pytest.skip(f"no Ray can be started here: {error}")
         try:
             nodes = [cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)]
             ray.init(address=cluster.address, log_to_driver=False)
