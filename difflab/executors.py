@@ -85,10 +85,7 @@ def on_this_machine(jobs: Sequence[Job], command: Sequence[str], share: Share) -
             if not ended:
                 time.sleep(0.05)
     finally:
-        for process in running.values():
-            process.send_signal(signal.SIGINT)
-        for process in running.values():
-            process.wait()
+        _stop(list(running.values()))
 
 
 def on_slurm(jobs: Sequence[Job], work: Work, share: Share, folder: Path, cluster: str = "slurm") -> Iterator[int]:
@@ -207,6 +204,18 @@ def _log(job: Job) -> Path:
 def workers(share: Share, n_jobs: int) -> int:
     """How many runs this machine computes side by side."""
     return share.workers or max(1, min(n_jobs, len(usable_cores()) // (share.cpus or 1)))
+
+
+def _stop(processes: Sequence[subprocess.Popen[bytes]], grace_seconds: float = 10.0) -> None:
+    """Ask as Ctrl-C does, and end what does not hear it: a process that still imports may lose the signal."""
+    for process in processes:
+        process.send_signal(signal.SIGINT)
+    end = time.monotonic() + grace_seconds
+    while time.monotonic() < end and any(process.poll() is None for process in processes):
+        time.sleep(0.05)
+    for process in processes:
+        process.terminate()
+        process.wait()
 
 
 def _start(job: Job, command: Sequence[str], cores: set[int]) -> subprocess.Popen[bytes]:

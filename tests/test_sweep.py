@@ -9,7 +9,7 @@ import pretend
 import pytest
 
 from difflab.errors import InputError
-from difflab.executors import Share, on_ray, on_slurm, on_this_machine
+from difflab.executors import Share, _stop, on_ray, on_slurm, on_this_machine
 from difflab.results import read_run
 from difflab.sweep import finished, flags, grid, remaining_seconds, state, sweep
 
@@ -128,10 +128,18 @@ class TestThisMachine:
         jobs = [pretend.job(tmp_path, n, pause=0.3) for n in (1, 2)]
         running = on_this_machine([*jobs, pretend.job(tmp_path, 3, 30.0)], COMMAND, Share(workers=3))
         next(running)
+        wait_for(lambda: state(pretend.job(tmp_path, 3).folder).name == "running")
         begin = time.monotonic()
         running.close()
-        assert time.monotonic() - begin < 10
+        assert time.monotonic() - begin < 30
         assert state(pretend.job(tmp_path, 3).folder).name == "stopped"
+
+    def test_a_worker_that_does_not_hear_ends_all_the_same(self):
+        deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print(1, flush=True); time.sleep(99)"
+        process = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
+        assert process.stdout.readline() == b"1\n"
+        _stop([process], grace_seconds=0.5)
+        assert process.returncode == -signal.SIGTERM
 
     def test_a_full_disk_is_one_sentence_and_loses_nothing(self, tmp_path):
         jobs = [pretend.job(tmp_path, n) for n in (1, 2)]
