@@ -6,8 +6,8 @@ training set; the width of both towers. The paper (Déjà Vu Memorization in Vis
 grows the data at fixed epochs, up to 50 million pairs, and finds the gap to fall; at the size of this study more
 pictures also make a better picture tower, through which more can be seen, so the share of the picture's own hidden AUC
 (the ceiling) stands beside the gap. Expect memory to rise with epochs, and its share to fall with the data at fixed
-steps; what happens at fixed epochs is reported as it is.
-Cost on two cores: not timed yet.
+steps; at fixed epochs it rises at this size, against what the paper finds at millions of pairs.
+Cost on two cores: 66 minutes, beside other work.
 """
 
 from collections.abc import Iterator, Sequence
