@@ -125,8 +125,8 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
     found = {}
     names = {
         "gap": ("gap_score", "hidden AUC gap", {"of": "hidden_auc"}),
-        "share": ("ceiling_share_ratio", "share of the picture's own hidden AUC", {}),
-        "usefulness": ("retrieved_fraction", "held-out captions that find their picture", {}),
+        "share": ("ceiling_share_ratio", "share of the ceiling", {}),
+        "usefulness": ("retrieved_fraction", "held-out retrieval", {}),
     }
     for name, (metric, words, shown) in names.items():
         axes = [axis for axis in (*AXES, "copies") if select(rows, metric, axis=axis, **shown)]
