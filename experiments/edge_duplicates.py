@@ -6,8 +6,8 @@ to memorize part of the set is to begin with them, and losses cross at a smaller
 and its exact losses say where. Trained models see the same weighted set; copies of repeated points and of the others
 are followed apart.
 
-Expect repeated points to be copied earlier than without repetition, and the others no earlier, or later. Cost on two
-cores: not timed yet.
+Expect repeated points to be copied at far smaller models, if not at as small ones as predicted, and the others somewhat
+earlier, too. Cost on two cores: 3 minutes.
 """
 
 from collections.abc import Iterator, Sequence
