@@ -3,12 +3,16 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+import numpy as np
+
 from difflab.errors import InputError
+from difflab.progress import progress
+from difflab.results import Checkpoints
 
 SPAWN = multiprocessing.get_context("spawn")
 """Fresh processes: a fork of one in which torch or jax has run may hang."""
@@ -56,6 +60,8 @@ def in_processes(
     Raises:
         InputError: a process was killed.
     """
+    if not arguments:
+        return
     workers = min(workers, len(arguments))
     shares = SPAWN.SimpleQueue()
     for share in core_shares(workers):
@@ -81,6 +87,33 @@ def in_processes(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def kept(
+    work: Callable[..., dict[str, np.ndarray]],
+    arguments: Mapping[str, tuple[Any, ...]],
+    checkpoints: Checkpoints,
+    workers: int,
+    label: str,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Arrays by name, computed in other processes and kept as they come; what was kept before is not done again.
+
+    Args:
+        work: a function of a module that returns arrays.
+        arguments: of each call, by the name under which its arrays are kept.
+        checkpoints: where.
+        workers: processes.
+        label: for the line of progress.
+    """
+    found = {name: checkpoints.load(name) for name in arguments}
+    missing = [name for name, arrays in found.items() if arrays is None]
+    with progress(len(arguments), label) as advance:
+        advance(len(arguments) - len(missing))
+        for place, arrays in in_processes(work, [arguments[name] for name in missing], workers):
+            checkpoints.save(missing[place], arrays)
+            found[missing[place]] = arrays
+            advance()
+    return {name: arrays for name, arrays in found.items() if arrays is not None}
 
 
 def _begin(shares: Any, begin: Callable[..., None] | None, beginning: tuple[Any, ...]) -> None:

@@ -116,7 +116,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
     """Gaps by reference, and pictures."""
     gaps = select(rows, "gap_score", of="hidden_auc")
-    figure, (ax,) = new_figure("What the model reveals beyond each reference", "hidden AUC gap", "")
+    figure, (ax,) = new_figure("Beyond each reference", "hidden AUC gap", "")
     owners = {"target": "own pairs", "reference": "the other's pairs", NEVER: "pairs never seen"}
     names = [f"{row.setting['reference']}; {owners[row.setting['trained']]}" for row in gaps]
     for place, row in enumerate(gaps):

@@ -19,10 +19,9 @@ import numpy as np
 from jaxtyping import Int
 from matplotlib.figure import Figure
 
-from difflab.errors import InputError, require
+from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, line_with_band, new_figure, points_with_intervals
-from difflab.parallel import in_processes
-from difflab.progress import progress
+from difflab.parallel import kept
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from experiments._edge import EXACT, grid_of
@@ -86,18 +85,9 @@ SMOKE = Config(
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Measure every number of repetitions in a process of its own."""
-    names = [f"counts{count}" for count in config.counts]
-    missing = [i for i, name in enumerate(names) if checkpoints.load(name) is None]
-    with progress(len(names), "repetitions") as advance:
-        advance(len(names) - len(missing))
-        arguments = [(config, config.counts[i]) for i in missing]
-        for place, arrays in in_processes(_measured, arguments, config.workers):
-            checkpoints.save(names[missing[place]], arrays)
-            advance()
-    for count, name in zip(config.counts, names, strict=True):
-        arrays = checkpoints.load(name)
-        if arrays is None:
-            raise InputError(f"the checkpoint {name} has vanished; run the experiment again.")
+    arguments = {f"counts{count}": (config, count) for count in config.counts}
+    found = kept(_measured, arguments, checkpoints, config.workers, "repetitions")
+    for count, arrays in zip(config.counts, found.values(), strict=True):
         yield from _rows(config, count, arrays)
 
 

@@ -20,11 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from difflab.errors import InputError, require
+from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, new_figure, points_with_intervals
 from difflab.intervals import Interval
-from difflab.parallel import in_processes
-from difflab.progress import progress
+from difflab.parallel import kept
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from experiments._edge import (
@@ -159,18 +158,10 @@ SMOKE = Config(
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Measure every setting in a process of its own, and compare its shift with what was predicted."""
-    names = [f"setting{i}" for i in range(len(config.settings))]
-    missing = [i for i, name in enumerate(names) if checkpoints.load(name) is None]
-    with progress(len(names), "settings") as advance:
-        advance(len(names) - len(missing))
-        for place, arrays in in_processes(_measured, [(config, i) for i in missing], config.workers):
-            checkpoints.save(names[missing[place]], arrays)
-            advance()
+    arguments = {f"setting{i}": (config, i) for i in range(len(config.settings))}
+    arrays_of = kept(_measured, arguments, checkpoints, config.workers, "settings")
     comparisons: list[Comparison] = []
-    for setting, name in zip(config.settings, names, strict=True):
-        arrays = checkpoints.load(name)
-        if arrays is None:
-            raise InputError(f"the checkpoint {name} has vanished; run the experiment again.")
+    for setting, arrays in zip(config.settings, arrays_of.values(), strict=True):
         labels = {"kind": setting.kind, "value": setting.value}
         all_sets = slice(0, config.study.seeds)
         study = study_for(config.study, setting)

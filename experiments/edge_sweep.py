@@ -22,10 +22,9 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from difflab.errors import InputError, require
+from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, new_figure, rungs
-from difflab.parallel import in_processes
-from difflab.progress import progress
+from difflab.parallel import kept
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from experiments._edge import (
@@ -100,19 +99,10 @@ SMOKE = Config(
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Measure every shape of data in a process of its own, and compare with what was predicted."""
     shapes = list(product(config.n, config.dim))
-    names = [f"n{n}_d{dim}" for n, dim in shapes]
-    missing = [i for i, name in enumerate(names) if checkpoints.load(name) is None]
-    with progress(len(shapes), "shapes of data") as advance:
-        advance(len(shapes) - len(missing))
-        arguments = [(config, *shapes[i]) for i in missing]
-        for place, arrays in in_processes(_measured, arguments, config.workers):
-            checkpoints.save(names[missing[place]], arrays)
-            advance()
+    arguments = {f"n{n}_d{dim}": (config, n, dim) for n, dim in shapes}
+    found_arrays = kept(_measured, arguments, checkpoints, config.workers, "shapes of data")
     settings: list[Comparison] = []
-    for (n, dim), name in zip(shapes, names, strict=True):
-        arrays = checkpoints.load(name)
-        if arrays is None:
-            raise InputError(f"the checkpoint {name} has vanished; run the experiment again.")
+    for (n, dim), arrays in zip(shapes, found_arrays.values(), strict=True):
         for k, components in enumerate(config.components):
             labels = {"n": n, "dim": dim, "components": components}
             mine = slice(k * config.study.seeds, (k + 1) * config.study.seeds)

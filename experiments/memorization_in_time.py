@@ -20,11 +20,10 @@ from jaxtyping import Int
 from matplotlib.figure import Figure
 from scipy import stats
 
-from difflab.errors import InputError, require
+from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, line_with_band, new_figure, points_with_intervals
 from difflab.intervals import summary
-from difflab.parallel import in_processes
-from difflab.progress import progress
+from difflab.parallel import kept
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
@@ -108,18 +107,10 @@ SMOKE = Config(
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Train for every N in a process of its own, and say when copies began."""
-    names = [f"n{n}" for n in config.n]
-    missing = [n for n, name in zip(config.n, names, strict=True) if checkpoints.load(name) is None]
-    with progress(len(names), "numbers of points") as advance:
-        advance(len(names) - len(missing))
-        for place, arrays in in_processes(_measured, [(config, n, checkpoints) for n in missing], config.workers):
-            checkpoints.save(f"n{missing[place]}", arrays)
-            advance()
+    arguments = {f"n{n}": (config, n, checkpoints) for n in config.n}
+    found = kept(_measured, arguments, checkpoints, config.workers, "numbers of points")
     onsets: list[tuple[int, float]] = []
-    for n, name in zip(config.n, names, strict=True):
-        arrays = checkpoints.load(name)
-        if arrays is None:
-            raise InputError(f"the checkpoint {name} has vanished; run the experiment again.")
+    for n, arrays in zip(config.n, found.values(), strict=True):
         yield from _rows(config, n, arrays)
         logs, rng = np.log(arrays["steps"]), np.random.default_rng(config.seed)
         each = [transition(rng, logs, one[None], config.samples, 10).middle for one in arrays["copies"]]
@@ -193,7 +184,7 @@ def _measured(config: Config, n: int, checkpoints: Checkpoints) -> dict[str, np.
     )
     wanted, grid = set(looks(config).tolist()), jnp.asarray(times)
     weight = training_weight(config.training.parameterization, noise, times)
-    share, kept = weight / weight.sum(), _Kept(checkpoints, n, wanted)
+    share, own = weight / weight.sum(), _Kept(checkpoints, n, wanted)
 
     def look(done: int, variables: tuple[Variables, ...]) -> None:
         if done not in wanted:
@@ -207,7 +198,7 @@ def _measured(config: Config, n: int, checkpoints: Checkpoints) -> dict[str, np.
         checkpoints.save(f"n{n}_look{done}", {"copies": np.array(found), "train": lost[0], "fresh": lost[1]})
 
     train(
-        jax.random.split(train_key, config.seeds), ladder, points, noise, times, config.training, None, kept, look=look
+        jax.random.split(train_key, config.seeds), ladder, points, noise, times, config.training, None, own, look=look
     )
     seen = [checkpoints.load(f"n{n}_look{done}") for done in looks(config)]
     exact = [

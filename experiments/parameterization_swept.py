@@ -21,11 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from difflab.errors import InputError, require
+from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, line_with_band, new_figure, points_with_intervals
 from difflab.intervals import summary
-from difflab.parallel import in_processes
-from difflab.progress import progress
+from difflab.parallel import kept
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from synthetic.data.colour_pictures import ColourPictures, colour_pictures
@@ -112,19 +111,10 @@ SMOKE = Config(
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Train every width and parameterization in a process of its own, and find the transitions."""
     cells = list(product(config.parameterizations, config.widths))
-    names = [f"{name}_{width}" for name, width in cells]
-    missing = [i for i, name in enumerate(names) if checkpoints.load(name) is None]
-    with progress(len(cells), "networks") as advance:
-        advance(len(cells) - len(missing))
-        for place, arrays in in_processes(_measured, [(config, *cells[i]) for i in missing], config.workers):
-            checkpoints.save(names[missing[place]], arrays)
-            advance()
-    found = {}
-    for cell, name in zip(cells, names, strict=True):
-        arrays = checkpoints.load(name)
-        if arrays is None:
-            raise InputError(f"the checkpoint {name} has vanished; run the experiment again.")
-        found[cell] = arrays
+    arguments = {f"{name}_{width}": (config, name, width) for name, width in cells}
+    arrays_of = kept(_measured, arguments, checkpoints, config.workers, "networks")
+    found = dict(zip(cells, arrays_of.values(), strict=True))
+    for cell, arrays in found.items():
         here = {"parameterization": cell[0], "width": cell[1], "parameters": int(arrays["parameters"])}
         yield Row("memorized_fraction", *summary(arrays["copies"] / config.samples), config.seeds, here)
         for on in ("train", "fresh"):

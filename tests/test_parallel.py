@@ -5,10 +5,11 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 
 from difflab.errors import InputError
-from difflab.parallel import core_shares, in_processes, usable_cores
+from difflab.parallel import core_shares, in_processes, kept, usable_cores
 
 _begun = []
 
@@ -62,3 +63,25 @@ def test_nobody_waits_for_work_that_is_not_wanted():
     start = time.monotonic()
     answers.close()
     assert time.monotonic() - start < 20 and not multiprocessing.active_children()
+
+
+class Memory(dict):
+    """Checkpoints in memory."""
+
+    load = dict.get
+    save = dict.__setitem__
+
+
+def squared(number):
+    return {"square": np.array(number**2), "process": np.array(os.getpid())}
+
+
+def test_what_was_kept_is_not_done_again():
+    memory = Memory()
+    first = kept(squared, {"two": (2,)}, memory, 2, "squares")
+    both = kept(squared, {"three": (3,), "two": (2,)}, memory, 2, "squares")
+    assert list(both) == ["three", "two"] and [int(a["square"]) for a in both.values()] == [9, 4]
+    assert both["two"]["process"] == first["two"]["process"] != both["three"]["process"]
+    # A run that was killed after its last piece has nothing left to compute.
+    assert kept(squared, {"two": (2,)}, memory, 2, "squares") == {"two": memory["two"]}
+    assert list(in_processes(square, [], 2)) == []
