@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 from difflab.figures import COLOURS, legend_below, new_figure, points_with_intervals
@@ -51,23 +51,47 @@ def measured(
 ) -> dict[str, np.ndarray]:
     """Copies of trained models of every size, and exact losses, for data sets of one shape, as arrays to be kept."""
     found = located(study, seed, data, make, refined, *grid)
-    n = len(data[0].points)
-    sizes = np.unique((np.arange(1, 26) * n / 25).round().clip(1).astype(int))
-    losses = [
-        exact_losses(key, dataset.law, dataset.points, SCHEDULES[study.schedule], grid.times, sizes, study.replicates)
-        for key, dataset in zip(jax.random.split(jax.random.key(seed + 2), len(data)), data, strict=True)
-        if dataset.law is not None
-    ]
     closed = [crossovers(study, dataset, grid) for dataset in data]
     return {
         "sizes": found.sizes,
         "variances": found.variances,
         "copies": found.copies.sum(axis=-1),
+        "closed_forms": np.array(closed),
+        **exact_arrays(study, seed, data, grid),
+    }
+
+
+def exact_arrays(
+    study: Study, seed: int, data: Sequence[Dataset], grid: Grid, counts: Int[np.ndarray, " n"] | None = None
+) -> dict[str, np.ndarray]:
+    """Exact losses of every data set; counts say how often its points are repeated."""
+    n, noise = len(data[0].points), SCHEDULES[study.schedule]
+    sizes = np.unique((np.arange(1, 26) * n / 25).round().clip(1).astype(int))
+    losses = [
+        exact_losses(key, dataset.law, dataset.points, noise, grid.times, sizes, study.replicates, counts)
+        for key, dataset in zip(jax.random.split(jax.random.key(seed + 2), len(data)), data, strict=True)
+        if dataset.law is not None
+    ]
+    return {
         "loss_sizes": sizes,
         "generalizing": np.stack([one.generalizing for one in losses]),
         "partly_memorizing": np.stack([one.partly_memorizing for one in losses]),
-        "closed_forms": np.array(closed),
     }
+
+
+def exact_row(seed: int, labels: Labels, losses: Sequence[ExactLosses], grid: Grid) -> Row:
+    """The crossover of exact losses: mean over data sets, with the ends of all their intervals."""
+    keys = jax.random.split(jax.random.key(seed + 3), len(losses))
+    exact = [exact_crossover(key, one, grid.weight) for key, one in zip(keys, losses, strict=True)]
+    low, high = min(one.low for one in exact), max(one.high for one in exact)
+    value = float(np.mean([one.fraction for one in exact]))
+    return Row("crossover_fraction", value, low, high, len(exact), {**labels, "prediction": EXACT})
+
+
+def losses_of(arrays: Mapping[str, np.ndarray], i: int) -> ExactLosses:
+    """Of one data set."""
+    n = int(arrays["loss_sizes"][-1])
+    return ExactLosses(n, arrays["loss_sizes"], arrays["generalizing"][i], arrays["partly_memorizing"][i])
 
 
 def crossovers(study: Study, dataset: Dataset, grid: Grid) -> tuple[float, float]:
@@ -99,7 +123,7 @@ def compared(
 ) -> tuple[Comparison, list[Row]]:
     """A setting's data sets among the measured ones, and its rows."""
     sizes, n = arrays["sizes"], int(arrays["loss_sizes"][-1])
-    copies, losses = arrays["copies"][mine], [_losses(arrays, i) for i in range(mine.start, mine.stop)]
+    copies, losses = arrays["copies"][mine], [losses_of(arrays, i) for i in range(mine.start, mine.stop)]
     s = len(losses)
     rows = [
         Row("memorized_fraction", *summary(values), s, {**labels, "size": int(m), "size_over_n": float(m / n)})
@@ -110,18 +134,17 @@ def compared(
         if interval is not None:
             value, low, high = interval
             rows.append(Row("transition_fraction", value, low, high, s, {**labels, "point": point}))
-    keys = jax.random.split(jax.random.key(seed + 3), s)
-    exact = [exact_crossover(key, one, grid.weight) for key, one in zip(keys, losses, strict=True)]
+    exact = exact_row(seed, labels, losses, grid)
     first, second = arrays["closed_forms"][mine].mean(axis=0)
     predicted = {
-        EXACT: float(np.mean([one.fraction for one in exact])),
+        EXACT: exact.value,
         "closed form, C = 1": float(first),
         "closed form, C = 2": float(second),
         CONSTANT: CONSTANT_FRACTION,
     }
     for name, value in predicted.items():
-        low, high = (min(o.low for o in exact), max(o.high for o in exact)) if name == EXACT else (None, None)
-        rows.append(Row("crossover_fraction", value, low, high, s, {**labels, "prediction": name}))
+        told = Row("crossover_fraction", value, None, None, s, {**labels, "prediction": name})
+        rows.append(exact if name == EXACT else told)
     return Comparison(labels, points.middle, predicted, losses), rows
 
 
@@ -170,11 +193,6 @@ def predicted_figure(rows: Sequence[Row], by: str, title: str) -> Figure:
 def _crossover(rows: Sequence[Row], setting: Labels, prediction: str) -> float:
     labels = {name: value for name, value in setting.items() if name != "point"}
     return select(rows, "crossover_fraction", prediction=prediction, **labels)[0].value
-
-
-def _losses(arrays: Mapping[str, np.ndarray], i: int) -> ExactLosses:
-    n = int(arrays["loss_sizes"][-1])
-    return ExactLosses(n, arrays["loss_sizes"], arrays["generalizing"][i], arrays["partly_memorizing"][i])
 
 
 def _resampled(values: Float[np.ndarray, " s"]) -> Interval:

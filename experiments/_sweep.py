@@ -87,6 +87,7 @@ def work(job: Job) -> int:
             print(f"difflab: {mistake}", file=sys.stderr)
             return 2
         except Exception:
+            # A failure of ours is told and counted as in a process of its own, and the other jobs go on.
             traceback.print_exc()
             return 1
     return 0

@@ -24,14 +24,14 @@ from difflab.figures import COLOURS, legend_below, line_with_band, new_figure, p
 from difflab.parallel import kept
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
-from experiments._edge import EXACT, grid_of
+from experiments._edge import EXACT, exact_arrays, exact_row, grid_of, losses_of
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.locate import located
 from synthetic.models import LearnedMixture
 from synthetic.study import Study
 from synthetic.train import Training
 from synthetic.transition import transition
-from theory.crossover import ExactLosses, exact_crossover, exact_losses, weighted_crossover_fraction
+from theory.crossover import weighted_crossover_fraction
 from theory.noise import SCHEDULES
 
 REPEATED, OTHERS, ALL = "repeated", "others", "all"
@@ -135,20 +135,11 @@ def _measured(config: Config, count: int) -> dict[str, np.ndarray]:
     counts, grid = repetitions(config, count), grid_of(config.study)
     shares = np.tile(counts / counts.mean(), (len(data), 1))
     found = located(config.study, config.seed, data, LearnedMixture, config.refined, *grid, shares)
-    sizes = np.unique((np.arange(1, 26) * config.n / 25).round().clip(1).astype(int))
-    noise = SCHEDULES[config.study.schedule]
-    losses = [
-        exact_losses(key, d.law, d.points, noise, grid.times, sizes, config.study.replicates, counts)
-        for key, d in zip(jax.random.split(jax.random.key(config.seed + 2), len(data)), data, strict=True)
-        if d.law is not None
-    ]
     return {
         "sizes": found.sizes,
         "nearest": found.nearest,
         "copies": found.copies,
-        "loss_sizes": sizes,
-        "generalizing": np.stack([one.generalizing for one in losses]),
-        "partly_memorizing": np.stack([one.partly_memorizing for one in losses]),
+        **exact_arrays(config.study, config.seed, data, grid, counts),
     }
 
 
@@ -175,18 +166,8 @@ def _rows(config: Config, count: int, arrays: dict[str, np.ndarray]) -> Iterator
     for name, bound in BOUNDS.items():
         value = weighted_crossover_fraction(counts, config.variance, noise, grid.times, grid.weight, bound)
         yield Row("crossover_fraction", value, None, None, 1, {"count": count, "prediction": name})
-    exact = [
-        exact_crossover(key, ExactLosses(n, arrays["loss_sizes"], general, partly), grid.weight)
-        for key, general, partly in zip(
-            jax.random.split(jax.random.key(config.seed + 3), s),
-            arrays["generalizing"],
-            arrays["partly_memorizing"],
-            strict=True,
-        )
-    ]
-    low, high = min(one.low for one in exact), max(one.high for one in exact)
-    value = float(np.mean([one.fraction for one in exact]))
-    yield Row("crossover_fraction", value, low, high, s, {"count": count, "prediction": EXACT})
+    losses = [losses_of(arrays, i) for i in range(s)]
+    yield exact_row(config.seed, {"count": count}, losses, grid)
 
 
 def _copies_figure(rows: Sequence[Row]) -> Figure:

@@ -94,10 +94,10 @@ def _measured(
 def _between(coarse: Located, n_samples: int, refined: int) -> tuple[int, ...]:
     """New sizes, equally spaced inside the bracket."""
     fractions = coarse.copies.sum(axis=-1) / n_samples
-    under, over = np.flatnonzero((fractions < 0.1).all(axis=0)), np.flatnonzero((fractions >= 0.9).all(axis=0))
-    # Sizes before the first that is over a tenth; a curve need not rise everywhere.
-    first = next((i for i in range(len(coarse.sizes)) if i not in under), len(coarse.sizes) - 1)
-    last = next((i for i in over if i >= first), len(coarse.sizes) - 1)
-    low, high = coarse.sizes[max(first - 1, 0)], coarse.sizes[last]
+    last = len(coarse.sizes) - 1
+    # The first size at which any data set is over a tenth, and the first from there at which all have nearly ended.
+    first = next((i for i in range(last) if (fractions[:, i] >= 0.1).any()), last)
+    ended = next((i for i in range(first, last) if (fractions[:, i] >= 0.9).all()), last)
+    low, high = coarse.sizes[max(first - 1, 0)], coarse.sizes[ended]
     inside = np.unique(np.linspace(low, high, refined + 2).round().astype(int)) if refined else np.array([], int)
     return tuple(int(size) for size in inside if size not in coarse.sizes)
