@@ -7,8 +7,8 @@ models that share their data and seeds with the pairs that have none of them. Th
 find their picture, and zero-shot recognition, because a knob that keeps the model from learning removes memory, too.
 
 The paper's verdict: text randomization is the best trade, much less memory at a moderate cost. Expect it to make these
-models better, too, and weight decay alone to do nothing. A cap of 20 would do nothing either: the inverse temperature
-begins at 14 and does not get there.
+models better, too, and weight decay alone to do nothing, nor a cap on the inverse temperature, which begins at 14 and
+never gets to 20.
 Cost on two cores: 60 minutes, beside other work.
 """
 
