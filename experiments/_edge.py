@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
+from scipy import stats
 
 from difflab.figures import COLOURS, legend_below, new_figure, points_with_intervals
 from difflab.intervals import Interval, bootstrap, paired_difference, summary
@@ -15,7 +16,7 @@ from synthetic.data.dataset import Dataset
 from synthetic.locate import located
 from synthetic.models import Model
 from synthetic.study import CONSTANT_FRACTION, Study, within
-from synthetic.transition import transition
+from synthetic.transition import Transition, transition
 from theory.crossover import ExactLosses, crossover_fraction, exact_crossover, exact_losses
 from theory.noise import SCHEDULES, Noise, training_weight, uniform_times
 
@@ -124,12 +125,14 @@ def compared(
     """A setting's data sets among the measured ones, and its rows."""
     sizes, n = arrays["sizes"], int(arrays["loss_sizes"][-1])
     copies, losses = arrays["copies"][mine], [losses_of(arrays, i) for i in range(mine.start, mine.stop)]
-    s = len(losses)
+    s, variances = len(losses), arrays["variances"][mine]
     rows = [
-        Row("memorized_fraction", *summary(values), s, {**labels, "size": int(m), "size_over_n": float(m / n)})
-        for m, values in zip(sizes, (copies / study.samples).T, strict=True)
+        Row(metric, *summary(values), s, {**labels, "size": int(m), "size_over_n": float(m / n)})
+        for metric, by_size in (("memorized_fraction", copies / study.samples), ("learned_variance", variances))
+        for m, values in zip(sizes, by_size.T, strict=True)
     ]
     points = transition(np.random.default_rng(seed), sizes / n, copies, study.samples)
+    rows += _variance_rows(labels, points, sizes / n, variances)
     for point, interval in points._asdict().items():
         if interval is not None:
             value, low, high = interval
@@ -146,6 +149,19 @@ def compared(
         told = Row("crossover_fraction", value, None, None, s, {**labels, "prediction": name})
         rows.append(exact if name == EXACT else told)
     return Comparison(labels, points.middle, predicted, losses), rows
+
+
+def _variance_rows(
+    labels: Labels, points: Transition, fractions: Float[np.ndarray, " m"], variances: Float[np.ndarray, "s m"]
+) -> Iterator[Row]:
+    """How straight the learned variance falls before the transition (R2), and how small it is where half are copies."""
+    if points.middle is not None:
+        there = np.array([np.interp(points.middle.value, fractions, one) for one in variances])
+        yield Row("transition_variance", *summary(there), len(there), labels)
+    before = fractions <= points.start.value if points.start is not None else np.ones(len(fractions), bool)
+    if before.sum() >= 3:
+        line = stats.linregress(fractions[before], variances.mean(axis=0)[before])
+        yield Row("straight_score", float(line.rvalue**2), None, None, int(before.sum()), labels)
 
 
 def error_rows(found: Float[np.ndarray, " s"], predicted: Mapping[str, Float[np.ndarray, " s"]]) -> Iterator[Row]:

@@ -25,6 +25,7 @@ def transition_figure(rows: Sequence[Row], settings: Sequence[Mapping[str, Any]]
     figure, panels = new_figure(title, "model size M / N", "memorized fraction", len(settings))
     for panel, setting in zip(panels, settings, strict=True):
         fraction_by_size(panel, select(rows, "memorized_fraction", **setting))
+        _published(panel, select(rows, "published_fraction"))
         chance = float(np.mean([row.value for row in select(rows, "chance_fraction", **setting)]))
         panel.axhline(chance, color=COLOURS["control"], linewidth=1, label="fresh points")
         for name, (colour, dashes) in PREDICTIONS.items():
@@ -43,6 +44,13 @@ def fraction_by_size(panel: Axes, rows: Sequence[Row]) -> None:
     """Mean over the data sets, with the band from the lowest to the highest."""
     x, values = by_size(rows)
     line_with_band(panel, x, values.mean(0), values.min(0), values.max(0), "trained (range of data sets)", "trained")
+
+
+def _published(panel: Axes, rows: Sequence[Row]) -> None:
+    """A paper's own numbers, where the experiment has them."""
+    if rows:
+        x, y = [row.setting["size_over_n"] for row in rows], [row.value for row in rows]
+        panel.plot(x, y, color=COLOURS["control"], marker="x", linestyle="none", label="published")
 
 
 def by_size(rows: Sequence[Row]) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, "s m"]]:
@@ -66,6 +74,7 @@ def loss_figure(rows: Sequence[Row], setting: Mapping[str, Any], title: str) -> 
             mine = select(rows, "denoising_loss", denoiser=name, on=on, **setting)
             if mine:
                 panel.axhline(float(np.mean([r.value for r in mine])), color=COLOURS[name], linestyle="--", label=name)
+        _published(panel, select(rows, "published_loss", on=on))
         panel.set_yscale("log")
         # The memorizing loss is 1e-30 where noise is low; nothing else is to be seen down there.
         highest = max(row.value for row in select(rows, "denoising_loss", on=on, **setting))

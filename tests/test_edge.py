@@ -31,6 +31,7 @@ def arrays():
     return {
         "sizes": sizes,
         "copies": copies,
+        "variances": np.array([[0.75, 0.5, 0.25, 0.0]] * 3 + [[0.75, 0.3, 0.25, 0.0]]),
         "loss_sizes": sizes,
         "generalizing": general,
         "partly_memorizing": partly,
@@ -47,6 +48,9 @@ def test_a_setting_is_its_own_part_of_the_arrays(arrays):
     )
     assert [row.value for row in select(rows, "memorized_fraction")] == [0, 0.5, 1, 1]
     first, _ = compared(STUDY, 0, {"name": "first"}, arrays, slice(0, 2), grid_of(STUDY))
+    (there,), straight = select(rows, "transition_variance"), select(rows, "straight_score")
+    assert there.value == pytest.approx(0.4) and not straight, "two sizes before the transition are no line"
+    assert [row.value for row in select(rows, "learned_variance")] == pytest.approx([0.75, 0.4, 0.25, 0])
     assert first.found.value == pytest.approx(0.625) and first.predicted[EXACT] == pytest.approx(0.75)
     gap = edge_sweep._gap(setting._replace(labels={"dim": 2}), np.array([0.25, 0.5, 0.75]))
     assert gap == pytest.approx(np.repeat([[0.125], [0.0], [-0.125]], TIMES, axis=1))
@@ -55,7 +59,9 @@ def test_a_setting_is_its_own_part_of_the_arrays(arrays):
 def test_a_setting_without_a_transition(arrays):
     arrays["copies"][:] = 0
     setting, rows = compared(STUDY, 0, {"name": "none"}, arrays, slice(0, 2), grid_of(STUDY))
-    assert setting.found is None and not select(rows, "transition_fraction")
+    assert setting.found is None and not select(rows, "transition_fraction", point="middle")
+    assert [row.value for row in select(rows, "straight_score")] == pytest.approx([1])
+    assert not select(rows, "transition_variance")
 
 
 def test_errors_by_hand():
