@@ -248,8 +248,10 @@ def _seconds(run: FinishedRun) -> str:
     if not isinstance(seconds, int | float) or not math.isfinite(seconds):
         return "unknown"
     if seconds < 100:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
+        told = f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    else:
+        told = f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
+    return f"{told} since it was resumed" if run.meta.get("resumed") else told
 
 
 def _summary(run: FinishedRun) -> tuple[str, str, str]:

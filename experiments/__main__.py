@@ -186,14 +186,16 @@ def _compute(module: ModuleType, config: Any, opened: Any) -> None:
     from difflab.rows import Artefact, Row
 
     begin = time.monotonic()
-    resumed = " (resumed from its checkpoint)" if any(opened.folder.glob("checkpoints/*.safetensors")) else ""
-    print(f"{opened.experiment}: {opened.folder}{resumed}", file=sys.stderr)
+    resumed = any(opened.folder.glob("checkpoints/*.safetensors"))
+    print(
+        f"{opened.experiment}: {opened.folder}{' (resumed from its checkpoint)' if resumed else ''}", file=sys.stderr
+    )
     rows, artefacts = list[Row](), list[Artefact]()
     for item in module.run(config, opened):
         (rows if isinstance(item, Row) else artefacts).append(item)
     claims = module.claims(rows)
     pictures = module.figures(rows, {artefact.name: artefact.array for artefact in artefacts})
-    opened.finish(rows, artefacts, pictures, claims, about(time.monotonic() - begin))
+    opened.finish(rows, artefacts, pictures, claims, about(time.monotonic() - begin) | {"resumed": resumed})
     for claim, held in claims.items():
         print(f"  {'held        ' if held else 'did not hold'}  {claim}", file=sys.stderr)
 

@@ -132,7 +132,7 @@ def compared(
         for m, values in zip(sizes, by_size.T, strict=True)
     ]
     points = transition(np.random.default_rng(seed), sizes / n, copies, study.samples)
-    rows += _variance_rows(labels, points, sizes / n, variances)
+    rows += _variance_rows(dict(labels), points, sizes / n, variances)
     for point, interval in points._asdict().items():
         if interval is not None:
             value, low, high = interval
@@ -152,7 +152,7 @@ def compared(
 
 
 def _variance_rows(
-    labels: Labels, points: Transition, fractions: Float[np.ndarray, " m"], variances: Float[np.ndarray, "s m"]
+    labels: dict[str, str | int | float], points: Transition, fractions: Float[np.ndarray, " m"], variances: Float[np.ndarray, "s m"]
 ) -> Iterator[Row]:
     """How straight the learned variance falls before the transition (R2), and how small it is where half are copies."""
     if points.middle is not None:

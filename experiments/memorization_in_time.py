@@ -89,6 +89,7 @@ class Config:
         for name in ("looks", "loss_draws", "times"):
             require(getattr(self, name) >= 2, f"{name} is {getattr(self, name)}; give at least 2.")
         require(self.training.steps >= self.training.chunk, "steps must be at least one chunk.")
+        require(self.training.start == "points", "networks have no components; leave --start away.")
 
 
 SMOKE = Config(

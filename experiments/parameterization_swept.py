@@ -90,6 +90,8 @@ class Config:
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; give at least 1.")
         for name in ("times", "loss_draws"):
             require(getattr(self, name) >= 2, f"{name} is {getattr(self, name)}; give at least 2.")
+        require(self.training.parameterization == "x0", "name what networks predict with --parameterizations.")
+        require(self.training.start == "points", "networks have no components; leave --start away.")
         GaussianMixture(self.n, self.dim, self.components)
 
 

@@ -162,8 +162,9 @@ def test_a_run_killed_in_the_middle_resumes_to_the_same_rows(tmp_path):
     resumed = difflab(*arguments, "--out", tmp_path / "killed")
     assert resumed.returncode == 0, resumed.stderr
     assert "resumed" in resumed.stderr
-    rows = [Path(answer.stdout.strip().splitlines()[-1]) / "rows.jsonl" for answer in (whole, resumed)]
-    assert rows[0].read_text() == rows[1].read_text()
+    folders = [Path(answer.stdout.strip().splitlines()[-1]) for answer in (whole, resumed)]
+    assert (folders[0] / "rows.jsonl").read_text() == (folders[1] / "rows.jsonl").read_text()
+    assert [json.loads((folder / "meta.json").read_text())["resumed"] for folder in folders] == [False, True]
 
 
 def test_a_sweep_is_the_runs_themselves_whoever_computes_them(tmp_path):

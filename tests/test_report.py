@@ -51,9 +51,10 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", "".join(self.text))
 
 
-def _finish(out, experiment, config, rows, claims, figures=None, seconds=75.0):
+def _finish(out, experiment, config, rows, claims, figures=None, seconds=75.0, resumed=False):
     run = open_run(out, experiment, config)
-    run.finish(rows, [], figures or {}, claims, {"seconds": seconds, "device": "cpu <x>", "code_version": "abc"})
+    meta = {"seconds": seconds, "resumed": resumed, "device": "cpu <x>", "code_version": "abc"}
+    run.finish(rows, [], figures or {}, claims, meta)
     return run
 
 
@@ -65,7 +66,7 @@ def built(tmp_path_factory):
     many = [Row("loss", 0.1 * k, 0.1 * k - 0.05, 0.1 * k + 0.05, 7, {"size": k}) for k in range(13)]
     claims = {"copies vanish for size > 3 & <i>stay</i>": True, "loss | falls": False}
     ring = _finish(out, "ring", {"prompt": "</pre><script>x", "seed": 3}, few + many, claims, {"loss_by_k": figure})
-    _finish(out, "zeta", {"seed": 1}, few[:1], {}, {"tiny": Figure((0.5, 0.5))}, seconds=1.25)
+    _finish(out, "zeta", {"seed": 1}, few[:1], {}, {"tiny": Figure((0.5, 0.5))}, seconds=1.25, resumed=True)
     half = open_run(out, "half", {"seed": 1})
     path = build(out, DOCUMENTS)
     return {
@@ -107,7 +108,7 @@ def test_every_claim_is_on_the_page_with_its_verdict(built):
     classes = [attributes.get("class") for attributes in built["page"].all("span")]
     assert classes == ["held", "failed"]
     assert re.search(r"ring\s*1/2\s*75 s", words)
-    assert re.search(r"zeta\s*0/0\s*1\.2 s", words)
+    assert re.search(r"zeta\s*0/0\s*1\.2 s since it was resumed", words)
 
 
 def test_text_is_text_and_not_markup(built):
