@@ -187,9 +187,7 @@ def _compute(module: ModuleType, config: Any, opened: Any) -> None:
 
     begin = time.monotonic()
     resumed = any(opened.folder.glob("checkpoints/*.safetensors"))
-    print(
-        f"{opened.experiment}: {opened.folder}{' (resumed from its checkpoint)' if resumed else ''}", file=sys.stderr
-    )
+    print(f"{opened.experiment}: {opened.folder}{' (resumed from its checkpoint)' if resumed else ''}", file=sys.stderr)
     rows, artefacts = list[Row](), list[Artefact]()
     for item in module.run(config, opened):
         (rows if isinstance(item, Row) else artefacts).append(item)

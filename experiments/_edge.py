@@ -152,7 +152,10 @@ def compared(
 
 
 def _variance_rows(
-    labels: dict[str, str | int | float], points: Transition, fractions: Float[np.ndarray, " m"], variances: Float[np.ndarray, "s m"]
+    labels: dict[str, str | int | float],
+    points: Transition,
+    fractions: Float[np.ndarray, " m"],
+    variances: Float[np.ndarray, "s m"],
 ) -> Iterator[Row]:
     """How straight the learned variance falls before the transition (R2), and how small it is where half are copies."""
     if points.middle is not None:
