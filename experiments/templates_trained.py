@@ -6,13 +6,13 @@ losses are known here too; the closed forms are evaluated at the variances of th
 
 At the paper's N and side its own numbers, as its published notebook printed them, stand beside ours.
 
-Expect a transition before the exact-loss prediction, which lies near 0.9 N. The colours span only three
-dimensions, so about 3 % of fresh points lie as near to one training point as a copy would; the page shows that chance
-too. Cost on two cores: about 8 minutes.
-
 Differs:
     The published run has six templates of FashionMNIST, 50 samples a model, and a model whose posterior counts the
     log-determinant of one channel only.
+
+Expect a transition before the exact-loss prediction, which lies near 0.9 N. The colours span only three
+dimensions, so about 3 % of fresh points lie as near to one training point as a copy would; the page shows that chance
+too. Cost on two cores: about 8 minutes.
 """
 
 from collections.abc import Iterator, Sequence
