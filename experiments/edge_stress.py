@@ -95,6 +95,16 @@ GRID = (
 )
 
 
+def named(setting: Stress) -> str:
+    """What is varied, and how."""
+    return f"{setting.kind}: {setting.value}"
+
+
+def chosen(only: Sequence[str]) -> list[Stress]:
+    """The base, and the settings of these names or kinds; all where none are given."""
+    return [GRID[0], *(one for one in GRID[1:] if not only or one.kind in only or named(one) in only)]
+
+
 def family(n: int, dim: int, components: int, setting: Stress) -> GaussianMixture | LowRankMixture:
     """The clusters of a setting."""
     changes: dict[str, Any] = dict(setting.data)
@@ -120,7 +130,8 @@ class Config:
     """Dimension d."""
     components: int = 4
     """True clusters K."""
-    settings: tuple[Stress, ...] = GRID
+    only: tuple[str, ...] = ()
+    """Kinds ('variance'), or settings ('weight: eps'), that are compared with the base; all where none are given."""
     refined: int = 5
     """Sizes added inside the bracket of the coarse ones."""
     workers: int = 2
@@ -130,16 +141,15 @@ class Config:
     study: Study = field(default_factory=lambda: Study(training=Training(steps=4000, draws=4, learning_rate=2e-2)))
 
     def __post_init__(self) -> None:
-        names = [(setting.kind, setting.value) for setting in self.settings]
-        require(names[:1] == [(BASE, BASE)], "the first setting is the base.")
-        require(len(set(names)) == len(names), "give different settings.")
-        for setting in self.settings:
+        kinds = dict.fromkeys(setting.kind for setting in GRID[1:])
+        for name in self.only:
+            known = name in kinds or name in map(named, GRID[1:])
+            require(
+                known, f"there is no {name!r} to vary; give of {', '.join(kinds)}, or one setting as 'weight: eps'."
+            )
+        for setting in chosen(self.only):
             family(self.n, self.dim, self.components, setting)
             study_for(self.study, setting)
-            require(setting.schedule in SCHEDULES, f"schedule is {setting.schedule!r}; one of {', '.join(SCHEDULES)}.")
-            require(setting.weight in WEIGHTS, f"weight is {setting.weight!r}; choose one of {', '.join(WEIGHTS)}.")
-            require(setting.grid[0] in ("uniform", "log-SNR"), f"grid is {setting.grid[0]!r}; uniform or log-SNR.")
-            require(setting.grid[1] >= 2, f"a grid of {setting.grid[1]} times is none; give at least 2.")
         self.study.sizes_for(self.n)
         require(self.refined >= 0, f"refined is {self.refined}; give 0 or more.")
         require(self.workers >= 1, f"workers is {self.workers}; give at least 1.")
@@ -149,7 +159,7 @@ SMOKE = Config(
     n=20,
     dim=6,
     components=2,
-    settings=(GRID[0], GRID[1], GRID[8], Stress("weight", WEIGHTS[3], grid=("log-SNR", 8), weight=WEIGHTS[3])),
+    only=("variance: 0.1", "shape: 10 thick directions", "grid: 8 times", "weight: SNR up to 5"),
     refined=0,
     workers=1,
     study=Study(sizes=(4, 10, 16, 20), seeds=2, samples=60, replicates=3, training=Training(steps=200, draws=2)),
@@ -158,10 +168,11 @@ SMOKE = Config(
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Measure every setting in a process of its own, and compare its shift with what was predicted."""
-    arguments = {f"setting{i}": (config, i) for i in range(len(config.settings))}
+    settings = chosen(config.only)
+    arguments = {f"setting{i}": (config, setting) for i, setting in enumerate(settings)}
     arrays_of = kept(_measured, arguments, checkpoints, config.workers, "settings")
     comparisons: list[Comparison] = []
-    for setting, arrays in zip(config.settings, arrays_of.values(), strict=True):
+    for setting, arrays in zip(settings, arrays_of.values(), strict=True):
         labels = {"kind": setting.kind, "value": setting.value}
         all_sets = slice(0, config.study.seeds)
         study = study_for(config.study, setting)
@@ -229,9 +240,8 @@ def grid_for(config: Config, setting: Stress) -> Grid:
     return Grid(times, training_weight(setting.weight, noise, times))
 
 
-def _measured(config: Config, i: int) -> dict[str, np.ndarray]:
+def _measured(config: Config, setting: Stress) -> dict[str, np.ndarray]:
     jax.config.update("jax_enable_x64", True)
-    setting = config.settings[i]
     law = family(config.n, config.dim, config.components, setting)
     keys = [jax.random.fold_in(jax.random.key(config.seed), s) for s in range(config.study.seeds)]
     data = [

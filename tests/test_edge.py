@@ -112,24 +112,13 @@ class TestStress:
                 law = family(100, 30, 4, stress)
                 assert law.rank * law.factor_variance + 30 * law.variance == pytest.approx(30, rel=0.01)
 
-    @pytest.mark.parametrize(
-        ("setting", "says"),
-        [
-            (Stress("schedule", "s", schedule="vb"), "schedule is 'vb'"),
-            (Stress("weight", "w", weight="x"), "weight is 'x'"),
-            (Stress("grid", "g", grid=("odd", 9)), "grid is 'odd'"),
-            (Stress("grid", "g", grid=("uniform", 1)), "1 times"),
-            (Stress("variance", "v", (("variance", -1.0),)), "negative"),
-            (edge_stress.GRID[0], "different settings"),
-        ],
-    )
-    def test_refused(self, setting, says):
-        with pytest.raises(InputError, match=says):
-            Config(settings=(edge_stress.GRID[0], setting))
-
-    def test_the_base_comes_first(self):
-        with pytest.raises(InputError, match="base"):
-            Config(settings=edge_stress.GRID[1:])
+    def test_a_part_of_the_settings(self):
+        assert edge_stress.chosen(()) == list(edge_stress.GRID)
+        names = [edge_stress.named(one) for one in edge_stress.chosen(("priors", "weight: eps"))]
+        assert names == ["base: base", "priors: 4 to 1", "priors: 16 to 1", "weight: eps"]
+        for name in ("weigth", "weight: epsilon", "base"):
+            with pytest.raises(InputError, match=f"no '{name}' to vary"):
+                Config(only=(name,))
 
 
 def test_measured_arrays_hold_what_was_asked():
