@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int, Key
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -16,7 +16,7 @@ from synthetic.data.dataset import Dataset
 from synthetic.locate import located
 from synthetic.models import Model
 from synthetic.study import CONSTANT_FRACTION, Study, within
-from synthetic.transition import Transition, transition
+from synthetic.transition import Transition, reached, transition
 from theory.crossover import ExactLosses, crossover_fraction, exact_crossover, exact_losses
 from theory.noise import SCHEDULES, Noise, training_weight, uniform_times
 
@@ -50,8 +50,12 @@ def measured(
     refined: int,
     grid: Grid,
 ) -> dict[str, np.ndarray]:
-    """Copies of trained models of every size, and exact losses, for data sets of one shape, as arrays to be kept."""
-    found = located(study, seed, data, make, refined, *grid)
+    """Copies of trained models of every size, and exact losses, for data sets of one shape, as arrays to be kept.
+
+    Samples are always drawn on the study's uniform times, whatever the grid of training: losses know no sampler.
+    """
+    sampling = uniform_times(study.times, study.t_min, study.t_max)
+    found = located(study, seed, data, make, refined, *grid, sampling=sampling)
     closed = [crossovers(study, dataset, grid) for dataset in data]
     return {
         "sizes": found.sizes,
@@ -60,6 +64,14 @@ def measured(
         "closed_forms": np.array(closed),
         **exact_arrays(study, seed, data, grid),
     }
+
+
+def data_keys(seed: int, seeds: int, *shape: int) -> list[Key[Array, ""]]:
+    """One for each data set; data of another shape have keys of their own, so that they share no point."""
+    key = jax.random.key(seed)
+    for number in shape:
+        key = jax.random.fold_in(key, number)
+    return [jax.random.fold_in(key, s) for s in range(seeds)]
 
 
 def exact_arrays(
@@ -109,20 +121,22 @@ class Comparison(NamedTuple):
     Attributes:
         labels: what its rows are called.
         found: M/N of the located transition, None where there is none.
+        each: the same for every data set, inf where there is none.
         predicted: M/N by every prediction that was fitted to nothing.
         losses: exact ones of every data set.
     """
 
     labels: Labels
     found: Interval | None
+    each: Float[np.ndarray, " s"]
     predicted: dict[str, float]
     losses: list[ExactLosses]
 
 
 def compared(
-    study: Study, seed: int, labels: Labels, arrays: Mapping[str, np.ndarray], mine: slice, grid: Grid
+    study: Study, seed: int, labels: Labels, arrays: Mapping[str, np.ndarray], mine: slice, grid: Grid, components: int
 ) -> tuple[Comparison, list[Row]]:
-    """A setting's data sets among the measured ones, and its rows."""
+    """A setting's data sets among the measured ones, and its rows; components are those of its law."""
     sizes, n = arrays["sizes"], int(arrays["loss_sizes"][-1])
     copies, losses = arrays["copies"][mine], [losses_of(arrays, i) for i in range(mine.start, mine.stop)]
     s, variances = len(losses), arrays["variances"][mine]
@@ -132,7 +146,8 @@ def compared(
         for m, values in zip(sizes, by_size.T, strict=True)
     ]
     points = transition(np.random.default_rng(seed), sizes / n, copies, study.samples)
-    rows += _variance_rows(dict(labels), points, sizes / n, variances)
+    enough = sizes >= components
+    rows += _variance_rows(dict(labels), points, sizes[enough] / n, variances[:, enough])
     for point, interval in points._asdict().items():
         if interval is not None:
             value, low, high = interval
@@ -148,7 +163,8 @@ def compared(
     for name, value in predicted.items():
         told = Row("crossover_fraction", value, None, None, s, {**labels, "prediction": name})
         rows.append(exact if name == EXACT else told)
-    return Comparison(labels, points.middle, predicted, losses), rows
+    each = reached(sizes / n, copies, study.samples)
+    return Comparison(labels, points.middle, each, predicted, losses), rows
 
 
 def _variance_rows(
@@ -157,7 +173,10 @@ def _variance_rows(
     fractions: Float[np.ndarray, " m"],
     variances: Float[np.ndarray, "s m"],
 ) -> Iterator[Row]:
-    """How straight the learned variance falls before the transition (R2), and how small it is where half are copies."""
+    """How straight the learned variance falls before the transition (R2), and how small it is where half are copies.
+
+    Of models with a component for each cluster; smaller ones need their variance for the distance between clusters.
+    """
     if points.middle is not None:
         there = np.array([np.interp(points.middle.value, fractions, one) for one in variances])
         yield Row("transition_variance", *summary(there), len(there), labels)

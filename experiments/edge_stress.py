@@ -176,7 +176,9 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         labels = {"kind": setting.kind, "value": setting.value}
         all_sets = slice(0, config.study.seeds)
         study = study_for(config.study, setting)
-        comparison, rows = compared(study, config.seed, labels, arrays, all_sets, grid_for(config, setting))
+        comparison, rows = compared(
+            study, config.seed, labels, arrays, all_sets, grid_for(config, setting), config.components
+        )
         comparisons.append(comparison)
         yield from rows
     there = [one for one in comparisons if one.found is not None]

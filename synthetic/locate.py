@@ -40,6 +40,7 @@ def located(
     times: Float[np.ndarray, " t"] | None = None,
     weight: Float[np.ndarray, " t"] | None = None,
     shares: Float[np.ndarray, "s n"] | None = None,
+    sampling: Float[np.ndarray, " u"] | None = None,
 ) -> Located:
     """Train a ladder on data sets of one shape, and a second one inside the bracket of the first.
 
@@ -52,16 +53,19 @@ def located(
         data: data sets of one shape.
         make: (capacity, shape of a point, noise) -> model.
         refined: sizes of the second ladder; 0 for none.
-        times: grid, for training and sampling; the config's if not given.
+        times: grid of training; the config's if not given.
         weight: on the x0 loss at those times; the parameterization's if not given.
         shares: how much each training point counts; see :func:`synthetic.train.train`.
+        sampling: times of the sampler; those of training if not given.
     """
+    times = uniform_times(config.times, config.t_min, config.t_max) if times is None else times
+    sampling = times if sampling is None else sampling
     n = data[0].points.shape[0]
-    coarse = _measured(config, seed, data, make, config.sizes_for(n), times, weight, shares)
+    coarse = _measured(config, seed, data, make, config.sizes_for(n), times, weight, shares, sampling)
     between = _between(coarse, config.samples, refined)
     if not between:
         return coarse
-    fine = _measured(config, seed + 1, data, make, between, times, weight, shares)
+    fine = _measured(config, seed + 1, data, make, between, times, weight, shares, sampling)
     order = np.argsort(np.concatenate([coarse.sizes, fine.sizes]), kind="stable")
     sizes = np.concatenate([coarse.sizes, fine.sizes])[order]
     return Located(sizes, *(np.concatenate(pair, axis=1)[:, order] for pair in zip(coarse[1:], fine[1:], strict=True)))
@@ -73,11 +77,11 @@ def _measured(
     data: Sequence[Dataset],
     make: Callable[[int, tuple[int, ...], Noise], Model],
     sizes: Sequence[int],
-    times: Float[np.ndarray, " t"] | None,
+    times: Float[np.ndarray, " t"],
     weight: Float[np.ndarray, " t"] | None,
     shares: Float[np.ndarray, "s n"] | None,
+    sampling: Float[np.ndarray, " u"],
 ) -> Located:
-    times = uniform_times(config.times, config.t_min, config.t_max) if times is None else times
     points = jnp.stack([dataset.points for dataset in data])
     counted = None if shares is None else jnp.asarray(shares)
     start_key, train_key, sample_key = jax.random.split(jax.random.key(seed), 3)
@@ -85,7 +89,7 @@ def _measured(
     noise, found = SCHEDULES[config.schedule], []
     for i, dataset in enumerate(data):
         mine = jax.tree.map(lambda leaf, i=i: leaf[i], laws)
-        generated = samples(jax.random.fold_in(sample_key, i), mine, noise, jnp.asarray(times), config.samples)
+        generated = samples(jax.random.fold_in(sample_key, i), mine, noise, jnp.asarray(sampling), config.samples)
         found.append(copies_by_point(generated, dataset.points, config.factor))
     near, hits = (np.stack(part) for part in zip(*found, strict=True))
     return Located(np.array(sizes), np.asarray(laws.variance), near, hits)

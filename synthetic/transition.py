@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import isotonic_regression
 
-from difflab.intervals import Interval
+from difflab.intervals import Interval, mean
 
 LEVELS = {"start": 0.1, "middle": 0.5, "end": 0.9}
 
@@ -26,11 +26,10 @@ def transition(
     n_samples: int | Int[np.ndarray, "s m"],
     n_resamples: int = 1000,
 ) -> Transition:
-    """Start, middle and end of the transition, from the best non-decreasing fit, linear between sizes.
+    """Start, middle and end of the transition: means over data sets of where each of them gets there.
 
-    The 95 % interval is a bootstrap over data sets (with more than one) and over the samples of each model; it does not
-    speak of the spacing of the sizes, between which the curve is taken as straight.
-    Nothing assumes that the measured fractions rise: the fit pools the sizes where they fall.
+    The 95 % interval is Student's over the data sets. One data set has only a bootstrap over the samples of its models,
+    which says nothing of other data. Neither speaks of the spacing of the sizes.
 
     Args:
         rng: for the bootstrap.
@@ -39,24 +38,51 @@ def transition(
         n_samples: samples of each model; where a number is 0 nothing was copied.
         n_resamples: bootstrap resamples.
 
+    Returns:
+        None for a level that a data set does not reach.
+
     Differs:
         Buchanan et al. 2025 take the first size at or above one half, after asserting that an increase exists.
     """
-    s, n = len(copies), np.maximum(np.broadcast_to(n_samples, copies.shape), 1)
-    chosen = rng.integers(s, size=(n_resamples, s))
-    redrawn = rng.binomial(n[chosen], copies[chosen] / n[chosen]).sum(axis=1)
-    curves = np.concatenate([copies.sum(axis=0, keepdims=True) / n.sum(axis=0), redrawn / n[chosen].sum(axis=1)])
-    fits = [isotonic_regression(curve).x for curve in curves]
-    return Transition(**{name: _interval(fractions, fits, level) for name, level in LEVELS.items()})
+    found: dict[str, Interval | None] = {}
+    for name, level in LEVELS.items():
+        where = reached(fractions, copies, n_samples, level)
+        if not np.isfinite(where).all():
+            found[name] = None
+        elif len(where) > 1:
+            found[name] = mean(where)
+        else:
+            n = np.maximum(np.broadcast_to(n_samples, copies.shape), 1)
+            redrawn = rng.binomial(n, copies / n, size=(n_resamples, *copies.shape))[:, 0]
+            again = np.minimum(reached(fractions, redrawn, n, level), fractions[-1])
+            low, high = np.quantile(again, [0.025, 0.975])
+            found[name] = Interval(float(where[0]), float(min(low, where[0])), float(max(high, where[0])))
+    return Transition(**found)
 
 
-def _interval(fractions: np.ndarray, fits: list[np.ndarray], level: float) -> Interval | None:
-    where = np.array([_first_reach(fractions, fit, level) for fit in fits])
-    if not np.isfinite(where[0]):
-        return None
-    reached = np.minimum(where, fractions[-1])
-    low, high = np.quantile(reached[1:], [0.025, 0.975])
-    return Interval(float(where[0]), float(min(low, where[0])), float(max(high, where[0])))
+def reached(
+    fractions: Float[np.ndarray, " m"],
+    copies: Int[np.ndarray, "s m"],
+    n_samples: int | Int[np.ndarray, "#s m"],
+    level: float = LEVELS["middle"],
+) -> Float[np.ndarray, " s"]:
+    """M / N at which each data set first reaches a memorized fraction, linear between sizes; inf where it does not.
+
+    Nothing assumes that the measured fractions rise: the best non-decreasing fit pools the sizes where they fall. A set
+    that is above the level at its first size already is given that size, which then is a bound from above.
+
+    Args:
+        fractions: M / N of each size, increasing.
+        copies: memorized samples of each data set and size, out of n_samples.
+        n_samples: samples of each model, their weight in the fit; where a number is 0 nothing was copied.
+        level: of the memorized fraction.
+    """
+    n = np.broadcast_to(n_samples, copies.shape)
+    fits = [
+        isotonic_regression(one / np.maximum(total, 1), weights=np.maximum(total, 1e-9)).x
+        for one, total in zip(copies, n, strict=True)
+    ]
+    return np.array([_first_reach(fractions, fit, level) for fit in fits])
 
 
 def _first_reach(fractions: np.ndarray, fit: np.ndarray, level: float) -> float:

@@ -40,14 +40,14 @@ def arrays():
 
 
 def test_a_setting_is_its_own_part_of_the_arrays(arrays):
-    setting, rows = compared(STUDY, 0, {"name": "second"}, arrays, slice(2, 4), grid_of(STUDY))
+    setting, rows = compared(STUDY, 0, {"name": "second"}, arrays, slice(2, 4), grid_of(STUDY), 1)
     assert all(check_row(row) for row in rows)
     assert setting.found.value == pytest.approx(0.5)
     assert setting.predicted == pytest.approx(
         {EXACT: 0.5, "closed form, C = 1": 0.6, "closed form, C = 2": 0.7, CONSTANT: 0.8}
     )
     assert [row.value for row in select(rows, "memorized_fraction")] == [0, 0.5, 1, 1]
-    first, _ = compared(STUDY, 0, {"name": "first"}, arrays, slice(0, 2), grid_of(STUDY))
+    first, _ = compared(STUDY, 0, {"name": "first"}, arrays, slice(0, 2), grid_of(STUDY), 1)
     (there,), straight = select(rows, "transition_variance"), select(rows, "straight_score")
     assert there.value == pytest.approx(0.4) and not straight, "two sizes before the transition are no line"
     assert [row.value for row in select(rows, "learned_variance")] == pytest.approx([0.75, 0.4, 0.25, 0])
@@ -58,7 +58,7 @@ def test_a_setting_is_its_own_part_of_the_arrays(arrays):
 
 def test_a_setting_without_a_transition(arrays):
     arrays["copies"][:] = 0
-    setting, rows = compared(STUDY, 0, {"name": "none"}, arrays, slice(0, 2), grid_of(STUDY))
+    setting, rows = compared(STUDY, 0, {"name": "none"}, arrays, slice(0, 2), grid_of(STUDY), 1)
     assert setting.found is None and not select(rows, "transition_fraction", point="middle")
     assert [row.value for row in select(rows, "straight_score")] == pytest.approx([1])
     assert not select(rows, "transition_variance")
@@ -73,6 +73,15 @@ def test_errors_by_hand():
     assert squared == pytest.approx({EXACT: 1e-4, CONSTANT: 0.02 / 3})
     (better,) = select(rows, "better_fraction")
     assert better.value == pytest.approx(0.01 - 0.2 / 3)
+
+
+def test_settings_that_differ_and_settings_that_do_not():
+    """Variance components by hand: data sets differ by 0.01 either way, settings not at all or by 0.1."""
+    same = list(edge_sweep._spread_rows([np.array([0.79, 0.8, 0.81])] * 4))
+    assert [row.value for row in same] == pytest.approx([0, 0.01, 1])
+    apart = list(edge_sweep._spread_rows([np.array([0.79, 0.8, 0.81]), np.array([0.89, 0.9, 0.91])]))
+    assert [row.value for row in apart[:2]] == pytest.approx([np.sqrt(0.005 - 1e-4 / 3), 0.01])
+    assert apart[2].value == pytest.approx(2.6e-4, rel=0.02)  # F = 150 with 1 and 4 degrees of freedom
 
 
 def test_independent_distances_add_in_squares():

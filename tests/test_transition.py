@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from synthetic.transition import transition
+from synthetic.transition import reached, transition
 
 FRACTIONS = np.array([0.2, 0.4, 0.5, 0.6, 0.8, 1.0])
 
@@ -29,11 +29,13 @@ def test_a_size_exactly_at_the_level_is_the_answer():
 
 def test_several_data_sets_are_averaged():
     copies = [[0, 0, 0, 1000, 1000, 1000], [0, 0, 0, 0, 600, 1000]]
-    # Mean: 0, 0, 0, 0.5, 0.8, 1.
     found = _transition(copies)
-    assert found.start.value == pytest.approx(0.5 + 0.1 * 0.1 / 0.5, rel=1e-14)
-    assert found.middle.value == pytest.approx(0.6, rel=1e-14)
-    assert found.end.value == pytest.approx(0.8 + 0.2 * 0.1 / 0.2, rel=1e-14)
+    assert found.start.value == pytest.approx((0.51 + 0.6 + 0.2 / 6) / 2, rel=1e-14)
+    assert found.middle.value == pytest.approx((0.55 + 0.6 + 0.2 * 5 / 6) / 2, rel=1e-14)
+    assert found.end.value == pytest.approx((0.59 + 0.8 + 0.2 * 0.3 / 0.4) / 2, rel=1e-14)
+    assert reached(FRACTIONS, np.array(copies), 1000) == pytest.approx([0.55, 0.6 + 0.2 * 5 / 6])
+    # One that never gets there leaves no mean.
+    assert _transition([[0, 0, 0, 1000, 1000, 1000], [0, 0, 0, 0, 400, 450]])[1:] == (None, None)
 
 
 def test_a_curve_that_falls_is_pooled():
@@ -79,14 +81,18 @@ def test_more_samples_narrow_the_interval():
     assert ratio == pytest.approx(10, rel=0.4)  # square root of the samples
 
 
-def test_data_sets_that_disagree_widen_the_interval():
-    early, late = [0, 500, 1000, 1000, 1000, 1000], [0, 0, 0, 0, 500, 1000]
-    agree = _transition([early, early], n_resamples=300).middle
-    disagree = _transition([early, late], n_resamples=300).middle
-    assert agree.high - agree.low < 0.02
-    # A resample holds only early, only late or both.
-    assert disagree.low == pytest.approx(0.4, abs=0.02)
-    assert disagree.high == pytest.approx(0.8, abs=0.02)
+def test_the_interval_is_over_data_sets():
+    """Student's, and it covers the truth with three data sets as often as it says."""
+    rng, fractions = np.random.default_rng(3), np.linspace(0.1, 1, 10)
+    hits = 0
+    for _ in range(300):
+        places = rng.normal(0.72, 0.03, size=3)
+        copies = np.array([rng.binomial(500, expit((fractions - place) / 0.06)) for place in places])
+        low, high = transition(rng, fractions, copies, 500).middle[1:]
+        hits += low <= 0.72 <= high
+    assert 0.92 <= hits / 300 <= 0.98
+    same = _transition([[0, 500, 1000, 1000, 1000, 1000]] * 2).middle
+    assert same.low == same.value == same.high
 
 
 def test_the_same_generator_gives_the_same_interval():
@@ -97,12 +103,20 @@ def test_the_same_generator_gives_the_same_interval():
 
 
 def test_data_sets_may_have_numbers_of_samples_of_their_own():
-    """Pooled, as if all samples were of one; where nothing was sampled nothing was copied."""
-    copies = np.array([[0, 10, 100, 300, 400, 400], [0, 0, 0, 60, 80, 100]])
+    """Where nothing was sampled nothing was copied, and a fit across sizes counts samples."""
+    copies = np.array([[0, 10, 100, 300, 400, 400], [0, 0, 30, 60, 80, 100]])
     numbers = np.array([[400] * 6, [0, 50, 100, 100, 100, 100]])
     found = transition(np.random.default_rng(0), FRACTIONS, copies, numbers, 50)
-    # 10 / 450, 100 / 500 and 360 / 500.
-    assert found.middle.value == pytest.approx(0.5 + 0.1 * (0.5 - 0.2) / (0.72 - 0.2), rel=1e-12)
-    assert found.middle.low < found.middle.value < found.middle.high
+    expected = [0.5 + 0.1 * 0.25 / 0.5, 0.5 + 0.1 * 0.2 / 0.3]
+    assert reached(FRACTIONS, copies, numbers) == pytest.approx(expected)
+    assert found.middle.value == pytest.approx(np.mean(expected), rel=1e-12)
     same = _transition(copies[:1], 400)
     assert transition(np.random.default_rng(0), FRACTIONS, copies[:1], numbers[:1], 50) == same
+    # 8 of 10 and 60 of 190 pool to 68 of 200, not to the mean of 0.8 and 0.32.
+    pooled = reached(np.array([0.2, 0.4, 0.6]), np.array([[8, 60, 100]]), np.array([[10, 190, 100]]))
+    assert pooled == pytest.approx(0.4 + 0.2 * (0.5 - 0.34) / 0.66)
+
+
+@pytest.mark.parametrize("level", [0.1, 0.5, 0.9])
+def test_a_set_without_any_copy_never_gets_there(level):
+    assert reached(FRACTIONS, np.zeros((2, 6), int), 10, level).tolist() == [np.inf, np.inf]
