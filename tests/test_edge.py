@@ -8,10 +8,10 @@ from difflab.errors import InputError
 from difflab.intervals import Interval
 from difflab.rows import check_row, select
 from experiments import edge_stress, edge_sweep
-from experiments._edge import CONSTANT, EXACT, compared, error_rows, grid_of
+from experiments._edge import CONSTANT, EXACT, Comparison, compared, error_rows, grid_of
 from experiments.edge_stress import Config, Stress, family, grid_for
 from synthetic.data.gaussian_mixture import GaussianMixture
-from synthetic.data.low_rank_mixture import LowRankMixture
+from synthetic.data.low_rank_mixture import LowRankMixture, low_rank_mixture
 from synthetic.study import Study
 from theory.crossover import crossover_fraction
 from theory.noise import SCHEDULES
@@ -84,9 +84,25 @@ def test_settings_that_differ_and_settings_that_do_not():
     assert apart[2].value == pytest.approx(2.6e-4, rel=0.02)  # F = 150 with 1 and 4 degrees of freedom
 
 
-def test_independent_distances_add_in_squares():
-    difference = edge_stress._difference(Interval(0.9, 0.87, 0.94), Interval(0.8, 0.77, 0.84))
-    assert difference == pytest.approx((0.1, 0.1 - 0.05, 0.1 + 0.05))
+def test_shifts_are_taken_data_set_by_data_set():
+    """Both data sets move by 0.1, so that the shift is sure though they lie far apart."""
+
+    def comparison(value, each):
+        return Comparison({"kind": value, "value": value}, Interval(np.mean(each), 0, 1), each, {EXACT: 0.7}, [])
+
+    base, moved = (comparison(value, np.array([0.6, 0.8]) + shift) for value, shift in (("base", 0), ("moved", 0.1)))
+    nowhere = Comparison({"kind": "no", "value": "no"}, None, np.array([0.6, np.inf]), {EXACT: 0.7}, [])
+    rows = list(edge_stress._shift_rows([base, moved, nowhere]))
+    (found,) = select(rows, "shift_fraction", prediction="found")
+    assert found.interval == pytest.approx((0.1, 0.1, 0.1)) and found.setting["kind"] == "moved"
+
+
+def test_the_round_law_has_the_same_variance():
+    law = LowRankMixture(400, 6, 2, rank=2, factor_variance=3.0, variance=0.5)
+    dataset = low_rank_mixture(jax.random.key(0), law)
+    rounded = edge_stress.rounded_law(dataset).law
+    assert rounded.factors is None and float(rounded.variance) == pytest.approx(0.5 + 3.0 * 2 / 6, rel=1e-5)
+    assert np.array_equal(rounded.means, dataset.law.means)
 
 
 class TestStress:
