@@ -9,7 +9,8 @@ the law, 0 at a memorized point.
 It is read at several noise levels, for a direction counts whose spread is above the noise's: a cluster that shrinks
 around its point collapses at high noise first. Expect the dimension at training points to fall with the learned
 variance at high noise, from the smallest sizes on, and at low noise to hold out until nearly all samples are copies;
-and to tell at every level which points of one model are copied. Cost on two cores: 1 minute.
+and to tell at every level which points of one model are copied. Of fresh points nothing is claimed: away from what a
+model draws the estimate is a squared distance, clipped at D. Cost on two cores: 1 minute.
 """
 
 from collections.abc import Iterator, Sequence
@@ -127,16 +128,13 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     said = {}
     for t in sorted({row.setting["t"] for row in select(rows, "local_dimension")}):
         law = select(rows, "local_dimension", denoiser=LAW, on="training points", t=t)[0].value
-        own, fresh = (
-            {row.setting["size_over_n"]: row for row in select(rows, "local_dimension", denoiser=TRAINED, on=on, t=t)}
-            for on in ("training points", "fresh points")
-        )
+        own = {
+            row.setting["size_over_n"]: row
+            for row in select(rows, "local_dimension", denoiser=TRAINED, on="training points", t=t)
+        }
         last = max(own)
         said[f"t = {t:g}: at M = N the dimension at training points is below a tenth of the law's"] = (
             own[last].value < 0.1 * law
-        )
-        said[f"t = {t:g}: and at fresh points it is not lower than at training points, at any size"] = all(
-            fresh[m].value >= own[m].value for m in own
         )
         copies = {row.setting["size_over_n"]: row.value for row in select(rows, "memorized_fraction")}
         said[f"t = {t:g}: it halves before half of the samples are copies"] = any(

@@ -119,6 +119,13 @@ def test_normal_bundle(law, points):
         normal_bundle(jax.random.key(0), denoiser(law, variance_preserving), points, variance_preserving, t, 47)
 
 
+def test_a_point_far_from_the_mean_has_no_direction_less():
+    """At this noise the pull to the mean, ten standard deviations away, is larger than the noise itself."""
+    cloud, x = generalizing(jnp.zeros((1, DIM)), 1.0), 10 * jnp.eye(DIM)[:1]
+    of = denoiser(cloud, variance_preserving)
+    assert normal_bundle(jax.random.key(0), of, x, variance_preserving, 0.3, 8 * DIM).tolist() == [DIM]
+
+
 @pytest.mark.parametrize(("times", "expected"), [(0.9, 0), (1.1, DIM)])
 def test_the_threshold_stands_where_the_docstring_puts_it(times, expected):
     """Under variance exploding noise sigma / alpha = t; a variance of t^2 is the border."""

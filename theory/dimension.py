@@ -103,7 +103,7 @@ def normal_bundle(
     """D less the number of directions in which the denoiser takes the noise away.
 
     The noise predicted at alpha x + sigma eps is eps itself across the law, and sigma^2 / (alpha^2 s + sigma^2) of it
-    along a direction of variance s. Directions are counted in which its root mean square over draws is above the
+    along a direction of variance s. Directions are counted in which its standard deviation over draws is above the
     threshold: with 1/2, a variance below (sigma / alpha)^2 is none.
 
     Args:
@@ -135,7 +135,9 @@ def normal_bundle(
         noisy = alpha * x[None] + sigma * eps
         predicted = (noisy - alpha * jax.vmap(denoise, (0, None))(noisy, t)) / sigma
         flat = predicted.reshape(n_draws, dim)
-        return dim - jnp.sum(jnp.linalg.eigvalsh(flat.T @ flat / n_draws) > threshold**2)
+        # A law whose mean is elsewhere predicts a shift that is the same for all draws, and no direction of noise.
+        spread = flat - flat.mean(axis=0)
+        return dim - jnp.sum(jnp.linalg.eigvalsh(spread.T @ spread / n_draws) > threshold**2)
 
     return jax.lax.map(at, points)
 
