@@ -136,7 +136,7 @@ def normal_bundle(
         predicted = (noisy - alpha * jax.vmap(denoise, (0, None))(noisy, t)) / sigma
         flat = predicted.reshape(n_draws, dim)
         # A law whose mean is elsewhere predicts a shift that is the same for all draws, and no direction of noise.
-        spread = flat - flat.mean(axis=0)
+        spread = flat - flat.mean(axis=0, keepdims=True)
         return dim - jnp.sum(jnp.linalg.eigvalsh(spread.T @ spread / n_draws) > threshold**2)
 
     return jax.lax.map(at, points)
