@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from difflab.errors import InputError, WriteError, require
-from difflab.locks import busy
+from difflab.locks import busy, claimed
 from difflab.parallel import core_shares, keep_to, usable_cores
+from difflab.results import whole
 
 
 class Job(NamedTuple):
@@ -41,7 +42,7 @@ Work = Callable[[Job], int]
 class Share:
     """What one run gets."""
 
-    workers: int = 0
+    runs: int = 0
     """Runs side by side; 0: on this machine as many as there are cores, elsewhere as many as fit."""
     cpus: int = 0
     """Cores of each run; 0: an equal share of this machine, elsewhere 1."""
@@ -55,8 +56,9 @@ class Share:
     """Of a Ray cluster; without one Ray starts on this machine."""
 
     def __post_init__(self) -> None:
-        for name in ("workers", "cpus", "gpus"):
-            require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it can't be negative.")
+        for name in ("runs", "cpus", "gpus"):
+            value = getattr(self, name)
+            require(0 <= value < float("inf"), f"{name} is {value}; it can't be negative or infinite.")
         require(self.minutes >= 1, f"minutes is {self.minutes}; give at least 1.")
 
 
@@ -64,28 +66,39 @@ def on_this_machine(jobs: Sequence[Job], command: Sequence[str], share: Share) -
     """Processes on this machine, each on cores of its own; a job that another process is at is left for last.
 
     Args:
-        jobs: what to run.
+        jobs: what to run; one that another sweep finishes meanwhile is not started.
         command: what the arguments of a job are given to.
-        share: workers and cpus; the workers split the cores that this process may use.
+        share: runs and cpus; runs split the cores that this process may use.
 
     Raises:
         WriteError: a log can't be written.
     """
-    waiting, slots = list(jobs), core_shares(workers(share, len(jobs)), share.cpus)
-    running: dict[int, subprocess.Popen[bytes]] = {}
+    waiting, slots = list(jobs), core_shares(side_by_side(share, len(jobs)), share.cpus)
+    running: dict[int, tuple[Job, subprocess.Popen[bytes], int]] = {}
     try:
         while waiting or running:
             for slot in range(len(slots)):
-                if waiting and slot not in running:
-                    at = next((i for i, job in enumerate(waiting) if not busy(job.folder)), 0)
-                    running[slot] = _start(waiting.pop(at), command, slots[slot])
-            ended = [slot for slot, process in running.items() if process.poll() is not None]
+                while slot not in running and (taken := _taken(waiting)):
+                    job, claim = taken
+                    waiting.remove(job)
+                    if whole(job.folder):
+                        os.close(claim)
+                        yield 0
+                    else:
+                        running[slot] = (job, _start(job, command, slots[slot]), claim)
+            ended = [slot for slot, (_, process, _) in running.items() if process.poll() is not None]
             for slot in ended:
-                yield running.pop(slot).returncode
+                job, process, claim = running.pop(slot)
+                os.close(claim)
+                if process.returncode < 0:
+                    _say(job, f"killed by signal {-process.returncode}, perhaps for want of memory")
+                yield process.returncode
             if not ended:
                 time.sleep(0.05)
     finally:
-        _stop(list(running.values()))
+        _stop([process for _, process, _ in running.values()])
+        for _, _, claim in running.values():
+            os.close(claim)
 
 
 def on_slurm(jobs: Sequence[Job], work: Work, share: Share, folder: Path, cluster: str = "slurm") -> Iterator[int]:
@@ -94,24 +107,25 @@ def on_slurm(jobs: Sequence[Job], work: Work, share: Share, folder: Path, cluste
     Args:
         jobs: what to run.
         work: runs one of them.
-        share: workers is how many run at once; cpus, gpus, minutes and partition are asked of Slurm.
+        share: runs is how many run at once; cpus, gpus, minutes and partition are asked of Slurm.
         folder: where submitit keeps its files, on a file system that the nodes share.
         cluster: 'slurm', or 'local' for submitit's processes on this machine.
 
     Raises:
-        InputError: submitit is not installed, or there is no Slurm here.
+        InputError: submitit is not installed, there is no Slurm here, or it refuses the array.
     """
     try:
         import submitit
-        from submitit.core.utils import UncompletedJobError
+        from submitit.core.utils import FailedJobError, UncompletedJobError
         from submitit.helpers import as_completed
     except ImportError as error:
         raise InputError("submitit is not installed; pip install 'difflab[slurm]' brings it.") from error
     try:
-        executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+        # However often a run reaches its limit it goes on from its checkpoint.
+        executor = submitit.AutoExecutor(folder=folder, cluster=cluster, slurm_max_num_timeout=1000)
     except RuntimeError as error:
         raise InputError("there is no Slurm on this machine; use another executor.") from error
-    asked = {"slurm_array_parallelism": share.workers, "slurm_partition": share.partition}
+    asked = {"slurm_array_parallelism": share.runs, "slurm_partition": share.partition}
     executor.update_parameters(
         name="difflab",
         timeout_min=share.minutes,
@@ -119,12 +133,21 @@ def on_slurm(jobs: Sequence[Job], work: Work, share: Share, folder: Path, cluste
         gpus_per_node=int(-(-share.gpus // 1)),
         **{name: value for name, value in asked.items() if value},
     )
-    submitted = executor.map_array(_Restartable(work), list(jobs))
-    for task in as_completed(submitted, poll_frequency=1.0):
-        try:
-            yield task.result()
-        except UncompletedJobError:
-            yield 1
+    try:
+        submitted = executor.map_array(_Restartable(work), list(jobs))
+    except (FailedJobError, OSError) as error:
+        words = str(error).strip().splitlines()
+        raise InputError(f"Slurm did not take the jobs: {words[-1] if words else error!r}.") from error
+    try:
+        for task in as_completed(submitted, poll_frequency=1.0):
+            try:
+                yield task.result()
+            except UncompletedJobError:
+                yield 1
+    finally:
+        # Those that have ended don't mind.
+        for task in submitted:
+            task.cancel(check=False)
 
 
 def on_ray(jobs: Sequence[Job], work: Work, share: Share, retries: int = 5) -> Iterator[int]:
@@ -133,11 +156,11 @@ def on_ray(jobs: Sequence[Job], work: Work, share: Share, retries: int = 5) -> I
     Args:
         jobs: what to run.
         work: runs one of them.
-        share: cpus and gpus of each task, whole or a fraction; the cluster's address; workers is how many at once.
+        share: cpus and gpus of each task, whole or a fraction; the cluster's address; runs is how many at once.
         retries: how often a task may lose its node.
 
     Raises:
-        InputError: Ray is not installed, or no cluster answers at the address.
+        InputError: Ray is not installed, no cluster answers at the address, or no node has what a task asks for.
     """
     try:
         import ray
@@ -146,14 +169,24 @@ def on_ray(jobs: Sequence[Job], work: Work, share: Share, retries: int = 5) -> I
     mine = not ray.is_initialized()
     if mine:
         try:
-            ray.init(address=share.address or None, log_to_driver=False, include_dashboard=False)
+            ray.init(address=share.address or "local", log_to_driver=False, include_dashboard=False)
         except (ConnectionError, ValueError) as error:
             raise InputError(f"no Ray cluster answers at {share.address}; start one, or leave it out.") from error
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    try:
+        require(
+            any(n.get("CPU", 0) >= (share.cpus or 1) and n.get("GPU", 0) >= share.gpus for n in nodes),
+            f"no node has {share.cpus or 1} cores and {share.gpus:g} GPUs; ask for fewer --cpus or --gpus.",
+        )
+    except InputError:
+        if mine:
+            ray.shutdown()
+        raise
     task = ray.remote(num_cpus=share.cpus or 1, num_gpus=share.gpus, max_retries=retries, max_calls=1)(work)
     waiting, running = list(jobs), list[ray.ObjectRef]()
     try:
         while waiting or running:
-            while waiting and (not share.workers or len(running) < share.workers):
+            while waiting and (not share.runs or len(running) < share.runs):
                 running.append(task.remote(waiting.pop(0)))
             (ended,), running = ray.wait(running, num_returns=1)
             try:
@@ -201,9 +234,22 @@ def _log(job: Job) -> Path:
     return path
 
 
-def workers(share: Share, n_jobs: int) -> int:
-    """How many runs this machine computes side by side."""
-    return share.workers or max(1, min(n_jobs, len(usable_cores()) // (share.cpus or 1)))
+def _say(job: Job, words: str) -> None:
+    with contextlib.suppress(OSError), _log(job).open("a", encoding="utf-8") as log:
+        print(words, file=log)
+
+
+def _taken(waiting: Sequence[Job]) -> tuple[Job, int] | None:
+    """The first job that nobody is at, and the claim on it."""
+    for job in waiting:
+        if not busy(job.folder) and (claim := claimed(job.folder)) is not None:
+            return job, claim
+    return None
+
+
+def side_by_side(share: Share, n_jobs: int) -> int:
+    """How many runs this machine computes at a time."""
+    return share.runs or max(1, min(n_jobs, len(usable_cores()) // (share.cpus or 1)))
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]], grace_seconds: float = 10.0) -> None:
@@ -231,6 +277,8 @@ def _start(job: Job, command: Sequence[str], cores: set[int]) -> subprocess.Pope
                 stdout=log,
                 stderr=log,
                 env=os.environ | threads,
+                # Ctrl-C on the terminal is for the sweep, which passes it on once.
+                start_new_session=True,
             )
         finally:
             keep_to(mine)

@@ -41,6 +41,30 @@ def held(folder: Path) -> Iterator[None]:
         os.close(file)
 
 
+def claimed(folder: Path) -> int | None:
+    """A file descriptor that keeps other sweeps from starting this folder's run until it is closed; None if one has.
+
+    Whoever computes the run holds the folder itself; this is for the seconds until it gets there.
+
+    Raises:
+        WriteError: the folder can't be written.
+    """
+    path = folder / ".claim"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise WriteError(f"cannot write {path}: {error.strerror}.") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return None
+    except OSError:
+        pass  # a file system without locks
+    return file
+
+
 def busy(folder: Path) -> bool:
     """Whether a process holds this folder; False where there is none."""
     try:
@@ -48,7 +72,8 @@ def busy(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared, so that two who only look don't see each other.
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:

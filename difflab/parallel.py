@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -117,8 +118,16 @@ def kept(
 
 
 def _begin(shares: Any, begin: Callable[..., None] | None, beginning: tuple[Any, ...]) -> None:
-    """In a new process: Ctrl-C is the parent's to answer."""
+    """In a new process: Ctrl-C is the parent's to answer, and nobody works on for a parent that was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_to(shares.get())
     if begin is not None:
         begin(*beginning)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -90,11 +90,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """True when meta.json is there and everything that it counts is whole."""
-        try:
-            read_run(self.folder)
-        except InputError:
-            return False
-        return True
+        return whole(self.folder)
 
     def load(self, name: str) -> dict[str, np.ndarray] | None:
         """Read a checkpoint.
@@ -272,6 +268,15 @@ def read_run(folder: Path) -> FinishedRun:
     if missing:
         raise InputError(f"the run in {folder} has lost {missing[0].name}; {_AGAIN}")
     return FinishedRun(folder, experiment, name, config, rows, claims, meta, figures, artefacts)
+
+
+def whole(folder: Path) -> bool:
+    """Whether a folder holds a finished run."""
+    try:
+        read_run(folder)
+    except InputError:
+        return False
+    return True
 
 
 def read_artefact(run: FinishedRun, name: str) -> np.ndarray:

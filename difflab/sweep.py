@@ -4,6 +4,7 @@ Every point of the grid is one command line and one run folder, the same as if i
 is kept, so a sweep that was stopped goes on wherever its folders are, and a grid may grow.
 """
 
+import heapq
 import itertools
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,12 +46,27 @@ def grid(over: Sequence[str]) -> list[Setting]:
 
 
 def flags(setting: Mapping[str, str]) -> tuple[str, ...]:
-    """The command line's flags of one point.
+    """The command line's flags of one point; True and False switch a flag on and off.
+
+    Raises:
+        InputError: a quotation mark without its other half.
 
     >>> flags({"sizes": "4 8", "n": "20"})
     ('--sizes', '4', '8', '--n', '20')
+    >>> flags({"study.padded": "False"})
+    ('--study.no-padded',)
     """
-    return tuple(word for name, value in setting.items() for word in (f"--{name}", *shlex.split(value)))
+    words: list[str] = []
+    for name, value in setting.items():
+        if value in ("True", "False"):
+            group, dot, last = name.rpartition(".")
+            words.append(f"--{group}{dot}{'' if value == 'True' else 'no-'}{last}")
+            continue
+        try:
+            words += [f"--{name}", *shlex.split(value)]
+        except ValueError as error:
+            raise InputError(f"--over {name}={value}: {str(error).lower()}; write \"'\" as \\'.") from error
+    return tuple(words)
 
 
 class State(NamedTuple):
@@ -67,11 +83,11 @@ class State(NamedTuple):
 
 def state(folder: Path) -> State:
     """How far the run in a folder is."""
-    if busy(folder):
-        return State("running", "")
     run = finished(folder)
     if run is not None:
         return State("done", f"{sum(run.claims.values())} of {len(run.claims)} claims held")
+    if busy(folder):
+        return State("running", "")
     words = last_words(folder)
     return State("stopped", words) if words or (folder / "checkpoints").is_dir() else State("waiting", "")
 
@@ -115,21 +131,30 @@ def sweep(jobs: Sequence[Job], executor: Callable[[Sequence[Job]], Iterator[int]
     return [job for job in left if finished(job.folder) is None]
 
 
-def remaining_seconds(jobs: Sequence[Job], costs: Sequence[float], workers: int) -> float:
-    """How long the unfinished runs will take, judged by a finished one.
+def measured(folder: Path) -> float | None:
+    """The seconds that a run took; None where there is none, or one that was resumed, whose first part nobody timed."""
+    run = finished(folder)
+    return None if run is None or run.meta.get("resumed") else run.meta.get("seconds")
+
+
+def remaining_seconds(jobs: Sequence[Job], costs: Sequence[float], runs: int) -> float:
+    """How long the unfinished runs will take, judged by those that were measured.
 
     Args:
-        jobs: the grid, of which at least one run is finished.
+        jobs: the grid, of which at least one run was measured.
         costs: of each run, in any one unit.
-        workers: runs side by side.
+        runs: side by side.
 
     Returns:
-        Seconds: the seconds per cost of the finished runs, times the cost of the others, shared among the workers.
+        Seconds until the last one ends if the longest begin first.
 
     Raises:
-        InputError: no run is finished.
+        InputError: no run was measured.
     """
-    done = [(cost, run.meta["seconds"]) for job, cost in zip(jobs, costs, strict=True) if (run := finished(job.folder))]
-    require(len(done) > 0, "no run of this grid is finished, so that nothing says what one costs.")
+    done = [(cost, told) for job, cost in zip(jobs, costs, strict=True) if (told := measured(job.folder)) is not None]
+    require(len(done) > 0, "no run of this grid was measured, so that nothing says what one costs.")
     rate = sum(seconds for _, seconds in done) / sum(cost for cost, _ in done)
-    return rate * sum(cost for job, cost in zip(jobs, costs, strict=True) if not finished(job.folder)) / workers
+    ends = [0.0] * runs
+    for cost in sorted((c for job, c in zip(jobs, costs, strict=True) if not finished(job.folder)), reverse=True):
+        heapq.heapreplace(ends, ends[0] + rate * cost)
+    return max(ends)

@@ -174,11 +174,13 @@ def run(name: str, config: Any, out: Path) -> Path:
 
     module = load(name)
     opened = results.open_run(out, name, asdict(config))
-    with locks.held(opened.folder):
-        if opened.finished:
-            print(f"{name}: already done", file=sys.stderr)
-            return opened.folder
-        _compute(module, config, opened)
+    if not opened.finished:
+        with locks.held(opened.folder):
+            # Perhaps by the process that held the folder until now.
+            if not opened.finished:
+                _compute(module, config, opened)
+                return opened.folder
+    print(f"{name}: already done", file=sys.stderr)
     return opened.folder
 
 

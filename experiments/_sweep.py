@@ -4,17 +4,19 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from difflab.errors import InputError
-from difflab.executors import Job, Share, logged, on_ray, on_slurm, on_this_machine, workers
+from difflab.errors import InputError, require
+from difflab.executors import Job, Share, logged, on_ray, on_slurm, on_this_machine, side_by_side
+from difflab.files import remove, write_atomically
+from difflab.parallel import core_shares
 from difflab.results import digest
-from difflab.sweep import Setting, finished, flags, grid, last_words, remaining_seconds, state, sweep
+from difflab.sweep import Setting, finished, flags, grid, last_words, measured, remaining_seconds, state, sweep
 from experiments.__main__ import configured, load, run
 
 
@@ -46,6 +48,7 @@ def main(name: str, smoke: bool, out: Path, rest: Sequence[str]) -> None:
         return_unknown_args=True,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
+    require(not (asked.status and asked.dry_run), "--status or --dry-run, not both.")
     out = out.absolute()
     settings = grid(asked.over)
     configs = [configured(name, smoke, [*others, *flags(setting)]) for setting in settings]
@@ -54,24 +57,39 @@ def main(name: str, smoke: bool, out: Path, rest: Sequence[str]) -> None:
         Job((*shared, *flags(setting)), out / name / digest(name, asdict(config)))
         for setting, config in zip(settings, configs, strict=True)
     ]
+    for place, job in enumerate(jobs):
+        same = next(i for i, other in enumerate(jobs) if other.folder == job.folder)
+        require(same == place, f"points {same + 1} and {place + 1} of the grid are one run; give each value once.")
     executor = {
         "local": partial(on_this_machine, command=(sys.executable, "-m", "experiments"), share=asked.share),
         "slurm": partial(on_slurm, work=work, share=asked.share, folder=out / name / "submitit"),
         "ray": partial(on_ray, work=work, share=asked.share),
     }[asked.executor]
-    if asked.dry_run and not any(finished(job.folder) for job in jobs):
+    if asked.dry_run and not any(measured(job.folder) is not None for job in jobs):
         costs = _costs(name, configs)
-        middle = sorted(range(len(jobs)), key=costs.__getitem__)[len(jobs) // 2]
-        _done(sweep([jobs[middle]], executor, f"measuring one run of {name}"))
+        undone = sorted((i for i in range(len(jobs)) if not finished(jobs[i].folder)), key=costs.__getitem__)
+        if undone:
+            one = partial(executor, share=_alone(asked, len(jobs)))
+            _done(sweep([jobs[undone[len(undone) // 2]]], one, f"measuring one run of {name}"))
     if not (asked.status or asked.dry_run):
         left = sweep(jobs, executor, f"sweeping {name}")
     _tell(settings, jobs)
     if asked.dry_run:
-        side_by_side = workers(asked.share, len(jobs))
-        seconds = remaining_seconds(jobs, _costs(name, configs), side_by_side)
-        print(f"what is left takes about {_duration(seconds)}, {side_by_side} runs at a time")
+        n_left = sum(not finished(job.folder) for job in jobs)
+        if n_left:
+            runs = side_by_side(asked.share, len(jobs)) if asked.executor == "local" else asked.share.runs or n_left
+            seconds = remaining_seconds(jobs, _costs(name, configs), runs)
+            print(f"what is left takes about {_duration(seconds)}, {min(runs, n_left)} runs at a time")
     elif not asked.status:
         _done(left)
+
+
+def _alone(asked: Sweep, n_jobs: int) -> Share:
+    """What one run gets in the sweep, for a run that is measured by itself."""
+    if asked.executor != "local":
+        return asked.share
+    (cores, *_) = core_shares(side_by_side(asked.share, n_jobs), asked.share.cpus)
+    return replace(asked.share, runs=1, cpus=len(cores))
 
 
 def work(job: Job) -> int:
@@ -111,6 +129,9 @@ def _tell(settings: Sequence[Setting], jobs: Sequence[Job]) -> None:
 def _done(left: Sequence[Job]) -> None:
     if left:
         path = left[0].folder / "log.txt"
+        # A full disk has no room for the log that would say so.
+        write_atomically(path.with_name(".room"), bytes(4096))
+        remove(path.with_name(".room"))
         raise InputError(
             f"{len(left)} runs did not finish; {path} ends with: {last_words(left[0].folder) or 'nothing'}"
             " (the same command tries them again)."

@@ -39,7 +39,7 @@ def main(arguments):
             time.sleep(float(pause))
             total += int(n) * i
             with (run.folder / "steps.txt").open("a") as file:
-                file.write(f"{os.getpid()} {i}\n")
+                file.write(f"{os.getpid()} {i} {os.getppid()}\n")
             run.save("count", {"done": np.array(i + 1), "total": np.array(total), "ballast": np.zeros(1000)})
         run.finish([Row("total_count", float(total), None, None, STEPS, {"n": int(n)})], [], {}, {}, {"seconds": 1.0})
     return 0

@@ -16,6 +16,7 @@ from difflab import results
 from difflab.files import plain
 from difflab.rows import select
 from experiments import __main__ as command_line
+from experiments._sweep import Sweep
 
 NAMES = command_line.names()
 
@@ -134,3 +135,14 @@ def test_the_page_opens_in_a_browser(width, smoke_runs, tmp_path):
     assert title, answer.stdout[:300] + answer.stderr[-300:]
     n_figures = sum(len(results.read_run(folder).figures) for folder in smoke_runs.values())
     assert title.groups() == (str(n_figures), str(n_figures), "true")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sweep_has_no_flag_of_the_experiments(name):
+    """Otherwise the sweep would keep for itself what was meant for its runs."""
+
+    def leaves(config):
+        inner = [leaf for value in config.values() if isinstance(value, dict) for leaf in leaves(value)]
+        return [key for key, value in config.items() if not isinstance(value, dict)] + inner
+
+    assert not set(leaves(asdict(Sweep()))) & set(leaves(asdict(command_line.load(name).Config())))

@@ -3,7 +3,10 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,6 +66,29 @@ def test_nobody_waits_for_work_that_is_not_wanted():
     start = time.monotonic()
     answers.close()
     assert time.monotonic() - start < 20 and not multiprocessing.active_children()
+
+
+def test_nobody_works_on_for_a_parent_that_was_killed(tmp_path):
+    code = "import test_parallel, difflab.parallel as p; list(p.in_processes(test_parallel.noted, [(%r,)], 1))"
+    told = tmp_path / "pid"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen(
+        [sys.executable, "-c", f"if __name__ == '__main__': {code % str(told)}"], env=environment
+    ) as p:
+        end = time.monotonic() + 60
+        while not told.exists() or not told.read_text():
+            assert p.poll() is None and time.monotonic() < end
+            time.sleep(0.05)
+        p.kill()
+    worker = Path("/proc") / told.read_text()
+    while worker.exists():
+        assert time.monotonic() < end, "the worker outlives whoever waits for it"
+        time.sleep(0.05)
+
+
+def noted(path):
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(300)
 
 
 class Memory(dict):

@@ -11,12 +11,12 @@ import pytest
 from difflab.errors import InputError
 from difflab.executors import Share, _stop, on_ray, on_slurm, on_this_machine
 from difflab.results import read_run
-from difflab.sweep import finished, flags, grid, remaining_seconds, state, sweep
+from difflab.sweep import finished, flags, grid, measured, remaining_seconds, state, sweep
 
 COMMAND = (sys.executable, pretend.__file__)
 
 
-def here(share=Share(workers=2)):  # noqa: B008
+def here(share=Share(runs=2)):  # noqa: B008
     return lambda jobs: on_this_machine(jobs, COMMAND, share)
 
 
@@ -26,7 +26,7 @@ def totals(jobs):
 
 def steps(job):
     """(process, step) of every step that was ever done."""
-    return [tuple(map(int, line.split())) for line in (job.folder / "steps.txt").read_text().splitlines()]
+    return [tuple(map(int, line.split()[:2])) for line in (job.folder / "steps.txt").read_text().splitlines()]
 
 
 def expected(numbers):
@@ -57,11 +57,12 @@ class TestGrid:
             (["n=1,,2"], "not of the form"),
             (["n=1", "n=2"], "twice"),
             (["n=1,1"], "twice"),
+            (["source=it's,b"], "no closing quotation"),
         ],
     )
     def test_refused(self, over, says):
         with pytest.raises(InputError, match=says):
-            grid(over)
+            [flags(setting) for setting in grid(over)]
 
 
 class TestThisMachine:
@@ -77,7 +78,7 @@ class TestThisMachine:
         show.write_text("import os; print(sorted(os.sched_getaffinity(0)), os.environ['OMP_NUM_THREADS'])")
         jobs = [pretend.job(tmp_path, n) for n in (1, 2)]
         mine = os.sched_getaffinity(0)
-        assert list(on_this_machine(jobs, (sys.executable, str(show)), Share(workers=2, cpus=1))) == [0, 0]
+        assert list(on_this_machine(jobs, (sys.executable, str(show)), Share(runs=2, cpus=1))) == [0, 0]
         said = {(job.folder / "log.txt").read_text().strip() for job in jobs}
         cores = sorted(mine)
         assert said == {f"[{cores[0]}] 1", f"[{cores[1 % len(cores)]}] 1"}
@@ -88,7 +89,7 @@ class TestThisMachine:
         killed = []
 
         def executor(left):
-            for code in on_this_machine(left, COMMAND, Share(workers=1)):
+            for code in on_this_machine(left, COMMAND, Share(runs=1)):
                 killed.append(code)
                 yield code
 
@@ -122,11 +123,13 @@ class TestThisMachine:
         assert [process.wait(180) for process in both] == [0, 0]
         assert totals(jobs) == expected(range(1, 7))
         assert all(len(steps(job)) == pretend.STEPS for job in jobs)
-        assert len({pid for job in jobs for pid, _ in steps(job)}) == 6
+        lines = [line for job in jobs for line in (job.folder / "steps.txt").read_text().splitlines()]
+        assert {int(line.split()[2]) for line in lines} == {process.pid for process in both}
+        assert not any("waiting for it" in (job.folder / "log.txt").read_text() for job in jobs)
 
     def test_an_interrupted_sweep_stops_its_workers(self, tmp_path):
         jobs = [pretend.job(tmp_path, n, pause=0.3) for n in (1, 2)]
-        running = on_this_machine([*jobs, pretend.job(tmp_path, 3, 30.0)], COMMAND, Share(workers=3))
+        running = on_this_machine([*jobs, pretend.job(tmp_path, 3, 30.0)], COMMAND, Share(runs=3))
         next(running)
         wait_for(lambda: state(pretend.job(tmp_path, 3).folder).name == "running")
         begin = time.monotonic()
@@ -168,8 +171,13 @@ class TestState:
         with pytest.raises(InputError, match="no run"):
             remaining_seconds(jobs, [1.0, 1.0, 1.0], 1)
         sweep(jobs[:1], here(), "one")
-        # The finished one took a second for 2 units; 4 + 6 are left for two workers.
-        assert remaining_seconds(jobs, [2.0, 4.0, 6.0], 2) == pytest.approx(2.5)
+        # The finished one took a second for 2 units; 4 and 6 are left, side by side or one after the other.
+        assert remaining_seconds(jobs, [2.0, 4.0, 6.0], 2) == pytest.approx(3.0)
+        assert remaining_seconds(jobs, [2.0, 4.0, 6.0], 1) == pytest.approx(5.0)
+        # A run that was resumed was timed in part only.
+        meta = jobs[0].folder / "meta.json"
+        meta.write_text(meta.read_text().replace('"seconds"', '"resumed": true, "seconds"'))
+        assert finished(jobs[0].folder) and measured(jobs[0].folder) is None
 
 
 @pytest.fixture
@@ -193,8 +201,28 @@ class TestSlurm:
         with pytest.raises(InputError, match="no Slurm"):
             list(on_slurm([pretend.job(tmp_path, 1)], pretend.work, Share(), tmp_path / "log"))
 
+    def test_an_interrupted_sweep_leaves_no_job_behind(self, tmp_path, importable):
+        jobs = [pretend.job(tmp_path, 1), pretend.job(tmp_path, 2, pause=60.0)]
+        running = on_slurm(jobs, pretend.work, Share(), tmp_path / "log", "local")
+        assert next(running) == 0
+        wait_for(lambda: state(jobs[1].folder).name == "running")
+        running.close()
+        wait_for(lambda: state(jobs[1].folder).name != "running", seconds=30)
+
 
 class TestRay:
+    def test_more_than_any_node_has_is_refused(self, tmp_path):
+        ray = pytest.importorskip("ray")
+        try:
+            ray.init(address="local", num_cpus=1, log_to_driver=False, include_dashboard=False)
+        except Exception as error:
+            pytest.skip(f"no Ray can be started here: {error}")
+        try:
+            with pytest.raises(InputError, match=r"no node has 64 cores and 0\.25 GPUs"):
+                list(on_ray([pretend.job(tmp_path, 1)], pretend.work, Share(cpus=64, gpus=0.25)))
+        finally:
+            ray.shutdown()
+
     def test_a_node_that_dies_loses_only_what_was_in_flight(self, tmp_path, importable):
         ray = pytest.importorskip("ray")
         from ray.cluster_utils import Cluster
@@ -212,14 +240,15 @@ class TestRay:
             def executor(todo):
                 ended = on_ray(todo, pretend.work, Share())
                 yield next(ended)
-                wait_for(lambda: any(state(job.folder).name == "running" for job in jobs))
+                # One on each node.
+                wait_for(lambda: sum(state(job.folder).name == "running" for job in jobs) == 2)
                 cluster.remove_node(nodes[1], allow_graceful=False)
                 yield from ended
 
             assert sweep(jobs, executor, "ray") == []
             assert totals(jobs) == expected(range(1, 5))
             assert sum(len(steps(job)) for job in jobs) <= pretend.STEPS * len(jobs) + 1
-            assert len({pid for job in jobs for pid, _ in steps(job)}) >= 4
+            assert len({pid for job in jobs for pid, _ in steps(job)}) == 5
         finally:
             ray.shutdown()
             cluster.shutdown()
@@ -236,7 +265,7 @@ import pretend; from difflab.executors import *; from difflab.sweep import sweep
 out, n, pause = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 jobs = [pretend.job(out, i, pause) for i in range(1, n + 1)]
 command = (sys.executable, pretend.__file__)
-sys.exit(len(sweep(jobs, lambda todo: on_this_machine(todo, command, Share(workers=2)), "sweeping")))
+sys.exit(len(sweep(jobs, lambda todo: on_this_machine(todo, command, Share(runs=2)), "sweeping")))
 """
 _SIGNALLER = """
 import os, signal, sys, time
