@@ -11,7 +11,8 @@ On clusters the exact losses are known; on real digits (--source mnist) and on a
 paper, whose loss counts late times more than the usual alpha eps - sigma x0. All networks train for the same number of
 steps; a transition over size may be one over time in disguise, for larger networks are quicker, too.
 
-Expect a transition over the number of parameters for each, and little difference between the three. Cost on two cores: not timed yet.
+Expect a transition over the number of parameters for each, and little difference between the three. Cost
+on two cores: not timed yet.
 """
 
 from collections.abc import Iterator, Sequence
