@@ -69,7 +69,7 @@ SMOKE = Config(
         training=Training(steps=300, chunk=100),
     ),
 )
-QUICK = Config(study=Study(seeds=2, training=Training(steps=2500, draws=4, learning_rate=2e-2)))
+QUICK = Config(study=Study(seeds=4, training=Training(steps=2500, draws=2, learning_rate=2e-2)))
 
 
 def cost(config: Config) -> float:
