@@ -216,7 +216,7 @@ def predicted_figure(rows: Sequence[Row], by: str, title: str) -> Figure:
     figure, (ax,) = new_figure(title, "M / N by the exact losses", "M / N found")
     found = select(rows, "transition_fraction", point="middle")
     values = sorted({row.setting[by] for row in found}, key=str)
-    palette = ("trained", "memorizing", "generalizing", "predicted", "exact", "control")
+    palette = ("trained", "memorizing", "generalizing", "predicted", "exact", "control", "C8", "C9")
     for value, colour in zip(values, palette * len(values), strict=False):
         here = [row for row in found if row.setting[by] == value]
         for row in here:
