@@ -6,7 +6,8 @@ between lies a window in which to stop. Here perceptrons of one size are trained
 with minibatches of one size and a constant rate, and looked at on their way: samples that copy a training point, and
 the loss on training points and on fresh ones beside the exact loss of the law.
 
-Expect the onset to grow with N, and the loss on fresh points to be lowest before it. Cost on two cores: not timed yet.
+Expect the onset to grow with N, a little faster than in proportion, and the loss on fresh points to be lowest long
+before it. Cost on two cores: 11 minutes, beside other work.
 """
 
 from collections.abc import Iterator, Sequence
