@@ -29,6 +29,11 @@ def steps(job):
     return [tuple(map(int, line.split()[:2])) for line in (job.folder / "steps.txt").read_text().splitlines()]
 
 
+def under_way(job):
+    """Running, and at its second step or a later one."""
+    return state(job.folder).name == "running" and (job.folder / "steps.txt").exists()
+
+
 def expected(numbers):
     return [n * sum(range(pretend.STEPS)) for n in numbers]
 
@@ -240,8 +245,8 @@ class TestRay:
             def executor(todo):
                 ended = on_ray(todo, pretend.work, Share())
                 yield next(ended)
-                # One on each node.
-                wait_for(lambda: sum(state(job.folder).name == "running" for job in jobs) == 2)
+                # One on each node, and each has done a step.
+                wait_for(lambda: sum(under_way(job) for job in jobs) == 2)
                 cluster.remove_node(nodes[1], allow_graceful=False)
                 yield from ended
 
