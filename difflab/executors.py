@@ -172,19 +172,15 @@ def on_ray(jobs: Sequence[Job], work: Work, share: Share, retries: int = 5) -> I
             ray.init(address=share.address or "local", log_to_driver=False, include_dashboard=False)
         except (ConnectionError, ValueError) as error:
             raise InputError(f"no Ray cluster answers at {share.address}; start one, or leave it out.") from error
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    try:
-        require(
-            any(n.get("CPU", 0) >= (share.cpus or 1) and n.get("GPU", 0) >= share.gpus for n in nodes),
-            f"no node has {share.cpus or 1} cores and {share.gpus:g} GPUs; ask for fewer --cpus or --gpus.",
-        )
-    except InputError:
-        if mine:
-            ray.shutdown()
-        raise
-    task = ray.remote(num_cpus=share.cpus or 1, num_gpus=share.gpus, max_retries=retries, max_calls=1)(work)
+    cpus = share.cpus or 1
+    task = ray.remote(num_cpus=cpus, num_gpus=share.gpus, max_retries=retries, max_calls=1)(work)
     waiting, running = list(jobs), list[ray.ObjectRef]()
     try:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        require(
+            any(n.get("CPU", 0) >= cpus and n.get("GPU", 0) >= share.gpus for n in nodes),
+            f"no node has {cpus} cores and {share.gpus:g} GPUs; ask for fewer --cpus or --gpus.",
+        )
         while waiting or running:
             while waiting and (not share.runs or len(running) < share.runs):
                 running.append(task.remote(waiting.pop(0)))

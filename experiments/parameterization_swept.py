@@ -11,8 +11,8 @@ On clusters the exact losses are known; on real digits (--source mnist) and on a
 paper, whose loss counts late times more than the usual alpha eps - sigma x0. All networks train for the same number of
 steps; a transition over size may be one over time in disguise, for larger networks are quicker, too.
 
-Expect a transition over the number of parameters for each, and little difference between the three. Cost
-on two cores: not timed yet.
+Expect perceptrons to copy with far more parameters than the learned mixture has (fifteen times for x0), x0 first, eps
+later, and v last or not at all. Cost on two cores: 17 minutes, beside other work.
 """
 
 from collections.abc import Iterator, Sequence

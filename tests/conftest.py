@@ -1,6 +1,7 @@
 """How the tests run: float64, nothing implicit in JAX, shapes and types checked at every call, no windows."""
 
 import os
+import signal
 from pathlib import Path
 
 os.environ["MPLBACKEND"] = "Agg"
@@ -12,6 +13,8 @@ import jax
 import jaxtyping
 import pytest
 
+# A shell that starts the tests in the background has them ignore Ctrl-C, and with them all processes that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))

@@ -30,7 +30,7 @@ def steps(job):
 
 
 def under_way(job):
-    """Running, and at its second step or a later one."""
+    """Running, with at least one step done."""
     return state(job.folder).name == "running" and (job.folder / "steps.txt").exists()
 
 
