@@ -1,5 +1,6 @@
 """Networks denoise: what they predict is converted exactly, and they learn what is known in closed form."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
-from synthetic.networks import Perceptron, UNet, clean, network_samples, parameter_count, untrained
+from synthetic.networks import Conv3x3, Perceptron, UNet, clean, network_samples, parameter_count, untrained
 from synthetic.sample import ddim_from_noise
 from synthetic.train import Training, train
 from theory.denoisers import denoiser
@@ -38,6 +39,14 @@ def test_a_new_network_predicts_nothing():
     for name, expected in (("x0", np.zeros(3)), ("eps", np.arange(3.0) / 0.8), ("v", 0.8 * np.arange(3.0))):
         model = Perceptron(8, (3,), variance_preserving, name)
         assert_allclose(model.apply(model.init(jax.random.key(0), x_t, t), x_t, t), expected, atol=1e-12)
+
+
+def test_a_convolution_is_flax_s():
+    x = jax.random.normal(jax.random.key(0), (5, 4, 3))
+    variables = Conv3x3(2).init(jax.random.key(1), x)
+    kernel = variables["params"]["Dense_0"]["kernel"].reshape(3, 3, 3, 2)
+    expected = nn.Conv(2, (3, 3), use_bias=False).apply({"params": {"kernel": kernel}}, x)
+    assert_allclose(Conv3x3(2).apply(variables, x), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_parameters_by_hand():
