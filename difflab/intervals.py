@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Real
+from jaxtyping import Integer, Real
 from scipy import stats
 
 from difflab.errors import InputError
@@ -174,6 +174,35 @@ def mean(values: Sequence[float] | Real[np.ndarray, " n"], level: float = 0.95) 
     n, centre = len(numbers), float(numbers.mean())
     half = float(stats.t.ppf((1 + level) / 2, n - 1) * numbers.std(ddof=1) / np.sqrt(n))
     return Interval(centre, centre - half, centre + half)
+
+
+def grouped_fraction(
+    successes: Sequence[int] | Integer[np.ndarray, " groups"], n: int, level: float = 0.95
+) -> Interval:
+    """Fraction over groups of n trials each (samples of models that were trained on independent data sets).
+
+    The wider, end by end, of Student's interval over the groups' fractions, which knows how groups differ but has no
+    width where all agree and may pass 0 or 1, and of Wilson's over all trials, which is the other way around.
+
+    Args:
+        successes: of each group, in [0, n]; at least one group. Of one group it is Wilson's.
+        n: trials of a group, at least 1.
+        level: confidence, in (0, 1).
+
+    Returns:
+        The fraction of all trials and its interval, within [0, 1].
+
+    Raises:
+        InputError: an argument is outside its range.
+    """
+    if len(successes) == 0:
+        raise InputError("a fraction needs at least one group; measure one")
+    counts = [wilson(one, n, level) for one in successes]
+    value, low, high = wilson(sum(map(int, successes)), n * len(counts), level)
+    if len(counts) == 1:
+        return Interval(value, low, high)
+    student = mean([one.value for one in counts], level)
+    return Interval(value, max(0.0, min(low, student.low)), min(1.0, max(high, student.high)))
 
 
 class Summary(NamedTuple):

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from difflab.figures import COLOURS, legend_below, new_figure, points_with_intervals
-from difflab.intervals import Interval, bootstrap, paired_difference, summary
+from difflab.intervals import Interval, bootstrap, grouped_fraction, paired_difference, summary
 from difflab.rows import Row, select
 from synthetic.data.dataset import Dataset
 from synthetic.locate import located
@@ -140,11 +140,11 @@ def compared(
     sizes, n = arrays["sizes"], int(arrays["loss_sizes"][-1])
     copies, losses = arrays["copies"][mine], [losses_of(arrays, i) for i in range(mine.start, mine.stop)]
     s, variances = len(losses), arrays["variances"][mine]
-    rows = [
-        Row(metric, *summary(values), s, {**labels, "size": int(m), "size_over_n": float(m / n)})
-        for metric, by_size in (("memorized_fraction", copies / study.samples), ("learned_variance", variances))
-        for m, values in zip(sizes, by_size.T, strict=True)
-    ]
+    rows = []
+    for i, m in enumerate(sizes):
+        here = {**labels, "size": int(m), "size_over_n": float(m / n)}
+        rows.append(Row("memorized_fraction", *grouped_fraction(copies[:, i], study.samples), s, here))
+        rows.append(Row("learned_variance", *summary(variances[:, i]), s, here))
     points = transition(np.random.default_rng(seed), sizes / n, copies, study.samples)
     enough = sizes >= components
     rows += _variance_rows(dict(labels), points, sizes[enough] / n, variances[:, enough])

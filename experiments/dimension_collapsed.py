@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 
 from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, line_with_band, new_figure
-from difflab.intervals import summary
+from difflab.intervals import grouped_fraction, summary
 from difflab.neighbours import memorized, nearest
 from difflab.progress import progress
 from difflab.ranking import auc
@@ -104,7 +104,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
                 here = {"size": size, "size_over_n": size / n}
                 model = jax.tree.map(lambda leaf, i=i: leaf[i], mine)
                 copied, which = _copies(np.asarray(drawn[i]), np.asarray(dataset.points), study.factor)
-                note("memorized_fraction", float(copied.mean()), **here)
+                note("memorized_fraction", float(copied.sum()), **here)
                 note("learned_variance", float(model.variance), **here)
                 places = {"training points": dataset.points, "fresh points": dataset.fresh, "samples": drawn[i, :SHOWN]}
                 for t in config.levels:
@@ -114,13 +114,18 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
                         values = np.asarray(_dimension(model, x, study.schedule, t))
                         note("local_dimension", float(values.mean()), denoiser=TRAINED, on=on, t=t, **here)
                         if on == "training points":
-                            collapsed = float((values < config.data.dim / 2).mean())
+                            collapsed = float((values < config.data.dim / 2).sum())
                             note("collapsed_fraction", collapsed, t=t, **here)
                             if FEWEST <= which.sum() <= n - FEWEST:
                                 note("auc", auc(-values, which), t=t, **here)
                 advance(1)
+    trials = {"memorized_fraction": study.samples, "collapsed_fraction": n}
     for (metric, *setting), numbers in found.items():
-        yield Row(metric, *summary(numbers), len(numbers), dict(setting))
+        if metric in trials:
+            counts = np.array(numbers, int)
+            yield Row(metric, *grouped_fraction(counts, trials[metric]), len(numbers), dict(setting))
+        else:
+            yield Row(metric, *summary(numbers), len(numbers), dict(setting))
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, line_with_band, new_figure, points_with_intervals
-from difflab.intervals import summary
+from difflab.intervals import grouped_fraction, summary
 from difflab.parallel import kept
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
@@ -208,7 +208,7 @@ def _measured(config: Config, n: int, checkpoints: Checkpoints) -> dict[str, np.
         for d in data
         if d.law is not None
     ]
-    chance = [int(copies(d.fresh[None], d.points)[0]) / n for d in data]
+    chance = [int(copies(d.fresh[None], d.points)[0]) for d in data]
     parts = {
         name: np.stack([one[name] for one in seen if one is not None], axis=1) for name in ("copies", "train", "fresh")
     }
@@ -219,14 +219,14 @@ def _rows(config: Config, n: int, arrays: dict[str, np.ndarray]) -> Iterator[Row
     s, steps = config.seeds, arrays["steps"]
     for k, step in enumerate(steps):
         here = {"n": n, "steps": int(step)}
-        yield Row("memorized_fraction", *summary(arrays["copies"][:, k] / config.samples), s, here)
+        yield Row("memorized_fraction", *grouped_fraction(arrays["copies"][:, k], config.samples), s, here)
         for on in ("train", "fresh"):
             yield Row("denoising_loss", *summary(arrays[on][:, k]), s, {**here, "on": on})
     yield Row("exact_loss", *summary(arrays["exact"]), s, {"n": n})
-    yield Row("chance_fraction", *summary(arrays["chance"]), s, {"n": n})
+    yield Row("chance_fraction", *grouped_fraction(arrays["chance"], n), s, {"n": n})
     best = arrays["fresh"].argmin(axis=1)
-    stopped = arrays["copies"][np.arange(s), best] / config.samples
-    yield Row("stopped_memorized_fraction", *summary(stopped), s, {"n": n})
+    stopped = arrays["copies"][np.arange(s), best]
+    yield Row("stopped_memorized_fraction", *grouped_fraction(stopped, config.samples), s, {"n": n})
     yield Row("best_steps", *summary(steps[best].astype(float)), s, {"n": n})
     found = transition(np.random.default_rng(config.seed), np.log(steps), arrays["copies"], config.samples).middle
     if found is not None:

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, line_with_band, new_figure, points_with_intervals
-from difflab.intervals import summary
+from difflab.intervals import grouped_fraction, summary
 from difflab.parallel import kept
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
@@ -124,11 +124,11 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     found = dict(zip(cells, arrays_of.values(), strict=True))
     for cell, arrays in found.items():
         here = {"parameterization": cell[0], "width": cell[1], "parameters": int(arrays["parameters"])}
-        yield Row("memorized_fraction", *summary(arrays["copies"] / config.samples), config.seeds, here)
+        yield Row("memorized_fraction", *grouped_fraction(arrays["copies"], config.samples), config.seeds, here)
         for on in ("train", "fresh"):
             yield Row("denoising_loss", *summary(arrays[on]), config.seeds, {**here, "on": on})
     first = found[cells[0]]
-    yield Row("chance_fraction", *summary(first["chance"]), config.seeds, {})
+    yield Row("chance_fraction", *grouped_fraction(first["chance"], config.n), config.seeds, {})
     for name, fraction in predicted_fractions(config).items():
         count = fraction * config.n * float(first["dim"])
         yield Row("predicted_count", count, None, None, 1, {"parameterization": name})
@@ -230,7 +230,7 @@ def _measured(config: Config, parameterization: str, width: int) -> dict[str, np
         "copies": np.array([int(copies(g[None], p, config.factor)[0]) for g, p in zip(drawn, points, strict=True)]),
         "train": np.asarray(lost[0]),
         "fresh": np.asarray(lost[1]),
-        "chance": np.array([int(copies(d.fresh[None], d.points, config.factor)[0]) / len(d.fresh) for d in data]),
+        "chance": np.array([int(copies(d.fresh[None], d.points, config.factor)[0]) for d in data]),
     }
 
 

@@ -122,7 +122,8 @@ def study(
     points = jnp.stack([dataset.points for dataset in flat])
     n = points.shape[1]
     sizes = config.sizes_for(n)
-    start_key, train_key, probe_key, predict_key = jax.random.split(jax.random.key(seed), 4)
+    # Not of the seed itself, from which the data are drawn.
+    start_key, train_key, probe_key, predict_key = jax.random.split(jax.random.key(seed + 1), 4)
     with progress(config.training.steps, f"training {len(sizes)} sizes on {len(flat)} data sets") as advance:
         laws = trained(config, (start_key, train_key), points, make, sizes, times, None, checkpoints, advance)
     weight = training_weight(config.training.parameterization, noise, times)

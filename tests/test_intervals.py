@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
+from numpy.testing import assert_allclose
 from scipy import stats
 
 from difflab.errors import InputError
-from difflab.intervals import bootstrap, mean, nested, paired_difference, summary, wilson
+from difflab.intervals import bootstrap, grouped_fraction, mean, nested, paired_difference, summary, wilson
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
@@ -144,6 +145,25 @@ def test_a_nested_interval_refuses_what_has_no_levels(values):
         nested(values, np.random.default_rng(0))
     with pytest.raises(InputError):
         nested(np.zeros((2, 2)), np.random.default_rng(0), n_resamples=0)
+
+
+def test_a_fraction_over_groups_by_hand():
+    one, many, all_of_them = wilson(7, 20), wilson(21, 60), wilson(60, 60)
+    assert grouped_fraction([7], 20) == one
+    # Groups that agree leave the spread of their trials.
+    assert_allclose(grouped_fraction([7, 7, 7], 20), many, rtol=1e-12)
+    assert grouped_fraction(np.array([20, 20, 20]), 20) == all_of_them
+    # Groups that differ have Student's interval, cut at 0 and 1.
+    assert_allclose(grouped_fraction([2, 4, 6], 20), mean([0.1, 0.2, 0.3])._replace(low=0.0), rtol=1e-12)
+    assert_allclose(grouped_fraction([18, 16, 14], 20), mean([0.9, 0.8, 0.7])._replace(high=1.0), rtol=1e-12)
+    # Student's, of groups that happen to agree, would be half as wide as 180 trials allow.
+    assert grouped_fraction([29, 30, 31], 60) == pytest.approx((0.5, wilson(90, 180).low, wilson(90, 180).high))
+
+
+@pytest.mark.parametrize(("successes", "n"), [([], 5), ([3, 6], 5), ([-1], 5), ([0, 0], 0)])
+def test_a_fraction_over_groups_names_mistakes(successes, n):
+    with pytest.raises(InputError):
+        grouped_fraction(successes, n)
 
 
 def test_a_summary_is_the_mean_or_a_number_without_an_interval():
