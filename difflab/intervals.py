@@ -10,6 +10,9 @@ from scipy import stats
 
 from difflab.errors import InputError
 
+ANY = (-np.inf, np.inf)
+SHARE = (0.0, 1.0)
+"""Bounds of fractions and AUCs."""
 _NUMBERS_AT_ONCE = 2**22
 
 
@@ -148,7 +151,9 @@ def nested(
     return Interval(value, min(float(low), value), max(float(high), value))
 
 
-def mean(values: Sequence[float] | Real[np.ndarray, " n"], level: float = 0.95) -> Interval:
+def mean(
+    values: Sequence[float] | Real[np.ndarray, " n"], level: float = 0.95, bounds: tuple[float, float] = ANY
+) -> Interval:
     """Student t interval of a mean.
 
     mean +- t * s / sqrt(n), with s^2 the unbiased variance and t the quantile with n - 1 degrees of freedom.
@@ -156,6 +161,7 @@ def mean(values: Sequence[float] | Real[np.ndarray, " n"], level: float = 0.95) 
     Args:
         values: n independent numbers, n at least 2.
         level: confidence, in (0, 1).
+        bounds: between which a value must lie (0 and 1 for an AUC); the ends of the interval are cut there.
 
     Returns:
         The mean and its interval.
@@ -173,7 +179,7 @@ def mean(values: Sequence[float] | Real[np.ndarray, " n"], level: float = 0.95) 
         raise InputError(f"values has shape {numbers.shape}; give one row of numbers")
     n, centre = len(numbers), float(numbers.mean())
     half = float(stats.t.ppf((1 + level) / 2, n - 1) * numbers.std(ddof=1) / np.sqrt(n))
-    return Interval(centre, centre - half, centre + half)
+    return Interval(centre, max(bounds[0], centre - half), min(bounds[1], centre + half))
 
 
 def grouped_fraction(
@@ -201,8 +207,8 @@ def grouped_fraction(
     value, low, high = wilson(sum(map(int, successes)), n * len(counts), level)
     if len(counts) == 1:
         return Interval(value, low, high)
-    student = mean([one.value for one in counts], level)
-    return Interval(value, max(0.0, min(low, student.low)), min(1.0, max(high, student.high)))
+    student = mean([one.value for one in counts], level, SHARE)
+    return Interval(value, min(low, student.low), max(high, student.high))
 
 
 class Summary(NamedTuple):
@@ -213,11 +219,12 @@ class Summary(NamedTuple):
     high: float | None
 
 
-def summary(values: Sequence[float] | Real[np.ndarray, " n"]) -> Summary:
+def summary(values: Sequence[float] | Real[np.ndarray, " n"], bounds: tuple[float, float] = ANY) -> Summary:
     """As `mean`, and the number itself, without an interval, where there is only one.
 
     Args:
         values: independent numbers, at least 1.
+        bounds: see `mean`.
 
     Raises:
         InputError: none, or a NaN.
@@ -225,7 +232,7 @@ def summary(values: Sequence[float] | Real[np.ndarray, " n"]) -> Summary:
     if len(values) == 1:
         _check_values(np.asarray([values[0], values[0]], np.float64))
         return Summary(float(values[0]), None, None)
-    return Summary(*mean(values))
+    return Summary(*mean(values, bounds=bounds))
 
 
 def paired_difference(

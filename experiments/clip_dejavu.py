@@ -29,7 +29,7 @@ from difflab.dejavu.gap import cumulative, hidden, judged, most_first, null_curv
 from difflab.dejavu.inference import union
 from difflab.dejavu.train import Job, Training, train_all
 from difflab.figures import COLOURS, legend_below, line_with_band, new_figure, picture_strips, points_with_intervals
-from difflab.intervals import mean
+from difflab.intervals import SHARE, mean
 from difflab.ranking import auc
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
@@ -253,7 +253,7 @@ def _cross_checks(asked: dict[str, list[list[Pair]]], config: Config) -> Iterato
             both = ((a_on_a, b_on_a), (b_on_b, a_on_b))
             gaps.append(np.concatenate([getattr(own, score) - getattr(other, score) for own, other in both]))
         by_pair = np.array(areas).reshape(len(member), 2).mean(axis=1)
-        yield Row("membership_auc", *mean(by_pair), len(member), {"score": score})
+        yield Row("membership_auc", *mean(by_pair, bounds=SHARE), len(member), {"score": score})
         found = over_pairs(np.stack(gaps), config)
         yield Row("cosine_gap_similarity", *found, 2 * config.n * len(member), {"score": score})
     for i, pair in enumerate(member):

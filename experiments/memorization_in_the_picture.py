@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from difflab.detectors.bright_ending import BrightEnding, end_attention
 from difflab.errors import require
 from difflab.figures import picture_strips
-from difflab.intervals import mean, wilson
+from difflab.intervals import SHARE, mean, wilson
 from difflab.ranking import auc
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
@@ -86,7 +86,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         aucs = [auc(guess.ravel(), mask.ravel()) for mask, guess in zip(truth, large, strict=True)]
         overlaps = [_best_overlap(mask, guess) for mask, guess in zip(truth, large, strict=True)]
         setting = {"map": name}
-        yield Row("auc", *mean(aucs), len(aucs), setting)
+        yield Row("auc", *mean(aucs, bounds=SHARE), len(aucs), setting)
         yield Row("best_overlap_fraction", *mean(overlaps), len(overlaps), setting)
         yield Artefact(f"map_{name.split()[0].replace(chr(39), '')}", large)
     yield Artefact("drawn", drawn)

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from difflab.errors import InputError
-from difflab.intervals import bootstrap, grouped_fraction, mean, nested, paired_difference, summary, wilson
+from difflab.intervals import SHARE, bootstrap, grouped_fraction, mean, nested, paired_difference, summary, wilson
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
@@ -145,6 +145,12 @@ def test_a_nested_interval_refuses_what_has_no_levels(values):
         nested(values, np.random.default_rng(0))
     with pytest.raises(InputError):
         nested(np.zeros((2, 2)), np.random.default_rng(0), n_resamples=0)
+
+
+def test_a_mean_stays_within_bounds():
+    wide = mean([0.9, 0.8, 1.0])
+    assert mean([0.9, 0.8, 1.0], bounds=SHARE) == wide._replace(high=1.0) and wide.high > 1
+    assert summary([0.9, 0.8, 1.0], SHARE) == tuple(wide._replace(high=1.0))
 
 
 def test_a_fraction_over_groups_by_hand():

@@ -48,10 +48,11 @@ def test_the_installed_wheel_imports_and_answers(wheel, tmp_path):
 
 
 def test_the_readme_names_what_exists():
-    readme = (ROOT / "README.md").read_text()
+    readme, findings = ((ROOT / name).read_text("utf-8") for name in ("README.md", "docs/findings.md"))
     assert "./lab quickstart" in readme and "./lab test" in readme
     for experiment in (ROOT / "experiments").glob("[a-z]*.py"):
         assert experiment.stem in readme
+        assert f"\n### {experiment.stem}\n" in findings
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", readme) + re.findall(r'src="(?!http)([^"]+)"', readme):
         assert (ROOT / target).exists(), target
     for path in re.findall(r"`((?:synthetic|theory|difflab|experiments|benchmarks)/[\w/]+\.py)`", readme):
