@@ -13,7 +13,7 @@ Published, SD 1.4, memorized rate after Dori: adversarial fine-tuning 0.02, ESD 
 10 % 0.01 (with neighbouring captions wrecked); low rank "fails". Quality is the denoising loss of held-out pictures,
 divided by that without a defense. Of the pictures that the pruned model draws the one least like the target is its
 surrogate; NeMo leaves some copies, and there Wanda's model draws it. The surrogates' rate of copies is a row.
-Cost on two cores: about 80 minutes on one of them, beside other work.
+Cost on two cores: 65 minutes on one of them, beside other work.
 """
 
 from collections.abc import Iterator, Sequence
