@@ -25,6 +25,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from difflab.attacks.discrete_tokens import DiscreteTokens, discrete_tokens
 from difflab.attacks.dori import Dori, dori
@@ -260,6 +261,9 @@ def _cost_figure(rows: Sequence[Row]) -> Figure:
             rate = select(rows, "memorized_fraction", defense=name, **shown)[0]
             points_with_intervals(ax, [row.value], [rate.interval], name.replace("_", " "), colour)
         ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 3, 5)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_locator(NullLocator())
         ax.set_title(f"{captions} captions")
     legend_below(figure)
     return figure
