@@ -14,6 +14,7 @@ from jaxtyping import Real, UInt8
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from difflab.errors import InputError
 from difflab.intervals import Interval
@@ -190,6 +191,24 @@ def rungs(
         beside = 0.5 * (k + 0.5) / len(curves) - 0.25
         points_with_intervals(ax, [i + beside for i in range(len(levels))], curve, label, colours[label])
     ax.set_xticks(range(len(levels)), [str(level) for level in levels])
+
+
+def log_axes(ax: Axes, names: str) -> None:
+    """Make axes logarithmic, with plain numbers that do not run into each other.
+
+    Args:
+        ax: the panel, after its lines are drawn.
+        names: 'x', 'y' or 'xy'.
+    """
+    for name in names:
+        ax.set(**{f"{name}scale": "log"})
+        axis = {"x": ax.xaxis, "y": ax.yaxis}[name]
+        low, high = axis.get_view_interval()
+        decades = math.log10(high / low)
+        steps = (1, 1.2, 1.5, 2, 3, 5, 7) if decades <= 1 else (1, 2, 5) if decades <= 2.5 else (1,)
+        axis.set_major_locator(LogLocator(subs=steps))
+        axis.set_major_formatter("{x:,.10g}")
+        axis.set_minor_locator(NullLocator())
 
 
 def legend_below(figure: Figure) -> None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from difflab.figures import COLOURS, legend_below, new_figure, points_with_intervals
-from difflab.intervals import Interval, bootstrap, grouped_fraction, paired_difference, summary
+from difflab.intervals import POSITIVE, Interval, bootstrap, grouped_fraction, paired_difference, summary
 from difflab.rows import Row, select
 from synthetic.data.dataset import Dataset
 from synthetic.locate import located
@@ -144,7 +144,7 @@ def compared(
     for i, m in enumerate(sizes):
         here = {**labels, "size": int(m), "size_over_n": float(m / n)}
         rows.append(Row("memorized_fraction", *grouped_fraction(copies[:, i], study.samples), s, here))
-        rows.append(Row("learned_variance", *summary(variances[:, i]), s, here))
+        rows.append(Row("learned_variance", *summary(variances[:, i], POSITIVE), s, here))
     points = transition(np.random.default_rng(seed), sizes / n, copies, study.samples)
     enough = sizes >= components
     rows += _variance_rows(dict(labels), points, sizes[enough] / n, variances[:, enough])
@@ -179,7 +179,7 @@ def _variance_rows(
     """
     if points.middle is not None:
         there = np.array([np.interp(points.middle.value, fractions, one) for one in variances])
-        yield Row("transition_variance", *summary(there), len(there), labels)
+        yield Row("transition_variance", *summary(there, POSITIVE), len(there), labels)
     before = fractions <= points.start.value if points.start is not None else np.ones(len(fractions), bool)
     if before.sum() >= 3:
         line = stats.linregress(fractions[before], variances.mean(axis=0)[before])

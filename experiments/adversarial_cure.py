@@ -25,7 +25,6 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 
 from difflab.attacks.discrete_tokens import DiscreteTokens, discrete_tokens
 from difflab.attacks.dori import Dori, dori
@@ -35,7 +34,7 @@ from difflab.defenses.concept_erasure import ConceptErasure, concept_erasure
 from difflab.defenses.data_unlearning import DataUnlearning, data_unlearning
 from difflab.defenses.nemo import Nemo, nemo
 from difflab.defenses.wanda import Wanda, wanda
-from difflab.figures import legend_below, new_figure, picture_strips, points_with_intervals
+from difflab.figures import legend_below, log_axes, new_figure, picture_strips, points_with_intervals
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.autoencoder import encode
@@ -260,10 +259,7 @@ def _cost_figure(rows: Sequence[Row]) -> Figure:
             name = row.setting["defense"]
             rate = select(rows, "memorized_fraction", defense=name, **shown)[0]
             points_with_intervals(ax, [row.value], [rate.interval], name.replace("_", " "), colour)
-        ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 3, 5)))
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.xaxis.set_minor_locator(NullLocator())
+        log_axes(ax, "x")
         ax.set_title(f"{captions} captions")
     legend_below(figure)
     return figure

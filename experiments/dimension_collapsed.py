@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 
 from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, line_with_band, new_figure
-from difflab.intervals import ANY, SHARE, grouped_fraction, summary
+from difflab.intervals import POSITIVE, SHARE, grouped_fraction, summary
 from difflab.neighbours import memorized, nearest
 from difflab.progress import progress
 from difflab.ranking import auc
@@ -125,7 +125,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
             counts = np.array(numbers, int)
             yield Row(metric, *grouped_fraction(counts, trials[metric]), len(numbers), dict(setting))
         else:
-            bounds = SHARE if metric == "auc" else ANY
+            bounds = SHARE if metric == "auc" else POSITIVE
             yield Row(metric, *summary(numbers, bounds), len(numbers), dict(setting))
 
 

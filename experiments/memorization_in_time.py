@@ -21,8 +21,8 @@ from jaxtyping import Int
 from matplotlib.figure import Figure
 
 from difflab.errors import require
-from difflab.figures import COLOURS, legend_below, line_with_band, new_figure, points_with_intervals
-from difflab.intervals import grouped_fraction, summary
+from difflab.figures import COLOURS, legend_below, line_with_band, log_axes, new_figure, points_with_intervals
+from difflab.intervals import POSITIVE, grouped_fraction, summary
 from difflab.parallel import kept
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
@@ -221,13 +221,13 @@ def _rows(config: Config, n: int, arrays: dict[str, np.ndarray]) -> Iterator[Row
         here = {"n": n, "steps": int(step)}
         yield Row("memorized_fraction", *grouped_fraction(arrays["copies"][:, k], config.samples), s, here)
         for on in ("train", "fresh"):
-            yield Row("denoising_loss", *summary(arrays[on][:, k]), s, {**here, "on": on})
-    yield Row("exact_loss", *summary(arrays["exact"]), s, {"n": n})
+            yield Row("denoising_loss", *summary(arrays[on][:, k], POSITIVE), s, {**here, "on": on})
+    yield Row("exact_loss", *summary(arrays["exact"], POSITIVE), s, {"n": n})
     yield Row("chance_fraction", *grouped_fraction(arrays["chance"], n), s, {"n": n})
     best = arrays["fresh"].argmin(axis=1)
     stopped = arrays["copies"][np.arange(s), best]
     yield Row("stopped_memorized_fraction", *grouped_fraction(stopped, config.samples), s, {"n": n})
-    yield Row("best_steps", *summary(steps[best].astype(float)), s, {"n": n})
+    yield Row("best_steps", *summary(steps[best].astype(float), POSITIVE), s, {"n": n})
     found = transition(np.random.default_rng(config.seed), np.log(steps), arrays["copies"], config.samples).middle
     if found is not None:
         value, low, high = np.exp(found).tolist()
@@ -241,7 +241,7 @@ def _copies_figure(rows: Sequence[Row]) -> Figure:
         x, intervals = [float(row.setting["steps"]) for row in mine], [row.interval for row in mine]
         low, high = [i.low for i in intervals], [i.high for i in intervals]
         line_with_band(ax, x, [i.value for i in intervals], low, high, f"N = {n}", colour)
-    ax.set_xscale("log")
+    log_axes(ax, "x")
     legend_below(figure)
     return figure
 
@@ -255,8 +255,7 @@ def _losses_figure(rows: Sequence[Row]) -> Figure:
             x, y = [row.setting["steps"] for row in mine], [row.value / exact.value for row in mine]
             ax.plot(x, y, color=COLOURS[colour], linestyle=dashes, label=f"N = {n}" if on == "fresh" else None)
     ax.axhline(1, color=COLOURS["control"], linewidth=0.8)
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+    log_axes(ax, "xy")
     legend_below(figure)
     return figure
 
@@ -284,7 +283,6 @@ def _onset_figure(rows: Sequence[Row]) -> Figure:
     if found:
         n, first = np.array([row.setting["n"] for row in found]), found[0]
         ax.plot(n, first.value * n / n[0], color=COLOURS["control"], linestyle=":", label="linear in N")
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+    log_axes(ax, "xy")
     legend_below(figure)
     return figure

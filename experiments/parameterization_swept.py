@@ -11,8 +11,9 @@ On clusters the exact losses are known; on real digits (--source mnist) and on a
 paper, whose loss counts late times more than the usual alpha eps - sigma x0. All networks train for the same number of
 steps; a transition over size may be one over time in disguise, for larger networks are quicker, too.
 
-Expect perceptrons to copy with far more parameters than the learned mixture has (fifteen times for x0), x0 first, eps
-later, and v last or not at all. Cost on two cores: 17 minutes, beside other work.
+Expect perceptrons to copy with far more parameters than the learned mixture has (fifteen times for x0; four to five
+times for U-Nets on MNIST), x0 first, eps later, and v last or not at all. U-Nets take minutes each.
+Cost on two cores: 17 minutes, beside other work.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,8 +27,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from difflab.errors import require
-from difflab.figures import COLOURS, legend_below, line_with_band, new_figure, points_with_intervals
-from difflab.intervals import grouped_fraction, summary
+from difflab.figures import COLOURS, legend_below, line_with_band, log_axes, new_figure, points_with_intervals
+from difflab.intervals import POSITIVE, grouped_fraction, summary
 from difflab.parallel import kept
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
@@ -126,7 +127,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         here = {"parameterization": cell[0], "width": cell[1], "parameters": int(arrays["parameters"])}
         yield Row("memorized_fraction", *grouped_fraction(arrays["copies"], config.samples), config.seeds, here)
         for on in ("train", "fresh"):
-            yield Row("denoising_loss", *summary(arrays[on]), config.seeds, {**here, "on": on})
+            yield Row("denoising_loss", *summary(arrays[on], POSITIVE), config.seeds, {**here, "on": on})
     first = found[cells[0]]
     yield Row("chance_fraction", *grouped_fraction(first["chance"], config.n), config.seeds, {})
     for name, fraction in predicted_fractions(config).items():
@@ -245,7 +246,7 @@ def _copies_figure(rows: Sequence[Row]) -> Figure:
     for row in select(rows, "predicted_count"):
         colour = COLOURS[_COLOURS[row.setting["parameterization"]]]
         ax.axvline(row.value, color=colour, linestyle="--", label="learned mixture")
-    ax.set_xscale("log")
+    log_axes(ax, "x")
     legend_below(figure)
     return figure
 
@@ -257,8 +258,7 @@ def _losses_figure(rows: Sequence[Row]) -> Figure:
         for name, x, intervals in _curves(rows, "denoising_loss", on=on):
             label = name if on == "fresh" else None
             ax.plot(x, [i.value for i in intervals], color=COLOURS[_COLOURS[name]], linestyle=dashes, label=label)
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+    log_axes(ax, "xy")
     legend_below(figure)
     return figure
 

@@ -16,6 +16,7 @@ from difflab.figures import (
     figure_bytes,
     legend_below,
     line_with_band,
+    log_axes,
     new_figure,
     picture_strips,
     rungs,
@@ -169,6 +170,24 @@ def test_captions_are_no_formulas():
     assert title.get_text() == "$5 and 20% off $10" and not title.get_parse_math()
     # As a formula it could not even be drawn.
     assert figure_bytes(figure, "png").startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "says"),
+    [
+        (0.95, 1.9, ["1", "1.2", "1.5"]),
+        (2_700, 75_000, ["5,000", "10,000", "20,000", "50,000"]),
+        (0.002, 20, ["0.01", "0.1", "1", "10"]),
+    ],
+)
+def test_numbers_of_a_logarithmic_axis_are_plain(low, high, says):
+    figure, (ax,) = new_figure("t", "x", "y")
+    ax.set_xlim(low, high)
+    log_axes(ax, "x")
+    figure.draw_without_rendering()
+    labels = {place: text.get_text() for place, text in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)}
+    assert [text for place, text in labels.items() if low <= place <= high] == says
+    assert ax.get_xscale() == "log" and ax.get_yscale() == "linear"
 
 
 def test_curves_that_agree_are_drawn_beside_each_other():
