@@ -11,7 +11,7 @@ Published, SD 1.4, SSCD above 0.7: no defense 0.98, NeMo 0.20, NeMo + Dori 0.99,
 pictures never seen + Dori 0.00 (0.02 in a figure). In the small model the memory runs through the value neurons of the
 up blocks as well, so NeMo searches all blocks. Quality is the denoising loss of held-out pictures under the same
 masks, divided by that without: of neighbouring captions (twins: another city) and of unrelated ones.
-Cost on two cores: 38 minutes on one of them; NeMo's search takes another half minute when a killed run goes on.
+Cost on two cores: 27 minutes on one of them; NeMo's search takes another half minute when a killed run goes on.
 """
 
 import re
