@@ -65,7 +65,7 @@ class Config:
     """Seed of data and training."""
     study: Study = field(
         default_factory=lambda: Study(
-            seeds=8, samples=500, replicates=8, training=Training(steps=2500, draws=2, learning_rate=2e-2)
+            seeds=8, samples=500, replicates=8, training=Training(draws=4, learning_rate=2e-2)
         )
     )
 
