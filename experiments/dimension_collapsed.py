@@ -10,7 +10,7 @@ It is read at several noise levels, for a direction counts whose spread is above
 around its point collapses at high noise first. Expect the dimension at training points to fall with the learned
 variance at high noise, from the smallest sizes on, and at low noise to hold out until nearly all samples are copies;
 and to tell at every level which points of one model are copied. Of fresh points nothing is claimed: away from what a
-model draws the estimate is a squared distance, clipped at D. Cost on two cores: 1 minute.
+model draws the estimate is a squared distance, clipped at D. Cost on two cores: 1.3 minutes on one of them.
 """
 
 from collections.abc import Iterator, Sequence
