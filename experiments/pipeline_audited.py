@@ -4,7 +4,8 @@ The copy metric and the detectors of the planted experiments on any Stable Diffu
 folder is drawn with several seeds and compared with its own picture, captions of a CSV file with the nearest picture
 of the folder. A copy is more like that picture than all but 0.1 % of the folder's pictures are like their
 own nearest neighbour, so near-duplicates in the folder make the test stricter. The copies counted are those of the
-papers (arXiv 2507.16880): the median over seeds, and any seed. Detectors never see the pictures, but for the denoising loss.
+papers (arXiv 2507.16880): the median over seeds, and any seed. Detectors never see the pictures, but for the denoising
+loss.
 
 `difflab audit PIPELINE --data FOLDER [--prompts CSV]` runs this and writes the page. Without a folder the shipped
 pipeline is audited on some of its planted pictures. Cost on two cores: about 4 minutes for the small pipeline; a real
