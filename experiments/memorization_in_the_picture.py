@@ -87,7 +87,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         overlaps = [_best_overlap(mask, guess) for mask, guess in zip(truth, large, strict=True)]
         setting = {"map": name}
         yield Row("auc", *mean(aucs, bounds=SHARE), len(aucs), setting)
-        yield Row("best_overlap_fraction", *mean(overlaps), len(overlaps), setting)
+        yield Row("best_overlap_fraction", *mean(overlaps, bounds=SHARE), len(overlaps), setting)
         yield Artefact(f"map_{name.split()[0].replace(chr(39), '')}", large)
     yield Artefact("drawn", drawn)
     yield Artefact("members", members)
