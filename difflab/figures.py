@@ -202,7 +202,7 @@ def log_axes(ax: Axes, names: str) -> None:
     """
     for name in names:
         ax.set(**{f"{name}scale": "log"})
-        axis = {"x": ax.xaxis, "y": ax.yaxis}[name]
+        axis = ax.xaxis if name == "x" else ax.yaxis
         low, high = axis.get_view_interval()
         decades = math.log10(high / low)
         steps = (1, 1.2, 1.5, 2, 3, 5, 7) if decades <= 1 else (1, 2, 5) if decades <= 2.5 else (1,)

@@ -119,6 +119,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
                             if FEWEST <= which.sum() <= n - FEWEST:
                                 note("auc", auc(-values, which), t=t, **here)
                 advance(1)
+    # What was noted of these are counts.
     trials = {"memorized_fraction": study.samples, "collapsed_fraction": n}
     for (metric, *setting), numbers in found.items():
         if metric in trials:

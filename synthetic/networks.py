@@ -47,7 +47,7 @@ class Perceptron(nn.Module):
 class Conv3x3(nn.Module):
     """A 3x3 convolution with zeros around, as one matrix product.
 
-    nn.Conv computes the same; in a compiled loop on a processor it takes about three times as long.
+    nn.Conv computes the same, but takes several times as long in a compiled loop on a processor (`benchmarks/edge.py`).
     """
 
     features: int

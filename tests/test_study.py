@@ -204,6 +204,24 @@ def test_a_seed_gives_the_same_rows_and_another_one_others(still, data):
     assert not np.any(other_artefacts["generated_0"] == still[1]["generated_0"])
 
 
+def test_no_key_of_training_is_one_of_the_data(data, monkeypatch):
+    """Data sets come from fold_in(key(seed), s), of which a split of key(seed) is another name."""
+
+    class Enough(Exception):
+        pass
+
+    def look(config, keys, *rest):
+        found.extend(jax.random.key_data(key).tolist() for key in keys)
+        raise Enough
+
+    found = []
+    monkeypatch.setattr("synthetic.study.trained", look)
+    with pytest.raises(Enough):
+        list(study(STILL, 3, SETTINGS, data, LearnedMixture))
+    of_data = [jax.random.key_data(jax.random.fold_in(jax.random.key(3), s)).tolist() for s in range(8)]
+    assert len(found) == 2 and not any(key in of_data for key in found)
+
+
 def test_training_goes_into_the_rows(data):
     training = Training(steps=150, draws=4, learning_rate=0.05, chunk=150)
     config = replace(STILL, seeds=1, training=training)
