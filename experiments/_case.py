@@ -13,6 +13,7 @@ from jaxtyping import Int, UInt8
 
 from difflab import files
 from difflab.errors import InputError, require
+from difflab.randomness import item_seeds, stream
 from difflab.sd.alignment import fit_alignment
 from difflab.sd.copies import Threshold, fit_thresholds, read_thresholds
 from difflab.sd.judge import ALIGNED_BY, Judge
@@ -110,17 +111,16 @@ def open_case(case: Case) -> Opened:
     return (_of_folders if case.images else _planted)(case, pipeline, oracle)
 
 
-def generators(case: Case, n: int, stream: int = 0) -> list[torch.Generator]:
-    """One for each target; every stream is another."""
-    first = 1_000_000 * (case.seed + 1) + 100_000 * stream
-    return [torch.Generator().manual_seed(first + i) for i in range(n)]
+def generators(case: Case, n: int, purpose: str = "attack") -> list[torch.Generator]:
+    """One for each target; every purpose has others."""
+    return [stream(case.seed, purpose, i).torch() for i in range(n)]
 
 
 def random_network(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
     """The same text encoder and autoencoder around a U-Net that was never trained."""
     other = copy.copy(pipeline)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(stream(0, "random network").integer)
         unet = type(pipeline.unet).from_config(pipeline.unet.config)
     # Told the dtype that it has, diffusers warns.
     unet = unet if unet.dtype == pipeline.unet.dtype else unet.to(pipeline.unet.dtype)
@@ -138,7 +138,7 @@ def _planted(case: Case, pipeline: StableDiffusionPipeline, oracle: StableDiffus
         _check_oracle(Path(case.oracle_folder), {f"repeated/{planted.listed[i].family}" for i in repeated})
     twins = planted.where("twin")
     family = np.array([planted.listed[i].family for i in twins])
-    generator = np.random.default_rng(case.seed)
+    generator = stream(case.seed, "targets").numpy()
     sources = [planted.listed[i].source for i in repeated]
     # The same sources in the same places.
     unique = {
@@ -211,7 +211,7 @@ def _judge(
     captioned: Targets | None = None,
 ) -> Judge:
     found = {name: measure for name, measure in known.items() if name in thresholds}
-    seeds = [50_000 * (case.seed + 1) + k for k in range(case.seeds)]
+    seeds = item_seeds(case.seed, "judge", case.seeds)
     alignment = None
     if captioned is not None:
         features = found[ALIGNED_BY].describe(captioned.pictures[:1000])[:, 0].double().numpy()

@@ -105,7 +105,7 @@ def attacked(case: Case, judge: Judge, defended: Defended, targets: Targets, con
     found = dori(defended.pipeline, latents, start, generators(case, n), config, masks)
     moved = (found[-1] - start).float().flatten(1).norm(dim=1) / start.float().flatten(1).norm(dim=1)
     length = RandomPerturbation(float(moved.median()))
-    step = random_perturbation(defended.pipeline, latents, start, generators(case, n, 1), length)
+    step = random_perturbation(defended.pipeline, latents, start, generators(case, n, "random step"), length)
 
     def look(y: Float[torch.Tensor, "n tokens width"]) -> tuple[np.ndarray, np.ndarray]:
         losses = denoising_loss(defended.pipeline, latents, y, seeded(n, [77]), 64, masks=masks)

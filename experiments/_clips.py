@@ -14,6 +14,7 @@ from difflab.dejavu.inference import nearest, votes
 from difflab.dejavu.train import Job, Training, train_all
 from difflab.errors import require
 from difflab.intervals import Interval, mean, nested
+from difflab.randomness import stream
 from difflab.results import Checkpoints
 from difflab.rows import Row
 from synthetic.data import collages as drawn
@@ -129,7 +130,8 @@ class Truth(NamedTuple):
 
 def training_set(study: Study, number: int) -> Set:
     """The data of one model; every number is a set of its own."""
-    generator, parts = _generator(study, number), [(c, s) for c in study.copies for s in study.sharing]
+    generator = stream(study.seed, "training set", number).numpy()
+    parts = [(c, s) for c in study.copies for s in study.sharing]
     each = study.n // len(parts)
     found = [drawn.collages(generator, each, study.world, sharing) for _, sharing in parts]
     whole = Collages(
@@ -144,17 +146,17 @@ def training_set(study: Study, number: int) -> Set:
 
 def gallery(study: Study) -> Collages:
     """Public pictures, dense enough that hidden pairs of objects occur."""
-    return drawn.collages(_generator(study, 10_000), study.public, study.world)
+    return drawn.collages(stream(study.seed, "gallery").numpy(), study.public, study.world)
 
 
 def unseen(study: Study) -> Collages:
     """Pairs that no model is trained on."""
-    return drawn.collages(_generator(study, 10_001), study.held_out, study.world)
+    return drawn.collages(stream(study.seed, "unseen").numpy(), study.held_out, study.world)
 
 
 def job(study: Study, data: Set, number: int, captions: tuple[str, ...] | None = None) -> Job:
     """A model on this data, with a seed of its own."""
-    training = replace(study.training, seed=study.training.seed + 1000 * study.seed + number)
+    training = replace(study.training, seed=stream(study.seed, "model", study.training.seed, number).integer)
     shown = data.found.captions if captions is None else captions
     return Job(study.architecture, drawn.words(study.world), training, data.found.pictures, shown, data.rows)
 
@@ -231,7 +233,7 @@ def over_pairs(values: Float[np.ndarray, "pairs q2"], study: Study) -> Interval:
     Resamples of a handful of pairs vary less than pairs do: where nothing else varies, a bootstrap interval of five
     holds the truth 84 times of a hundred, not 95.
     """
-    drawn_again = nested(values, np.random.default_rng(study.seed), study.replicates)
+    drawn_again = nested(values, stream(study.seed, "bootstrap").numpy(), study.replicates)
     student = mean(values.mean(axis=1))
     return Interval(student.value, min(drawn_again.low, student.low), max(drawn_again.high, student.high))
 
@@ -338,7 +340,3 @@ def recognised(clip: Clip, images: Float[np.ndarray, "n d"], found: Collages, st
     """Zero-shot: AUC of the cosine between a picture and each class's name for the classes that it holds."""
     texts, held = embed_texts(clip, drawn.names(study.world)), drawn.held(found, study.world)
     return float(hidden_auc(images @ texts.T, held, np.zeros_like(held)).mean())
-
-
-def _generator(study: Study, number: int) -> np.random.Generator:
-    return np.random.default_rng([study.seed, number])

@@ -11,6 +11,7 @@ from scipy import stats
 
 from difflab.figures import COLOURS, legend_below, new_figure, points_with_intervals
 from difflab.intervals import POSITIVE, Interval, bootstrap, grouped_fraction, paired_difference, summary
+from difflab.randomness import stream
 from difflab.rows import Row, select
 from synthetic.data.dataset import Dataset
 from synthetic.locate import located
@@ -68,10 +69,7 @@ def measured(
 
 def data_keys(seed: int, seeds: int, *shape: int) -> list[Key[Array, ""]]:
     """One for each data set; data of another shape have keys of their own, so that they share no point."""
-    key = jax.random.key(seed)
-    for number in shape:
-        key = jax.random.fold_in(key, number)
-    return [jax.random.fold_in(key, s) for s in range(seeds)]
+    return [stream(seed, "data", *shape, s).jax() for s in range(seeds)]
 
 
 def exact_arrays(
@@ -82,7 +80,7 @@ def exact_arrays(
     sizes = np.unique((np.arange(1, 26) * n / 25).round().clip(1).astype(int))
     losses = [
         exact_losses(key, dataset.law, dataset.points, noise, grid.times, sizes, study.replicates, counts)
-        for key, dataset in zip(jax.random.split(jax.random.key(seed + 2), len(data)), data, strict=True)
+        for key, dataset in zip(jax.random.split(stream(seed, "exact losses").jax(), len(data)), data, strict=True)
         if dataset.law is not None
     ]
     return {
@@ -94,7 +92,7 @@ def exact_arrays(
 
 def exact_row(seed: int, labels: Labels, losses: Sequence[ExactLosses], grid: Grid) -> Row:
     """The crossover of exact losses: mean over data sets, with the ends of all their intervals."""
-    keys = jax.random.split(jax.random.key(seed + 3), len(losses))
+    keys = jax.random.split(stream(seed, "crossover").jax(), len(losses))
     exact = [exact_crossover(key, one, grid.weight) for key, one in zip(keys, losses, strict=True)]
     low, high = min(one.low for one in exact), max(one.high for one in exact)
     value = float(np.mean([one.fraction for one in exact]))
@@ -145,7 +143,7 @@ def compared(
         here = {**labels, "size": int(m), "size_over_n": float(m / n)}
         rows.append(Row("memorized_fraction", *grouped_fraction(copies[:, i], study.samples), s, here))
         rows.append(Row("learned_variance", *summary(variances[:, i], POSITIVE), s, here))
-    points = transition(np.random.default_rng(seed), sizes / n, copies, study.samples)
+    points = transition(stream(seed, "transition").numpy(), sizes / n, copies, study.samples)
     enough = sizes >= components
     rows += _variance_rows(dict(labels), points, sizes[enough] / n, variances[:, enough])
     for point, interval in points._asdict().items():

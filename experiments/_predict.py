@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from difflab.errors import InputError
+from difflab.randomness import stream
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,6 @@ def predictions(asked: Predict, parameterizations: Sequence[str]) -> dict[str, d
     Raises:
         InputError: for a value outside its range.
     """
-    import jax
 
     from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
     from theory.crossover import exact_crossover, exact_losses, uncrossed_fraction
@@ -86,7 +86,9 @@ def predictions(asked: Predict, parameterizations: Sequence[str]) -> dict[str, d
     noise, times = SCHEDULES[asked.schedule], uniform_times(asked.times, asked.t_min, asked.t_max)
     losses = None
     if asked.exact:
-        data_key, losses_key, bootstrap_key = jax.random.split(jax.random.key(asked.seed), 3)
+        data_key, losses_key, bootstrap_key = (
+            stream(asked.seed, name).jax() for name in ("data", "losses", "bootstrap")
+        )
         data = gaussian_mixture(data_key, family)
         assert data.law is not None
         losses = exact_losses(losses_key, data.law, data.points, noise, times)

@@ -35,6 +35,7 @@ from difflab.defenses.data_unlearning import DataUnlearning, data_unlearning
 from difflab.defenses.nemo import Nemo, nemo
 from difflab.defenses.wanda import Wanda, wanda
 from difflab.figures import legend_below, log_axes, new_figure, picture_strips, points_with_intervals
+from difflab.randomness import stream
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.autoencoder import encode
@@ -89,7 +90,7 @@ SMOKE = Config(
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Cure, attack, draw and compare; a killed run goes on with the next defense or attack."""
     opened = open_case(config)
-    repeated, seed = opened.groups["repeated"], 70_000 * (config.seed + 1)
+    repeated, seed = opened.groups["repeated"], stream(config.seed, "defense").integer
     masks = nemo(opened.pipeline, repeated.captions, opened.unseen, seed, config.nemo)
     pruned = by_masks(opened.pipeline, masks)
     most = wanda(opened.pipeline, repeated.captions, opened.unseen, seed, Wanda(max(config.sparsities)))
@@ -187,7 +188,7 @@ def _tuned(
     key = f"weights_{_word(name)}"
     weights = checkpoints.load(key)
     if weights is None:
-        captions, seed = opened.groups["repeated"].captions, 90_000 * (config.seed + 1)
+        captions, seed = opened.groups["repeated"].captions, stream(config.seed, "fine-tuning").integer
         if isinstance(asked, ConceptErasure):
             tuned = concept_erasure(opened.pipeline, captions, opened.unseen, seed, asked, seen)
         elif isinstance(asked, DataUnlearning):
@@ -204,7 +205,7 @@ def _drawn(
 ) -> UInt8[np.ndarray, "n seeds h w 3"]:
     """What an attack makes the defended model draw."""
     pipeline, y, masks = defended
-    latents, random = encode(pipeline, targets.pictures), generators(config, len(y), 2)
+    latents, random = encode(pipeline, targets.pictures), generators(config, len(y), "attack")
     if attack == "initial_noise":
         searched = InitialNoise(keep=(config.noise_steps,), guidance=config.guidance)
         noise = initial_noise(pipeline, latents, y, random, searched, masks)[-1]
@@ -223,7 +224,7 @@ def _drawn(
 
 def _noise(y: Float[torch.Tensor, "n tokens width"], config: Config) -> Float[torch.Tensor, "n tokens width"]:
     """Gaussian starts, as large as the prompts."""
-    drawn = torch.stack([torch.randn(y.shape[1:], generator=g) for g in generators(config, len(y), 3)])
+    drawn = torch.stack([torch.randn(y.shape[1:], generator=g) for g in generators(config, len(y), "start")])
     return drawn.to(y) * y.float().square().mean(dim=(1, 2), keepdim=True).sqrt().to(y.dtype)
 
 

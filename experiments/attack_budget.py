@@ -23,6 +23,7 @@ from difflab.attacks.dori import Dori
 from difflab.defenses.nemo import Nemo, nemo
 from difflab.defenses.wanda import Wanda, wanda
 from difflab.figures import legend_below, new_figure, picture_strips
+from difflab.randomness import stream
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from experiments._case import Case, open_case, random_network
@@ -74,7 +75,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Search for every target at every rate; a killed run goes on with the next curve."""
     opened = open_case(config)
     pipeline, groups = opened.pipeline, opened.groups
-    captions, seed = groups["repeated"].captions, 70_000 * (config.seed + 1)
+    captions, seed = groups["repeated"].captions, stream(config.seed, "defense").integer
     plain = by_pipeline(pipeline)
     pruned = by_masks(pipeline, nemo(pipeline, captions, opened.unseen, seed, config.nemo))
     sparse = by_masks(pipeline, wanda(pipeline, captions, opened.unseen, seed, Wanda(config.sparsity)))

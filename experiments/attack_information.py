@@ -28,6 +28,7 @@ from difflab.defenses.nemo import Nemo, nemo
 from difflab.errors import require
 from difflab.figures import legend_below, new_figure, rungs
 from difflab.intervals import bootstrap
+from difflab.randomness import stream
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.masks import AnyMask
@@ -68,7 +69,7 @@ SMOKE = Config(
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Find triggers for every target with every number of rows, cut them down, and hand them on."""
     opened = open_case(config)
-    captions, seed = opened.groups["repeated"].captions, 70_000 * (config.seed + 1)
+    captions, seed = opened.groups["repeated"].captions, stream(config.seed, "defense").integer
     pruned = by_masks(opened.pipeline, nemo(opened.pipeline, captions, opened.unseen, seed, config.nemo))
     cells: dict[str, tuple[Targets, Defense]] = {"repeated": (opened.groups["repeated"], pruned)}
     if "never" in opened.groups:

@@ -32,6 +32,7 @@ from difflab.errors import require
 from difflab.figures import COLOURS, new_figure, picture_strips, points_with_intervals
 from difflab.intervals import bootstrap
 from difflab.progress import progress
+from difflab.randomness import stream
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from experiments._clip_case import ClipCase, OpenedClips, open_clips
@@ -137,7 +138,7 @@ def _some(pairs: Labelled, config: Config) -> Labelled:
     rest = pairs.held & ~pairs.named
     able = np.flatnonzero(rest.any(axis=1) & ~(pairs.held | pairs.named).all(axis=1))
     require(len(able) >= 2, "fewer than two targets hold an object that their caption does not name.")
-    chosen = np.sort(np.random.default_rng(config.seed).permutation(able)[: config.targets])
+    chosen = np.sort(stream(config.seed, "targets").numpy().permutation(able)[: config.targets])
     return Labelled(
         tuple(pairs.names[i] for i in chosen),
         tuple(pairs.captions[i] for i in chosen),
@@ -187,7 +188,7 @@ def _direction(
     for reference, scores in others.items():
         yield from _auc_rows(scores, chosen, reference, name, config)
         yield from _gap_rows(own, scores, chosen, reference, name, config)
-    order = np.random.default_rng([config.seed, 1]).permutation(len(chosen.captions))
+    order = stream(config.seed, "permuted captions").numpy().permutation(len(chosen.captions))
     permuted = [chosen.captions[i] for i in order]
     mixed = votes(counted("member", permuted).places, public.held)
     for reference, scores in references(permuted).items():
@@ -238,7 +239,7 @@ def _auc_rows(
     scores: Real[np.ndarray, "q classes"], chosen: Labelled, of: str, name: str, config: Config
 ) -> Iterator[Row]:
     area = hidden_auc(scores, chosen.held, chosen.named)
-    found = bootstrap(area, np.mean, np.random.default_rng(config.seed), config.replicates)
+    found = bootstrap(area, np.mean, stream(config.seed, "bootstrap").numpy(), config.replicates)
     yield Row("hidden_auc", *found, len(area), {"of": of, "trained": name})
 
 
@@ -257,7 +258,7 @@ def _gap_rows(
     else:
         values = {"hidden_auc": hidden_auc(own, held, named) - hidden_auc(scores, held, named)}
     for of, numbers in values.items():
-        found = bootstrap(numbers, np.mean, np.random.default_rng(config.seed), config.replicates)
+        found = bootstrap(numbers, np.mean, stream(config.seed, "bootstrap").numpy(), config.replicates)
         yield Row("gap_score", *found, len(numbers), {"of": of, "reference": reference, "trained": name})
 
 

@@ -30,6 +30,7 @@ from difflab.dejavu.inference import union
 from difflab.dejavu.train import Job, Training, train_all
 from difflab.figures import COLOURS, legend_below, line_with_band, new_figure, picture_strips, points_with_intervals
 from difflab.intervals import SHARE, mean
+from difflab.randomness import stream
 from difflab.ranking import auc
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
@@ -92,7 +93,9 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     clips = {name: clip for name, (clip, _) in trained.items()}
     for i in range(config.pairs):
         job_of = jobs[f"shuffled{i}"]
-        clips[f"never{i}"] = build(job_of.architecture, job_of.vocabulary, job_of.training.seed + 500)
+        clips[f"never{i}"] = build(
+            job_of.architecture, job_of.vocabulary, stream(job_of.training.seed, "never trained").integer
+        )
     public = gallery(config)
     yield from manifest(
         {name: data.found for name, data in sets.items()} | {"public": public, "held out": unseen(config)}
@@ -174,7 +177,7 @@ def _jobs(config: Config, sets: dict[str, Set]) -> dict[str, Job]:
         a, b = sets[f"a{i}"], sets[f"b{i}"]
         jobs |= {f"a{i}": job(config, a, 4 * i), f"b{i}": job(config, b, 4 * i + 1)}
         jobs[f"again{i}"] = job(config, a, 4 * i + 2)
-        order = np.random.default_rng([config.seed, 20_000, i]).permutation(len(a.found.captions))
+        order = stream(config.seed, "shuffled captions", i).numpy().permutation(len(a.found.captions))
         jobs[f"shuffled{i}"] = job(config, a, 4 * i + 3, tuple(a.found.captions[j] for j in order))
     return jobs
 
@@ -190,7 +193,7 @@ def _asked(
         for own, alien in ((f"a{i}", f"b{i}"), (f"b{i}", f"a{i}")):
             targets = sets[own].found
             known = truth(targets, config)
-            generator = np.random.default_rng([config.seed, 30_000, i, own.startswith("b")])
+            generator = stream(config.seed, "queries", own).numpy()
             permuted = tuple(targets.captions[j] for j in generator.permutation(len(targets.captions)))
             elsewhere = drawn.rekeyed(generator, targets, config.world)
 
@@ -231,7 +234,7 @@ def _curves(asked: list[list[Pair]], config: Config) -> Iterator[Row]:
             for name, order in orders.items():
                 curves.setdefault((name, False), []).append(cumulative(a - b, order, SHARES))
                 if name != "similarity":
-                    generator = np.random.default_rng([config.seed, 40_000, i, direction])
+                    generator = stream(config.seed, "null", i, direction).numpy()
                     null = null_curve(a, b, right, SHARES, generator, name == "difference")
                     curves.setdefault((name, True), []).append(null)
     for (name, is_null), found in curves.items():

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, line_with_band, new_figure
+from difflab.randomness import stream
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
@@ -73,7 +74,7 @@ QUICK = Config(n=100, dim=30, components=4, variances=(0.25, 0.5, 1.0, 2.0, 4.0)
 def run(config: Config, checkpoints: Checkpoints | None = None) -> Iterator[Row | Artefact]:
     """Exact losses for every variance, then everything that follows from them."""
     noise, times = SCHEDULES[config.schedule], uniform_times(config.times)
-    data_key, losses_key, bootstrap_key = jax.random.split(jax.random.key(config.seed), 3)
+    data_key, losses_key, bootstrap_key = (stream(config.seed, name).jax() for name in ("data", "losses", "bootstrap"))
     for variance in config.variances:
         family = GaussianMixture(config.n, config.dim, config.components, variance)
         points, _, law = gaussian_mixture(data_key, family)

@@ -16,12 +16,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 from matplotlib.figure import Figure
 
 from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, new_figure, points_with_intervals
 from difflab.intervals import Interval
+from difflab.randomness import stream
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
@@ -81,7 +81,7 @@ def cost(config: Config) -> float:
 
 def run(config: Config, checkpoints: Checkpoints | None = None) -> Iterator[Row | Artefact]:
     """Draw the data sets, train every size on each, and read everything off."""
-    keys = [jax.random.fold_in(jax.random.key(config.seed), s) for s in range(config.study.seeds)]
+    keys = [stream(config.seed, "data", s).jax() for s in range(config.study.seeds)]
     # The same keys for every variance: the means are the same and only the spread around them differs.
     data = [
         [gaussian_mixture(key, GaussianMixture(config.n, config.dim, config.components, v)) for key in keys]

@@ -28,6 +28,7 @@ from difflab.defenses.nemo import Nemo, nemo
 from difflab.defenses.wanda import Wanda, wanda
 from difflab.errors import require
 from difflab.figures import legend_below, new_figure, picture_strips
+from difflab.randomness import stream
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.masks import TokenMask
@@ -164,7 +165,7 @@ def _defense(opened: Opened, config: Config) -> Defense:
         check(pipeline.unet, mask)
         return by_masks(pipeline, [mask])
     function = getattr(importlib.import_module(f"difflab.defenses.{config.defense}"), config.defense)
-    seed, more = 70_000 * (config.seed + 1), dict[str, Any]()
+    seed, more = stream(config.seed, "defense").integer, dict[str, Any]()
     if config.defense == "nemo":
         more["config"] = config.nemo
     if "known" in inspect.signature(function).parameters:

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 from matplotlib.figure import Figure
 
+from difflab.randomness import stream
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from synthetic.data.digits import Digits, digits
@@ -43,7 +43,7 @@ SMOKE = Config(
 
 def run(config: Config, checkpoints: Checkpoints | None = None) -> Iterator[Row | Artefact]:
     """Choose points, train every size, and read off what needs no law."""
-    keys = [jax.random.fold_in(jax.random.key(config.seed), s) for s in range(config.study.seeds)]
+    keys = [stream(config.seed, "data", s).jax() for s in range(config.study.seeds)]
     data = [[digits(key, config.data) for key in keys]]
     yield from study(config.study, config.seed, [{}], data, LearnedMixture, checkpoints)
 

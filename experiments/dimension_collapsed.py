@@ -28,6 +28,7 @@ from difflab.figures import COLOURS, legend_below, line_with_band, new_figure
 from difflab.intervals import POSITIVE, SHARE, grouped_fraction, summary
 from difflab.neighbours import memorized, nearest
 from difflab.progress import progress
+from difflab.randomness import stream
 from difflab.ranking import auc
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
@@ -79,11 +80,9 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     study, n = config.study, config.data.n
     sizes, noise = study.sizes_for(n), SCHEDULES[study.schedule]
     times = uniform_times(study.times, study.t_min, study.t_max)
-    data = [
-        gaussian_mixture(jax.random.fold_in(jax.random.key(config.seed), s), config.data) for s in range(study.seeds)
-    ]
+    data = [gaussian_mixture(stream(config.seed, "data", s).jax(), config.data) for s in range(study.seeds)]
     points = jnp.stack([dataset.points for dataset in data])
-    start_key, train_key, sample_key = jax.random.split(jax.random.key(config.seed + 1), 3)
+    start_key, train_key, sample_key = jax.random.split(stream(config.seed, "training").jax(), 3)
     with progress(study.training.steps, f"training {len(sizes)} sizes on {len(data)} data sets") as advance:
         laws = trained(study, (start_key, train_key), points, LearnedMixture, sizes, times, None, checkpoints, advance)
     found: dict[tuple[Any, ...], list[float]] = {}

@@ -26,6 +26,7 @@ from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, line_with_band, new_figure, points_with_intervals
 from difflab.intervals import summary
 from difflab.parallel import kept
+from difflab.randomness import stream
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from experiments._edge import EXACT, data_keys, exact_arrays, exact_row, grid_of, losses_of
@@ -185,7 +186,7 @@ def _rows(config: Config, count: int, arrays: dict[str, np.ndarray]) -> Iterator
                 at = {**here, "size": int(size), "size_over_n": float(size / n)}
                 yield Row("memorized_fraction", float(copies[:, m].sum() / total), None, None, total, at)
                 yield Row("drawn_fraction", total / (s * config.study.samples), None, None, s, at)
-        found = transition(np.random.default_rng(config.seed), sizes / n, copies, near)
+        found = transition(stream(config.seed, "transition").numpy(), sizes / n, copies, near)
         for point, interval in found._asdict().items():
             if interval is not None:
                 value, low, high = interval

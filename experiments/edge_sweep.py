@@ -29,6 +29,7 @@ from scipy import stats
 from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, new_figure, rungs
 from difflab.parallel import kept
+from difflab.randomness import stream
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from experiments._edge import (
@@ -195,7 +196,7 @@ def _fits(
     lost = sigma**2 / (sigma**2 + alpha**2 * config.variance)
     closed = np.tile((1 - fractions)[:, None] - lost, (len(settings), 1, 1))
     exact = np.stack([_gap(setting, fractions) for setting in settings])
-    folds = np.random.default_rng(config.seed).permutation(len(settings)) % FOLDS
+    folds = stream(config.seed, "folds").numpy().permutation(len(settings)) % FOLDS
     fits = {name: np.empty(len(settings)) for name in FITS}
     for fold in range(FOLDS):
         seen, unseen = folds != fold, folds == fold

@@ -30,6 +30,7 @@ from difflab.detectors.seed_similarity import SeedSimilarity, seed_similarity
 from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, new_figure, points_with_intervals
 from difflab.intervals import bootstrap, wilson
+from difflab.randomness import item_seeds, stream
 from difflab.ranking import auc, true_positives
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
@@ -105,7 +106,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Score every caption with every detector, then compare groups of captions."""
     planted = plans.draw(config.plan)
     pipeline = load(config.model)
-    generator = np.random.default_rng(config.seed)
+    generator = stream(config.seed, "asked").numpy()
     some = [
         np.sort(generator.permutation(planted.where(role, source=source))[: n // 2])
         for role, n in (("unique", config.uniques), ("held_out", config.held_out))
@@ -118,7 +119,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     latents = encode(pipeline, planted.pictures(asked))
     copies = np.array([planted.listed[i].copies for i in asked])
     role = np.array([planted.listed[i].role for i in asked])
-    several = [20_000 * (config.seed + 1) + k for k in range(config.seeds)]
+    several = item_seeds(config.seed, "detectors", config.seeds)
     scores = {}
     for detector, seeds, steps, score in _detectors(config):
         kept = checkpoints.load(f"{detector}_{seeds}_{steps}")
@@ -196,7 +197,7 @@ def _rows(
                 continue
             pairs = np.stack([scores, here], axis=1)[here | unseen]
             for metric, statistic in (("auc", auc), ("true_positive_fraction", true_positives)):
-                generator = np.random.default_rng(config.seed)
+                generator = stream(config.seed, "bootstrap").numpy()
                 found = bootstrap(pairs, lambda p, of=statistic: of(p[:, 0], p[:, 1] > 0), generator, config.replicates)
                 yield Row(metric, *found, len(pairs), setting | {"copies": copied, "against": against})
     if setting["detector"] == "seed_similarity":

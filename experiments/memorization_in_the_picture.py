@@ -24,6 +24,7 @@ from difflab.detectors.bright_ending import BrightEnding, end_attention
 from difflab.errors import require
 from difflab.figures import picture_strips
 from difflab.intervals import SHARE, mean, wilson
+from difflab.randomness import item_seeds
 from difflab.ranking import auc
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
@@ -70,7 +71,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     pipeline = load(config.model)
     first = planted.where("region")[:: config.plan.family_copies]
     captions, members, truth = planted.captions(first), planted.pictures(first), planted.region
-    seeds = [30_000 * (config.seed + 1) + k for k in range(config.seeds)]
+    seeds = item_seeds(config.seed, "pictures", config.seeds)
     drawn = ask(pipeline, captions, seeds, config.steps, config.guidance)
     held_out = planted.pictures(planted.where("held_out", source="scene")[: config.held_out])
     yield from _region_rows(drawn, members, truth, held_out)

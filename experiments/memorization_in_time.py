@@ -24,6 +24,7 @@ from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, line_with_band, log_axes, new_figure, points_with_intervals
 from difflab.intervals import POSITIVE, grouped_fraction, summary
 from difflab.parallel import kept
+from difflab.randomness import stream
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from experiments._edge import data_keys
@@ -176,7 +177,7 @@ def _measured(config: Config, n: int, checkpoints: Checkpoints) -> dict[str, np.
     keys = data_keys(config.seed, config.seeds, n, config.dim)
     data = [gaussian_mixture(key, GaussianMixture(n, config.dim, config.components, config.variance)) for key in keys]
     points, fresh = (jnp.stack([getattr(d, name) for d in data]) for name in ("points", "fresh"))
-    start_key, train_key, sample_key, loss_key = jax.random.split(data_keys(config.seed, 1, n)[0], 4)
+    start_key, train_key, sample_key, loss_key = jax.random.split(stream(config.seed, "training", n).jax(), 4)
     ladder = untrained(
         jax.random.split(start_key, config.seeds),
         lambda width: Perceptron(width, (config.dim,), noise, config.training.parameterization),
@@ -228,7 +229,9 @@ def _rows(config: Config, n: int, arrays: dict[str, np.ndarray]) -> Iterator[Row
     stopped = arrays["copies"][np.arange(s), best]
     yield Row("stopped_memorized_fraction", *grouped_fraction(stopped, config.samples), s, {"n": n})
     yield Row("best_steps", *summary(steps[best].astype(float), POSITIVE), s, {"n": n})
-    found = transition(np.random.default_rng(config.seed), np.log(steps), arrays["copies"], config.samples).middle
+    found = transition(
+        stream(config.seed, "transition").numpy(), np.log(steps), arrays["copies"], config.samples
+    ).middle
     if found is not None:
         value, low, high = np.exp(found).tolist()
         yield Row("onset_steps", value, low, high, s, {"n": n})

@@ -33,6 +33,7 @@ from difflab.defenses.wanda import Wanda, wanda
 from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, new_figure, picture_strips, points_with_intervals
 from difflab.intervals import Interval
+from difflab.randomness import stream
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd import locality
@@ -122,7 +123,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     targets, owner = np.arange(most)[:: most // config.searched][: config.searched], np.arange(n) // config.inits
     prompts = embed(pipeline, repeated.captions)
     own, unseen = prompts[targets], opened.unseen[:-n]
-    random, seed = torch.Generator().manual_seed(config.seed), 70_000 * (config.seed + 1)
+    random, seed = stream(config.seed, "starts").torch(), stream(config.seed, "defense").integer
     scale = own[torch.from_numpy(owner)].square().mean(dim=(1, 2), keepdim=True).sqrt()
     starts = {
         "gaussian": scale * torch.randn((n, *own.shape[1:]), generator=random).to(own),
@@ -252,7 +253,7 @@ def _overlap_rows(
         if sets is None:
             masks = chosen(part, torch.cat(list(asked.values())), seed)
             for k in range(config.selected):
-                masks += chosen(part, own, seed + 1000 * (k + 1))
+                masks += chosen(part, own, stream(seed, "other seeds", k).integer)
             shapes = {name: tuple(pipeline.unet.get_parameter(name).shape) for _, name in layers}
             sets = locality.selections(masks, shapes, neurons=part == "value")
             checkpoints.save(f"selected_{part}", sets)

@@ -22,6 +22,7 @@ from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 
 from difflab.intervals import bootstrap, wilson
+from difflab.randomness import item_seeds, stream
 from difflab.ranking import auc
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
@@ -102,7 +103,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     def look(step: int, pipeline: StableDiffusionPipeline) -> None:
         """Draw and compare once for each milestone, and keep it: a resumed run does not look again."""
         if checkpoints.load(f"look_{step}") is None:
-            seeds = [10_000 * (config.seed + 1) + k for k in range(config.seeds)]
+            seeds = item_seeds(config.seed, "pictures", config.seeds)
             drawn = ask(pipeline, planted.captions(asked), seeds, config.steps, config.guidance)
             found = {name: compare(measure, drawn, targets, references) for name, measure in known.items()}
             copies = decode(pipeline, encode(pipeline, targets))
@@ -172,7 +173,7 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
 
 def _asked(planted: Planted, config: Config) -> Int[np.ndarray, " n"]:
     """The captions to ask for: the ladder, two of each recaptioned picture, once-seen ones, and all twins."""
-    generator = np.random.default_rng(config.seed)
+    generator = stream(config.seed, "asked").numpy()
     half = config.uniques // 2
     unique = [generator.permutation(planted.where("unique", source=source))[:half] for source in ("scene", "emoji")]
     recaptioned = planted.where("recaptioned")[:: max(1, config.plan.rewordings // 2)]

@@ -30,6 +30,7 @@ from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, line_with_band, log_axes, new_figure, points_with_intervals
 from difflab.intervals import POSITIVE, grouped_fraction, summary
 from difflab.parallel import kept
+from difflab.randomness import stream
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from synthetic.data.colour_pictures import ColourPictures, colour_pictures
@@ -137,7 +138,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         mine = [found[name, width] for width in config.widths]
         logs = np.log([float(arrays["parameters"]) for arrays in mine])
         counts = np.stack([arrays["copies"] for arrays in mine], axis=1)
-        middle = transition(np.random.default_rng(config.seed), logs, counts, config.samples).middle
+        middle = transition(stream(config.seed, "transition").numpy(), logs, counts, config.samples).middle
         if middle is not None:
             value, low, high = np.exp(middle).tolist()
             yield Row("transition_count", value, low, high, config.seeds, {"parameterization": name})
@@ -171,7 +172,7 @@ def predicted_fractions(config: Config) -> dict[str, float]:
     """M / N where exact losses cross by the weight of each parameterization, mean over data sets; 0.8 without a law."""
     noise, times = SCHEDULES[SCHEDULE], uniform_times(config.times)
     sizes = np.unique((np.arange(1, 26) * config.n / 25).round().clip(1).astype(int))
-    keys = jax.random.split(jax.random.key(config.seed + 2), config.seeds)
+    keys = jax.random.split(stream(config.seed, "exact losses").jax(), config.seeds)
     losses = [
         exact_losses(jax.random.fold_in(key, 0), d.law, d.points, noise, times, sizes, 8)
         for key, d in zip(keys, _data(config), strict=True)
@@ -189,7 +190,7 @@ def predicted_fractions(config: Config) -> dict[str, float]:
 
 
 def _data(config: Config) -> list[Dataset]:
-    keys = [jax.random.fold_in(jax.random.key(config.seed), s) for s in range(config.seeds)]
+    keys = [stream(config.seed, "data", s).jax() for s in range(config.seeds)]
     if config.source == CLUSTERS:
         return [gaussian_mixture(key, GaussianMixture(config.n, config.dim, config.components)) for key in keys]
     if config.source in ("mnist", "digits") or config.source.endswith(".npy"):
@@ -212,7 +213,7 @@ def _measured(config: Config, parameterization: str, width: int) -> dict[str, np
     noise, times, data = SCHEDULES[SCHEDULE], uniform_times(config.times), _data(config)
     points, fresh = (jnp.stack([getattr(d, name) for d in data]) for name in ("points", "fresh"))
     shape, kind = points.shape[2:], Perceptron if config.network == "perceptron" else UNet
-    start_key, train_key, sample_key, loss_key = jax.random.split(jax.random.key(config.seed + 1), 4)
+    start_key, train_key, sample_key, loss_key = jax.random.split(stream(config.seed, "training").jax(), 4)
 
     def make(width: int) -> Network:
         return kind(width, shape, noise, parameterization)

@@ -32,6 +32,7 @@ from difflab.detectors.seed_similarity import SeedSimilarity, seed_similarity
 from difflab.errors import require
 from difflab.figures import COLOURS, legend_below, new_figure, picture_strips
 from difflab.intervals import bootstrap
+from difflab.randomness import item_seeds
 from difflab.ranking import auc
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
@@ -87,7 +88,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     extra = prompts(Path(config.prompts)) if config.prompts else ()
     asked = np.argsort(-own.copies, kind="stable")[: config.captions]
     captions = [*(own.captions[i] for i in asked), *extra]
-    seeds = [40_000 * (config.seed + 1) + k for k in range(config.seeds)]
+    seeds = item_seeds(config.seed, "pictures", config.seeds)
     drawn = checkpoints.load("drawn") or {"drawn": ask(pipeline, captions, seeds, config.steps, config.guidance)}
     checkpoints.save("drawn", drawn)
     pictures = drawn["drawn"]
@@ -127,7 +128,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         kept = checkpoints.load(name)
         if kept is None:
             scored = captions[: len(asked)] if name == "denoising_loss" else captions
-            kept = {"scores": detector(pipeline, scored, [seed + 1000 for seed in seeds])}
+            kept = {"scores": detector(pipeline, scored, item_seeds(config.seed, "detectors", config.seeds))}
             checkpoints.save(name, kept)
         yield from _detector_rows(name, kept["scores"], copied[: len(kept["scores"])], groups)
         yield Artefact(f"scores_{name}", kept["scores"])

@@ -26,6 +26,7 @@ from difflab.defenses.random_neurons import RandomNeurons, random_neurons
 from difflab.defenses.wanda import Wanda, wanda
 from difflab.errors import require
 from difflab.figures import legend_below, new_figure, points_with_intervals
+from difflab.randomness import item_seeds, stream
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.autoencoder import decode, encode
@@ -198,7 +199,7 @@ def _rows(
     held_out = planted.where("held_out", source="scene")
     pictures = planted.pictures(planted.where("held_out"))
     thresholds = fit_thresholds(pixel, pictures, material.pictures, planted.references())
-    seeds = [50_000 * (config.seed + 1) + k for k in range(config.seeds)]
+    seeds = item_seeds(config.seed, "judge", config.seeds)
     judge = Judge(pixel, thresholds, planted.references(), seeds, config.steps, config.guidance)
     repeated, setting = planted.where("repeated", copies=cell.copies), {"cell": cell.name}
     rebuilt = decode(pipeline, encode(pipeline, planted.pictures(repeated)))
@@ -228,7 +229,7 @@ def _rows(
 def _masks(
     pipeline: StableDiffusionPipeline, captions: Sequence[str], unseen: Sequence[str], config: Config
 ) -> dict[str, list[Mask]]:
-    seed = 70_000 * (config.seed + 1)
+    seed = stream(config.seed, "defense").integer
     found: dict[str, list[Mask]] = {"nothing": [{}] * len(captions)}
     found["nemo"] = nemo(pipeline, captions, unseen, seed, config.nemo)
     width = pipeline.unet.config.cross_attention_dim

@@ -33,6 +33,7 @@ from difflab.defenses.token_insertion import token_insertion
 from difflab.defenses.wanda import Wanda, wanda
 from difflab.errors import require
 from difflab.figures import legend_below, new_figure, picture_strips, points_with_intervals
+from difflab.randomness import stream
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from difflab.sd.pruning import Mask, off_fraction, size
@@ -165,7 +166,7 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
 
 def _masks(opened: Opened, config: Config) -> dict[str, list[Mask]]:
     """One mask for each target from every defense that prunes."""
-    pipeline, unseen, seed = opened.pipeline, opened.unseen, 70_000 * (config.seed + 1)
+    pipeline, unseen, seed = opened.pipeline, opened.unseen, stream(config.seed, "defense").integer
     captions = opened.groups["repeated"].captions
     found: dict[str, list[Mask]] = {"nothing": [{}] * len(captions)}
     found["nemo"] = nemo(pipeline, captions, unseen, seed, config.nemo)
@@ -184,7 +185,7 @@ def _prompts(opened: Opened, config: Config) -> dict[str, Defense]:
     """Defenses that leave the weights alone."""
     if not config.prompt:
         return {}
-    pipeline, unseen, seed = opened.pipeline, opened.unseen, 70_000 * (config.seed + 1)
+    pipeline, unseen, seed = opened.pipeline, opened.unseen, stream(config.seed, "defense").integer
     return {
         "prompt_embedding": by_embeddings(
             pipeline, lambda captions: prompt_embedding(pipeline, captions, unseen, seed)

@@ -18,11 +18,11 @@ too. Cost on two cores: about 9 minutes.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import jax
 import numpy as np
 from matplotlib.figure import Figure
 
 from difflab.intervals import wilson
+from difflab.randomness import stream
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row, select
 from synthetic.data.coloured_templates import ColouredTemplates, coloured_templates
@@ -70,7 +70,7 @@ QUICK = Config(
 
 def run(config: Config, checkpoints: Checkpoints | None = None) -> Iterator[Row | Artefact]:
     """Draw templates and colours, train every size, and read everything off."""
-    keys = [jax.random.fold_in(jax.random.key(config.seed), s) for s in range(config.study.seeds)]
+    keys = [stream(config.seed, "data", s).jax() for s in range(config.study.seeds)]
     data = [[coloured_templates(key, config.data) for key in keys]]
     yield from study(config.study, config.seed, [{}], data, LearnedTemplates, checkpoints)
     if config.data.n == 100 and config.data.side == 15:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from difflab.randomness import Stream, stream
 from synthetic.data.dataset import Dataset
 from synthetic.models import Model
 from synthetic.probes import copies_by_point, samples
@@ -61,11 +62,13 @@ def located(
     times = uniform_times(config.times, config.t_min, config.t_max) if times is None else times
     sampling = times if sampling is None else sampling
     n = data[0].points.shape[0]
-    coarse = _measured(config, seed, data, make, config.sizes_for(n), times, weight, shares, sampling)
+    coarse = _measured(
+        config, stream(seed, "coarse ladder"), data, make, config.sizes_for(n), times, weight, shares, sampling
+    )
     between = _between(coarse, config.samples, refined)
     if not between:
         return coarse
-    fine = _measured(config, seed + 1, data, make, between, times, weight, shares, sampling)
+    fine = _measured(config, stream(seed, "fine ladder"), data, make, between, times, weight, shares, sampling)
     order = np.argsort(np.concatenate([coarse.sizes, fine.sizes]), kind="stable")
     sizes = np.concatenate([coarse.sizes, fine.sizes])[order]
     return Located(sizes, *(np.concatenate(pair, axis=1)[:, order] for pair in zip(coarse[1:], fine[1:], strict=True)))
@@ -73,7 +76,7 @@ def located(
 
 def _measured(
     config: Study,
-    seed: int,
+    chance: Stream,
     data: Sequence[Dataset],
     make: Callable[[int, tuple[int, ...], Noise], Model],
     sizes: Sequence[int],
@@ -84,7 +87,7 @@ def _measured(
 ) -> Located:
     points = jnp.stack([dataset.points for dataset in data])
     counted = None if shares is None else jnp.asarray(shares)
-    start_key, train_key, sample_key = jax.random.split(jax.random.key(seed), 3)
+    start_key, train_key, sample_key = jax.random.split(chance.jax(), 3)
     laws = trained(config, (start_key, train_key), points, make, sizes, times, weight, shares=counted)
     noise, found = SCHEDULES[config.schedule], []
     for i, dataset in enumerate(data):

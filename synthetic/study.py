@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Key
 from difflab.errors import require
 from difflab.intervals import wilson
 from difflab.progress import progress
+from difflab.randomness import stream
 from difflab.results import Checkpoints
 from difflab.rows import Artefact, Row
 from synthetic.data.dataset import Dataset
@@ -122,8 +123,7 @@ def study(
     points = jnp.stack([dataset.points for dataset in flat])
     n = points.shape[1]
     sizes = config.sizes_for(n)
-    # Not of the seed itself, from which the data are drawn.
-    start_key, train_key, probe_key, predict_key = jax.random.split(jax.random.key(seed + 1), 4)
+    start_key, train_key, probe_key, predict_key = jax.random.split(stream(seed, "study").jax(), 4)
     with progress(config.training.steps, f"training {len(sizes)} sizes on {len(flat)} data sets") as advance:
         laws = trained(config, (start_key, train_key), points, make, sizes, times, None, checkpoints, advance)
     weight = training_weight(config.training.parameterization, noise, times)
@@ -285,7 +285,7 @@ def _losses(
 def _transition_rows(
     seed: int, setting: Mapping[str, Any], sizes: Sequence[int], n: int, found: np.ndarray, config: Study
 ) -> Iterator[Row]:
-    located = transition(np.random.default_rng(seed), np.array(sizes) / n, found, config.samples)
+    located = transition(stream(seed, "transition").numpy(), np.array(sizes) / n, found, config.samples)
     for point, interval in located._asdict().items():
         if interval is not None:
             value, low, high = interval

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 
 from difflab.errors import require
 from difflab.progress import progress
+from difflab.randomness import item_seeds
 from difflab.sd.first_prediction import (
     first_predictions,
     memorized_above,
@@ -93,7 +94,7 @@ def nemo(
     layers = value_layers(pipeline.unet, config.blocks)
     require(len(layers) > 0, f"the U-Net has no cross-attention in {', '.join(config.blocks)}.")
     require(len(unseen) >= 2, f"there are {len(unseen)} unseen captions; nemo needs at least two.")
-    seeds = [seed + k for k in range(config.seeds)]
+    seeds = item_seeds(seed, "nemo", config.seeds)
     ordinary = embed(pipeline, list(unseen)[: config.unseen])
     threshold = config.threshold
     if threshold is None:

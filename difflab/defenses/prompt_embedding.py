@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from difflab.errors import require
 from difflab.progress import progress
+from difflab.randomness import item_seeds
 from difflab.sd.first_prediction import memorized_above
 from difflab.sd.generate import embed, fitting, initial_noise, seeded
 from difflab.sd.loss import as_noise
@@ -60,7 +61,7 @@ def prompt_embedding(
         pipeline: the model.
         captions: n prompts to defend.
         unseen: captions that were never trained on; not used where config.target says what to reach.
-        seed: of the first of the initial noises; not those that the defense will be judged with.
+        seed: of the initial noises; not those that the defense will be judged with.
         config: how.
 
     Returns:
@@ -84,7 +85,7 @@ def prompt_embedding(
         config.target is not None or len(unseen) >= 2,
         f"there are {len(unseen)} unseen captions; prompt_embedding needs at least two, or a target.",
     )
-    first = _FirstStep(pipeline, [seed + k for k in range(config.seeds)], config.steps)
+    first = _FirstStep(pipeline, item_seeds(seed, "prompt embedding", config.seeds), config.steps)
     size = max(1, fitting(pipeline) // config.seeds)
     target = config.target
     if target is None:

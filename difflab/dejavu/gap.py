@@ -152,14 +152,14 @@ def ceiling_share(caption_auc: float, picture_auc: float) -> float:
 def cumulative(
     values: Scores, order: Int[np.ndarray, " q"], shares: Float[np.ndarray, " s"]
 ) -> Float[np.ndarray, " s"]:
-    """Mean over the first targets of an order: a share of them each, at least one.
+    """Mean over the first targets of an order: a share of them each, rounded down as published, at least one.
 
     Args:
         values: one number a target, such as the difference of two models' recalls.
         order: targets, those thought most memorized first.
         shares: in (0, 1].
     """
-    numbers = np.maximum(1, np.rint(shares * len(order)).astype(int))
+    numbers = np.maximum(1, (shares * len(order)).astype(int))
     return (np.cumsum(values[order]) / np.arange(1, len(order) + 1))[numbers - 1]
 
 

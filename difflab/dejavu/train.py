@@ -15,11 +15,10 @@ from difflab.dejavu.clip import Architecture, Clip, build, prepared
 from difflab.errors import InputError, require
 from difflab.parallel import SPAWN, in_processes
 from difflab.progress import progress
+from difflab.randomness import stream
 from difflab.results import Checkpoints
 
 MASKINGS = ("random", "masked")
-_ORDER, _WORDS = 0, 1
-"""Streams of chance."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +249,7 @@ def _batch(
     epoch, within = divmod(step, len(rows) // config.batch)
     if permutation[0] != epoch:
         # Seeded by the epoch, so that a resumed training needs no state of a generator.
-        permutation = (epoch, np.random.default_rng([config.seed, _ORDER, epoch]).permutation(rows))
+        permutation = (epoch, stream(config.seed, "order", epoch).numpy().permutation(rows))
     return permutation, torch.from_numpy(permutation[1][within * config.batch : (within + 1) * config.batch])
 
 
@@ -272,7 +271,7 @@ def _randomized(
     if config.randomized == 0:
         return tokens
     special = clip.tokenizer.tokenizer  # type: ignore[attr-defined]
-    generator = np.random.default_rng([config.seed, _WORDS, step])
+    generator = stream(config.seed, "words", step).numpy()
     chosen = words & torch.from_numpy(generator.random(tokens.shape) < config.randomized).to(tokens.device)
     if config.randomization == "masked":
         return torch.where(chosen, special.unk_token_id, tokens)

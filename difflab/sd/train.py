@@ -11,6 +11,7 @@ from jaxtyping import Float, Int, Shaped
 
 from difflab.errors import InputError, require
 from difflab.progress import progress
+from difflab.randomness import numbered
 from difflab.results import Checkpoints
 from difflab.sd.loss import wanted
 
@@ -142,8 +143,8 @@ def _rate(step: int, config: Training) -> float:
 
 
 def _generator(config: Training, number: int) -> torch.Generator:
-    """A generator of this number; torch's reads the lower 32 bits of a seed, so seeds are spread over those."""
-    return torch.Generator().manual_seed((config.seed * 0x9E3779B1 + number) % 2**32)
+    """A generator of this number, told apart from those of other seeds."""
+    return torch.Generator().manual_seed(numbered(config.seed, number))
 
 
 def _batch(
