@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 import torch
 from diffusers import StableDiffusionPipeline
 
-from difflab.attacks.dori import Dori, dori
-from difflab.sd.autoencoder import encode
-from difflab.sd.generate import embed
-from difflab.sd.pipeline import SHIPPED, load
-from difflab.sd.pruning import Mask, value_layers
-from synthetic.data.plan import Plan, draw
+from difflab.diffusion.attacks.dori import Dori, dori
+from difflab.diffusion.autoencoder import encode
+from difflab.diffusion.generate import embed
+from difflab.diffusion.pipeline import SHIPPED, load
+from difflab.diffusion.pruning import Mask, value_layers
+from synthetic.plan import Plan, draw
 
 TARGETS, OFF = 16, 0.05
 CONFIG = Dori(keep=(10,), batch=8)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from difflab.dejavu.gap import gap, hidden_auc, judged
-from difflab.dejavu.inference import nearest, union, votes
+from difflab.clip.gap import gap, hidden_auc, judged
+from difflab.clip.inference import nearest, union, votes
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from difflab.intervals import Interval
+from difflab.statistics.intervals import Interval
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.ladder import Ladder, ladder
 from synthetic.locate import located

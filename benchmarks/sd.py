@@ -16,12 +16,12 @@ import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.training_utils import EMAModel
 
-from difflab.sd.autoencoder import as_pixels, encode
-from difflab.sd.generate import embed, generate, seeded
-from difflab.sd.pipeline import SHIPPED, load
-from difflab.sd.tokens import tokens
-from difflab.sd.train import Training, train
-from synthetic.data.plan import Plan, draw
+from difflab.diffusion.autoencoder import as_pixels, encode
+from difflab.diffusion.generate import embed, generate, seeded
+from difflab.diffusion.pipeline import SHIPPED, load
+from difflab.diffusion.tokens import tokens
+from difflab.diffusion.train import Training, train
+from synthetic.plan import Plan, draw
 
 BATCH, STEPS = 32, 30
 
@@ -65,7 +65,7 @@ def drawing_seconds(pipeline: StableDiffusionPipeline, captions: list[str], seed
 
 
 def training_seconds(captions: list[str], pictures: np.ndarray) -> float:
-    """Seconds of one step of `difflab.sd.train`, encoding the pictures once included."""
+    """Seconds of one step of `difflab.diffusion.train`, encoding the pictures once included."""
     pipeline = load(SHIPPED)
     config = Training(steps=STEPS, batch=BATCH)
 

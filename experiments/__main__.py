@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             run_by_name(known.name, known.smoke, known.out, rest)
         elif known.command == "sweep":
             require_experiment(known.name)
-            importlib.import_module("experiments._sweep").main(known.name, known.smoke, known.out, rest)
+            importlib.import_module("experiments.commands.sweep").main(known.name, known.smoke, known.out, rest)
         elif known.command in MODELS:
             run_on_model(known.command, known.pipeline, known.out, rest)
         elif known.command == "dejavu":
@@ -170,7 +170,7 @@ def load(name: str) -> ModuleType:
 
 def run(name: str, config: Any, out: Path) -> Path:
     """Run an experiment unless its run is there already; returns the run's folder."""
-    from difflab import locks, results
+    from difflab.runs import locks, results
 
     module = load(name)
     opened = results.open_run(out, name, asdict(config))
@@ -185,7 +185,7 @@ def run(name: str, config: Any, out: Path) -> Path:
 
 
 def _compute(module: ModuleType, config: Any, opened: Any) -> None:
-    from difflab.rows import Artefact, Row
+    from difflab.runs.rows import Artefact, Row
 
     begin = time.monotonic()
     resumed = any(opened.folder.glob("checkpoints/*.safetensors"))
@@ -233,15 +233,15 @@ def _device() -> str:
 
 def report(out: Path) -> Path:
     """Write the page of all finished runs; returns its path."""
-    from difflab.report import build
+    from difflab.runs.report import build
 
     return build(out, documents())
 
 
 def quickstart(out: Path) -> None:
     """Five experiments at a small honest size, the page, and what was predicted and found, in five lines."""
-    from difflab.results import read_run
-    from difflab.rows import Row, select
+    from difflab.runs.results import read_run
+    from difflab.runs.rows import Row, select
 
     rows = {name: read_run(run(name, load(name).QUICK, out)).rows for name in QUICKSTART}
     page = report(out)

@@ -8,9 +8,16 @@ from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from difflab.figures import COLOURS, legend_below, line_with_band, new_figure, picture_strips, points_with_intervals
-from difflab.neighbours import memorized, nearest
-from difflab.rows import Row, select
+from difflab.runs.figures import (
+    COLOURS,
+    legend_below,
+    line_with_band,
+    new_figure,
+    picture_strips,
+    points_with_intervals,
+)
+from difflab.runs.rows import Row, select
+from difflab.statistics.neighbours import memorized, nearest
 
 PREDICTIONS = {
     "exact losses": ("exact", "-"),

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from scipy.spatial.distance import cdist
 
-from difflab.neighbours import memorized, nearest
+from difflab.statistics.neighbours import memorized, nearest
 from synthetic.sample import ddim_from_noise
 from theory.denoisers import denoiser
 from theory.loss import Estimate, denoising_loss

@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from difflab.errors import require
-from difflab.intervals import wilson
 from difflab.progress import progress
 from difflab.randomness import stream
-from difflab.results import Checkpoints
-from difflab.rows import Artefact, Row
+from difflab.runs.results import Checkpoints
+from difflab.runs.rows import Artefact, Row
+from difflab.statistics.intervals import wilson
 from synthetic.data.dataset import Dataset
 from synthetic.ladder import ladder, mixtures
 from synthetic.models import Model

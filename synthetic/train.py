@@ -19,7 +19,7 @@ import optax
 from jaxtyping import Array, Float, Key
 
 from difflab.errors import InputError, require
-from difflab.results import Checkpoints
+from difflab.runs.results import Checkpoints
 from synthetic.ladder import Ladder
 from synthetic.models import STARTS, Variables
 from theory.noise import PARAMETERIZATIONS, Noise, training_weight

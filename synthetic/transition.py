@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import isotonic_regression
 
-from difflab.intervals import Interval, mean
+from difflab.statistics.intervals import Interval, mean
 
 LEVELS = {"start": 0.1, "middle": 0.5, "end": 0.9}
 

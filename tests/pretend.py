@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from difflab.errors import InputError
-from difflab.executors import Job
-from difflab.locks import held
-from difflab.results import digest, open_run
-from difflab.rows import Row
+from difflab.runs.executors import Job
+from difflab.runs.locks import held
+from difflab.runs.results import digest, open_run
+from difflab.runs.rows import Row
 
 STEPS = 5
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
+from difflab.diffusion.alignment import aligned, fit_alignment
 from difflab.errors import InputError
-from difflab.sd.alignment import aligned, fit_alignment
 
 WORDS = np.array(["red", "green", "blue", "cat", "dog", "fish"])
 

@@ -12,24 +12,24 @@ import torch
 from conformance import assert_same_state, changed, method, random, says_one_sentence, state
 from diffusers import DDIMScheduler
 
-from difflab import attacks
-from difflab.attacks.discrete_tokens import (
+from difflab.diffusion import attacks
+from difflab.diffusion.attacks.discrete_tokens import (
     DiscreteTokens,
     _TokenSearch,
     encoded,
     hard_prompts,
     prompt,
 )
-from difflab.attacks.dori import Dori
-from difflab.attacks.initial_noise import InitialNoise
-from difflab.attacks.random_perturbation import RandomPerturbation, random_perturbation
-from difflab.sd.generate import embed, generate, seeded
-from difflab.sd.judge import Judge
-from difflab.sd.loss import denoising_loss, wanted
-from difflab.sd.pipeline import Architecture, build
-from difflab.sd.pruning import feedforward_layers, value_layers
-from difflab.sd.search import Search
-from difflab.sd.tokens import tokens, vocabulary
+from difflab.diffusion.attacks.dori import Dori
+from difflab.diffusion.attacks.initial_noise import InitialNoise
+from difflab.diffusion.attacks.random_perturbation import RandomPerturbation, random_perturbation
+from difflab.diffusion.generate import embed, generate, seeded
+from difflab.diffusion.judge import Judge
+from difflab.diffusion.loss import denoising_loss, wanted
+from difflab.diffusion.pipeline import Architecture, build
+from difflab.diffusion.pruning import feedforward_layers, value_layers
+from difflab.diffusion.search import Search
+from difflab.diffusion.tokens import tokens, vocabulary
 
 NAMES = sorted(path.stem for path in Path(attacks.__path__[0]).glob("*.py") if path.stem != "__init__")
 SIZES = Architecture(
@@ -166,7 +166,7 @@ def test_targets_do_not_see_each_other(name, pipeline, monkeypatch):
     if name in SEARCHES:
         # Two targets in a batch, then one.
         at_once = SMALL["steps" if name == "initial_noise" else "batch"]
-        monkeypatch.setattr(f"difflab.attacks.{name}.fitting", lambda _: 2 * at_once)
+        monkeypatch.setattr(f"difflab.diffusion.attacks.{name}.fitting", lambda _: 2 * at_once)
         _close(_attack(name, pipeline, masks=masks), together)
 
 

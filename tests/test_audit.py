@@ -13,10 +13,10 @@ from diffusers import AutoencoderTiny, PNDMScheduler, StableDiffusionPipeline, U
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from difflab import results
-from difflab.rows import select
-from difflab.sd.pipeline import SHIPPED, load
-from difflab.sd.pruning import save_mask, value_layers
+from difflab.diffusion.pipeline import SHIPPED, load
+from difflab.diffusion.pruning import save_mask, value_layers
+from difflab.runs import results
+from difflab.runs.rows import select
 from experiments import __main__ as command_line
 
 WORDS = ["red", "green", "blue", "cat", "dog", "fish"]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from difflab.datasets.captioned import captioned_folder, prompts
 from difflab.errors import InputError
-from synthetic.data.captioned_folder import captioned_folder, prompts
 
 
 def _says(error, *parts):

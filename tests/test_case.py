@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 CODE = """
-from experiments._case import Case, open_case
+from difflab.audits.worlds import Case, open_case
 opened = open_case(Case(targets=8, held_out=6, retained=60))
 told = [found.captions for found in (*opened.groups.values(), *opened.held_out.values(), opened.retained)]
 print(opened.oracle is not None, told)

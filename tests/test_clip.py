@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from difflab.dejavu.clip import (
+from difflab.clip.model import (
     CONFIG,
     WEIGHTS,
     Architecture,
@@ -142,7 +142,7 @@ def test_a_named_model_wants_to_know_how_pictures_were_prepared(named, tmp_path)
 
 
 def test_a_tag_brings_its_own_preprocessing():
-    from difflab.dejavu.clip import _named_config, _preprocess
+    from difflab.clip.model import _named_config, _preprocess
 
     _, config = _named_config("ViT-B-16-plus-240")
     tag = open_clip.list_pretrained_tags_by_model("ViT-B-16-plus-240")[0]

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from difflab.dejavu import train as module
-from difflab.dejavu.clip import Architecture, build, embed_texts, prepared
-from difflab.dejavu.train import Job, Training, train, train_all
+from difflab.clip import train as module
+from difflab.clip.model import Architecture, build, embed_texts, prepared
+from difflab.clip.train import Job, Training, train, train_all
 from difflab.errors import InputError
 
 WORDS = tuple(f"w{i}" for i in range(20))

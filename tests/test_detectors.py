@@ -13,16 +13,16 @@ from conformance import assert_same_state, changed, method, says_one_sentence, s
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from scipy.special import entr, softmax
 
-from difflab import detectors
-from difflab.detectors.attention_entropy import AttentionEntropy, attention_entropy
-from difflab.detectors.bright_ending import BrightEnding, bright_ending, end_attention
-from difflab.detectors.denoising_loss import DenoisingLoss, denoising_loss
-from difflab.detectors.noise_magnitude import NoiseMagnitude, noise_magnitude
-from difflab.detectors.seed_similarity import SeedSimilarity, seed_similarity
-from difflab.sd.attention import attention
-from difflab.sd.first_prediction import memorized_above
-from difflab.sd.generate import embed
-from difflab.sd.pipeline import Architecture, build
+from difflab.diffusion import detectors
+from difflab.diffusion.attention import attention
+from difflab.diffusion.detectors.attention_entropy import AttentionEntropy, attention_entropy
+from difflab.diffusion.detectors.bright_ending import BrightEnding, bright_ending, end_attention
+from difflab.diffusion.detectors.denoising_loss import DenoisingLoss, denoising_loss
+from difflab.diffusion.detectors.noise_magnitude import NoiseMagnitude, noise_magnitude
+from difflab.diffusion.detectors.seed_similarity import SeedSimilarity, seed_similarity
+from difflab.diffusion.first_prediction import memorized_above
+from difflab.diffusion.generate import embed
+from difflab.diffusion.pipeline import Architecture, build
 
 NAMES = sorted(path.stem for path in Path(detectors.__path__[0]).glob("*.py") if path.stem != "__init__")
 SIZES = Architecture(

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from difflab.errors import InputError
-from difflab.intervals import Interval
-from difflab.rows import check_row, select
-from experiments import edge_stress, edge_sweep
-from experiments._edge import CONSTANT, EXACT, Comparison, compared, error_rows, grid_of
-from experiments.edge_stress import Config, Stress, family, grid_for
+from difflab.runs.rows import check_row, select
+from difflab.statistics.intervals import Interval
+from experiments.edge import edge_stress, edge_sweep
+from experiments.edge.edge_stress import Config, Stress, family, grid_for
+from synthetic.comparison import CONSTANT, EXACT, Comparison, compared, error_rows, grid_of
 from synthetic.data.gaussian_mixture import GaussianMixture
 from synthetic.data.low_rank_mixture import LowRankMixture, low_rank_mixture
 from synthetic.study import Study

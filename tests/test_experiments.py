@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from difflab import results
 from difflab.files import plain
-from difflab.rows import select
+from difflab.runs import results
+from difflab.runs.rows import select
 from experiments import __main__ as command_line
-from experiments._sweep import Sweep
+from experiments.commands.sweep import Sweep
 
 NAMES = command_line.names()
 

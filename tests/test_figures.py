@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from difflab.errors import InputError
-from difflab.figures import (
+from difflab.runs.figures import (
     COLOURS,
     description,
     figure_bytes,
@@ -22,7 +22,7 @@ from difflab.figures import (
     rungs,
     style,
 )
-from difflab.intervals import Interval
+from difflab.statistics.intervals import Interval
 
 # Machado, Oliveira, Fernandes 2009, severity 1, on linear RGB.
 SIGHT = {

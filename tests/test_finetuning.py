@@ -12,16 +12,16 @@ import torch
 from conformance import assert_same_state, changed, method, random, says_one_sentence, state
 from diffusers import UNet2DConditionModel
 
-from difflab import defenses
-from difflab.defenses.adversarial_finetuning import AdversarialFinetuning, adversarial_finetuning, searched
-from difflab.defenses.concept_erasure import ConceptErasure, concept_erasure, erased
-from difflab.defenses.data_unlearning import DataUnlearning, data_unlearning, importance
-from difflab.sd.finetuning import Finetuning, Known, finetune, picked
-from difflab.sd.generate import embed, seeded
-from difflab.sd.loss import as_noise, denoising_loss, levels, wanted
-from difflab.sd.pipeline import Architecture, build
-from difflab.sd.tokens import tokens
-from difflab.sd.train import Training, train
+from difflab.diffusion import defenses
+from difflab.diffusion.defenses.adversarial_finetuning import AdversarialFinetuning, adversarial_finetuning, searched
+from difflab.diffusion.defenses.concept_erasure import ConceptErasure, concept_erasure, erased
+from difflab.diffusion.defenses.data_unlearning import DataUnlearning, data_unlearning, importance
+from difflab.diffusion.finetuning import Finetuning, Known, finetune, picked
+from difflab.diffusion.generate import embed, seeded
+from difflab.diffusion.loss import as_noise, denoising_loss, levels, wanted
+from difflab.diffusion.pipeline import Architecture, build
+from difflab.diffusion.tokens import tokens
+from difflab.diffusion.train import Training, train
 
 SIZES = Architecture(
     side=16, latent_channels=4, widths=(16,), heads=2, vae_widths=(16, 16, 16), length=8, embedding=24, text_layers=1
@@ -240,7 +240,9 @@ def test_a_prediction_is_turned_into_noise(kind):
 def _loss_of(name, pipeline, monkeypatch, known=KNOWN, **changes):
     """The loss that a defense hands to the loop, and the steps it would run."""
     handed = []
-    monkeypatch.setattr(f"difflab.defenses.{name}.finetune", lambda _, loss, *rest: handed.append(loss) or pipeline)
+    monkeypatch.setattr(
+        f"difflab.diffusion.defenses.{name}.finetune", lambda _, loss, *rest: handed.append(loss) or pipeline
+    )
     _defend(name, pipeline, known=known, **changes)
     monkeypatch.undo()
     return handed[0]
@@ -466,7 +468,7 @@ def test_the_loss_is_the_sum_of_its_parts(kind, changes, monkeypatch):
         asked.append(call)
         return call[2] + 1
 
-    monkeypatch.setattr("difflab.defenses.adversarial_finetuning.searched", search)
+    monkeypatch.setattr("difflab.diffusion.defenses.adversarial_finetuning.searched", search)
     dropped_any = []
     for seed in range(3):
         generator = random(seed)
@@ -531,7 +533,7 @@ def test_targets_take_turns_and_searches_are_kept(refresh, targets, searches, pi
         return start + len(asked)
 
     loss = _loss_of(ADVERSARIAL, pipeline, monkeypatch, refresh=refresh, targets=targets)
-    monkeypatch.setattr("difflab.defenses.adversarial_finetuning.searched", search)
+    monkeypatch.setattr("difflab.diffusion.defenses.adversarial_finetuning.searched", search)
     for step in range(7):
         loss(step, pipeline, random(step))
         trained.append((loss.rows.tolist(), loss.found))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, mannwhitneyu
 
-from difflab.dejavu.gap import (
+from difflab.clip.gap import (
     by_target,
     ceiling_share,
     cumulative,

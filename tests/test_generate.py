@@ -9,11 +9,11 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline
 
+from difflab.diffusion.autoencoder import as_bytes, as_pixels, decode, encode
+from difflab.diffusion.generate import embed, fitting, generate, initial_noise, sampling, seeded
+from difflab.diffusion.loss import as_noise, denoising_loss, wanted
+from difflab.diffusion.pipeline import Architecture, build
 from difflab.errors import InputError
-from difflab.sd.autoencoder import as_bytes, as_pixels, decode, encode
-from difflab.sd.generate import embed, fitting, generate, initial_noise, sampling, seeded
-from difflab.sd.loss import as_noise, denoising_loss, wanted
-from difflab.sd.pipeline import Architecture, build
 
 SIZES = Architecture(
     side=16, latent_channels=4, widths=(16, 32), heads=2, vae_widths=(16, 16, 16), length=8, embedding=24, text_layers=1
@@ -55,7 +55,7 @@ def _latents(pipeline, captions, seeds, steps=5, guidance=3.0, at_once=None):
         return np.zeros((len(latents), 16, 16, 3), dtype=np.uint8)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("difflab.sd.generate.decode", decoded)
+        patch.setattr("difflab.diffusion.generate.decode", decoded)
         generate(pipeline, embed(pipeline, captions), _generators(seeds), steps, guidance, at_once)
     return torch.cat(caught).numpy()
 

@@ -8,8 +8,8 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from difflab.dejavu import inference
-from difflab.dejavu.inference import most_voted, nearest, union, votes
+from difflab.clip import inference
+from difflab.clip.inference import most_voted, nearest, union, votes
 from difflab.errors import InputError
 
 

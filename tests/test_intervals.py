@@ -7,7 +7,16 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from difflab.errors import InputError
-from difflab.intervals import SHARE, bootstrap, grouped_fraction, mean, nested, paired_difference, summary, wilson
+from difflab.statistics.intervals import (
+    SHARE,
+    bootstrap,
+    grouped_fraction,
+    mean,
+    nested,
+    paired_difference,
+    summary,
+    wilson,
+)
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from difflab.datasets.labelled import classes_of, labelled
 from difflab.errors import InputError
-from synthetic.data.labelled import classes_of, labelled
 
 CLASSES = ("cat", "dog", "palm tree", "tree")
 CAPTIONS = ("A cat under a palm tree", "my dog.", "concatenated")

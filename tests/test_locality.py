@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from difflab.defenses.nemo import Nemo, nemo
-from difflab.defenses.wanda import Wanda, wanda
+from difflab.diffusion import locality
+from difflab.diffusion.defenses.nemo import Nemo, nemo
+from difflab.diffusion.defenses.wanda import Wanda, wanda
+from difflab.diffusion.generate import embed, initial_noise, seeded
+from difflab.diffusion.pipeline import Architecture, build
 from difflab.errors import InputError
-from difflab.rows import select
-from difflab.sd import locality
-from difflab.sd.generate import embed, initial_noise, seeded
-from difflab.sd.pipeline import Architecture, build
+from difflab.runs.rows import select
 
 SIZES = Architecture(
     side=16, latent_channels=4, widths=(16, 32), heads=2, vae_widths=(16, 16, 16), length=8, embedding=24, text_layers=1

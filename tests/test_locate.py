@@ -69,7 +69,7 @@ def test_both_ladders_are_joined_in_order_and_the_coarse_one_is_kept(data):
 
 def test_a_weight_and_a_grid_of_ones_own(data):
     """The default grid, given by hand, changes nothing; another weight does."""
-    from experiments._edge import grid_of
+    from synthetic.comparison import grid_of
 
     grid = grid_of(STUDY)
     alone = located(STUDY, 0, data, LearnedMixture, 0)

@@ -10,10 +10,10 @@ import pytest
 
 from difflab.errors import InputError
 from difflab.files import json_bytes
-from synthetic.data import manifest as manifests
-from synthetic.data import plan as plans
+from synthetic import manifest as manifests
+from synthetic import plan as plans
 from synthetic.data.emoji import ATTRIBUTION, emoji
-from synthetic.data.plan import ROLES, Plan, draw
+from synthetic.plan import ROLES, Plan, draw
 
 TINY = Plan(
     side=16,

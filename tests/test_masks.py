@@ -7,12 +7,12 @@ import pytest
 import torch
 from conformance import random, says_one_sentence
 
-from difflab.sd.attention import cross_attentions
-from difflab.sd.generate import embed, generate, seeded
-from difflab.sd.loss import denoising_loss, draw, loss_at
-from difflab.sd.masks import TokenMask, masked, of_weights
-from difflab.sd.pipeline import Architecture, build
-from difflab.sd.pruning import feedforward_layers, value_layers
+from difflab.diffusion.attention import cross_attentions
+from difflab.diffusion.generate import embed, generate, seeded
+from difflab.diffusion.loss import denoising_loss, draw, loss_at
+from difflab.diffusion.masks import TokenMask, masked, of_weights
+from difflab.diffusion.pipeline import Architecture, build
+from difflab.diffusion.pruning import feedforward_layers, value_layers
 
 SIZES = Architecture(
     side=16, latent_channels=4, widths=(16, 32), heads=2, vae_widths=(16, 16, 16), length=8, embedding=24,

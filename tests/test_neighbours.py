@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from difflab.errors import InputError
-from difflab.neighbours import memorized, nearest
+from difflab.statistics.neighbours import memorized, nearest
 
 
 def _by_hand(samples, points):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from difflab.errors import InputError
-from difflab.parallel import core_shares, in_processes, kept, usable_cores
+from difflab.runs.parallel import core_shares, in_processes, kept, usable_cores
 
 _begun = []
 
@@ -69,7 +69,7 @@ def test_nobody_waits_for_work_that_is_not_wanted():
 
 
 def test_nobody_works_on_for_a_parent_that_was_killed(tmp_path):
-    code = "import test_parallel, difflab.parallel as p; list(p.in_processes(test_parallel.noted, [(%r,)], 1))"
+    code = "import test_parallel, difflab.runs.parallel as p; list(p.in_processes(test_parallel.noted, [(%r,)], 1))"
     told = tmp_path / "pid"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     with subprocess.Popen(

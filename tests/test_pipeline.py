@@ -24,11 +24,11 @@ from diffusers import (
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from difflab.diffusion.attention import cross_attentions
+from difflab.diffusion.generate import embed, generate, initial_noise, sampling, seeded
+from difflab.diffusion.pipeline import Architecture, build, checksum, latent_size, load, picture_side, save
+from difflab.diffusion.tokens import BEGIN, END, learn_tokenizer, tokens
 from difflab.errors import InputError, WriteError
-from difflab.sd.attention import cross_attentions
-from difflab.sd.generate import embed, generate, initial_noise, sampling, seeded
-from difflab.sd.pipeline import Architecture, build, checksum, latent_size, load, picture_side, save
-from difflab.sd.tokens import BEGIN, END, learn_tokenizer, tokens
 
 SIZES = Architecture(
     side=16, latent_channels=4, widths=(16, 32), heads=2, vae_widths=(16, 16, 16), length=8, embedding=24, text_layers=1

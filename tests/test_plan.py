@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from difflab.errors import InputError
-from synthetic.data import plan as plans
+from synthetic import plan as plans
 from synthetic.data import scenes as drawn
 from synthetic.data.emoji import emoji
-from synthetic.data.plan import ROLES, Plan, draw
 from synthetic.data.scenes import CITIES
+from synthetic.plan import ROLES, Plan, draw
 
 
 def _says(error, *parts):

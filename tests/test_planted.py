@@ -7,13 +7,13 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from difflab.detectors.noise_magnitude import noise_magnitude
-from difflab.sd.autoencoder import decode, encode
-from difflab.sd.copies import RATE, ask, chance_similarity, compare, fit_threshold, memorized, read_thresholds
-from difflab.sd.pipeline import ORACLE, SHIPPED, load
-from difflab.sd.similarity import measures
-from synthetic.data import manifest
-from synthetic.data.plan import Plan, draw
+from difflab.diffusion.autoencoder import decode, encode
+from difflab.diffusion.copies import RATE, ask, chance_similarity, compare, fit_threshold, memorized, read_thresholds
+from difflab.diffusion.detectors.noise_magnitude import noise_magnitude
+from difflab.diffusion.pipeline import ORACLE, SHIPPED, load
+from difflab.diffusion.similarity import measures
+from synthetic import manifest
+from synthetic.plan import Plan, draw
 
 SEEDS = [901, 902, 903]
 

@@ -10,11 +10,11 @@ import torch
 from conformance import says_one_sentence
 from diffusers import DDIMScheduler
 
-from difflab.defenses.attention_scaling import AttentionScaling, attention_scaling
-from difflab.defenses.prompt_embedding import PromptEmbedding, _FirstStep, prompt_embedding
-from difflab.defenses.token_insertion import TokenInsertion, inserted, token_insertion
-from difflab.sd.generate import embed
-from difflab.sd.pipeline import Architecture, build
+from difflab.diffusion.defenses.attention_scaling import AttentionScaling, attention_scaling
+from difflab.diffusion.defenses.prompt_embedding import PromptEmbedding, _FirstStep, prompt_embedding
+from difflab.diffusion.defenses.token_insertion import TokenInsertion, inserted, token_insertion
+from difflab.diffusion.generate import embed
+from difflab.diffusion.pipeline import Architecture, build
 
 SIZES = Architecture(
     side=16, latent_channels=4, widths=(16, 32), heads=2, vae_widths=(16, 16, 16), length=8, embedding=24,
@@ -205,7 +205,7 @@ def test_the_usual_magnitude_is_one_deviation_above_the_mean(pipeline):
 def test_the_batch_does_not_matter(pipeline, monkeypatch):
     config = replace(SMALL, target=None, updates=3)
     whole = prompt_embedding(pipeline, SOME, CAPTIONS[:6], 40, config)
-    monkeypatch.setattr("difflab.defenses.prompt_embedding.fitting", lambda _: 4)
+    monkeypatch.setattr("difflab.diffusion.defenses.prompt_embedding.fitting", lambda _: 4)
     parts = prompt_embedding(pipeline, SOME, CAPTIONS[:6], 40, config)
     assert (parts - whole).norm() < 1e-4 * (whole - embed(pipeline, SOME)).norm()
 

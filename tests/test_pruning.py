@@ -9,10 +9,10 @@ import torch
 from conformance import random, says_one_sentence
 from safetensors.torch import save_file
 
-from difflab.sd.generate import embed, generate
-from difflab.sd.loss import denoising_loss
-from difflab.sd.pipeline import Architecture, build
-from difflab.sd.pruning import (
+from difflab.diffusion.generate import embed, generate
+from difflab.diffusion.loss import denoising_loss
+from difflab.diffusion.pipeline import Architecture, build
+from difflab.diffusion.pruning import (
     check,
     feedforward_layers,
     off_fraction,
@@ -195,7 +195,7 @@ def _drawn(monkeypatch, pipeline, rows, **options):
         caught.append(latents)
         return np.zeros((len(latents), 16, 16, 3), dtype=np.uint8)
 
-    monkeypatch.setattr("difflab.sd.generate.decode", decoded)
+    monkeypatch.setattr("difflab.diffusion.generate.decode", decoded)
     embeddings = embed(pipeline, [CAPTIONS[i] for i in rows])
     generate(pipeline, embeddings, [random(10 + i) for i in rows], 3, 2.0, **options)
     return torch.cat(caught)

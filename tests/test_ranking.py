@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from difflab.errors import InputError
-from difflab.ranking import auc, true_positives
+from difflab.statistics.ranking import auc, true_positives
 
 labelled = st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=2, max_size=60).filter(
     lambda pairs: len({label for _, label in pairs}) == 2

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from difflab.files import plain
-from difflab.results import FinishedRun, read_run
-from difflab.rows import select
-from experiments import edge_stress, edge_sweep
+from difflab.runs.results import FinishedRun, read_run
+from difflab.runs.rows import select
+from experiments.edge import edge_stress, edge_sweep
 
 RECORD = Path(__file__).parents[1] / "experiments" / "record"
 FOLDERS = sorted(path.parent for path in RECORD.glob("*/*/*/config.json"))

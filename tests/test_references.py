@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from difflab.dejavu.alignment import alignment, similarity
-from difflab.dejavu.gap import hidden_auc
-from difflab.dejavu.inference import nearest, votes
-from difflab.dejavu.references import bag_of_words, naive_bayes, sentences
+from difflab.clip.alignment import alignment, similarity
+from difflab.clip.gap import hidden_auc
+from difflab.clip.inference import nearest, votes
+from difflab.clip.references import bag_of_words, naive_bayes, sentences
 from difflab.errors import InputError
 from synthetic.data import collages as drawn
 from synthetic.data.collages import World, collages

@@ -11,9 +11,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from difflab.errors import InputError, WriteError
-from difflab.figures import new_figure
-from difflab.report import build, number
-from difflab.results import Row, open_run
+from difflab.runs.figures import new_figure
+from difflab.runs.report import build, number
+from difflab.runs.results import Row, open_run
 
 VOID = {"meta", "img", "br", "hr"}
 DOCUMENTS = {

@@ -14,9 +14,10 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from difflab import files, results
+from difflab import files
 from difflab.errors import InputError, WriteError
-from difflab.results import (
+from difflab.runs import results
+from difflab.runs.results import (
     Artefact,
     Row,
     check_row,
@@ -205,7 +206,7 @@ def test_a_cut_checkpoint_is_put_aside_and_the_run_goes_on(run, kept_bytes, caps
 def test_a_process_killed_while_saving_leaves_the_last_checkpoint(run, moment):
     run.save("step", {"x": np.zeros(3)})
     killed = (
-        "import os, sys, pathlib, numpy as np; from difflab.results import open_run\n"
+        "import os, sys, pathlib, numpy as np; from difflab.runs.results import open_run\n"
         f"run = open_run(pathlib.Path(sys.argv[1]), 'ring', {CONFIG!r})\n"
         f"os.{moment} = lambda *a: os.kill(os.getpid(), 9)\n"
         "run.save('step', {'x': np.ones(3)})\n"

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from difflab.neighbours import memorized, nearest
+from difflab.statistics.neighbours import memorized, nearest
 from synthetic.sample import ddim, ddim_from_noise
 from theory.denoisers import denoiser, generalizing, memorizing
 from theory.noise import SCHEDULES, flow_matching, uniform_times, variance_exploding, variance_preserving

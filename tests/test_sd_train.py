@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from difflab.diffusion.autoencoder import as_pixels, encode, train_autoencoder
+from difflab.diffusion.generate import embed
+from difflab.diffusion.loss import denoising_loss
+from difflab.diffusion.pipeline import Architecture, build
+from difflab.diffusion.recipe import Material, Recipe, train_pipeline
+from difflab.diffusion.tokens import tokens
+from difflab.diffusion.train import Training, train
 from difflab.errors import InputError
-from difflab.sd.autoencoder import as_pixels, encode, train_autoencoder
-from difflab.sd.generate import embed
-from difflab.sd.loss import denoising_loss
-from difflab.sd.pipeline import Architecture, build
-from difflab.sd.recipe import Material, Recipe, train_pipeline
-from difflab.sd.tokens import tokens
-from difflab.sd.train import Training, train
 
 SIZES = Architecture(
     side=16, latent_channels=4, widths=(16, 32), heads=2, vae_widths=(16, 16, 16), length=8, embedding=24, text_layers=1
@@ -367,7 +367,7 @@ def test_a_recipe_goes_on_after_a_kill(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         train_pipeline(MATERIAL, RECIPE, kept)
     kept.fails_at = None
-    monkeypatch.setattr("difflab.sd.recipe.train_autoencoder", lambda *_: pytest.fail("trained twice"))
+    monkeypatch.setattr("difflab.diffusion.recipe.train_autoencoder", lambda *_: pytest.fail("trained twice"))
     again = train_pipeline(MATERIAL, RECIPE, kept)
     for part in ("vae", "text_encoder", "unet"):
         assert _same(_weights(getattr(whole, part)), _weights(getattr(again, part)))

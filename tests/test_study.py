@@ -9,8 +9,8 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from difflab.errors import InputError
-from difflab.intervals import wilson
-from difflab.rows import Artefact, Row, check_row, select
+from difflab.runs.rows import Artefact, Row, check_row, select
+from difflab.statistics.intervals import wilson
 from synthetic.data.coloured_templates import ColouredTemplates, coloured_templates
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.data.low_rank_mixture import LowRankMixture, low_rank_mixture

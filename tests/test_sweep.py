@@ -9,9 +9,9 @@ import pretend
 import pytest
 
 from difflab.errors import InputError
-from difflab.executors import Share, _stop, on_ray, on_slurm, on_this_machine
-from difflab.results import read_run
-from difflab.sweep import finished, flags, grid, measured, remaining_seconds, state, sweep
+from difflab.runs.executors import Share, _stop, on_ray, on_slurm, on_this_machine
+from difflab.runs.results import read_run
+from difflab.runs.sweep import finished, flags, grid, measured, remaining_seconds, state, sweep
 
 COMMAND = (sys.executable, pretend.__file__)
 
@@ -266,7 +266,7 @@ def _sweeping(out, n, pause):
 
 _SWEEPER = """
 import sys; from pathlib import Path
-import pretend; from difflab.executors import *; from difflab.sweep import sweep
+import pretend; from difflab.runs.executors import *; from difflab.runs.sweep import sweep
 out, n, pause = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 jobs = [pretend.job(out, i, pause) for i in range(1, n + 1)]
 command = (sys.executable, pretend.__file__)

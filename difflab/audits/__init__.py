@@ -1,0 +1,1 @@
+"""What one call does for a model: rows in memory or on disk."""

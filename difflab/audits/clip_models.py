@@ -1,0 +1,161 @@
+"""Whose CLIP models, pairs and gallery are tested: a user's files, or small models on collages as if they were."""
+
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+
+from difflab import files
+from difflab.audits.collage_models import Study, gallery, job, training_set
+from difflab.clip.model import CONFIG, WEIGHTS, Clip, load_clip
+from difflab.clip.train import train_all
+from difflab.datasets.labelled import Labelled, classes_of, labelled
+from difflab.errors import require
+from difflab.runs.results import Checkpoints
+from synthetic.data import collages as drawn
+from synthetic.data.collages import Collages
+
+
+@dataclass(frozen=True)
+class ClipCase:
+    """Models, pairs and gallery."""
+
+    model: str = ""
+    """A folder in open_clip's format, a JSON model config, or a name of open_clip."""
+    target: str = ""
+    """Checkpoint of the model under test; may be left out where the folder brings its weights."""
+    reference: str = ""
+    """Checkpoint of a model of the same kind that never saw the pairs."""
+    preprocess: str = ""
+    """How both prepared pictures: "default", a tag of open_clip's, or a JSON file; a folder says so itself."""
+    data: str = ""
+    """Training pairs of the target: a folder or a webdataset tar; empty: two small models on collages."""
+    objects: str = ""
+    """JSON lines with the objects of those pictures."""
+    reference_data: str = ""
+    """Training pairs of the reference; with --one-model pairs that the target never saw."""
+    reference_objects: str = ""
+    """JSON lines with the objects of those."""
+    public: str = ""
+    """Gallery that neither model was trained on."""
+    public_objects: str = ""
+    """JSON lines with the gallery's objects."""
+    classes: str = ""
+    """Text file with every class, one a line; empty: the labels that occur."""
+    one_model: bool = False
+    """Leave the reference out and ask references that need no training."""
+    overlap: bool = False
+    """Go on although a training picture lies in the gallery."""
+    device: str = "cpu"
+    """Where the models and the search run."""
+    study: Study = field(default_factory=lambda: Study(pairs=2))
+    """Of the small models, where there is no data."""
+    contents: str = field(init=False, default="")
+    """Checksums of checkpoints and lists."""
+
+    def __post_init__(self) -> None:
+        # Training pairs, their objects, the gallery and its objects go together, and no other flag does without them.
+        needed = {"model": self.model, "data": self.data, "objects": self.objects}
+        needed |= {"public": self.public, "public-objects": self.public_objects}
+        others = (
+            self.target,
+            self.reference,
+            self.preprocess,
+            self.reference_data,
+            self.reference_objects,
+            self.classes,
+        )
+        if any((*needed.values(), *others)):
+            missing = [f"--{name}" for name, value in needed.items() if not value]
+            require(not missing, f"a test of your own model also needs {', '.join(missing)}.")
+            require(bool(self.reference_data) == bool(self.reference_objects), "--reference-data needs its objects.")
+            require(self.one_model or bool(self.reference), "give a --reference checkpoint, or --one-model.")
+        object.__setattr__(self, "contents", " ".join(files.checksum(path)[:12] for path in self._contents()))
+
+    def _contents(self) -> list[Path]:
+        """Files that decide the numbers; those of folders that have known names."""
+        lists = [self.target, self.reference, self.objects, self.reference_objects, self.public_objects, self.classes]
+        sources = [self.model, self.preprocess, self.data, self.reference_data, self.public]
+        known = [CONFIG, "metadata.jsonl", "captions.txt", *(() if self.target else (WEIGHTS,))]
+        parts = [Path(source, name) for source in sources if source for name in ("", *known)]
+        return [Path(path) for path in lists if path] + [path for path in parts if path.is_file()]
+
+
+class OpenedClips(NamedTuple):
+    """Models and pairs, loaded."""
+
+    target: Clip
+    reference: Clip | None
+    asked: Labelled
+    other: Labelled | None
+    public: Labelled
+    classes: tuple[str, ...]
+
+
+def open_clips(case: ClipCase, checkpoints: Checkpoints) -> OpenedClips:
+    """Load the models and read the pairs, or train and draw small ones.
+
+    Raises:
+        InputError: something is missing or does not fit, a file lies in two sets, or the two models are the same.
+    """
+    opened = _files(case) if case.data else _collages(case, checkpoints)
+    _check_overlap(opened, case)
+    return opened
+
+
+def _files(case: ClipCase) -> OpenedClips:
+    lists = [Path(path) for path in (case.objects, case.public_objects, case.reference_objects) if path]
+    listed = files.read_text(Path(case.classes)).split("\n") if case.classes else ()
+    classes = tuple(line.strip() for line in listed if line.strip()) or classes_of(*lists)
+    require(len(set(classes)) == len(classes) >= 2, "give at least two classes, each once.")
+    reference = None
+    if not case.one_model:
+        reference = load_clip(case.model, case.reference, case.preprocess, case.device)
+    return OpenedClips(
+        load_clip(case.model, case.target, case.preprocess, case.device),
+        reference,
+        labelled(Path(case.data), Path(case.objects), classes),
+        labelled(Path(case.reference_data), Path(case.reference_objects), classes) if case.reference_data else None,
+        labelled(Path(case.public), Path(case.public_objects), classes),
+        classes,
+    )
+
+
+def _collages(case: ClipCase, checkpoints: Checkpoints) -> OpenedClips:
+    """Two small models and their pairs, in the same form as a user's."""
+    study = case.study
+    sets = [training_set(study, number) for number in (0, 1)]
+    jobs = {f"model{number}": job(study, data, number) for number, data in enumerate(sets)}
+    target, reference = (clip for _, clip, _ in train_all(jobs, checkpoints, study.workers))
+    asked, other, public = (_as_labelled(one, study) for one in (sets[0].found, sets[1].found, gallery(study)))
+    return OpenedClips(target, None if case.one_model else reference, asked, other, public, drawn.names(study.world))
+
+
+def _as_labelled(found: Collages, study: Study) -> Labelled:
+    return Labelled(
+        tuple(f"{i}.png" for i in range(len(found.captions))),
+        found.captions,
+        drawn.held(found, study.world),
+        drawn.named(found, study.world),
+        lambda i: Image.fromarray(found.pictures[i]),
+        tuple(files.sha256(picture.tobytes()) for picture in found.pictures),
+    )
+
+
+def _check_overlap(opened: OpenedClips, case: ClipCase) -> None:
+    """Files that lie in two sets: none may, unless told otherwise."""
+    sets = {"data": opened.asked, "reference-data": opened.other, "public": opened.public}
+    there = [(name, pairs) for name, pairs in sets.items() if pairs is not None]
+    for (one, first), (other, second) in itertools.combinations(there, 2):
+        known = dict(zip(first.digests, first.names, strict=True))
+        both = [known[digest] for digest in second.digests if digest in known]
+        named = f"{len(both)} pictures of --{other} lie in --{one}, too ({both[0] if both else ''})"
+        require(case.overlap or not both, f"{named}; take them out of one, or give --overlap.")
+    if opened.reference is not None:
+        same = zip(opened.target.model.state_dict().values(), opened.reference.model.state_dict().values(), strict=True)
+        require(
+            not all(torch.equal(a, b) for a, b in same), "target and reference have the same weights; give another one."
+        )

@@ -1,0 +1,1 @@
+"""What users bring: captioned folders, labelled folders, lists of prompts."""

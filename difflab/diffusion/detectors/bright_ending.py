@@ -1,0 +1,142 @@
+"""Detector: how far the prompt moves the predicted noise where the end token draws attention at the last step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from jaxtyping import Float, Int
+
+from difflab.diffusion.attention import Probabilities, attention, cross_attentions
+from difflab.diffusion.generate import AT_ONCE, batches, embed, seeded
+from difflab.errors import require
+
+_LAYERS = "down_blocks.0."
+"""The first down block works at the latents' own resolution, before it halves them."""
+
+
+@dataclass(frozen=True)
+class BrightEnding:
+    """How the masked magnitude is measured.
+
+    Attributes:
+        steps: DDIM steps, in [1, 999]; all are run.
+        guidance: weight of the prompt while sampling.
+        at_once: pictures drawn in one batch. The probabilities of all layers are held at once: 128 are right for the
+            small model, a few for SD 1.x.
+    """
+
+    steps: int = 20
+    guidance: float = 3.0
+    at_once: int = AT_ONCE
+
+    def __post_init__(self) -> None:
+        require(1 <= self.steps <= 999, f"steps is {self.steps}; give 1 to 999.")
+        require(self.at_once >= 1, f"at_once is {self.at_once}; give at least 1.")
+
+
+@torch.no_grad()
+def bright_ending(
+    pipeline: StableDiffusionPipeline,
+    captions: Sequence[str],
+    seeds: Sequence[int],
+    config: BrightEnding = BrightEnding(),
+    latents: Float[torch.Tensor, "n c h w"] | None = None,
+) -> Float[np.ndarray, " n"]:
+    """Score captions by the length of the prompt's part of the predicted noise within a soft mask.
+
+    m = attention to the end token at the last step (see `end_attention`);
+    score = mean over seeds of (mean over steps of |m (eps(x_t, t, y) - eps(x_t, t, empty))|_2) / (mean of m).
+
+    Args:
+        pipeline: the model.
+        captions: n prompts, at least one.
+        seeds: initial noises, at least one; every caption is drawn with each of them.
+        config: how.
+        latents: not used.
+
+    Returns:
+        One score per caption, not negative, higher = more memorized.
+
+    Raises:
+        InputError: there is no caption or no seed, the first down block has no cross-attention, or a caption is too
+            long.
+
+    Reference:
+        Chen et al. 2025 (ICLR), arXiv 2410.21665.
+
+    Differs:
+        20 DDIM steps with guidance 3 for 50 with 7.5. The published code draws every picture twice, once for the mask
+        and once for the magnitude; here the magnitudes of the first pass are kept until the mask is known.
+    """
+    masks, magnitudes = _masks_and_magnitudes(pipeline, captions, seeds, config)
+    scores = magnitudes / masks.mean(dim=(1, 2))
+    return scores.view(len(captions), len(seeds)).mean(dim=1).numpy()
+
+
+@torch.no_grad()
+def end_attention(
+    pipeline: StableDiffusionPipeline,
+    captions: Sequence[str],
+    seeds: Sequence[int],
+    config: BrightEnding = BrightEnding(),
+) -> Float[np.ndarray, "n seeds h w"]:
+    """Where the end token draws attention at the last step: bright where the picture is memorized.
+
+    mask = cross-attention to the end token with the prompt, averaged over the heads and layers of the first down
+    block, which works at the latents' resolution.
+
+    Args:
+        pipeline: the model.
+        captions: n prompts, at least one.
+        seeds: initial noises, at least one.
+        config: how.
+
+    Returns:
+        A mask in [0, 1] for every caption and seed, one number per latent pixel.
+
+    Raises:
+        InputError: there is no caption or no seed, the first down block has no cross-attention, or a caption is too
+            long.
+
+    Reference:
+        Chen et al. 2025 (ICLR), arXiv 2410.21665.
+    """
+    masks, _ = _masks_and_magnitudes(pipeline, captions, seeds, config)
+    return masks.unflatten(0, (len(captions), len(seeds))).numpy()
+
+
+def _masks_and_magnitudes(
+    pipeline: StableDiffusionPipeline, captions: Sequence[str], seeds: Sequence[int], config: BrightEnding
+) -> tuple[Float[torch.Tensor, "images h w"], Float[torch.Tensor, " images"]]:
+    """Of every picture, the mask and mean over steps of |mask (eps(x_t, t, y) - eps(x_t, t, empty))|_2."""
+    require(len(captions) > 0, "there is no caption to score; give at least one.")
+    require(len(seeds) > 0, "there is no seed to draw with; give at least one.")
+    require(
+        any(name.startswith(_LAYERS) for name in cross_attentions(pipeline.unet)),
+        "the U-Net's first down block has no cross-attention, so there is no mask at the latents' resolution.",
+    )
+    embeddings, generators = embed(pipeline, captions), seeded(len(captions), seeds)
+    ends = torch.tensor([len(ids) - 1 for ids in pipeline.tokenizer(list(captions))["input_ids"]])
+    masks, magnitudes = [], []
+    for rows, steps in batches(pipeline, embeddings, generators, config.steps, config.guidance, config.at_once):
+        with attention(pipeline.unet) as seen:
+            # The sum over channels is all that the mask will need.
+            squares = [(step.conditional - step.unconditional).float().square().sum(dim=1) for step in steps]
+            mask = _mask(seen, ends[rows]).view_as(squares[0])
+        by_step = (torch.stack(squares) * mask.square()).sum(dim=(2, 3)).sqrt()
+        masks.append(mask.cpu())
+        magnitudes.append(by_step.mean(dim=0).cpu())
+    return torch.cat(masks).double(), torch.cat(magnitudes).double()
+
+
+def _mask(seen: Probabilities, ends: Int[torch.Tensor, " prompts"]) -> Float[torch.Tensor, "prompts places"]:
+    """Attention to each prompt's end token, averaged over heads and layers; the prompts are the first half."""
+    row = torch.arange(len(ends))
+    by_layer = [
+        layer.chunk(2)[0][row, :, :, ends].float().mean(dim=1)
+        for name, layer in seen.items()
+        if name.startswith(_LAYERS)
+    ]
+    return torch.stack(by_layer).mean(dim=0)

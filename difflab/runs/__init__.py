@@ -1,0 +1,1 @@
+"""What a run is, where it is kept, how it is shown, and who computes it."""

@@ -1,0 +1,133 @@
+"""Pieces of one run in processes of their own, each on its own share of the cores."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+import numpy as np
+
+from difflab.errors import InputError
+from difflab.progress import progress
+from difflab.runs.results import Checkpoints
+
+SPAWN = multiprocessing.get_context("spawn")
+"""Fresh processes: a fork of one in which torch or jax has run may hang."""
+
+
+def core_shares(workers: int, cores_each: int = 0) -> list[set[int]]:
+    """The cores of every worker: equal shares of those that this process may use, or so many each, in turn."""
+    cores = usable_cores()
+    each = cores_each or max(1, len(cores) // workers)
+    return [{cores[(worker * each + i) % len(cores)] for i in range(each)} for worker in range(workers)]
+
+
+def usable_cores() -> list[int]:
+    """Those that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def keep_to(cores: set[int]) -> None:
+    """Let this thread, and what it starts, use only these cores, where the system knows how."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+
+
+def in_processes(
+    work: Callable[..., Any],
+    arguments: Sequence[tuple[Any, ...]],
+    workers: int,
+    begin: Callable[..., None] | None = None,
+    beginning: tuple[Any, ...] = (),
+    tick: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[int, Any]]:
+    """Call work on every tuple of arguments in other processes, and yield each answer as it comes.
+
+    Args:
+        work: a function of a module; its arguments and answers are small, or arrays.
+        arguments: one tuple a call.
+        workers: processes.
+        begin: called once in every process, before work.
+        beginning: its arguments.
+        tick: called about once a second, here.
+
+    Returns:
+        Place among the arguments, and answer.
+
+    Raises:
+        InputError: a process was killed.
+    """
+    if not arguments:
+        return
+    workers = min(workers, len(arguments))
+    shares = SPAWN.SimpleQueue()
+    for share in core_shares(workers):
+        shares.put(share)
+    pool = ProcessPoolExecutor(workers, SPAWN, _begin, (shares, begin, beginning))
+    try:
+        places = {pool.submit(work, *one): place for place, one in enumerate(arguments)}
+        running = set(places)
+        while running:
+            done, running = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+            tick()
+            for one in done:
+                yield places[one], one.result()
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a process was killed, perhaps for want of memory; give fewer --workers and run again, what is finished"
+            " is kept."
+        ) from error
+    except BaseException:
+        # The executor would wait for work that nobody wants any more.
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def kept(
+    work: Callable[..., dict[str, np.ndarray]],
+    arguments: Mapping[str, tuple[Any, ...]],
+    checkpoints: Checkpoints,
+    workers: int,
+    label: str,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Arrays by name, computed in other processes and kept as they come; what was kept before is not done again.
+
+    Args:
+        work: a function of a module that returns arrays.
+        arguments: of each call, by the name under which its arrays are kept.
+        checkpoints: where.
+        workers: processes.
+        label: for the line of progress.
+    """
+    found = {name: checkpoints.load(name) for name in arguments}
+    missing = [name for name, arrays in found.items() if arrays is None]
+    with progress(len(arguments), label) as advance:
+        advance(len(arguments) - len(missing))
+        for place, arrays in in_processes(work, [arguments[name] for name in missing], workers):
+            checkpoints.save(missing[place], arrays)
+            found[missing[place]] = arrays
+            advance()
+    return {name: arrays for name, arrays in found.items() if arrays is not None}
+
+
+def _begin(shares: Any, begin: Callable[..., None] | None, beginning: tuple[Any, ...]) -> None:
+    """In a new process: Ctrl-C is the parent's to answer, and nobody works on for a parent that was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_to(shares.get())
+    if begin is not None:
+        begin(*beginning)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

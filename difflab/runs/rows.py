@@ -1,0 +1,99 @@
+"""Measured numbers: what a row is, which rows are allowed, and how to pick some of them."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Shaped
+
+from difflab.files import plain
+from difflab.statistics.intervals import Interval
+
+KINDS = (
+    "fraction",
+    "loss",
+    "seconds",
+    "steps",
+    "size",
+    "variance",
+    "distance",
+    "dimension",
+    "count",
+    "ratio",
+    "similarity",
+    "score",
+    "auc",
+)
+
+_METRIC = re.compile(rf"(?:[a-z0-9][a-z0-9_]*_)?(?:{'|'.join(KINDS)})")
+
+
+class Row(NamedTuple):
+    """One measured number: its interval (None where there is none), how many it rests on, and its setting."""
+
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    setting: dict[str, Any]
+
+    @property
+    def interval(self) -> Interval:
+        """Value, low and high; an end that is not given is the value itself."""
+        low = self.value if self.low is None else self.low
+        return Interval(self.value, low, self.value if self.high is None else self.high)
+
+
+class Artefact(NamedTuple):
+    """A named array that an experiment keeps beside its rows."""
+
+    name: str
+    array: Shaped[np.ndarray, "..."]
+
+
+def check_row(row: Row) -> Row:
+    """Check a row and return it in plain Python types.
+
+    Args:
+        row: low <= value <= high up to rounding, all finite; n at least 0; the metric's name is lower case
+            and ends in one of `KINDS`; the setting holds text, numbers and truth values.
+
+    Returns:
+        The same row, numpy numbers turned into Python's.
+
+    Raises:
+        ValueError: the row breaks one of these rules.
+    """
+    if not _METRIC.fullmatch(row.metric):
+        raise ValueError(f"metric {row.metric!r}: use a-z, 0-9 and _, and end in one of {', '.join(KINDS)}")
+    value, low, high = (None if number is None else float(number) for number in (row.value, row.low, row.high))
+    if value is None or any(number is not None and not math.isfinite(number) for number in (value, low, high)):
+        raise ValueError(f"{row.metric}: value, low and high must be finite, not {row.value}, {row.low}, {row.high}")
+    slack = 1e-12 + 1e-9 * max(abs(value), abs(low or 0.0), abs(high or 0.0))
+    if (low is not None and low > value + slack) or (high is not None and high < value - slack):
+        raise ValueError(f"{row.metric}: {value} lies outside its interval [{low}, {high}]")
+    if int(row.n) != row.n or row.n < 0:
+        raise ValueError(f"{row.metric}: n is {row.n}, not a count")
+    if not isinstance(row.setting, Mapping):
+        raise ValueError(f"{row.metric}: the setting is not a dictionary")
+    setting = plain(row.setting, f"the setting of {row.metric}")
+    if any(not isinstance(entry, str | int | float) for entry in setting.values()):
+        raise ValueError(f"{row.metric}: a setting holds text, numbers and truth values, not {setting}")
+    return Row(row.metric, value, low, high, int(row.n), setting)
+
+
+def select(rows: Iterable[Row], metric: str, **setting: str | int | float | bool) -> list[Row]:
+    """The rows of one metric whose setting has these entries, in their order.
+
+    Args:
+        rows: any rows.
+        metric: its full name.
+        setting: entries that must be there and equal.
+
+    Returns:
+        The rows that match; an empty list where none does.
+    """
+    return [r for r in rows if r.metric == metric and setting.items() <= r.setting.items()]

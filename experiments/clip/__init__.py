@@ -1,0 +1,1 @@
+"""CLIP: small models on collages."""

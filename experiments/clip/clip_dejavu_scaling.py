@@ -1,0 +1,157 @@
+"""What makes a CLIP model remember more of a picture than its caption says: epochs, data, copies or width?
+
+Pairs of small models as in `clip_dejavu`, one thing changed at a time: the number of epochs on the same data; the
+number of pictures at a fixed number of optimizer steps, and at a fixed number of epochs; copies of a picture in the
+training set; the width of both towers. The paper (Déjà Vu Memorization in Vision-Language Models, arXiv 2402.02103)
+grows the data at fixed epochs, up to 50 million pairs, and finds the gap to fall; at the size of this study more
+pictures also make a better picture tower, through which more can be seen, so the share of the picture's own hidden AUC
+(the ceiling) stands beside the gap. Expect memory to rise with epochs, and its share to fall with the data at fixed
+steps; at fixed epochs it rises at this size, against what the paper finds at millions of pairs.
+Cost on two cores: 66 minutes, beside other work.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from difflab.audits.collage_models import SMALLEST, Study, by_level, over_models, rows, trained_pairs, usefulness
+from difflab.clip.train import Training
+from difflab.errors import require
+from difflab.runs.figures import legend_below, new_figure, points_with_intervals
+from difflab.runs.results import Checkpoints
+from difflab.runs.rows import Artefact, Row, select
+
+AXES = ("epochs", "pictures, fixed steps", "pictures, fixed epochs", "width")
+
+
+class Cell(NamedTuple):
+    """One size of study.
+
+    Attributes:
+        axis: one of AXES.
+        value: what is changed, as the figure's horizontal axis has it.
+        n: pictures of each model.
+        steps: of training.
+        width: of the towers.
+    """
+
+    axis: str
+    value: int
+    n: int = 500
+    steps: int = 200
+    width: int = 64
+
+
+GRID = (
+    Cell("epochs", 20, steps=40),
+    Cell("epochs", 50, steps=100),
+    Cell("epochs", 100, steps=200),
+    Cell("pictures, fixed steps", 250, n=250),
+    Cell("pictures, fixed steps", 500),
+    Cell("pictures, fixed steps", 1000, n=1000),
+    Cell("pictures, fixed steps", 2000, n=2000),
+    Cell("pictures, fixed epochs", 250, n=250, steps=100),
+    Cell("pictures, fixed epochs", 500, steps=200),
+    Cell("pictures, fixed epochs", 1000, n=1000, steps=400),
+    Cell("width", 32, width=32),
+    Cell("width", 64),
+    Cell("width", 128, width=128),
+)
+
+
+@dataclass(frozen=True)
+class Config(Study):
+    """The study that every cell changes, and the cells."""
+
+    training: Training = field(default_factory=lambda: Training(steps=200))
+    n: int = 500
+    cells: tuple[Cell, ...] = GRID
+    copies: tuple[int, ...] = (1, 2, 4, 8)
+    """Of one more study, in which every fourth picture has as many; its pictures are n, its epochs fewer."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(len(self.cells) >= 1, "give at least one cell.")
+        axes = {cell.axis for cell in self.cells}
+        require(axes <= set(AXES), f"a cell's axis is one of {', '.join(AXES)}.")
+
+
+SMOKE = Config(
+    **SMALLEST, cells=tuple(Cell(axis, value, n=40, steps=2 + k) for axis in AXES for k, value in enumerate((1, 2)))
+)
+
+
+def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+    """Train and ask, cell by cell; cells of the same size are trained once."""
+    done: dict[tuple[int, int, int], list[Row]] = {}
+    for cell in config.cells:
+        size = (cell.n, cell.steps, cell.width)
+        if size not in done:
+            done[size] = list(_measured(cell, config, checkpoints))
+        for row in done[size]:
+            yield row._replace(setting={**row.setting, "axis": cell.axis, "at": cell.value})
+    found = trained_pairs(config, checkpoints, "copies")
+    for level, row in by_level(found.pairs, found.sets, "copies", config):
+        yield row._replace(setting=row.setting | {"axis": "copies", "at": level})
+
+
+def claims(rows: Sequence[Row]) -> dict[str, bool]:
+    """What the paper and the prototype say."""
+
+    def rises(axis: str, metric: str, sign: int = 1, **setting: str) -> bool:
+        """Whether the last interval lies above the first one (below it, with sign -1)."""
+        found = sorted(select(rows, metric, axis=axis, **setting), key=lambda row: row.setting["at"])
+        if len(found) < 2:
+            return False
+        first, last = found[0].interval, found[-1].interval
+        return last.low > first.high if sign > 0 else last.high < first.low
+
+    return {
+        "memory rises with epochs: first and last interval lie apart": rises("epochs", "gap_score", of="hidden_auc"),
+        "at fixed steps the share of the ceiling falls as pictures are added: intervals lie apart": rises(
+            "pictures, fixed steps", "ceiling_share_ratio", -1
+        ),
+        "more copies are remembered better: first and last interval lie apart": rises(
+            "copies", "gap_score", of="hidden_auc"
+        ),
+    }
+
+
+def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
+    """Gap, share of the ceiling and usefulness along every axis."""
+    found = {}
+    names = {
+        "gap": ("gap_score", "hidden AUC gap", {"of": "hidden_auc"}),
+        "share": ("ceiling_share_ratio", "share of the ceiling", {}),
+        "usefulness": ("retrieved_fraction", "held-out retrieval", {}),
+    }
+    for name, (metric, words, shown) in names.items():
+        axes = [axis for axis in (*AXES, "copies") if select(rows, metric, axis=axis, **shown)]
+        figure, panels = new_figure("What makes a model remember", "", words, len(axes))
+        for ax, axis in zip(panels, axes, strict=True):
+            here = sorted(select(rows, metric, axis=axis, **shown), key=lambda row: row.setting["at"])
+            values = sorted({row.setting["at"] for row in here})
+            # Every axis has a scale of its own, and panels share one: places, not values.
+            places = [values.index(row.setting["at"]) for row in here]
+            points_with_intervals(ax, places, [row.interval for row in here], words, "memorizing")
+            ax.set_title(f"{axis}: {', '.join(map(str, values))}", fontsize=9)
+            ax.set_xticks([])
+        legend_below(figure)
+        found[name] = figure
+    return found
+
+
+def _measured(cell: Cell, config: Config, checkpoints: Checkpoints) -> Iterator[Row]:
+    study = replace(
+        config,
+        n=cell.n,
+        copies=(1,),
+        training=replace(config.training, steps=cell.steps),
+        architecture=replace(config.architecture, width=cell.width),
+    )
+    found = trained_pairs(study, checkpoints, f"n{cell.n}_steps{cell.steps}_width{cell.width}")
+    yield from rows(found.pairs, study, {})
+    yield from over_models(usefulness(found.clips, found.losses, study), {})

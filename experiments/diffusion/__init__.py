@@ -1,0 +1,1 @@
+"""Diffusion: a small Stable Diffusion with planted memorization."""

@@ -1,0 +1,161 @@
+"""At which budget does a search stop finding memories and begin to write pictures?
+
+With enough steps a free embedding can be fitted to any picture, so an attack that brings a pruned picture back proves
+memory only at budgets at which pictures never memorized stay away (the reviewers' objection to Finding Dori,
+arXiv 2507.16880: pictures that are not memorized reach a similarity of 0.65 at 150 steps). Here every target gets the
+same search, its rate and its draws, and the curves run on until the controls give way: once-seen pictures,
+never-trained twins, the repeated pictures on a network of random weights, and on a model retrained without them (the
+oracle; --oracle names another).
+
+Published, SD 1.4, memorized rate after 0, 1, 10, 25, 50 steps: NeMo 0.20, 0.73, 0.79, 0.94, 0.99; Wanda 0.00, 0.02,
+0.18, 0.49, 0.73; pictures never memorized 0, 0, 0, 0, about 0.02, and similarity 0.65 at 150 steps.
+Cost on two cores: 37 minutes on one of them.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from difflab.audits.searches import Defense, attacked, by_masks, by_pipeline, over_steps
+from difflab.audits.searches import rows as rows_of
+from difflab.audits.worlds import Case, open_case, random_network
+from difflab.diffusion.attacks.dori import Dori
+from difflab.diffusion.defenses.nemo import Nemo, nemo
+from difflab.diffusion.defenses.wanda import Wanda, wanda
+from difflab.randomness import stream
+from difflab.runs.figures import legend_below, new_figure, picture_strips
+from difflab.runs.results import Checkpoints
+from difflab.runs.rows import Artefact, Row, select
+
+PUBLISHED = {
+    "repeated, nemo": {0: 0.20, 1: 0.73, 10: 0.79, 25: 0.94, 50: 0.99},
+    "repeated, wanda": {0: 0.0, 1: 0.02, 10: 0.18, 25: 0.49, 50: 0.73},
+    "never": {0: 0.0, 1: 0.0, 10: 0.0, 25: 0.0, 50: 0.02},
+}
+MEMORIES = ("repeated, nemo", "repeated, wanda")
+CONTROLS = ("once", "never", "random network", "oracle")
+COLOURS = {
+    "repeated": "trained",
+    "repeated, nemo": "memorizing",
+    "repeated, wanda": "partly_memorizing",
+    "once": "control",
+    "never": "generalizing",
+    "random network": "predicted",
+    "oracle": "exact",
+}
+
+
+@dataclass(frozen=True)
+class Config(Case):
+    """The case, two defenses, and how long the search goes on."""
+
+    nemo: Nemo = field(default_factory=lambda: Nemo(blocks=("down", "mid", "up")))
+    sparsity: float = 0.1
+    """Of Wanda."""
+    dori: Dori = field(default_factory=lambda: Dori(keep=(0, 1, 10, 25, 50, 150, 500)))
+    rates: tuple[float, ...] = (0.1,)
+    """Of the search; each is a set of curves."""
+
+
+SMOKE = Config(
+    targets=2,
+    nemo=Nemo(blocks=("up",), seeds=2, unseen=20, refine=False),
+    dori=Dori(keep=(0, 1, 3), batch=2, looks=2),
+    rates=(0.1, 0.02),
+    seeds=2,
+    steps=2,
+    retained=60,
+)
+
+
+def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+    """Search for every target at every rate; a killed run goes on with the next curve."""
+    opened = open_case(config)
+    pipeline, groups = opened.pipeline, opened.groups
+    captions, seed = groups["repeated"].captions, stream(config.seed, "defense").integer
+    plain = by_pipeline(pipeline)
+    pruned = by_masks(pipeline, nemo(pipeline, captions, opened.unseen, seed, config.nemo))
+    sparse = by_masks(pipeline, wanda(pipeline, captions, opened.unseen, seed, Wanda(config.sparsity)))
+    cells: dict[str, tuple[str, Defense]] = {"repeated": ("repeated", plain)}
+    cells |= {"repeated, nemo": ("repeated", pruned), "repeated, wanda": ("repeated", sparse)}
+    cells |= {name: (name, plain) for name in ("once", "never") if name in groups}
+    cells |= {"random network": ("repeated", by_pipeline(random_network(pipeline)))}
+    cells |= {"oracle": ("repeated", by_pipeline(opened.oracle))} if opened.oracle else {}
+    for curve, by_steps in PUBLISHED.items():
+        for k, value in by_steps.items():
+            yield Row("published_fraction", value, None, None, 0, {"curve": curve, "attack_steps": k})
+    for rate in config.rates:
+        search = replace(config.dori, rate=rate)
+        for curve, (group, defend) in cells.items():
+            name, targets = _name(f"{curve}_{rate}"), groups[group]
+            found = checkpoints.load(name)
+            if found is None:
+                found = attacked(config, opened.judge, defend(targets), targets, search)
+                checkpoints.save(name, found)
+            yield from rows_of(opened.judge, found, targets, search, {"curve": curve, "rate": rate})
+            if rate == config.rates[0] and curve in ("repeated, nemo", "never", "oracle"):
+                shown = [targets.pictures, *found["drawn"][1:-1, :, 0]]
+                yield Artefact(f"strip_{_name(curve)}", np.stack(shown, axis=1))
+
+
+def claims(rows: Sequence[Row]) -> dict[str, bool]:
+    """At the first rate."""
+    rate = select(rows, "memorized_fraction")[0].setting["rate"]
+
+    def curve(name: str) -> dict[int, Row]:
+        shown = {"curve": name, "rate": rate, "attack": "dori", "measure": "pixel", "seeds": "median"}
+        return {row.setting["attack_steps"]: row for row in select(rows, "memorized_fraction", **shown)}
+
+    curves = {name: curve(name) for name in (*MEMORIES, *CONTROLS) if curve(name)}
+    budgets = list(curves[MEMORIES[0]])
+    early = [steps for steps in budgets if steps <= 50]
+    controls = {steps: max(curves[name][steps].value for name in CONTROLS if name in curves) for steps in budgets}
+    apart = [
+        steps
+        for steps in budgets
+        if all(curves[name][steps].value > 0.5 for name in MEMORIES) and controls[steps] <= 0.1
+    ]
+    return {
+        "up to 50 steps no control comes back: at most 10 % of each": max(controls[k] for k in early) <= 0.1,
+        "at 50 steps or fewer most of what NeMo stopped is back": curves[MEMORIES[0]][early[-1]].value > 0.5,
+        "and most of what Wanda stopped": curves[MEMORIES[1]][early[-1]].value > 0.5,
+        "NeMo is broken sooner than Wanda, as published": sum(
+            curves[MEMORIES[0]][k].value - curves[MEMORIES[1]][k].value for k in early
+        )
+        >= 0,
+        "at the largest budget a control gives way: over 10 %": controls[budgets[-1]] > 0.1,
+        "there is a budget that tells memory from injection": len(apart) > 0,
+    }
+
+
+def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
+    """Rate and loss against the steps of the search, and the pictures on the way."""
+    rates = list(dict.fromkeys(row.setting["rate"] for row in select(rows, "memorized_fraction")))
+    found = {
+        "memorized": _curves(rows, "memorized_fraction", rates, measure="pixel", seeds="median"),
+        "loss": _curves(rows, "target_loss", rates),
+    }
+    found["memorized"].axes[0].set_ylim(-0.03, 1.03)
+    for key, strips in artefacts.items():
+        kept = [row.setting["attack_steps"] for row in select(rows, "target_loss", attack="dori", rate=rates[0])]
+        steps = ", ".join(str(k) for k in dict.fromkeys(kept))
+        title = f"{key.removeprefix('strip_').replace('_', ' ')}: picture, then after {steps} steps"
+        found[key] = picture_strips(strips, [f"target {i}" for i in range(len(strips))], title, a_line=2)
+    return found
+
+
+def _curves(rows: Sequence[Row], metric: str, rates: Sequence[float], **shown: str) -> Figure:
+    figure, panels = new_figure("Budget of the search", "steps", metric.replace("_", " "), len(rates))
+    for ax, rate in zip(panels, rates, strict=True):
+        over_steps(ax, select(rows, metric, rate=rate, attack="dori", **shown), "curve", COLOURS)
+        if len(rates) > 1:
+            ax.set_title(f"rate {rate:g}")
+    legend_below(figure)
+    return figure
+
+
+def _name(curve: str) -> str:
+    return re.sub(r"\W+", "_", curve)

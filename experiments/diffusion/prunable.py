@@ -1,0 +1,241 @@
+"""Where does pruning have something local to cut?
+
+A memory that is one prompt's can be cut; one that the whole network shares can't. Small models of small pictures are
+trained on the same repeated pictures, and one thing is changed at a time: how often each is repeated (so its share of
+the training set), the number of training steps, the width of the U-Net, and whether the text encoder is trained too.
+In each cell NeMo prunes every repeated prompt, as many random neurons are switched off beside it, and Wanda prunes the
+whole set. Prunable is a cell whose pictures are memorized (over half of them), whose memories NeMo stops (to under 40 %
+of what they were) for less than 2 % of loss on other captions, and where the random neurons stop fewer. No more
+pictures can be memorized than pass as copies of themselves through the autoencoder; how many do is a row.
+
+Not in the papers (arXiv 2406.02366, 2507.16880), which prune one model that nobody can train again. Three prototypes
+of ours suggested it: with half of each batch planted nothing local was found.
+Cost on two cores: 55 minutes on one of them, beside other work. A killed run goes on with the cell's last checkpoint.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from diffusers import StableDiffusionPipeline
+from matplotlib.figure import Figure
+
+from difflab.diffusion.autoencoder import decode, encode
+from difflab.diffusion.copies import compare, fit_thresholds, memorized
+from difflab.diffusion.defenses.nemo import Nemo, nemo
+from difflab.diffusion.defenses.random_neurons import RandomNeurons, random_neurons
+from difflab.diffusion.defenses.wanda import Wanda, wanda
+from difflab.diffusion.generate import embed
+from difflab.diffusion.judge import Defended, Judge, held_out_losses, loss_ratio
+from difflab.diffusion.pipeline import Architecture
+from difflab.diffusion.pruning import Mask, size
+from difflab.diffusion.recipe import Material, Recipe, train_pipeline
+from difflab.diffusion.similarity import measures
+from difflab.diffusion.train import Training
+from difflab.errors import require
+from difflab.randomness import item_seeds, stream
+from difflab.runs.figures import legend_below, new_figure, points_with_intervals
+from difflab.runs.results import Checkpoints
+from difflab.runs.rows import Artefact, Row, select
+from synthetic import plan as plans
+from synthetic.plan import Plan, Planted
+
+DEFENSES = {"nothing": "control", "nemo": "memorizing", "random_neurons": "generalizing", "wanda": "trained"}
+
+
+class Cell(NamedTuple):
+    """One model.
+
+    Attributes:
+        copies: of every repeated picture.
+        steps: of training.
+        widths: of the U-Net's blocks.
+        text: "frozen" or "joint".
+    """
+
+    copies: int = 256
+    steps: int = 3000
+    widths: tuple[int, ...] = (32, 48)
+    text: str = "frozen"
+
+    @property
+    def name(self) -> str:
+        """As rows and checkpoints call it."""
+        return f"{self.copies} copies, {self.steps} steps, width {self.widths[-1]}, {self.text}"
+
+
+MIDDLE = Cell()
+GRID = (
+    MIDDLE,
+    MIDDLE._replace(copies=64),
+    MIDDLE._replace(copies=1024),
+    MIDDLE._replace(steps=1000),
+    MIDDLE._replace(steps=6000),
+    MIDDLE._replace(widths=(16, 32)),
+    MIDDLE._replace(widths=(64, 96)),
+    MIDDLE._replace(text="joint"),
+    MIDDLE._replace(text="joint", copies=1024),
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The cells, their common data, and the defenses."""
+
+    cells: tuple[Cell, ...] = GRID
+    plan: Plan = field(
+        default_factory=lambda: Plan(
+            side=16, per_rung=8, recaptioned=0, layouts=0, regions=0, unique=1000, twins=1, held_out=1000
+        )
+    )
+    """Its ladder is 1 and the cell's copies."""
+    autoencoder_steps: int = 16_000
+    """Of the one autoencoder that all cells share; after 3,000 drawn scenes are too blurred to pass as copies."""
+    nemo: Nemo = field(default_factory=lambda: Nemo(blocks=("down", "mid", "up"), window=3))
+    sparsity: float = 0.1
+    """Of Wanda."""
+    seeds: int = 4
+    """Pictures drawn for every caption."""
+    steps: int = 20
+    """DDIM steps."""
+    guidance: float = 3.0
+    """Weight of the prompt."""
+    held_out: int = 200
+    """Pictures never trained on whose loss says what pruning costs."""
+    seed: int = 0
+    """Of the pictures drawn and of the defenses."""
+
+    def __post_init__(self) -> None:
+        require(len(self.cells) >= 1 and len(set(self.cells)) == len(self.cells), "give different cells, at least one.")
+        require(self.seeds >= 2, f"seeds is {self.seeds}; give at least 2.")
+
+
+SMOKE = Config(
+    cells=(Cell(4, 6, (16,)), Cell(4, 6, (16,), "joint")),
+    plan=Plan(side=16, per_rung=2, recaptioned=0, layouts=0, regions=0, unique=60, emoji=40, twins=1, held_out=60),
+    autoencoder_steps=4,
+    nemo=Nemo(blocks=("up",), seeds=2, unseen=20, refine=False, window=3),
+    seeds=2,
+    steps=2,
+    held_out=8,
+)
+
+
+class _Named(NamedTuple):
+    """The checkpoints of one cell, among those of all."""
+
+    checkpoints: Checkpoints
+    cell: int
+
+    def load(self, name: str) -> dict[str, np.ndarray] | None:
+        return self.checkpoints.load(f"{self.cell}_{name}")
+
+    def save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
+        self.checkpoints.save(f"{self.cell}_{name}", arrays)
+
+
+def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+    """Train, prune, draw and compare, cell by cell."""
+    shared = None
+    for place, cell in enumerate(config.cells):
+        planted = plans.draw(replace(config.plan, ladder=(1, cell.copies)))
+        kept = _Named(checkpoints, place)
+        recipe = Recipe(
+            Architecture(side=config.plan.side, widths=cell.widths),
+            config.autoencoder_steps,
+            Training(steps=cell.steps, text=cell.text),
+        )
+        material = Material(*planted.material())
+        pipeline = train_pipeline(material, recipe, kept, shared)
+        shared = shared or pipeline
+        yield from _rows(planted, pipeline, material, cell, config)
+
+
+def claims(rows: Sequence[Row]) -> dict[str, bool]:
+    """What the prototypes suggested."""
+    cells = list(dict.fromkeys(row.setting["cell"] for row in select(rows, "planted_fraction")))
+    prunable = [cell for cell in cells if _prunable(rows, cell)]
+    share = {cell: select(rows, "planted_fraction", cell=cell)[0].value for cell in cells}
+    high = [cell for cell in cells if share[cell] > 0.5]
+    return {
+        f"some cell is prunable ({len(prunable)} of {len(cells)})": len(prunable) > 0,
+        "none is where over half of the training set is planted": not set(prunable) & set(high),
+        "a jointly trained text encoder is no obstacle": any("joint" in cell for cell in prunable),
+    }
+
+
+def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
+    """Memorized pictures of every cell under every defense, and what the defenses cost."""
+    cells = list(dict.fromkeys(row.setting["cell"] for row in select(rows, "planted_fraction")))
+    found = {}
+    for metric, shown in (("memorized_fraction", {"role": "repeated"}), ("held_out_ratio", {})):
+        figure, (ax,) = new_figure("Where pruning works", metric.replace("_", " "), "")
+        for k, (defense, colour) in enumerate(DEFENSES.items()):
+            here = [select(rows, metric, cell=cell, defense=defense, **shown)[0].interval for cell in cells]
+            places = [i + 0.15 * (k - 1.5) for i in range(len(cells))]
+            points_with_intervals(ax, places, here, defense.replace("_", " "), colour, along_x=True)
+        ax.set_yticks(range(len(cells)), cells, fontsize="small")
+        ax.invert_yaxis()
+        legend_below(figure)
+        found[metric] = figure
+    return found
+
+
+def _prunable(rows: Sequence[Row], cell: str) -> bool:
+    def rate(defense: str) -> float:
+        return select(rows, "memorized_fraction", cell=cell, defense=defense, role="repeated")[0].value
+
+    cost = select(rows, "held_out_ratio", cell=cell, defense="nemo")[0]
+    stopped = rate("nothing") > 0.5 and rate("nemo") < 0.4 * rate("nothing")
+    return stopped and rate("random_neurons") > rate("nemo") and cost.value < 1.02
+
+
+def _rows(
+    planted: Planted, pipeline: StableDiffusionPipeline, material: Material, cell: Cell, config: Config
+) -> Iterator[Row]:
+    """Rates of repeated pictures and of twins under every defense, and the loss of held-out ones."""
+    pixel = {"pixel": measures()["pixel"]}
+    held_out = planted.where("held_out", source="scene")
+    pictures = planted.pictures(planted.where("held_out"))
+    thresholds = fit_thresholds(pixel, pictures, material.pictures, planted.references())
+    seeds = item_seeds(config.seed, "judge", config.seeds)
+    judge = Judge(pixel, thresholds, planted.references(), seeds, config.steps, config.guidance)
+    repeated, setting = planted.where("repeated", copies=cell.copies), {"cell": cell.name}
+    rebuilt = decode(pipeline, encode(pipeline, planted.pictures(repeated)))
+    alike = compare(pixel["pixel"], rebuilt[:, None], planted.pictures(repeated), planted.references())
+    yield Row("passed_fraction", *memorized(alike, thresholds["pixel"].value), len(repeated), setting)
+    yield Row(
+        "planted_fraction", len(repeated) * cell.copies / len(material.rows), None, None, len(material.rows), setting
+    )
+    others, captions = planted.where("held_out", source="scene")[: config.held_out], planted.captions(repeated)
+    masks = _masks(pipeline, captions, planted.captions(held_out), config)
+    groups = {"repeated": repeated, "twin": planted.where("twin")}
+    y, losses = embed(pipeline, planted.captions(others)), list[np.ndarray]()
+    for defense, own in masks.items():
+        here = setting | {"defense": defense}
+        yield Row("switched_off_count", float(np.mean([size(mask) for mask in own])), None, None, len(own), here)
+        for role, index in groups.items():
+            asked = planted.captions(index)
+            drawn = judge.draw(pipeline, embed(pipeline, asked), [own[i % len(own)] for i in range(len(asked))])
+            for row in judge.rows(drawn, planted.pictures(index), asked, here | {"role": role}):
+                if row.setting.get("seeds") == "median":
+                    yield row
+        defended = Defended(pipeline, y, [own[i % len(own)] for i in range(len(y))])
+        losses.append(held_out_losses(defended, planted.pictures(others)))
+        yield Row("held_out_ratio", *loss_ratio(losses[-1], losses[0]), len(y), here)
+
+
+def _masks(
+    pipeline: StableDiffusionPipeline, captions: Sequence[str], unseen: Sequence[str], config: Config
+) -> dict[str, list[Mask]]:
+    seed = stream(config.seed, "defense").integer
+    found: dict[str, list[Mask]] = {"nothing": [{}] * len(captions)}
+    found["nemo"] = nemo(pipeline, captions, unseen, seed, config.nemo)
+    width = pipeline.unet.config.cross_attention_dim
+    numbers = tuple(size(mask) // width for mask in found["nemo"])
+    found["random_neurons"] = random_neurons(
+        pipeline, captions, unseen, seed, RandomNeurons(numbers, config.nemo.blocks)
+    )
+    found["wanda"] = wanda(pipeline, captions, unseen, seed, Wanda(config.sparsity))
+    return found

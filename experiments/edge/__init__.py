@@ -1,0 +1,1 @@
+"""Edge: exact theory and small denoisers on data of a known law."""
