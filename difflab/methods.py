@@ -50,12 +50,12 @@ class Method(NamedTuple):
     @property
     def function(self) -> Callable[..., Any]:
         """What does it."""
-        return self._part(self.name)  # type: ignore[no-any-return]
+        return self._part(self.name)
 
     @property
     def config(self) -> type:
         """What can be chosen, a frozen dataclass."""
-        return self._part(self.name.title().replace("_", ""))  # type: ignore[no-any-return]
+        return self._part(self.name.title().replace("_", ""))
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import safetensors.torch
+import numpy as np
+import safetensors.numpy
 import torch
 from jaxtyping import Float, Int, Shaped
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from difflab.diffusion.defended import Defended
 from difflab.diffusion.finetuning import with_weights
@@ -51,10 +52,29 @@ class Trigger:
         Raises:
             WriteError: the file cannot be written.
         """
+        write_atomically(path, safetensors.numpy.save(self.arrays()))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What it holds, by name, as results keep it."""
         found = {name: getattr(self, name) for name in _PARTS}
-        tensors = {name: value.contiguous().cpu() for name, value in found.items() if value is not None}
-        tensors |= {f"{_WEIGHT}{name}": value.contiguous().cpu() for name, value in (self.weights or {}).items()}
-        write_atomically(path, safetensors.torch.save(tensors, metadata={"steps": str(self.steps)}))
+        found |= {f"{_WEIGHT}{name}": value for name, value in (self.weights or {}).items()}
+        arrays = {name: _array(value) for name, value in found.items() if value is not None}
+        return arrays | {"steps": np.array(self.steps)}
+
+    @staticmethod
+    def of(arrays: Mapping[str, np.ndarray]) -> "Trigger":
+        """The trigger that `arrays` came from.
+
+        Raises:
+            InputError: they are no trigger's.
+        """
+        surplus = [name for name in arrays if name not in (*_PARTS, "steps") and not name.startswith(_WEIGHT)]
+        if "steps" not in arrays or surplus:
+            raise InputError(f"these arrays are no trigger's: {', '.join(surplus) or 'steps is missing'}.")
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        weights = {name.removeprefix(_WEIGHT): value for name, value in tensors.items() if name.startswith(_WEIGHT)}
+        parts = {name: tensors[name] for name in _PARTS if name in tensors}
+        return Trigger(int(arrays["steps"]), **parts, weights=weights or None)
 
 
 def load_trigger(path: Path) -> Trigger:
@@ -64,13 +84,12 @@ def load_trigger(path: Path) -> Trigger:
         InputError: the file is missing, damaged, or holds something else.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            steps = int((file.metadata() or {})["steps"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        return Trigger.of(safetensors.numpy.load(path.read_bytes()))
+    except (OSError, SafetensorError, InputError) as error:
         raise InputError(f"{path} holds no trigger; give a file that Trigger.save wrote.") from error
-    weights = {name.removeprefix(_WEIGHT): value for name, value in tensors.items() if name.startswith(_WEIGHT)}
-    surplus = [name for name in tensors if name not in _PARTS and not name.startswith(_WEIGHT)]
-    if surplus:
-        raise InputError(f"{path} holds {surplus[0]}, which is no part of a trigger.")
-    return Trigger(steps, *(tensors.get(name) for name in _PARTS), weights=weights or None)
+
+
+def _array(tensor: Shaped[torch.Tensor, "..."]) -> Shaped[np.ndarray, "..."]:
+    # bfloat16, which numpy does not know, loses nothing in float32.
+    plain = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+    return plain.detach().cpu().contiguous().numpy()

@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from difflab.runs import papers, registry
@@ -45,7 +44,7 @@ class Experiment(Protocol):
     def claims(self, rows: Sequence[Row]) -> Mapping[str, bool]:
         """Judge the rows."""
 
-    def figures(self, rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> Mapping[str, Figure]:
+    def figures(self, rows: Sequence[Row], artefacts: dict[str, Any]) -> Mapping[str, Figure]:
         """Draw them."""
 
 

@@ -3,6 +3,7 @@
 import ast
 import difflib
 import importlib
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -62,6 +63,17 @@ def load(name: str) -> ModuleType:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
         raise InputError(f"there is no experiment {name!r}; did you mean {close[0]}? 'difflab list' shows all.")
     return importlib.import_module(known[name].module)
+
+
+def command_line() -> Callable[[], None]:
+    """The function behind the command `difflab`.
+
+    Raises:
+        InputError: a folder of the user's hides it, or difflab is not installed.
+    """
+    experiments()
+    (point, *_) = entry_points(group="console_scripts", name="difflab")
+    return point.load()
 
 
 def document(path: Path) -> str:

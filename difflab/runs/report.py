@@ -4,6 +4,7 @@ import base64
 import inspect
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -25,15 +26,16 @@ class _Table(NamedTuple):
     rows: list[tuple[str, str, str, str]]
 
 
-def build(out: Path, documents: Mapping[str, str]) -> Path:
+def build(source: Path, documents: Mapping[str, str], out: Path | None = None) -> Path:
     """Write `report.html` and `report.md` from the newest finished run of every experiment.
 
     The page holds everything it shows: no script, no address outside it, figures inside. A claim that did not
     hold stays on it, and so does an experiment that has not been run.
 
     Args:
-        out: the folder of all results, where both files are written.
+        source: the folder of all results.
         documents: experiment -> its docstring; the first paragraph is the question.
+        out: where both files are written; beside the results if not given.
 
     Returns:
         The path of the HTML page.
@@ -42,8 +44,8 @@ def build(out: Path, documents: Mapping[str, str]) -> Path:
         InputError: no finished run is there, or a figure cannot be read.
         WriteError: the folder cannot be written.
     """
-    out = Path(out)
-    runs, unfinished = finished_runs(out)
+    source, out = Path(source), Path(out or source)
+    runs, unfinished = finished_runs(source)
     done = {run.experiment for run in runs}
     open_ends = [f"{name} has not been run." for name in sorted(set(documents) - done)]
     open_ends += [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in unfinished]
@@ -51,7 +53,7 @@ def build(out: Path, documents: Mapping[str, str]) -> Path:
         "runs": runs,
         "open_ends": open_ends,
         "questions": {run.experiment: _question(documents.get(run.experiment, "")) for run in runs},
-        "out": out,
+        "link": lambda path: os.path.relpath(path, out).replace(os.sep, "/"),
     }
     page, text = (_environment().get_template(name).render(given) for name in ("report.html", "report.md"))
     write_atomically(out / "report.md", text.encode())

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
 
 from difflab.errors import InputError, require
 from difflab.files import plain
@@ -79,25 +81,37 @@ def _content(source: Path | bytes) -> bytes:
         raise InputError(f"{source} cannot be read ({error.strerror}); run the experiment again") from error
 
 
-class Arrays(Mapping[str, np.ndarray]):
-    """Arrays by name, each read from its file when it is asked for."""
+Array = np.ndarray | Mapping[str, np.ndarray]
+"""What an artefact holds: one array, or several under names of their own."""
+ONE, SEVERAL = ".npy", ".safetensors"
 
-    def __init__(self, files: Mapping[str, Path | np.ndarray]) -> None:
+
+def suffix(array: Array) -> str:
+    """Of the file that an artefact is kept in."""
+    return SEVERAL if isinstance(array, Mapping) else ONE
+
+
+class Arrays(Mapping[str, Any]):
+    """Artefacts by name, each read from its file when it is asked for."""
+
+    def __init__(self, files: Mapping[str, Path | Array]) -> None:
         self._files = dict(files)
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        """The array as it was stored.
+    def __getitem__(self, name: str) -> Any:
+        """The array, or the dictionary of arrays, as it was stored.
 
         Raises:
             KeyError: there is none of this name.
             InputError: its file is damaged.
         """
         found = self._files[name]
-        if isinstance(found, np.ndarray):
+        if not isinstance(found, Path):
             return found
         try:
+            if found.suffix == SEVERAL:
+                return safetensors.numpy.load(found.read_bytes())
             return np.asarray(np.load(found, allow_pickle=False))
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, SafetensorError) as error:
             raise InputError(f"{found} is damaged; remove the run's meta.json and run the experiment again") from error
 
     def __iter__(self) -> Iterator[str]:
@@ -128,7 +142,7 @@ class Result:
     claims: dict[str, bool]
     meta: dict[str, Any]
     figures: Mapping[str, Picture]
-    artefacts: Mapping[str, np.ndarray]
+    artefacts: Mapping[str, Any]
     folder: Path | None = None
 
     @property

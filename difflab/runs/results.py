@@ -27,7 +27,7 @@ from safetensors import SafetensorError
 from difflab.errors import InputError, WriteError
 from difflab.files import json_bytes, plain, remove, write_atomically
 from difflab.runs.figures import description, figure_bytes
-from difflab.runs.result import Arrays, Picture, Result, digest
+from difflab.runs.result import ONE, SEVERAL, Array, Arrays, Picture, Result, digest, suffix
 from difflab.runs.rows import Artefact, Row, check_row
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -132,7 +132,7 @@ class Run:
             ValueError: a row, a name or an array cannot be stored; nothing is written.
             WriteError: the folder cannot be written; the run stays unfinished and resumes.
         """
-        arrays: dict[str, Path | np.ndarray] = {}
+        arrays: dict[str, Path | Array] = {}
         for artefact in artefacts:
             if artefact.name in arrays:
                 raise ValueError(f"two artefacts of {self.experiment} share the name {artefact.name}")
@@ -150,7 +150,7 @@ class Run:
         checked = [check_row(row) for row in result.rows]
         head = {"experiment": self.experiment, "run": self.digest}
         lines = [json.dumps(head | row._asdict(), ensure_ascii=False, allow_nan=False) + "\n" for row in checked]
-        files = {f"{_name(name)}.npy": _array_bytes(array) for name, array in result.artefacts.items()}
+        files = {f"{_name(name)}{suffix(array)}": _bytes(array) for name, array in result.artefacts.items()}
         for name, picture in result.figures.items():
             files[f"figures/{_name(name)}.png"] = picture.png()
             if picture.vector is not None:
@@ -233,7 +233,7 @@ def read_run(folder: Path) -> Result:
         if not all(isinstance(held, bool) for held in claims.values()):
             raise ValueError("a claim is neither held nor not")
         figures = {name: _picture(folder / "figures" / name, str(alt)) for name, alt in meta["figures"].items()}
-        artefacts = [f"{artefact}.npy" for artefact in meta["artefacts"]]
+        artefacts = {name: _artefact(folder, str(name)) for name in meta["artefacts"]}
         counted, finished_at = int(meta["rows"]), meta["finished_at"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"the run in {folder} is cut short or damaged; {_AGAIN}") from error
@@ -241,12 +241,11 @@ def read_run(folder: Path) -> Result:
         raise InputError(f"{folder} is not named after the config in it; move it away and {_AGAIN}")
     if len(rows) != counted or (text and not text.endswith("\n")) or not isinstance(finished_at, str):
         raise InputError(f"the run in {folder} holds {len(rows)} of {counted} rows; {_AGAIN}")
-    files = [*(picture.source for picture in figures.values()), *(folder / name for name in artefacts)]
+    files = [*(picture.source for picture in figures.values()), *artefacts.values()]
     missing = [path for path in files if isinstance(path, Path) and not path.is_file()]
     if missing:
         raise InputError(f"the run in {folder} has lost {missing[0].name}; {_AGAIN}")
-    arrays = Arrays({name.removesuffix(".npy"): folder / name for name in artefacts})
-    return Result(experiment, config, rows, claims, meta, figures, arrays, folder)
+    return Result(experiment, config, rows, claims, meta, figures, Arrays(artefacts), folder)
 
 
 def write(result: Result, out: Path) -> Result:
@@ -338,7 +337,14 @@ def _row(line: str, experiment: str, run: str) -> Row:
     return check_row(Row(**content))
 
 
-def _array_bytes(array: Shaped[np.ndarray, "..."]) -> bytes:
+def _artefact(folder: Path, name: str) -> Path:
+    several = folder / f"{name}{SEVERAL}"
+    return several if several.is_file() else folder / f"{name}{ONE}"
+
+
+def _bytes(array: Array) -> bytes:
+    if isinstance(array, Mapping):
+        return safetensors.numpy.save({name: np.asarray(part, order="C") for name, part in array.items()})
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
