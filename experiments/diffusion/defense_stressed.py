@@ -122,14 +122,16 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     prompt, searched = curve("repeated", "defended", "nothing")[0], curve("repeated", "defended")
     controls = [curve(target, "defended") for target in CONTROLS]
     worst = {k: max((one[k] for one in controls if one), default=0.0) for k in searched}
-    broken = [k for k in searched if k > 0 and searched[k] > 0.5 and worst[k] <= 0.1]
+    fair = [k for k in searched if k > 0 and worst[k] <= 0.1]
+    broken = [k for k in fair if searched[k] > 0.5]
     at = f" (broken at {broken[0]} steps)" if broken else ""
     cost = select(rows, "held_out_ratio", captions="unrelated")[0]
     return {
         "without the defense the pictures are memorized: over 50 %": curve("repeated", "undefended", "nothing")[0]
         > 0.5,
         "the defense stops the prompts: under 40 % come back": prompt < 0.4,
-        f"it holds at every budget at which the controls stay away: at most 50 % come back{at}": not broken,
+        f"it holds at every budget at which the controls stay away: at most 50 % come back{at}": bool(fair)
+        and not broken,
         "it costs unrelated captions less than 5 % of loss": cost.value < 1.05,
     }
 
