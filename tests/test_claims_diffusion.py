@@ -122,7 +122,7 @@ def memorization_located(
     agree=(0.11, 0.11),
     ours=0.3,
 ):
-    """Triggers lie 10 apart; apart is of prompts, starts and random moves. In layers different pictures are 10 apart."""
+    """Triggers lie 10 apart; apart: prompts, starts, random moves. In layers different pictures are 10 apart."""
     rows = [row("pairwise_distance", apart[0], group=DIFFERENT)]
     for (defense, kind), rate in (RATES | (rates or {})).items():
         here, first = {"defense": defense, "starts": kind}, defense == "nothing" and kind == "gaussian"
