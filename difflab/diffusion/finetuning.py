@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
@@ -53,6 +53,7 @@ class Finetuning:
         rank: of those matrices, at most.
     """
 
+    needs: ClassVar[tuple[str, ...]] = ("known",)
     steps: int = 100
     batch: int = 16
     rate: float = 1e-4

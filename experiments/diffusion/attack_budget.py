@@ -25,6 +25,7 @@ from difflab.audits.worlds import Case, open_case, random_network
 from difflab.diffusion.attacks.dori import Dori
 from difflab.diffusion.defenses.nemo import Nemo, nemo
 from difflab.diffusion.defenses.wanda import Wanda, wanda
+from difflab.errors import require
 from difflab.randomness import stream
 from difflab.runs.figures import legend_below, new_figure, picture_strips
 from difflab.runs.results import Checkpoints
@@ -58,6 +59,12 @@ class Config(Case):
     dori: Dori = field(default_factory=lambda: Dori(keep=(0, 1, 10, 25, 50, 150, 500)))
     rates: tuple[float, ...] = (0.1,)
     """Of the search; each is a set of curves."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(len(self.rates) > 0, "give at least one rate.")
+        first = self.dori.keep[0]
+        require(first <= 50, f"the search is first looked at after {first} steps; give a number up to 50.")
 
 
 SMOKE = Config(
@@ -125,7 +132,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         "NeMo is broken sooner than Wanda, as published": sum(
             curves[MEMORIES[0]][k].value - curves[MEMORIES[1]][k].value for k in early
         )
-        >= 0,
+        > 0,
         "at the largest budget a control gives way: over 10 %": controls[budgets[-1]] > 0.1,
         "there is a budget that tells memory from injection": len(apart) > 0,
     }

@@ -90,7 +90,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
-    """What memory expects, at the first budget."""
+    """What memory expects, at the first budget; of twins at every one."""
     first = min(row.setting["attack_steps"] for row in select(rows, "memorized_fraction"))
 
     def rates(**setting: str | int) -> list[float]:
@@ -98,13 +98,14 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         return [row.value for row in select(rows, "memorized_fraction", **shown)]
 
     whole = rates(target="repeated", cut="rows", kept="all")[0]
-    few = min(row.setting["bits"] for row in select(rows, "memorized_fraction", cut="bits"))
-    coarse = rates(target="repeated", cut="bits", bits=few)[0]
+    bits = [row.setting["bits"] for row in select(rows, "memorized_fraction", cut="bits")]
+    found = {}
+    if bits:
+        coarse = rates(target="repeated", cut="bits", bits=min(bits))[0]
+        said = f"triggers of memorized pictures survive {min(bits)} bits a number: most of them"
+        found[said] = coarse > 0.5 * whole
     one = rates(target="repeated", cut="rows", kept="1")
-    found = {
-        f"triggers of memorized pictures survive {few} bits a number: most of them": coarse > 0.5 * whole,
-        "one free row brings most memorized pictures back: above 50 %": max(one, default=0) > 0.5,
-    }
+    found["one free row brings most memorized pictures back: above 50 %"] = bool(one) and one[0] > 0.5
     twins = [row.value for row in select(rows, "memorized_fraction", target="never", measure="pixel", seeds="median")]
     if twins:
         found["no twin comes back, however many rows are free: at most 10 %"] = max(twins) <= 0.1

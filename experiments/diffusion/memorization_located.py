@@ -181,7 +181,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     def above_chance(part: str) -> bool:
         chance = by_layer("chance_overlap_fraction", part, DIFFERENT)
         found = by_layer("overlap_fraction", part, DIFFERENT)
-        return all(row.interval.low > chance[place].value for place, row in found.items())
+        return bool(found) and all(row.interval.low > chance[place].value for place, row in found.items())
 
     def agreement(group: str) -> float:
         return float(np.mean([row.value for row in by_layer("overlap_fraction", "feedforward", group).values()]))
@@ -189,7 +189,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     ours, triggers = f"{ONE}, gaussian, nothing", apart("triggers")
     prompts = select(rows, "pairwise_distance", group=DIFFERENT)[0].value
     both = [value for part in PARTS for value in ratios(part, DIFFERENT)]
-    moves = [row.interval.low for row in select(rows, "move_similarity", pictures="one", defense="nothing")]
+    moves = [row.interval for row in select(rows, "move_similarity", pictures="one", defense="nothing")]
     return {
         "practically any start leads to a trigger: at least 90 % of each kind": min(rates("nothing")) >= 0.9,
         "under NeMo as well: at least 90 % of each kind": min(rates("nemo")) >= 0.9,
@@ -199,7 +199,9 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         "every trigger is nearest to its own start": (
             min(row.value for row in select(rows, "own_start_nearest_fraction")) == 1
         ),
-        "moves to one picture share no direction: 0 lies in the interval of their cosine": max(moves) <= 0,
+        "moves to one picture share no direction: 0 lies in the interval of their cosine": all(
+            cosine.low <= 0 <= cosine.high for cosine in moves
+        ),
         "activations of one picture's triggers are as different as of different pictures' prompts: half to twice": (
             min(both) >= 0.5 and max(both) <= 2
         ),

@@ -160,7 +160,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     high = [cell for cell in cells if share[cell] > 0.5]
     return {
         f"some cell is prunable ({len(prunable)} of {len(cells)})": len(prunable) > 0,
-        "none is where over half of the training set is planted": not set(prunable) & set(high),
+        "none is where over half of the training set is planted": bool(high) and not set(prunable) & set(high),
         "a jointly trained text encoder is no obstacle": any("joint" in cell for cell in prunable),
     }
 

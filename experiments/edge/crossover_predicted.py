@@ -144,7 +144,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
             a <= e <= b
             for a, e, b in zip(by_name[_closed(1.0)], by_name["exact losses"], by_name[_closed(2.0)], strict=True)
         ),
-        "theorem 2, t near 0.36: the partly memorizing excess lies between C = 1 and C = 2 at every size": all(
+        "theorem 2, t near 0.36: the interval of the partly memorizing excess meets C = 1 to C = 2 at every size": all(
             a.value - 1e-9 <= e.interval.high and e.interval.low <= b.value + 1e-9
             for a, e, b in zip(low, sizes, high, strict=True)
         ),

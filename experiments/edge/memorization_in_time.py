@@ -125,7 +125,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
     """What the paper says of the onset, and of the window before it."""
-    growth = select(rows, "growth_score")
+    growth = [row for row in select(rows, "growth_score") if row.low is not None]
     said = {
         "every network begins to copy within the steps": all(row.value == 0 for row in select(rows, "censored_count")),
         "the onset grows linearly with N: the interval of the exponent holds 1, and is no wider than 0.5": bool(growth)
