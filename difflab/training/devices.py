@@ -23,5 +23,6 @@ def device(name: str = "auto") -> torch.device:
         InputError: this machine has no such device.
     """
     there = devices()
-    require(name in ["auto", *there], f"there is no device {name!r} here; give auto, {' or '.join(there)}.")
+    names = ", ".join(["auto", *there[:-1]])
+    require(name in ("auto", *there), f"there is no device {name!r} here; give {names} or {there[-1]}.")
     return torch.device(there[0] if name == "auto" else name)
