@@ -98,12 +98,13 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     arguments = {f"counts{count}": (config, count) for count in config.counts}
     found = kept_in_float64(_of_count, arguments, checkpoints, config.workers, "repetitions")
     by_count = dict(zip(config.counts, found.values(), strict=True))
-    apart, seed, objective = groups(config.n, round(config.share * config.n)), config.seed, config.study.objective()
+    points = groups(config.n, round(config.share * config.n))
+    seed, objective = config.seed, config.study.objective()
     for count, arrays in by_count.items():
-        yield from group_rows(seed, count, arrays, apart, config.study.samples)
+        yield from group_rows(seed, count, arrays, points, config.study.samples)
         counts = repetitions(config, count)
         yield from weighted_prediction_rows(seed, {"count": count}, arrays, objective, counts, config.variance)
-    yield from group_shift_rows(by_count, apart)
+    yield from group_shift_rows(by_count, points)
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
