@@ -123,6 +123,7 @@ def test_no_measured_number_is_typed_by_hand(template):
         ("{{ one }} <!-- not in the record -->\n0.5\n<!-- end -->\n and {{\ntwo }} 3.", ["3."]),
         ("N = 100, variance 1, weight x0, constant 0.8, arXiv:2508.17689, about 3.5 minutes", []),
         ("    difflab run x --n 200\nor `--n 200`, {{ p.number('a', digits=2) }}", []),
+        ("{{ published('0.98') }} with NeMo", []),
         ("<!-- not in the record -->\n0.798 [0.7, 0.8]\n\n11 of 12\n<!-- end -->", []),
     ],
 )
