@@ -130,7 +130,7 @@ def test_a_run_is_kept_opened_again_and_the_same_in_memory(tmp_path):
         (lambda: difflab.run("digits_trained", smok=True), "did you mean"),
         (lambda: difflab.run("digits_trained", n="many"), "n is 'many'; give int"),
         (lambda: difflab.run("digits_trained", n=True), "n is True; give int"),
-        (lambda: difflab.run("memorization_planted", seed=1), "seed' stands for"),
+        (lambda: difflab.run("memorization_planted", side=16), "'side' stands for"),
         (lambda: difflab.audit("nowhere"), "no pipeline directory nowhere"),
         (lambda: difflab.audit("planted", detectors="brightending"), "no 'brightending' among the detectors"),
         (lambda: difflab.audit("planted", device="gpu"), "no device 'gpu'"),
