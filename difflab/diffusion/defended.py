@@ -8,7 +8,8 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
 from difflab.diffusion.generate import embed
-from difflab.diffusion.masks import AnyMask
+from difflab.diffusion.masks import AnyMask, of_weights
+from difflab.diffusion.pruning import Mask
 
 Rewrite = Callable[[Sequence[str]], Float[torch.Tensor, "n tokens width"]]
 MaskOf = Callable[[Sequence[str]], Sequence[AnyMask]]
@@ -31,6 +32,11 @@ class Defended:
     masks: Sequence[AnyMask]
     rewrite: Rewrite | None = None
     mask: MaskOf | None = None
+
+    @property
+    def switched_off(self) -> list[Mask]:
+        """The masks of weights; an empty one for a prompt whose tokens are hidden instead."""
+        return of_weights(self.masks)
 
     def of(self, captions: Sequence[str]) -> "Defended":
         """The same defense, met by other prompts: a control must meet what the memorized prompts meet.

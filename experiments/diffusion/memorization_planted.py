@@ -53,8 +53,8 @@ class Config:
 
     plan: Plan = field(default_factory=Plan)
     recipe: Recipe = field(default_factory=Recipe)
-    model: str = str(SHIPPED)
-    """Directory of a pipeline that was trained on this plan, for a run without milestones."""
+    model: str = "planted"
+    """A pipeline that was trained on this plan, a directory or planted, for a run without milestones."""
     milestones: tuple[int, ...] = (1000, 4000, 12_000)
     """Steps of training at which the model is looked at; none: nothing is trained."""
     seeds: int = 4
