@@ -32,6 +32,7 @@ from difflab.audits.collage_models import SMALLEST, Study
 from difflab.clip.gap import by_target, hidden_auc
 from difflab.clip.inference import SEARCHES, Neighbours, nearest, union, votes
 from difflab.clip.model import Clip, embed_images, embed_texts
+from difflab.clip.panels import lines_of_gaps
 from difflab.clip.references import bag_of_words, naive_bayes, sentences
 from difflab.datasets.labelled import Labelled
 from difflab.errors import require
@@ -39,7 +40,7 @@ from difflab.progress import progress
 from difflab.randomness import stream
 from difflab.runs.configs import from_keywords
 from difflab.runs.execute import execute
-from difflab.runs.figures import COLOURS, new_figure, picture_strips, points_with_intervals
+from difflab.runs.figures import new_figure, picture_strips
 from difflab.runs.result import Result
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
@@ -146,13 +147,12 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
     gaps = select(rows, "gap_score", of="hidden_auc")
     figure, (ax,) = new_figure("Beyond each reference", "hidden AUC gap", "")
     owners = {"target": "own pairs", "reference": "the other's pairs", NEVER: "pairs never seen"}
-    names = [f"{row.setting['reference']}; {owners[row.setting['trained']]}" for row in gaps]
-    for place, row in enumerate(gaps):
+    lines = []
+    for row in gaps:
         control = row.setting["reference"].endswith(PERMUTED) or row.setting["trained"] == NEVER
-        colour = "control" if control else "memorizing"
-        points_with_intervals(ax, [place], [row.interval], "", colour, along_x=True)
-    ax.axvline(0, color=COLOURS["exact"], linewidth=0.8)
-    ax.set_yticks(range(len(names)), names, fontsize="small")
+        name = f"{row.setting['reference']}; {owners[row.setting['trained']]}"
+        lines.append((name, row.interval, "control" if control else "memorizing"))
+    lines_of_gaps(ax, lines)
     ax.invert_yaxis()
     told = select(rows, "recovered_count")
     texts = [f"{row.setting['caption'][:60]}\nonly the model: {row.setting['objects'][:60] or 'none'}" for row in told]

@@ -42,6 +42,7 @@ from difflab.runs.figures import legend_below, new_figure, picture_strips
 from difflab.runs.result import Result
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
+from difflab.statistics.intervals import mean
 
 NAME = "defense_stressed"
 """Of the experiment that this is."""
@@ -132,7 +133,11 @@ def run(
     cells += [_Cell("undefended", target, plain, group) for target, group in world.groups.items() if target != "once"]
     for cell in cells:
         strip = []
-        for attack, triggers, drawn, losses in _attacked(cell, world, config, checkpoints):
+        met = cell.defended.of(cell.pictures.captions)
+        for attack, triggers, drawn, losses in _attacked(cell, met, world, config, checkpoints):
+            if attack == "dori":
+                moved = lengths(met, triggers[-1]).double().cpu().numpy()
+                yield Row("moved_ratio", *mean(moved), len(moved), {"state": cell.state, "target": cell.target})
             for trigger, pictures, loss in zip(triggers, drawn, losses, strict=True):
                 here: dict[str, str | int | float] = {
                     "state": cell.state,
@@ -153,10 +158,9 @@ def run(
 
 
 def _attacked(
-    cell: _Cell, world: World, config: Config, checkpoints: Checkpoints
+    cell: _Cell, met: Defended, world: World, config: Config, checkpoints: Checkpoints
 ) -> Iterator[tuple[str, list[Trigger], list[np.ndarray], list[np.ndarray]]]:
     """Every attack: its name, its triggers, and what each draws and loses; losses of a noise are not finite."""
-    met = cell.defended.of(cell.pictures.captions)
     latents, n = encode(met.pipeline, cell.pictures.pictures), len(cell.pictures.captions)
     moved: float | None = None
     for attack in _in_order(config):

@@ -104,6 +104,8 @@ class Arrays(Mapping[str, Any]):
             KeyError: there is none of this name.
             InputError: its file is damaged.
         """
+        if name not in self._files:
+            raise KeyError(f"there is no artefact {name}; it has {', '.join(self._files) or 'none'}")
         found = self._files[name]
         if not isinstance(found, Path):
             return found
