@@ -24,8 +24,9 @@ from synthetic.ladder import Ladder, ladder
 from synthetic.locate import located
 from synthetic.models import LearnedMixture
 from synthetic.networks import Conv3x3
+from synthetic.problem import Batch, Objective, Problem, draw_batch, objective_for, problem
 from synthetic.study import Study
-from synthetic.train import Batch, Training, draw_batch, loss, train
+from synthetic.train import Training, loss, train
 from synthetic.transition import transition
 from theory.noise import uniform_times, variance_preserving
 
@@ -106,7 +107,8 @@ def step_cost(data: GaussianMixture, sizes: Sequence[int], draws: int, steps: in
     untrained: Ladder = ladder(keys, lambda m: LearnedMixture(m, (data.dim,), variance_preserving), points, sizes,
                                padded=padded)  # fmt: skip
     config, clock = Training(steps=2 * steps, draws=draws, chunk=steps), list[float]()
-    train(keys, untrained, points, variance_preserving, TIMES, config, advance=lambda n, note: clock.append(cpu()))
+    learned = problem(points, objective_for("x0", variance_preserving, TIMES))
+    train(keys, untrained, learned, config, advance=lambda n, note: clock.append(cpu()))
     return (clock[1] - clock[0]) / steps
 
 
@@ -158,8 +160,8 @@ def convolution_cost(make: Callable[[], nn.Module], steps: int = 50) -> float:
 def batch_of(data: GaussianMixture, draws: int) -> Batch:
     """One batch as training draws it."""
     points = gaussian_mixture(jax.random.key(0), data).points.astype(jnp.float32)
-    tables = jnp.asarray(TIMES, jnp.float32), jnp.ones(len(TIMES), jnp.float32)
-    return draw_batch(jax.random.key(1), points, variance_preserving, tables, Training(draws=draws))
+    objective = Objective(variance_preserving, jnp.asarray(TIMES, jnp.float32), jnp.ones(len(TIMES), jnp.float32))
+    return draw_batch(jax.random.key(1), Problem(points, jnp.ones(len(points), jnp.float32), objective), draws)
 
 
 def matmul_rate(n: int = 2048) -> float:

@@ -1,1 +1,49 @@
-"""The shared kit of the lab: neighbours, intervals, rows, runs, figures, reports. No jax, no torch."""
+"""A laboratory for memorization in generative models: when do they copy their training data, and what makes them stop?
+
+    import difflab
+    pipeline = difflab.load("planted")                        # or a directory, or with download=True a hub id
+    audit = difflab.audit(pipeline, data="pictures/")         # does it draw copies of its training pictures?
+    board = difflab.stress(pipeline, defense="nemo")          # does a defense hold when its prompts are searched?
+    clip = difflab.dejavu(model=..., data=..., objects=...)   # does a CLIP reveal what its captions never name?
+    run = difflab.run("crossover_trained", n=200)             # the run folder that the command line would make
+    same = difflab.open_run(run.folder)
+
+Each returns a `Result`: rows, table(), claims, figures, artefacts, save(), cite(). Everything is imported when it is
+first asked for, so that `import difflab` takes no time.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from difflab.audits.audit import audit
+    from difflab.audits.dejavu import dejavu
+    from difflab.audits.stress import stress
+    from difflab.diffusion.pipeline import load
+    from difflab.errors import InputError
+    from difflab.runs.calls import open_run, run
+    from difflab.runs.result import Result
+
+__all__ = ["InputError", "Result", "audit", "dejavu", "load", "open_run", "run", "stress"]
+
+_HOMES = {
+    "InputError": "difflab.errors",
+    "Result": "difflab.runs.result",
+    "audit": "difflab.audits.audit",
+    "dejavu": "difflab.audits.dejavu",
+    "load": "difflab.diffusion.pipeline",
+    "open_run": "difflab.runs.calls",
+    "run": "difflab.runs.calls",
+    "stress": "difflab.audits.stress",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'difflab' has no attribute {name!r}")
+    from difflab import siblings
+
+    return getattr(siblings.load(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,116 +1,65 @@
-"""Settings measured and predicted: where models start to memorize, what said so before, and how wrong it was."""
+"""Settings beside their predictions: where models start to memorize, what said so before, and how wrong it was."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
-from matplotlib.figure import Figure
+from jaxtyping import Float
 from scipy import stats
 
 from difflab.randomness import stream
-from difflab.runs.figures import COLOURS, legend_below, new_figure, points_with_intervals
-from difflab.runs.rows import Row, select
+from difflab.runs.rows import Row
 from difflab.statistics.intervals import POSITIVE, Interval, bootstrap, grouped_fraction, paired_difference, summary
 from synthetic.data.dataset import Dataset
 from synthetic.locate import located
 from synthetic.models import Model
-from synthetic.study import CONSTANT_FRACTION, Study, within
-from synthetic.transition import Transition, reached, transition
-from theory.crossover import ExactLosses, crossover_fraction, exact_crossover, exact_losses
-from theory.noise import SCHEDULES, Noise, training_weight, uniform_times
+from synthetic.predictions import (
+    BOUNDS,
+    CONSTANT,
+    CONSTANT_FRACTION,
+    EXACT,
+    closed_forms,
+    exact_arrays,
+    exact_row,
+    losses_of_each,
+)
+from synthetic.problem import Objective
+from synthetic.study import Study
+from synthetic.transition import Transition, reached, transition, transition_rows
+from theory.crossover import ExactLosses
+from theory.noise import Noise
 
-CONSTANT, EXACT = "constant 0.8", "exact losses"
 Labels = Mapping[str, str | int | float]
 
 
-class Grid(NamedTuple):
-    """When training and sampling look, and how much each time counts.
-
-    Attributes:
-        times: of the grid.
-        weight: lambda on the x0 loss at each.
-    """
-
-    times: Float[np.ndarray, " t"]
-    weight: Float[np.ndarray, " t"]
-
-
-def grid_of(study: Study) -> Grid:
-    """The study's uniform times, and the weight of its parameterization."""
-    times = uniform_times(study.times, study.t_min, study.t_max)
-    return Grid(times, training_weight(study.training.parameterization, SCHEDULES[study.schedule], times))
-
-
-def measured(
+def copies_by_size(
     study: Study,
     seed: int,
     data: Sequence[Dataset],
     make: Callable[[int, tuple[int, ...], Noise], Model],
     refined: int,
-    grid: Grid,
+    objective: Objective,
 ) -> dict[str, np.ndarray]:
-    """Copies of trained models of every size, and exact losses, for data sets of one shape, as arrays to be kept.
+    """Copies of trained models of every size beside exact losses, for data sets of one shape, as arrays to be kept.
 
-    Samples are always drawn on the study's uniform times, whatever the grid of training: losses know no sampler.
+    Returns:
+        `sizes`; `variances` and `copies` (data set, size); `closed_forms` (data set, constant); and those of
+        :func:`synthetic.predictions.exact_arrays`.
     """
-    sampling = uniform_times(study.times, study.t_min, study.t_max)
-    found = located(study, seed, data, make, refined, *grid, sampling=sampling)
-    closed = [crossovers(study, dataset, grid) for dataset in data]
+    ladder = located(study, seed, data, make, refined, objective)
     return {
-        "sizes": found.sizes,
-        "variances": found.variances,
-        "copies": found.copies.sum(axis=-1),
-        "closed_forms": np.array(closed),
-        **exact_arrays(study, seed, data, grid),
+        "sizes": ladder.sizes,
+        "variances": ladder.variances,
+        "copies": ladder.copies.sum(axis=-1),
+        "closed_forms": np.array([closed_forms(dataset.law, objective) for dataset in data if dataset.law is not None]),
+        **exact_arrays(seed, data, objective, study.replicates),
     }
 
 
-def data_keys(seed: int, seeds: int, *shape: int) -> list[Key[Array, ""]]:
-    """One for each data set; data of another shape have keys of their own, so that they share no point."""
-    return [stream(seed, "data", *shape, s).jax() for s in range(seeds)]
-
-
-def exact_arrays(
-    study: Study, seed: int, data: Sequence[Dataset], grid: Grid, counts: Int[np.ndarray, " n"] | None = None
-) -> dict[str, np.ndarray]:
-    """Exact losses of every data set; counts say how often its points are repeated."""
-    n, noise = len(data[0].points), SCHEDULES[study.schedule]
-    sizes = np.unique((np.arange(1, 26) * n / 25).round().clip(1).astype(int))
-    losses = [
-        exact_losses(key, dataset.law, dataset.points, noise, grid.times, sizes, study.replicates, counts)
-        for key, dataset in zip(jax.random.split(stream(seed, "exact losses").jax(), len(data)), data, strict=True)
-        if dataset.law is not None
-    ]
-    return {
-        "loss_sizes": sizes,
-        "generalizing": np.stack([one.generalizing for one in losses]),
-        "partly_memorizing": np.stack([one.partly_memorizing for one in losses]),
-    }
-
-
-def exact_row(seed: int, labels: Labels, losses: Sequence[ExactLosses], grid: Grid) -> Row:
-    """The crossover of exact losses: mean over data sets, with the ends of all their intervals."""
-    keys = jax.random.split(stream(seed, "crossover").jax(), len(losses))
-    exact = [exact_crossover(key, one, grid.weight) for key, one in zip(keys, losses, strict=True)]
-    low, high = min(one.low for one in exact), max(one.high for one in exact)
-    value = float(np.mean([one.fraction for one in exact]))
-    return Row("crossover_fraction", value, low, high, len(exact), {**labels, "prediction": EXACT})
-
-
-def losses_of(arrays: Mapping[str, np.ndarray], i: int) -> ExactLosses:
-    """Of one data set."""
-    n = int(arrays["loss_sizes"][-1])
-    return ExactLosses(n, arrays["loss_sizes"], arrays["generalizing"][i], arrays["partly_memorizing"][i])
-
-
-def crossovers(study: Study, dataset: Dataset, grid: Grid) -> tuple[float, float]:
-    """Of the closed forms with C = 1 and C = 2."""
-    assert dataset.law is not None
-    variances, noise = within(dataset.law), SCHEDULES[study.schedule]
-    first, second = (crossover_fraction(variances, noise, grid.times, grid.weight, bound) for bound in (1.0, 2.0))
-    return first, second
+def of_data_sets(arrays: Mapping[str, np.ndarray], members: slice) -> dict[str, np.ndarray]:
+    """The same arrays for some of the data sets."""
+    shared = ("sizes", "loss_sizes")
+    return {name: array if name in shared else array[members] for name, array in arrays.items()}
 
 
 class Comparison(NamedTuple):
@@ -118,51 +67,51 @@ class Comparison(NamedTuple):
 
     Attributes:
         labels: what its rows are called.
-        found: M/N of the located transition, None where there is none.
-        each: the same for every data set, inf where there is none.
+        transition: M/N where half of the samples are copies, None where a data set does not get there.
+        by_data_set: the same for every data set, inf where it does not get there.
         predicted: M/N by every prediction that was fitted to nothing.
         losses: exact ones of every data set.
     """
 
     labels: Labels
-    found: Interval | None
-    each: Float[np.ndarray, " s"]
+    transition: Interval | None
+    by_data_set: Float[np.ndarray, " s"]
     predicted: dict[str, float]
     losses: list[ExactLosses]
 
 
-def compared(
-    study: Study, seed: int, labels: Labels, arrays: Mapping[str, np.ndarray], mine: slice, grid: Grid, components: int
+def compare(
+    study: Study, seed: int, labels: Labels, arrays: Mapping[str, np.ndarray], objective: Objective, components: int
 ) -> tuple[Comparison, list[Row]]:
-    """A setting's data sets among the measured ones, and its rows; components are those of its law."""
-    sizes, n = arrays["sizes"], int(arrays["loss_sizes"][-1])
-    copies, losses = arrays["copies"][mine], [losses_of(arrays, i) for i in range(mine.start, mine.stop)]
-    s, variances = len(losses), arrays["variances"][mine]
+    """A setting with its transition and predictions, and its rows.
+
+    Args:
+        study: how it was trained and looked at.
+        seed: of the run.
+        labels: what its rows are called.
+        arrays: from :func:`copies_by_size`.
+        objective: of training.
+        components: of the law.
+    """
+    sizes, copies, variances = arrays["sizes"], arrays["copies"], arrays["variances"]
+    losses, s = losses_of_each(arrays), len(copies)
+    fractions = sizes / losses[0].n_points
     rows = []
     for i, m in enumerate(sizes):
-        here = {**labels, "size": int(m), "size_over_n": float(m / n)}
+        here = {**labels, "size": int(m), "size_over_n": float(fractions[i])}
         rows.append(Row("memorized_fraction", *grouped_fraction(copies[:, i], study.samples), s, here))
         rows.append(Row("learned_variance", *summary(variances[:, i], POSITIVE), s, here))
-    points = transition(stream(seed, "transition").numpy(), sizes / n, copies, study.samples)
+    points = transition(stream(seed, "transition").numpy(), fractions, copies, study.samples)
     enough = sizes >= components
-    rows += _variance_rows(dict(labels), points, sizes[enough] / n, variances[:, enough])
-    for point, interval in points._asdict().items():
-        if interval is not None:
-            value, low, high = interval
-            rows.append(Row("transition_fraction", value, low, high, s, {**labels, "point": point}))
-    exact = exact_row(seed, labels, losses, grid)
-    first, second = arrays["closed_forms"][mine].mean(axis=0)
-    predicted = {
-        EXACT: exact.value,
-        "closed form, C = 1": float(first),
-        "closed form, C = 2": float(second),
-        CONSTANT: CONSTANT_FRACTION,
-    }
-    for name, value in predicted.items():
-        told = Row("crossover_fraction", value, None, None, s, {**labels, "prediction": name})
-        rows.append(exact if name == EXACT else told)
-    each = reached(sizes / n, copies, study.samples)
-    return Comparison(labels, points.middle, each, predicted, losses), rows
+    rows += _variance_rows(dict(labels), points, fractions[enough], variances[:, enough])
+    rows += transition_rows(points, s, labels)
+    exact = exact_row(seed, labels, losses, np.asarray(objective.weight))
+    closed = dict(zip(BOUNDS, arrays["closed_forms"].mean(axis=0).tolist(), strict=True))
+    rows.append(exact)
+    for name, value in (*closed.items(), (CONSTANT, CONSTANT_FRACTION)):
+        rows.append(Row("crossover_fraction", value, None, None, s, {**labels, "prediction": name}))
+    predicted = {EXACT: exact.value, **closed, CONSTANT: CONSTANT_FRACTION}
+    return Comparison(labels, points.middle, reached(fractions, copies, study.samples), predicted, losses), rows
 
 
 def _variance_rows(
@@ -184,9 +133,9 @@ def _variance_rows(
         yield Row("straight_score", float(line.rvalue**2), None, None, int(before.sum()), labels)
 
 
-def error_rows(found: Float[np.ndarray, " s"], predicted: Mapping[str, Float[np.ndarray, " s"]]) -> Iterator[Row]:
+def error_rows(transitions: Float[np.ndarray, " s"], predicted: Mapping[str, Float[np.ndarray, " s"]]) -> Iterator[Row]:
     """Absolute and squared errors over settings, and how much each is better (below 0) than the constant 0.8."""
-    errors = {name: np.abs(values - found) for name, values in predicted.items()}
+    errors = {name: np.abs(values - transitions) for name, values in predicted.items()}
     for name, values in errors.items():
         yield Row("error_fraction", *_resampled(values), len(values), {"prediction": name})
         yield Row("squared_error_fraction", *_resampled(values**2), len(values), {"prediction": name})
@@ -195,40 +144,31 @@ def error_rows(found: Float[np.ndarray, " s"], predicted: Mapping[str, Float[np.
             yield Row("better_fraction", *better, len(values), {"prediction": name})
 
 
-def errors_figure(rows: Sequence[Row]) -> Figure:
-    """Mean absolute error by prediction."""
-    figure, (ax,) = new_figure("How far predictions are from trained models", "mean absolute error of M / N", "")
-    found = select(rows, "error_fraction")
-    for place, row in enumerate(found):
-        name = row.setting["prediction"]
-        colour = "exact" if name == EXACT else "control" if name == CONSTANT else "predicted"
-        points_with_intervals(ax, [place], [row.interval], "", colour, along_x=True)
-    ax.set_yticks(range(len(found)), [row.setting["prediction"] for row in found], fontsize="small")
-    ax.set_xlim(left=0)
-    ax.invert_yaxis()
-    return figure
+def shift_rows(base: Comparison, others: Sequence[Comparison]) -> Iterator[Row]:
+    """How far each setting is from the base, found and predicted; data set by data set where both have a transition."""
+    for one in others:
+        for name, value in one.predicted.items():
+            if name != CONSTANT:
+                shift = value - base.predicted[name]
+                yield Row("shift_fraction", shift, None, None, 1, {**one.labels, "prediction": name})
+        if one.transition and base.transition:
+            moved = summary(one.by_data_set - base.by_data_set)
+            yield Row("shift_fraction", *moved, len(base.by_data_set), {**one.labels, "prediction": "found"})
 
 
-def predicted_figure(rows: Sequence[Row], by: str, title: str) -> Figure:
-    """Found transitions against what the exact losses said, coloured by one of the labels."""
-    figure, (ax,) = new_figure(title, "M / N by the exact losses", "M / N found")
-    found = select(rows, "transition_fraction", point="middle")
-    values = sorted({row.setting[by] for row in found}, key=str)
-    palette = ("trained", "memorizing", "generalizing", "predicted", "exact", "control", "C8", "C9")
-    for value, colour in zip(values, palette * len(values), strict=False):
-        here = [row for row in found if row.setting[by] == value]
-        for row in here:
-            points_with_intervals(ax, [_crossover(rows, row.setting, EXACT)], [row.interval], f"{by} {value}", colour)
-    low, high = ax.get_xlim()
-    ax.plot([low, high], [low, high], color=COLOURS["exact"], linewidth=1)
-    ax.axhline(CONSTANT_FRACTION, color=COLOURS["control"], linestyle=":", label=CONSTANT)
-    legend_below(figure)
-    return figure
+def spread_rows(by_data_set: Sequence[Float[np.ndarray, " s"]]) -> Iterator[Row]:
+    """Variance components of M/N, as standard deviations, and the p-value of the F test that settings do not differ.
 
-
-def _crossover(rows: Sequence[Row], setting: Labels, prediction: str) -> float:
-    labels = {name: value for name, value in setting.items() if name != "point"}
-    return select(rows, "crossover_fraction", prediction=prediction, **labels)[0].value
+    Args:
+        by_data_set: for every setting, M/N of each of its data sets.
+    """
+    table = np.stack(by_data_set)
+    within = float(table.var(axis=1, ddof=1).mean())
+    between = float(max(table.mean(axis=1).var(ddof=1) - within / table.shape[1], 0))
+    for name, variance in (("settings", between), ("data sets", within)):
+        yield Row("spread_fraction", variance**0.5, None, None, len(table), {"between": name})
+    p = float(stats.f_oneway(*table).pvalue) if within > 0 else float(between == 0)
+    yield Row("homogeneity_score", p, None, None, len(table), {})
 
 
 def _resampled(values: Float[np.ndarray, " s"]) -> Interval:

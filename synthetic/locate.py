@@ -12,8 +12,9 @@ from difflab.randomness import Stream, stream
 from synthetic.data.dataset import Dataset
 from synthetic.models import Model
 from synthetic.probes import copies_by_point, samples
+from synthetic.problem import Objective, Problem, problem
 from synthetic.study import Study, trained
-from theory.noise import SCHEDULES, Noise, uniform_times
+from theory.noise import Noise
 
 
 class Located(NamedTuple):
@@ -38,10 +39,8 @@ def located(
     data: Sequence[Dataset],
     make: Callable[[int, tuple[int, ...], Noise], Model],
     refined: int,
-    times: Float[np.ndarray, " t"] | None = None,
-    weight: Float[np.ndarray, " t"] | None = None,
+    objective: Objective | None = None,
     shares: Float[np.ndarray, "s n"] | None = None,
-    sampling: Float[np.ndarray, " u"] | None = None,
 ) -> Located:
     """Train a ladder on data sets of one shape, and a second one inside the bracket of the first.
 
@@ -49,52 +48,43 @@ def located(
     reached nine tenths; data sets share it, so that both ladders compile once.
 
     Args:
-        config: sizes of the first ladder, sampling, training.
+        config: sizes of the first ladder, sampling, training. Samples are drawn on its uniform times, whatever the
+            objective: losses know no sampler.
         seed: of everything but the data.
         data: data sets of one shape.
         make: (capacity, shape of a point, noise) -> model.
         refined: sizes of the second ladder; 0 for none.
-        times: grid of training; the config's if not given.
-        weight: on the x0 loss at those times; the parameterization's if not given.
-        shares: how much each training point counts; see :func:`synthetic.train.train`.
-        sampling: times of the sampler; those of training if not given.
+        objective: what is minimised; the config's if not given.
+        shares: how much each training point counts, of mean 1; all alike if not given.
     """
-    times = uniform_times(config.times, config.t_min, config.t_max) if times is None else times
-    sampling = times if sampling is None else sampling
-    n = data[0].points.shape[0]
-    coarse = _measured(
-        config, stream(seed, "coarse ladder"), data, make, config.sizes_for(n), times, weight, shares, sampling
-    )
+    points = jnp.stack([dataset.points for dataset in data])
+    whole = problem(points, config.objective() if objective is None else objective, shares)
+    coarse = _one_ladder(config, stream(seed, "coarse ladder"), whole, make, config.sizes_for(points.shape[1]))
     between = _between(coarse, config.samples, refined)
     if not between:
         return coarse
-    fine = _measured(config, stream(seed, "fine ladder"), data, make, between, times, weight, shares, sampling)
+    fine = _one_ladder(config, stream(seed, "fine ladder"), whole, make, between)
     order = np.argsort(np.concatenate([coarse.sizes, fine.sizes]), kind="stable")
     sizes = np.concatenate([coarse.sizes, fine.sizes])[order]
     return Located(sizes, *(np.concatenate(pair, axis=1)[:, order] for pair in zip(coarse[1:], fine[1:], strict=True)))
 
 
-def _measured(
+def _one_ladder(
     config: Study,
     chance: Stream,
-    data: Sequence[Dataset],
+    problem: Problem,
     make: Callable[[int, tuple[int, ...], Noise], Model],
     sizes: Sequence[int],
-    times: Float[np.ndarray, " t"],
-    weight: Float[np.ndarray, " t"] | None,
-    shares: Float[np.ndarray, "s n"] | None,
-    sampling: Float[np.ndarray, " u"],
 ) -> Located:
-    points = jnp.stack([dataset.points for dataset in data])
-    counted = None if shares is None else jnp.asarray(shares)
     start_key, train_key, sample_key = jax.random.split(chance.jax(), 3)
-    laws = trained(config, (start_key, train_key), points, make, sizes, times, weight, shares=counted)
-    noise, found = SCHEDULES[config.schedule], []
-    for i, dataset in enumerate(data):
-        mine = jax.tree.map(lambda leaf, i=i: leaf[i], laws)
-        generated = samples(jax.random.fold_in(sample_key, i), mine, noise, jnp.asarray(sampling), config.samples)
-        found.append(copies_by_point(generated, dataset.points, config.factor))
-    near, hits = (np.stack(part) for part in zip(*found, strict=True))
+    laws = trained(config, (start_key, train_key), problem, make, sizes)
+    noise, times, _ = config.objective()
+    each = []
+    for i, points in enumerate(problem.points):
+        own = jax.tree.map(lambda leaf, i=i: leaf[i], laws)
+        generated = samples(jax.random.fold_in(sample_key, i), own, noise, jnp.asarray(times), config.samples)
+        each.append(copies_by_point(generated, points, config.factor))
+    near, hits = (np.stack(part) for part in zip(*each, strict=True))
     return Located(np.array(sizes), np.asarray(laws.variance), near, hits)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Int, Key
 
 from difflab.errors import require
 from difflab.progress import progress
@@ -19,16 +19,14 @@ from difflab.statistics.intervals import wilson
 from synthetic.data.dataset import Dataset
 from synthetic.ladder import ladder, mixtures
 from synthetic.models import Model
+from synthetic.predictions import prediction_rows
 from synthetic.probes import copies, learned_means, losses_by_time, samples
+from synthetic.problem import Objective, Problem, objective_for, problem
 from synthetic.train import Training, train
-from synthetic.transition import transition
-from theory.crossover import crossover_fraction, exact_crossover, exact_losses
+from synthetic.transition import transition, transition_rows
 from theory.denoisers import partly_memorizing
 from theory.mixture import Mixture, sample
-from theory.noise import SCHEDULES, Noise, training_weight, uniform_times
-
-CONSTANT_FRACTION = 0.8
-"""The ratio that Buchanan et al. 2025 found in every setting: the prediction to beat."""
+from theory.noise import SCHEDULES, Noise, uniform_times
 
 PLOTTED_TIME = 0.36
 """Losses are reported at the grid time nearest to this one, as in the paper's figure 2."""
@@ -92,6 +90,11 @@ class Study:
             )
         return self.sizes or tuple(np.unique(np.linspace(n / 10, n, 10).round().clip(1).astype(int)).tolist())
 
+    def objective(self) -> Objective:
+        """Of training: the schedule, a uniform grid of times, and the weight of the parameterization."""
+        times = uniform_times(self.times, self.t_min, self.t_max)
+        return objective_for(self.training.parameterization, SCHEDULES[self.schedule], times)
+
 
 def study(
     config: Study,
@@ -118,147 +121,109 @@ def study(
         setting g the artefacts `losses_ON_DENOISER_g` (size, time), `generated_g` (eight samples of each model) and
         `points_g`.
     """
-    noise, times = SCHEDULES[config.schedule], uniform_times(config.times, config.t_min, config.t_max)
-    flat = [dataset for group in data for dataset in group]
+    flat, objective = [dataset for group in data for dataset in group], config.objective()
     points = jnp.stack([dataset.points for dataset in flat])
     n = points.shape[1]
     sizes = config.sizes_for(n)
     start_key, train_key, probe_key, predict_key = jax.random.split(stream(seed, "study").jax(), 4)
     with progress(config.training.steps, f"training {len(sizes)} sizes on {len(flat)} data sets") as advance:
-        laws = trained(config, (start_key, train_key), points, make, sizes, times, None, checkpoints, advance)
-    weight = training_weight(config.training.parameterization, noise, times)
+        whole = problem(points, objective)
+        laws = trained(config, (start_key, train_key), whole, make, sizes, checkpoints, advance)
     laws_of_each = iter([jax.tree.map(lambda leaf, i=i: leaf[i], laws) for i in range(len(flat))])
     with progress(len(flat), "reading off the models") as advance:
         for g, (setting, group) in enumerate(zip(settings, data, strict=True)):
-            found = []
+            copies_by_size = []
             for s, dataset in enumerate(group):
-                mine = next(laws_of_each)
+                own = next(laws_of_each)
                 sample_key, chance_key, loss_key = jax.random.split(jax.random.fold_in(probe_key, s), 3)
-                generated = samples(sample_key, mine, noise, jnp.asarray(times), config.samples)
-                found.append(copies(generated, dataset.points, config.factor))
+                generated = samples(sample_key, own, objective.noise, jnp.asarray(objective.times), config.samples)
+                copies_by_size.append(copies(generated, dataset.points, config.factor))
                 here = {**setting, "data_set": s}
                 yield _chance_row(chance_key, here, dataset, config)
-                yield from _model_rows(here, sizes, n, mine, dataset, found[-1], config)
-                for item in _losses(loss_key, g, here, sizes, mine, dataset, noise, times, config):
+                yield from _model_rows(here, own, dataset, copies_by_size[-1], config)
+                for item in _loss_items(loss_key, g, here, own, dataset, config):
                     if isinstance(item, Row) or s == 0:
                         yield item
                 if s == 0:
                     yield Artefact(f"generated_{g}", np.asarray(generated[:, :8], np.float32))
                     yield Artefact(f"points_{g}", np.asarray(dataset.points, np.float32))
                 advance(1)
-            yield from _transition_rows(seed, setting, sizes, n, np.array(found), config)
-            yield from _prediction_rows(predict_key, setting, group, noise, times, weight, config)
+            located = transition(
+                stream(seed, "transition").numpy(), np.array(sizes) / n, np.array(copies_by_size), config.samples
+            )
+            yield from transition_rows(located, len(group), setting)
+            yield from prediction_rows(predict_key, setting, group, objective, config.replicates)
 
 
 def trained(
     config: Study,
     keys: tuple[Key[Array, ""], Key[Array, ""]],
-    points: Float[Array, "s n *c d"],
+    problem: Problem,
     make: Callable[[int, tuple[int, ...], Noise], Model],
     sizes: Sequence[int],
-    times: Float[np.ndarray, " t"],
-    weight: Float[np.ndarray, " t"] | None = None,
     checkpoints: Checkpoints | None = None,
-    advance: Callable[..., None] = lambda steps, note: None,
-    shares: Float[Array, "s n"] | None = None,
+    advance: Callable[[int, str], None] = lambda steps, note: None,
 ) -> Mixture:
     """Train every size on every data set.
 
     Args:
-        config: schedule, training.
+        config: start, training, and whether the ladder is padded.
         keys: of the starts and of training.
-        points: training sets.
+        problem: training sets, and what is minimised on them.
         make: (capacity, shape of a point, noise) -> model.
         sizes: M of every model.
-        times: grid.
-        weight: on the x0 loss at those times; the parameterization's if not given.
         checkpoints: where training goes on from.
         advance: called with (steps done, note).
-        shares: how much each point counts; see :func:`synthetic.train.train`.
 
     Returns:
         The laws that the models stand for, with leading axes (data set, size).
     """
-    noise = SCHEDULES[config.schedule]
+    points, training = problem.points, config.training
     start_keys, train_keys = (jax.random.split(key, len(points)) for key in keys)
-    untrained = ladder(
-        start_keys,
-        lambda size: make(size, points.shape[2:], noise),
-        points,
-        sizes,
-        config.training.start,
-        config.padded,
-    )
-    done, _ = train(
-        train_keys,
-        untrained,
-        points,
-        noise,
-        times,
-        config.training,
-        weight,
-        checkpoints,
-        advance,
-        config.padded,
-        shares=shares,
-    )
+
+    def model(size: int) -> Model:
+        return make(size, points.shape[2:], problem.objective.noise)
+
+    untrained = ladder(start_keys, model, points, sizes, training.start, config.padded)
+    done, _ = train(train_keys, untrained, problem, training, checkpoints, advance, together=config.padded)
     return mixtures(done)
 
 
 def _model_rows(
-    setting: Mapping[str, Any],
-    sizes: Sequence[int],
-    n: int,
-    laws: Mixture,
-    dataset: Dataset,
-    found: np.ndarray,
-    config: Study,
+    setting: Mapping[str, Any], laws: Mixture, dataset: Dataset, copied: Int[np.ndarray, " m"], config: Study
 ) -> Iterator[Row]:
+    n = len(dataset.points)
     variances = laws.variance
     if laws.factors is not None:
         variances = variances + jnp.sum(laws.factors**2, (1, 2, 3)) / jnp.sum(jnp.isfinite(laws.log_weights), 1)
     places = learned_means(laws, dataset.points, dataset.law) if dataset.law else None
-    for i, size in enumerate(sizes):
+    for i, size in enumerate(config.sizes_for(n)):
         here = {**setting, "size": size, "size_over_n": size / n}
-        fraction = wilson(int(found[i]), config.samples)
-        yield Row("memorized_fraction", *fraction, config.samples, here)
+        yield Row("memorized_fraction", *wilson(int(copied[i]), config.samples), config.samples, here)
         yield Row("learned_variance", float(variances[i]), None, None, 1, here)
         if places:
-            yield Row(
-                "mean_distance",
-                float(places.to_points[i]),
-                None,
-                None,
-                size,
-                {**here, "to": "training point"},
-            )
-            yield Row("mean_distance", float(places.to_true_means[i]), None, None, size, {**here, "to": "true mean"})
+            for to, distances in (("training point", places.to_points), ("true mean", places.to_true_means)):
+                yield Row("mean_distance", float(distances[i]), None, None, size, {**here, "to": to})
 
 
 def _chance_row(key: Array, setting: Mapping[str, Any], dataset: Dataset, config: Study) -> Row:
     """The control: how often points that nobody trained on lie as near to one training point as a copy would."""
     others = dataset.fresh if dataset.law is None else sample(key, dataset.law, config.samples)
-    found = wilson(int(copies(others[None], dataset.points, config.factor)[0]), len(others))
-    return Row("chance_fraction", found.value, found.low, found.high, len(others), dict(setting))
+    copied = int(copies(others[None], dataset.points, config.factor)[0])
+    return Row("chance_fraction", *wilson(copied, len(others)), len(others), dict(setting))
 
 
-def _losses(
-    key: Array,
-    g: int,
-    setting: Mapping[str, Any],
-    sizes: Sequence[int],
-    laws: Mixture,
-    dataset: Dataset,
-    noise: Noise,
-    times: Float[np.ndarray, " t"],
-    config: Study,
+def _loss_items(
+    key: Array, g: int, setting: Mapping[str, Any], laws: Mixture, dataset: Dataset, config: Study
 ) -> Iterator[Row | Artefact]:
     """Losses at the plotted time as rows, at all times as arrays (size, time).
 
     The exact denoisers meet the same noise as the trained ones; the memorizing one is the last of the partly
     memorizing ones.
     """
+    noise, times, _ = config.objective()
     n, plotted = len(dataset.points), int(np.abs(times - PLOTTED_TIME).argmin())
+    sizes = config.sizes_for(n)
     partly = jax.vmap(lambda size: partly_memorizing(dataset.points, size))(jnp.asarray([*sizes, n]))
     for on, points in (("train", dataset.points), ("fresh", dataset.fresh)):
         get = partial(
@@ -278,54 +243,11 @@ def _losses(
             alone = name in ("memorizing", "generalizing")
             for i in range(len(losses.value)):
                 there = here if alone else {**here, "size": sizes[i], "size_over_n": sizes[i] / n}
-                value, half = float(losses.value[i, plotted]), 1.96 * float(losses.standard_error[i, plotted])
-                yield Row("denoising_loss", value, value - half, value + half, config.loss_draws, there)
+                value, error = float(losses.value[i, plotted]), float(losses.standard_error[i, plotted])
+                yield monte_carlo_row("denoising_loss", value, error, config.loss_draws, there)
 
 
-def _transition_rows(
-    seed: int, setting: Mapping[str, Any], sizes: Sequence[int], n: int, found: np.ndarray, config: Study
-) -> Iterator[Row]:
-    located = transition(stream(seed, "transition").numpy(), np.array(sizes) / n, found, config.samples)
-    for point, interval in located._asdict().items():
-        if interval is not None:
-            value, low, high = interval
-            yield Row("transition_fraction", value, low, high, len(found), {**setting, "point": point})
-
-
-def _prediction_rows(
-    key: Array,
-    setting: Mapping[str, Any],
-    group: Sequence[Dataset],
-    noise: Noise,
-    times: Float[np.ndarray, " t"],
-    weight: Float[np.ndarray, " t"],
-    config: Study,
-) -> Iterator[Row]:
-    """Crossovers of the closed forms and of the exact losses; the constant needs no law."""
-    constant = CONSTANT_FRACTION
-    yield Row("crossover_fraction", constant, constant, constant, 1, {**setting, "prediction": "constant 0.8"})
-    laws = [dataset.law for dataset in group if dataset.law is not None]
-    if len(laws) < len(group):
-        return
-    for bound in (1.0, 2.0):
-        closed = [crossover_fraction(within(law), noise, times, weight, bound) for law in laws]
-        here = {**setting, "prediction": f"closed form, C = {bound:.0f}"}
-        yield Row("crossover_fraction", float(np.mean(closed)), None, None, len(group), here)
-    crossovers = []
-    for s, (dataset, law) in enumerate(zip(group, laws, strict=True)):
-        losses_key, bootstrap_key = jax.random.split(jax.random.fold_in(key, s))
-        losses = exact_losses(losses_key, law, dataset.points, noise, times, n_replicates=config.replicates)
-        crossovers.append(exact_crossover(bootstrap_key, losses, weight))
-    value = float(np.mean([c.fraction for c in crossovers]))
-    low, high = min(c.low for c in crossovers), max(c.high for c in crossovers)
-    yield Row("crossover_fraction", value, low, high, len(group), {**setting, "prediction": "exact losses"})
-
-
-def within(law: Mixture) -> Float[np.ndarray, " j"]:
-    """Within-component variances along the principal directions of every component, for equal weights."""
-    dim = law.means.shape[-1]
-    if law.factors is None:
-        return np.asarray(law.variance)[None]
-    lengths = jnp.linalg.svd(law.factors, compute_uv=False) ** 2
-    thin = np.full((len(lengths), dim - lengths.shape[1]), float(law.variance))
-    return np.concatenate([(np.asarray(law.variance) + np.asarray(lengths)).ravel(), thin.ravel()])
+def monte_carlo_row(metric: str, value: float, standard_error: float, n: int, setting: dict[str, Any]) -> Row:
+    """An estimate with its 95 % interval."""
+    half = 1.96 * standard_error
+    return Row(metric, value, value - half, value + half, n, setting)

@@ -6,7 +6,7 @@ a padded ladder is one such group, which suits an accelerator, while a ladder of
 component, which costs a third of it on a processor.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,7 +22,8 @@ from difflab.errors import InputError, require
 from difflab.runs.results import Checkpoints
 from synthetic.ladder import Ladder
 from synthetic.models import STARTS, Variables
-from theory.noise import PARAMETERIZATIONS, Noise, training_weight
+from synthetic.problem import Batch, Objective, Problem, draw_batch
+from theory.noise import PARAMETERIZATIONS, Noise
 
 OPTIMIZERS = {"adam": optax.adam, "sgd": partial(optax.sgd, momentum=0.9)}
 
@@ -83,15 +84,6 @@ class TrainingDiverged(InputError):
     """A loss became NaN or infinite."""
 
 
-class Batch(NamedTuple):
-    """Clean points, one time and one weight for each, and `draws` noisy versions of each."""
-
-    x0: Float[Array, "n *c d"]
-    x_t: Float[Array, "n draws *c d"]
-    t: Float[Array, " n"]
-    weight: Float[Array, " n"]
-
-
 class State(NamedTuple):
     """All that one model carries from step to step."""
 
@@ -100,35 +92,45 @@ class State(NamedTuple):
     average: Variables
 
 
+class _Program(NamedTuple):
+    """What is compiled; equal ones share one compilation."""
+
+    models: tuple[nn.Module, ...]
+    noise: Noise
+    config: Training
+
+
+class _Learners(NamedTuple):
+    """Everything that has a leading axis of data sets: the states and masks of each group, and what they learn from."""
+
+    states: tuple[State, ...]
+    priors: tuple[Variables, ...]
+    keys: Key[Array, "*s"]
+    points: Float[Array, "..."]
+    shares: Float[Array, "..."]
+
+
 def train(
     keys: Key[Array, " s"],
     untrained: Ladder,
-    points: Float[Array, "s n *c d"],
-    noise: Noise,
-    times: Float[np.ndarray, " t"],
+    problem: Problem,
     config: Training,
-    weight: Float[np.ndarray, " t"] | None = None,
     checkpoints: Checkpoints | None = None,
     advance: Callable[[int, str], None] = lambda steps, note: None,
-    together: bool = False,
     look: Callable[[int, tuple[Variables, ...]], None] = lambda done, variables: None,
-    shares: Float[Array, "s n"] | None = None,
+    together: bool = False,
 ) -> tuple[Ladder, Float[np.ndarray, "s chunks m"]]:
     """Minimise mean_i c_i lambda(t_i) ||f(alpha x_i + sigma eps, t_i) - x_i||^2 for every model of the ladder.
 
     Args:
         keys: one for each data set; the noise of step i is drawn from fold_in(key, i).
         untrained: the ladder at its start.
-        points: training sets.
-        noise: schedule.
-        times: grid from which each point draws one time a step, uniformly.
+        problem: training sets, shares c_i and weights lambda, which need not be those of the parameterization.
         config: optimizer, steps, draws.
-        weight: lambda at each time on the x0 loss; from the parameterization if not given.
         checkpoints: a place to save the state after each chunk, and to go on from.
         advance: called with (steps done, note) after each chunk.
         look: called with the steps done and the variables of every group after each chunk, before it is kept; a chunk
             whose checkpoint was lost is looked at again.
-        shares: c_i, how much each point counts, of mean 1; all alike if not given. A point that is there c times.
         together: vmap over the data sets, which suits an accelerator, instead of taking one after the other.
 
     Returns:
@@ -143,55 +145,30 @@ def train(
     Differs:
         The paper's 0.99 averages the updates; `average_decay` averages the weights.
     """
-    points = points.astype(jnp.float32)
-    shares = jnp.ones(points.shape[:2], jnp.float32) if shares is None else shares.astype(jnp.float32)
-    if weight is None:
-        weight = training_weight(config.parameterization, noise, times)
-    tables = jnp.asarray(times, jnp.float32), jnp.asarray(weight, jnp.float32)
+    noise, *grid = problem.objective
+    tables = [jnp.asarray(column, jnp.float32) for column in grid]
+    points, shares = (a.astype(jnp.float32) for a in (problem.points, problem.shares))
+    program = _Program(untrained.models, noise, config)
     priors = tuple(v["prior"] for v in untrained.variables)
     states = tuple(_first_state(v["params"], config) for v in untrained.variables)
     done, losses = 0, np.zeros((len(keys), 0, len(untrained.sizes)))
     saved = checkpoints.load("training") if checkpoints else None
     if saved is not None:
-        done, losses = int(saved["done"]), saved["losses"]
-        leaves = [jnp.asarray(saved[f"state{i}"]) for i in range(len(jax.tree.leaves(states)))]
-        states = jax.tree.unflatten(jax.tree.structure(states), leaves)
+        done, losses, states = int(saved["done"]), saved["losses"], _restored(saved, states)
         advance(done, "resumed")
     while done < config.steps:
         steps = min(config.chunk, config.steps - done)
-        run = partial(_run_chunk, untrained.models, noise, config, steps, tables, done)
-        states, chunk_losses = _over_data_sets(run, together, states, priors, keys, points, shares)
+        run = partial(_run_chunk, program, steps, tables, done)
+        states, chunk_losses = _over_data_sets(run, together, _Learners(states, priors, keys, points, shares))
         _stop_if_diverged(chunk_losses, done, untrained.sizes)
         losses = np.concatenate([losses, chunk_losses.mean(1, keepdims=True)], axis=1)
         done += steps
         look(done, _variables(states, priors, config))
         if checkpoints:
-            arrays = {f"state{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(states))}
-            checkpoints.save("training", {"done": np.asarray(done), "losses": losses, **arrays})
+            checkpoints.save("training", {"done": np.asarray(done), "losses": losses, **_leaves(states)})
         advance(steps, f"loss {losses[:, -1].min():.3g} to {losses[:, -1].max():.3g}")
     _stop_if_not_finite(states, config.steps)
     return untrained._replace(variables=_variables(states, priors, config)), losses
-
-
-def draw_batch(
-    key: Key[Array, ""],
-    points: Float[Array, "n *c d"],
-    noise: Noise,
-    tables: tuple[Float[Array, " t"], Float[Array, " t"]],
-    config: Training,
-    shares: Float[Array, " n"] | None = None,
-) -> Batch:
-    """One time a point, uniform on the grid, and `draws` noisy versions of it; shares multiply the weights."""
-    choice_key, time_key, noise_key = jax.random.split(key, 3)
-    shares = jnp.ones(len(points), points.dtype) if shares is None else shares
-    if config.batch and config.batch < len(points):
-        chosen = jax.random.choice(choice_key, len(points), (config.batch,), replace=False)
-        points, shares = points[chosen], shares[chosen]
-    times, weight = tables
-    index = jax.random.randint(time_key, (len(points),), 0, times.size)
-    alpha, sigma = (a.reshape(-1, *[1] * points.ndim) for a in noise(times[index]))
-    eps = jax.random.normal(noise_key, (len(points), config.draws, *points.shape[1:]), points.dtype)
-    return Batch(points, alpha * points[:, None] + sigma * eps, times[index], shares * weight[index])
 
 
 def loss(model: nn.Module, params: Variables, prior: Variables, batch: Batch) -> Float[Array, ""]:
@@ -230,20 +207,22 @@ def _variables(states: tuple[State, ...], priors: tuple[Variables, ...], config:
     return tuple({"params": params, "prior": prior} for params, prior in zip(chosen, priors, strict=True))
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _leaves(states: tuple[State, ...]) -> dict[str, np.ndarray]:
+    return {f"state{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(states))}
+
+
+def _restored(saved: Mapping[str, np.ndarray], like: tuple[State, ...]) -> tuple[State, ...]:
+    """The saved states, which have the structure of these."""
+    leaves = [jnp.asarray(saved[name]) for name in _leaves(like)]
+    restored: tuple[State, ...] = jax.tree.unflatten(jax.tree.structure(like), leaves)
+    return restored
+
+
+@partial(jax.jit, static_argnums=(0, 1))
 def _run_chunk(
-    models: tuple[nn.Module, ...],
-    noise: Noise,
-    config: Training,
-    steps: int,
-    tables: tuple[Float[Array, " t"], Float[Array, " t"]],
-    first: Array,
-    states: tuple[State, ...],
-    priors: tuple[Variables, ...],
-    keys: Key[Array, " s"],
-    points: Float[Array, "s n *c d"],
-    shares: Float[Array, "s n"],
+    program: _Program, steps: int, tables: Sequence[Float[Array, " t"]], first: Array, learners: _Learners
 ) -> tuple[tuple[State, ...], Float[Array, "s steps m"]]:
+    models, noise, config = program
     optimizer = _optimizer(config)
 
     def one_model(model: nn.Module, batch: Batch, state: State, prior: Variables) -> tuple[State, Float[Array, ""]]:
@@ -253,32 +232,27 @@ def _run_chunk(
         average = optax.incremental_update(params, state.average, 1 - config.average_decay)
         return State(params, memory, average), value
 
-    def one_data_set(
-        states: tuple[State, ...],
-        priors: tuple[Variables, ...],
-        key: Key[Array, ""],
-        points: Float[Array, "n *c d"],
-        shares: Float[Array, " n"],
-    ) -> tuple[tuple[State, ...], Float[Array, "steps m"]]:
+    def one_data_set(learner: _Learners) -> tuple[tuple[State, ...], Float[Array, "steps m"]]:
+        problem = Problem(learner.points, learner.shares, Objective(noise, *tables))
+
         def step(states: tuple[State, ...], i: Array) -> tuple[tuple[State, ...], Float[Array, " m"]]:
-            batch = draw_batch(jax.random.fold_in(key, i), points, noise, tables, config, shares)
+            batch = draw_batch(jax.random.fold_in(learner.keys, i), problem, config.draws, config.batch)
             results = [
                 _mapped(partial(one_model, model, batch), state, prior)
-                for model, state, prior in zip(models, states, priors, strict=True)
+                for model, state, prior in zip(models, states, learner.priors, strict=True)
             ]
             return tuple(state for state, _ in results), jnp.concatenate([value for _, value in results])
 
-        return jax.lax.scan(step, states, first + jnp.arange(steps))
+        return jax.lax.scan(step, learner.states, first + jnp.arange(steps))
 
-    return _mapped(one_data_set, states, priors, keys, points, shares)
+    return _mapped(one_data_set, learners)
 
 
-def _over_data_sets(run: Callable, together: bool, *trees: Any) -> tuple[tuple[State, ...], np.ndarray]:
+def _over_data_sets(run: Callable, together: bool, learners: _Learners) -> tuple[tuple[State, ...], np.ndarray]:
     if together:
-        states, losses = run(*trees)
+        states, losses = run(learners)
         return states, np.asarray(losses)
-    n = len(jax.tree.leaves(trees[0])[0])
-    parts = [run(*jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], trees)) for i in range(n)]
+    parts = [run(jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], learners)) for i in range(len(learners.keys))]
     states, losses = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     return states, np.asarray(losses)
 

@@ -1,11 +1,13 @@
 """Where along M / N a ladder of models goes over from generalizing to memorizing."""
 
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import isotonic_regression
 
+from difflab.runs.rows import Row
 from difflab.statistics.intervals import Interval, mean
 
 LEVELS = {"start": 0.1, "middle": 0.5, "end": 0.9}
@@ -58,6 +60,38 @@ def transition(
             low, high = np.quantile(again, [0.025, 0.975])
             found[name] = Interval(float(where[0]), float(min(low, where[0])), float(max(high, where[0])))
     return Transition(**found)
+
+
+def transition_rows(located: Transition, n: int, labels: Mapping[str, Any]) -> Iterator[Row]:
+    """transition_fraction of every level that was reached, over n data sets; `point` says which one."""
+    for point, interval in located._asdict().items():
+        if interval is not None:
+            value, low, high = interval
+            yield Row("transition_fraction", value, low, high, n, {**labels, "point": point})
+
+
+def half_way_rows(
+    metric: str,
+    rng: np.random.Generator,
+    x: Float[np.ndarray, " m"],
+    copies: Int[np.ndarray, "s m"],
+    n_samples: int,
+    labels: Mapping[str, Any],
+) -> Iterator[Row]:
+    """The x at which half of the samples are copies, linear in its logarithm; none where a data set gets not there.
+
+    Args:
+        metric: the row's.
+        rng: for the bootstrap.
+        x: positive and increasing: steps, or numbers of parameters.
+        copies: of each data set at every x, out of n_samples.
+        n_samples: samples of each model.
+        labels: the row's setting.
+    """
+    middle = transition(rng, np.log(x), copies, n_samples).middle
+    if middle is not None:
+        value, low, high = np.exp(middle).tolist()
+        yield Row(metric, value, low, high, len(copies), dict(labels))
 
 
 def reached(

@@ -1,19 +1,19 @@
 """What every detector, defense and attack is held to: its name, all left as it was, mistakes in one sentence."""
 
-import importlib
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 
+from difflab import methods
 from difflab.errors import InputError
 
 
 def method(kind, name):
-    """The function of a file in difflab/<kind> and its config."""
-    module = importlib.import_module(f"difflab.{kind}.{name}")
-    return getattr(module, name), getattr(module, name.title().replace("_", ""))
+    """The function of a method's file and its config."""
+    found = methods.method(kind, name)
+    return found.function, found.config
 
 
 def changed(config, changes):

@@ -3,7 +3,6 @@
 import inspect
 from copy import copy, deepcopy
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +11,6 @@ import torch
 from conformance import assert_same_state, changed, method, random, says_one_sentence, state
 from diffusers import DDIMScheduler
 
-from difflab.diffusion import attacks
 from difflab.diffusion.attacks.discrete_tokens import (
     DiscreteTokens,
     _TokenSearch,
@@ -23,6 +21,7 @@ from difflab.diffusion.attacks.discrete_tokens import (
 from difflab.diffusion.attacks.dori import Dori
 from difflab.diffusion.attacks.initial_noise import InitialNoise
 from difflab.diffusion.attacks.random_perturbation import RandomPerturbation, random_perturbation
+from difflab.diffusion.defended import Defended
 from difflab.diffusion.generate import embed, generate, seeded
 from difflab.diffusion.judge import Judge
 from difflab.diffusion.loss import denoising_loss, wanted
@@ -30,8 +29,10 @@ from difflab.diffusion.pipeline import Architecture, build
 from difflab.diffusion.pruning import feedforward_layers, value_layers
 from difflab.diffusion.search import Search
 from difflab.diffusion.tokens import tokens, vocabulary
+from difflab.diffusion.trigger import Trigger, load_trigger
+from difflab.methods import methods
 
-NAMES = sorted(path.stem for path in Path(attacks.__path__[0]).glob("*.py") if path.stem != "__init__")
+NAMES = list(methods("attacks"))
 SIZES = Architecture(
     side=16, latent_channels=4, widths=(16, 32), heads=2, vae_widths=(16, 16, 16), length=8, embedding=24,
     text_layers=1, prediction="epsilon",
@@ -88,11 +89,21 @@ def _config(name, **changes):
 
 
 def _attack(name, pipeline, which=(0, 1, 2), seeds=(5, 6, 7), masks=None, latents=LATENTS, **changes):
+    """What is found, stacked: embeddings, or noises."""
     which = list(which)
-    generators, masks = [random(seeds[i]) for i in which], None if masks is None else [masks[i] for i in which]
-    return method("attacks", name)[0](
-        pipeline, latents[which], START[which], generators, _config(name, **changes), masks
-    )
+    met = _met(pipeline, START[which], None if masks is None else [masks[i] for i in which])
+    config = _config(name, **changes)
+    triggers = method("attacks", name)[0](met, latents[which], [random(seeds[i]) for i in which], config)
+    assert [trigger.steps for trigger in triggers] == list(getattr(config, "keep", (0,)))
+    return _stacked(triggers)
+
+
+def _met(pipeline, start=START, masks=None):
+    return Defended(pipeline, start, [{}] * len(start) if masks is None else masks)
+
+
+def _stacked(triggers):
+    return torch.stack([trigger.noise if trigger.embeddings is None else trigger.embeddings for trigger in triggers])
 
 
 def _close(found, expected, tolerance=1e-4):
@@ -124,7 +135,7 @@ def test_the_folder_is_the_registry():
 def test_a_file_holds_a_frozen_config_and_a_function_of_its_name(name):
     function, config = method("attacks", name)
     assert callable(function) and is_dataclass(config) and config.__dataclass_params__.frozen
-    arguments = ("pipeline", "latents", "start", "generators", "config", "masks")
+    arguments = ("defended", "latents", "generators", "config")
     assert tuple(inspect.signature(function).parameters) == arguments
     assert all(f"{part}: " in function.__doc__ for part in arguments)
     assert "Args:" in function.__doc__ and "Returns:" in function.__doc__
@@ -530,10 +541,34 @@ def test_pictures_are_drawn_from_a_given_noise(pipeline):
     by_pairs = generate(pipeline, START, [], 3, at_once=2, masks=masks, noise=noise.double())
     assert np.abs(by_pairs.astype(int) - expected).max() <= 1
     judge = Judge({}, {}, expected, [1, 2], steps=3)
-    assert np.array_equal(judge.draw(pipeline, START, masks, noise), expected[:, None])
-    assert judge.draw(pipeline, START, masks).shape[:2] == (3, 2)
+    met = _met(pipeline, masks=masks)
+    assert np.array_equal(judge.draw(met, Trigger(noise=noise)), expected[:, None])
+    assert judge.draw(met).shape[:2] == (3, 2)
     assert "both" in says_one_sentence(lambda: generate(pipeline, START, seeded(3, [0]), noise=noise))
     assert "(3, 2, 4, 4)" in says_one_sentence(lambda: generate(pipeline, START, [], noise=noise[:, :2]))
+
+
+def test_a_trigger_is_kept_in_a_file_and_drawn_again_on_another_model(pipeline, tmp_path):
+    judge, met, noise = Judge({}, {}, np.zeros((1, 16, 16, 3), np.uint8), [1, 2], steps=2), _met(pipeline), None
+    other = Defended(_by_hand(pipeline, _masks(pipeline)[0]), START, [{}] * 3)
+    noise = _zero_steps("initial_noise")
+    weights = {name: value * 1.1 for name, value in pipeline.unet.state_dict().items()}
+    for trigger in (
+        Trigger(3, START + 1),
+        Trigger(5, noise=noise),
+        Trigger(1, START * 2, tokens=torch.ones((3, 8), dtype=torch.long)),
+        Trigger(2, weights=weights),
+    ):
+        trigger.save(tmp_path / "trigger.safetensors")
+        again = load_trigger(tmp_path / "trigger.safetensors")
+        assert again.steps == trigger.steps and set(again.arrays()) == set(trigger.arrays())
+        for model in (met, other):
+            assert np.array_equal(judge.draw(model, again), judge.draw(model, trigger))
+        assert not np.array_equal(judge.draw(met, again), judge.draw(other, again)) or trigger.weights is not None
+        assert trigger.noise is not None or not np.array_equal(judge.draw(met, again), judge.draw(met))
+    (tmp_path / "trigger.safetensors").write_bytes(b"cut")
+    assert "holds no trigger" in says_one_sentence(lambda: load_trigger(tmp_path / "trigger.safetensors"))
+    assert "holds no trigger" in says_one_sentence(lambda: load_trigger(tmp_path / "missing.safetensors"))
 
 
 # A random step -------------------------------------------------------------------------------------------------------
@@ -551,7 +586,8 @@ def test_a_random_step_has_the_asked_length_and_knows_no_target(length, pipeline
 def test_every_direction_is_as_likely_as_any_other(pipeline):
     start = torch.randn((2000, 3, 2), generator=random(0))
     config, latents = RandomPerturbation(1.0), torch.zeros((2000, 4, 4, 4))
-    found = random_perturbation(pipeline, latents, start, [random(i) for i in range(2000)], config)[0]
+    (trigger,) = random_perturbation(_met(pipeline, start), latents, [random(i) for i in range(2000)], config)
+    found = trigger.embeddings
     u = torch.nn.functional.normalize((found - start).flatten(1), dim=1)
     # On the sphere in six dimensions a coordinate has variance 1/6 and fourth moment 3/48.
     assert u.mean(dim=0).abs().max() < 0.05 and (u.T @ u / 2000 - torch.eye(6) / 6).abs().max() < 0.03
@@ -595,13 +631,15 @@ def test_a_config_that_makes_no_sense(config, word):
 def test_there_is_one_of_each_for_every_target(name, n, pipeline):
     (function, _), config = method("attacks", name), _config(name)
     some, generators = ([random(i) for i in range(k)] for k in (n, 3))
-    assert f"{n} generators" in says_one_sentence(lambda: function(pipeline, LATENTS, START, some, config))
+    assert f"{n} generators" in says_one_sentence(lambda: function(_met(pipeline), LATENTS, some, config))
     if name in SEARCHES:
         masks, latents = [{}] * n, torch.zeros((n, 4, 4, 4))
-        assert "masks" in says_one_sentence(lambda: function(pipeline, LATENTS, START, generators, config, masks))
+        if name != "discrete_tokens" or n > 0:
+            unmasked = _met(pipeline, masks=masks)
+            assert "masks" in says_one_sentence(lambda: function(unmasked, LATENTS, generators, config))
         # Here the type checker would be the first to notice.
         unchecked = inspect.unwrap(function)
-        assert f"{n} targets" in says_one_sentence(lambda: unchecked(pipeline, latents, START, generators))
+        assert f"{n} targets" in says_one_sentence(lambda: unchecked(_met(pipeline), latents, generators))
 
 
 @pytest.mark.parametrize("name", SEARCHES)

@@ -13,9 +13,12 @@ from diffusers import AutoencoderTiny, PNDMScheduler, StableDiffusionPipeline, U
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from difflab.audits import audit
 from difflab.diffusion.pipeline import SHIPPED, load
 from difflab.diffusion.pruning import save_mask, value_layers
-from difflab.runs import results
+from difflab.methods import methods
+from difflab.runs import registry, results
+from difflab.runs.execute import execute
 from difflab.runs.rows import select
 from experiments import __main__ as command_line
 
@@ -106,13 +109,13 @@ def test_a_pipeline_that_we_did_not_make_is_audited(theirs, folder, tmp_path, ca
     groups = {row.setting["captions"]: (row.value, row.n) for row in rates}
     assert groups == {"once": (0.0, 56), "2 to 15 copies": (0.0, 4), "prompts": (0.0, 2)}
     scored = {row.setting["detector"] for row in select(run.rows, "median_score")}
-    assert scored == {"noise_magnitude", "seed_similarity", "attention_entropy", "bright_ending", "denoising_loss"}
+    assert scored == set(methods("detectors"))
     assert select(run.rows, "threshold_similarity", measure="efficientnet")[0].n == 57
 
 
 def test_a_copy_is_found_and_the_same_audit_is_not_done_twice(theirs, folder, tmp_path, monkeypatch, capsys):
     """With pictures of the folder in place of drawn ones, every caption counts as a copy."""
-    module = command_line.load("pipeline_audited")
+    module = audit
     own = module.captioned_folder(folder, 16)
     order = np.argsort(-own.copies, kind="stable")
     monkeypatch.setattr(module, "ask", lambda *_: np.repeat(own.pictures[order][:, None], 2, axis=1))
@@ -126,7 +129,7 @@ def test_a_copy_is_found_and_the_same_audit_is_not_done_twice(theirs, folder, tm
 
 
 def test_changed_weights_are_another_audit(theirs, folder, tmp_path):
-    module = command_line.load("pipeline_audited")
+    module = audit
     copy = tmp_path / "copy"
     shutil.copytree(theirs, copy)
     before = module.Config(model=str(copy), data=str(folder)).contents
@@ -250,7 +253,7 @@ def test_a_mask_is_stressed(theirs, folder, never, tmp_path, capsys):
     assert select(rows[True], "held_out_ratio", captions="unrelated")[0].value != 1
     for off in (True, False):
         losses = [row.value for row in select(rows[off], "target_loss", state="defended", target="never")]
-        assert len(losses) == 3 and (losses[0] == losses[-1]) == off
+        assert len(losses) == 4 and (losses[0] == losses[-1]) == off
     assert {row.setting["target"] for row in select(rows[True], "moved_ratio")} == {"repeated", "never"}
 
 
@@ -259,11 +262,11 @@ def test_a_mask_is_stressed(theirs, folder, never, tmp_path, capsys):
 )
 def test_experiments_on_the_planted_case_take_anybodys(name, theirs, folder, never, tmp_path):
     """Model and pictures of the user's own, with what each experiment claims and draws."""
-    module = command_line.load(name)
+    module = registry.load(name)
     # The first four pictures of the folder share a caption, and there is nothing to compare among those alone.
     targets = 5 if name == "memorization_located" else 2
     config = replace(module.SMOKE, model=str(theirs), images=str(folder), never=str(never), targets=targets)
-    run = results.read_run(command_line.run(name, config, tmp_path))
+    run = execute(name, module, config, tmp_path)
     assert run.claims and run.figures
     rates = select(run.rows, "memorized_fraction", measure="pixel", seeds="median")
     assert rates and all(row.n >= 2 for row in rates)

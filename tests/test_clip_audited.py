@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from difflab.audits import dejavu as clip_audited
+from difflab.audits.dejavu import NEVER, PERMUTED, SECOND
 from difflab.clip.model import WEIGHTS, Architecture, build, embed_images, embed_texts, save_clip
 from difflab.runs.rows import select
 from experiments import __main__ as command_line
-from experiments.clip import clip_audited
-from experiments.clip.clip_audited import NEVER, PERMUTED, SECOND
 from synthetic.data import collages as drawn
 from synthetic.data.collages import World, collages
 
@@ -207,7 +207,7 @@ def test_a_gallery_with_training_pictures_is_taken_when_told(own, tmp_path):
 
 def test_nothing_is_embedded_twice(own, tmp_path, monkeypatch):
     root, _, _ = own
-    import experiments.clip.clip_audited as module
+    from difflab.audits import dejavu as module
 
     real = module.hidden_auc
 

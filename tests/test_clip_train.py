@@ -13,6 +13,7 @@ from difflab.clip import train as module
 from difflab.clip.model import Architecture, build, embed_texts, prepared
 from difflab.clip.train import Job, Training, train, train_all
 from difflab.errors import InputError
+from difflab.randomness import stream
 
 WORDS = tuple(f"w{i}" for i in range(20))
 SMALL = Architecture(side=16, patch=8, width=32, layers=1, embedding=16, context=6)
@@ -54,7 +55,7 @@ def _plain(config):
     for step in range(config.steps):
         an_epoch = len(ROWS) // config.batch
         epoch, within = divmod(step, an_epoch)
-        order = np.random.default_rng([config.seed, 0, epoch]).permutation(ROWS)
+        order = stream(config.seed, "order", epoch).numpy().permutation(ROWS)
         index = order[within * config.batch : (within + 1) * config.batch]
         images, texts = model.encode_image(pixels[index]), model.encode_text(tokens[index])
         images, texts = images / images.norm(dim=1, keepdim=True), texts / texts.norm(dim=1, keepdim=True)
@@ -101,17 +102,17 @@ def test_the_same_config_gives_the_same_weights_and_another_seed_does_not():
 def test_an_interrupted_training_ends_with_the_same_weights(until, monkeypatch):
     whole, losses = _train(SHORT)
     kept, steps = Kept(), []
-    real = module._rate
+    real = module.warmup_cosine
 
-    def stopping(step, config):
+    def stopping(step, **others):
         if step == until:
             raise KeyboardInterrupt
-        return real(step, config)
+        return real(step, **others)
 
-    monkeypatch.setattr(module, "_rate", stopping)
+    monkeypatch.setattr(module, "warmup_cosine", stopping)
     with pytest.raises(KeyboardInterrupt):
         _train(SHORT, kept)
-    monkeypatch.setattr(module, "_rate", lambda step, config: steps.append(step) or real(step, config))
+    monkeypatch.setattr(module, "warmup_cosine", lambda step, **others: steps.append(step) or real(step, **others))
     resumed, again = _train(SHORT, kept, seed=2)  # other first weights: those of the checkpoint count
     assert steps[0] == SHORT.checkpoint_steps * (until // SHORT.checkpoint_steps)
     if until >= SHORT.checkpoint_steps:
@@ -125,15 +126,22 @@ def test_early_stopping_is_the_beginning_of_the_whole():
     assert _same(_train(replace(SHORT, stop=0))[0], build(SMALL, WORDS, 1))
 
 
-def test_an_epoch_shows_every_copy_at_most_once():
-    config, permutation, seen = replace(SHORT, batch=5), (-1, ROWS), []
-    for step in range(6):
-        permutation, index = module._batch(ROWS, step, config, permutation)
-        seen.append(index.numpy())
+def test_an_epoch_shows_every_copy_at_most_once(monkeypatch):
+    """The captions of a batch tell which pairs it holds."""
+    seen, clip = [], build(SMALL, WORDS, 1)
+    known, encode = clip.tokenizer(list(CAPTIONS)), clip.model.encode_text
+
+    def watched(tokens):
+        seen.append((tokens[:, None] == known).all(dim=2).nonzero()[:, 1].numpy())
+        return encode(tokens)
+
+    monkeypatch.setattr(clip.model, "encode_text", watched)
+    train(clip, PICTURES, CAPTIONS, ROWS, replace(SHORT, batch=5, steps=6))
     for epoch in (0, 1):
         counts = np.bincount(np.concatenate(seen[3 * epoch : 3 * epoch + 3]), minlength=12)
         assert (counts <= np.bincount(ROWS, minlength=12)).all() and counts.sum() == 15
     assert sorted(np.concatenate(seen[:3]).tolist()) != np.concatenate(seen[:3]).tolist()
+    assert len(seen) == 6 and any((a != b).any() for a, b in zip(seen[:3], seen[3:], strict=True))
 
 
 def test_the_temperature_keeps_below_its_cap():

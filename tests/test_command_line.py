@@ -17,7 +17,7 @@ from experiments.commands.sweep import work
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"), "COLUMNS": "120"}
-COMMAND = [sys.executable, "-m", "experiments"]
+COMMAND = [sys.executable, "-P", "-m", "difflab"]
 
 
 def difflab(*arguments, cwd=ROOT):

@@ -4,7 +4,6 @@ import inspect
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import fields, is_dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import torch
 from conformance import assert_same_state, changed, method, says_one_sentence, state
 from diffusers import UNet2DConditionModel
 
-from difflab.diffusion import defenses
 from difflab.diffusion.defenses.magnitude import Magnitude, magnitude
 from difflab.diffusion.defenses.nemo import Nemo, _activations, nemo
 from difflab.diffusion.defenses.random_neurons import RandomNeurons, random_neurons
@@ -23,10 +21,11 @@ from difflab.diffusion.generate import embed, generate, seeded
 from difflab.diffusion.masks import TokenMask
 from difflab.diffusion.pipeline import Architecture, build
 from difflab.diffusion.pruning import check, feedforward_layers, off_fraction, size, union, value_layers
+from difflab.methods import methods
 
-FILES = sorted(path.stem for path in Path(defenses.__path__[0]).glob("*.py") if path.stem != "__init__")
-# The others train, on pictures that are known, and return a pipeline; their suite is another.
-NAMES = [name for name in FILES if "known" not in inspect.signature(method("defenses", name)[0]).parameters]
+FILES = list(methods("defenses"))
+# The others train, on pictures that are known; their suite is another.
+NAMES = [name for name, found in methods("defenses").items() if "known" not in found.needs]
 # One call of the text encoder, or none, is all that these look at.
 BLIND = {"nothing", "magnitude", "random_neurons", "token_insertion", "attention_scaling"}
 # One mask for all captions together, or masks drawn one after the other.
@@ -76,7 +75,9 @@ def _config(name, **changes):
 
 
 def _masks(name, pipeline, captions=CAPTIONS[:6], seed=0, unseen=UNSEEN, **changes):
-    return method("defenses", name)[0](pipeline, captions, unseen, seed, _config(name, **changes))
+    """What a defense changes: the embeddings where it rewrites prompts, else the masks."""
+    found = method("defenses", name)[0](pipeline, captions, unseen, seed, _config(name, **changes))
+    return found.masks if found.rewrite is None else found.embeddings
 
 
 def _kinds(given):
@@ -245,7 +246,7 @@ def test_neither_batches_nor_steps_of_nothing(name, changes, pipeline):
 
 
 def test_a_call_that_makes_no_sense(pipeline):
-    assert "prompt" in says_one_sentence(lambda: wanda(pipeline, []))
+    assert "prompt" in says_one_sentence(lambda: wanda(pipeline, []).masks)
     for name in ("nemo", "wanda"):
         assert "tokens" in says_one_sentence(lambda name=name: _masks(name, pipeline, ["a b c d e f g h i"]))
     assert "2 numbers" in says_one_sentence(lambda: _masks("random_neurons", pipeline, neurons=(1, 2)))
@@ -256,7 +257,7 @@ def test_a_call_that_makes_no_sense(pipeline):
 @pytest.mark.parametrize("n", [0, 1])
 def test_nemo_needs_unseen_captions(n, threshold, pipeline):
     config = Nemo(threshold=threshold)
-    assert "unseen" in says_one_sentence(lambda: nemo(pipeline, CAPTIONS[:1], UNSEEN[:n], 0, config))
+    assert "unseen" in says_one_sentence(lambda: nemo(pipeline, CAPTIONS[:1], UNSEEN[:n], 0, config).masks)
 
 
 def test_nemo_needs_cross_attention(own):
@@ -361,7 +362,7 @@ def _neurons(mask):
 def test_nemo_finds_what_a_plain_search_finds(refine, threshold, lowest, which, pipeline):
     config = _config("nemo", refine=refine, threshold=threshold, lowest=lowest)
     captions = [CAPTIONS[i] for i in which]
-    masks = nemo(pipeline, captions, UNSEEN, 40, config)
+    masks = nemo(pipeline, captions, UNSEEN, 40, config).masks
     found = list(map(_neurons, masks))
     for caption, off in zip(captions, found, strict=True):
         wanted, left = _plain_nemo(pipeline, caption, [40, 41, 42], config)
@@ -393,12 +394,14 @@ def test_refinement_only_lets_go(pipeline):
 
 def test_the_usual_threshold_is_the_detectors(pipeline):
     threshold = memorized_above(seed_similarity(pipeline, UNSEEN[:8], [0, 1, 2], SeedSimilarity()))
-    wanted = nemo(pipeline, CAPTIONS[:6], UNSEEN[:8], 0, _config("nemo", threshold=threshold, refine=False))
+    wanted = nemo(pipeline, CAPTIONS[:6], UNSEEN[:8], 0, _config("nemo", threshold=threshold, refine=False)).masks
     # Of the unseen captions only so many are looked at.
     config = replace(_config("nemo", threshold=None, refine=False), unseen=8)
-    found = nemo(pipeline, CAPTIONS[:6], UNSEEN, 0, config)
+    found = nemo(pipeline, CAPTIONS[:6], UNSEEN, 0, config).masks
     assert list(map(_off, found)) == list(map(_off, wanted)) and any(found)
-    assert list(map(_off, nemo(pipeline, CAPTIONS[:6], UNSEEN, 0, replace(config, unseen=9)))) != list(map(_off, found))
+    assert list(map(_off, nemo(pipeline, CAPTIONS[:6], UNSEEN, 0, replace(config, unseen=9)).masks)) != list(
+        map(_off, found)
+    )
 
 
 # Wanda and magnitude -------------------------------------------------------------------------------------------------
@@ -444,7 +447,7 @@ def test_wanda_joins_what_the_prompts_drive_harder_at_the_first_steps(first, n_s
     captions, config = [CAPTIONS[0], CAPTIONS[7]], Wanda(sparsity=0.1, first=first, steps=5)
     target, base = (_plain_norms(pipeline, texts, 4, 5, n_steps) for texts in (captions, ["", ""]))
     ours = _norms(pipeline, captions, 4, config)
-    masks = wanda(pipeline, captions, seed=4, config=config)
+    masks = wanda(pipeline, captions, seed=4, config=config).masks
     assert list(map(_off, masks)) == [_off(masks[0])] * 2 and set(masks[0]) == set(target) == set(ours)
     for name in target:
         np.testing.assert_allclose(ours[name].numpy(), target[name], rtol=1e-3)
@@ -462,7 +465,7 @@ def test_prompts_that_say_nothing_drive_nothing_harder(pipeline):
 
 @pytest.mark.parametrize("sparsity", [1 / 64, 0.125, 0.5, 1.0])
 def test_wanda_without_activations_is_magnitude(sparsity, pipeline):
-    mask = magnitude(pipeline, CAPTIONS[:1], config=Magnitude(sparsity))[0]
+    mask = magnitude(pipeline, CAPTIONS[:1], config=Magnitude(sparsity)).masks[0]
     assert set(mask) == set(feedforward_layers(pipeline.unet)) and off_fraction(mask) == sparsity
     for name, off in mask.items():
         weight = pipeline.unet.get_parameter(name)
@@ -470,7 +473,7 @@ def test_wanda_without_activations_is_magnitude(sparsity, pipeline):
         assert torch.equal(chosen(weight, ones, 0 * ones, sparsity), off)
         wanted = _largest(weight.abs().numpy(), round(sparsity * weight.shape[1]))
         np.testing.assert_array_equal(off.numpy(), wanted)
-    assert size(magnitude(pipeline, CAPTIONS[:1], config=Magnitude(0.0))[0]) == 0
+    assert size(magnitude(pipeline, CAPTIONS[:1], config=Magnitude(0.0)).masks[0]) == 0
 
 
 def test_only_what_is_larger_than_the_base_is_chosen():
@@ -498,7 +501,7 @@ def test_as_many_random_neurons_as_asked(pipeline):
 
 
 def test_every_neuron_is_as_likely_as_any_other(pipeline):
-    masks = random_neurons(pipeline, ["red"] * 500, config=RandomNeurons((8,)))
+    masks = random_neurons(pipeline, ["red"] * 500, config=RandomNeurons((8,))).masks
     # 80 neurons, each drawn 50 times give or take 6.7.
     counts = [sum(int(mask[name][row, 0]) for mask in masks if name in mask) for name, row in _neurons(union(masks))]
     assert len(counts) == 80 and min(counts) > 20 and max(counts) < 85 and np.std(counts) < 10

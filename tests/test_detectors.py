@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import is_dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -13,7 +12,6 @@ from conformance import assert_same_state, changed, method, says_one_sentence, s
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from scipy.special import entr, softmax
 
-from difflab.diffusion import detectors
 from difflab.diffusion.attention import attention
 from difflab.diffusion.detectors.attention_entropy import AttentionEntropy, attention_entropy
 from difflab.diffusion.detectors.bright_ending import BrightEnding, bright_ending, end_attention
@@ -23,8 +21,9 @@ from difflab.diffusion.detectors.seed_similarity import SeedSimilarity, seed_sim
 from difflab.diffusion.first_prediction import memorized_above
 from difflab.diffusion.generate import embed
 from difflab.diffusion.pipeline import Architecture, build
+from difflab.methods import methods
 
-NAMES = sorted(path.stem for path in Path(detectors.__path__[0]).glob("*.py") if path.stem != "__init__")
+NAMES = list(methods("detectors"))
 SIZES = Architecture(
     side=32, latent_channels=4, widths=(16, 32), layers=2, heads=2, vae_widths=(16, 16, 16), length=8, embedding=16,
     text_layers=1, prediction="epsilon",
@@ -59,7 +58,7 @@ def _config(name, **changes):
 
 def _score(name, pipeline, captions=CAPTIONS, seeds=SEEDS, latents=LATENTS, **changes):
     own = None if latents is None else latents[: len(captions)]
-    return method("detectors", name)[0](pipeline, captions, seeds, _config(name, **changes), own)
+    return method("detectors", name)[0](pipeline, captions, seeds, _config(name, **changes), own).values
 
 
 def test_the_folder_is_the_registry():
@@ -204,7 +203,7 @@ def test_a_unet_without_attention_at_full_resolution_has_no_bright_ending(own):
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), layers_per_block=1, cross_attention_dim=16,
         norm_num_groups=16, attention_head_dim=2,
     )  # fmt: skip
-    assert "cross-attention" in says_one_sentence(lambda: bright_ending(own, CAPTIONS[:1], SEEDS))
+    assert "cross-attention" in says_one_sentence(lambda: bright_ending(own, CAPTIONS[:1], SEEDS).values)
     assert "cross-attention" in says_one_sentence(lambda: end_attention(own, CAPTIONS[:1], SEEDS))
 
 
@@ -288,7 +287,7 @@ def test_noise_magnitude_is_the_mean_length_of_the_difference(first, velocity, o
     if velocity:
         _of_velocity(own)
     captions, config = [CAPTIONS[3], CAPTIONS[8]], NoiseMagnitude(steps=6, first=first, guidance=2.0)
-    scores = noise_magnitude(own, captions, SEEDS, config)
+    scores = noise_magnitude(own, captions, SEEDS, config).values
     for caption, score in zip(captions, scores, strict=True):
         paths = [_path(own, caption, seed, 6, 2.0)[:first] for seed in SEEDS]
         assert score == pytest.approx(np.mean([_lengths(step) for path in paths for step in path]), rel=1e-4)
@@ -372,7 +371,7 @@ def test_seed_similarity_is_the_structural_similarity_of_the_first_predictions(r
     if velocity:
         _of_velocity(own)
     captions, seeds = [CAPTIONS[0], CAPTIONS[7]], [3, 11, 12]
-    scores = seed_similarity(own, captions, seeds, SeedSimilarity(window=window, reduce=reduce))
+    scores = seed_similarity(own, captions, seeds, SeedSimilarity(window=window, reduce=reduce)).values
     for caption, score in zip(captions, scores, strict=True):
         images = []
         for seed in seeds:
@@ -456,7 +455,7 @@ def _to_tokens(layer):
 def test_d_is_the_late_entropy_plus_the_change_of_the_summary_tokens(steps, own):
     _sharpen(own)
     captions = [CAPTIONS[0], CAPTIONS[7]]
-    scores = attention_entropy(own, captions, SEEDS, AttentionEntropy(steps=steps, guidance=2.0))
+    scores = attention_entropy(own, captions, SEEDS, AttentionEntropy(steps=steps, guidance=2.0)).values
     last = {3: 1, 10: 2, 12: 2}[steps]
     for caption, score in zip(captions, scores, strict=True):
         wanted, changes = [], []
@@ -488,7 +487,7 @@ def test_the_entropy_of_a_layer_is_taken_at_the_first_step(layer, own):
     # In the order in which the hooks were called.
     wanted = [entr(_to_tokens(probabilities)).sum() for probabilities in by_layer.values()]
     assert min(abs(np.diff(sorted(wanted)))) > 1e-5
-    assert attention_entropy(own, [caption], [3], config)[0] == pytest.approx(wanted[layer], rel=1e-5)
+    assert attention_entropy(own, [caption], [3], config).values[0] == pytest.approx(wanted[layer], rel=1e-5)
 
 
 # Bright ending -------------------------------------------------------------------------------------------------------
@@ -507,7 +506,7 @@ def _plain_mask(step, caption):
 def test_a_bright_ending_is_the_magnitude_where_the_end_token_is_seen(own):
     _sharpen(own)
     captions, config = [CAPTIONS[0], CAPTIONS[7]], BrightEnding(steps=6, guidance=2.0)
-    scores, masks = bright_ending(own, captions, SEEDS, config), end_attention(own, captions, SEEDS, config)
+    scores, masks = bright_ending(own, captions, SEEDS, config).values, end_attention(own, captions, SEEDS, config)
     assert masks.shape == (2, 2, 8, 8)
     for i, caption in enumerate(captions):
         wanted = []
@@ -543,7 +542,7 @@ def test_the_denoising_loss_is_that_of_the_captions_own_picture(velocity, own):
     if velocity:
         _of_velocity(own)
     captions, latents = [CAPTIONS[0], CAPTIONS[7]], LATENTS[:2]
-    scores = denoising_loss(own, captions, SEEDS, DenoisingLoss(draws=3), latents)
+    scores = denoising_loss(own, captions, SEEDS, DenoisingLoss(draws=3), latents).values
     for caption, z, score in zip(captions, latents, scores, strict=True):
         losses = []
         for seed in SEEDS:

@@ -74,7 +74,9 @@ def _config(name, **changes):
 
 
 def _defend(name, pipeline, seed=0, known=KNOWN, captions=CAPTIONS, **changes):
-    return method("defenses", name)[0](pipeline, captions, seed=seed, config=_config(name, **changes), known=known)
+    return method("defenses", name)[0](
+        pipeline, captions, seed=seed, config=_config(name, **changes), known=known
+    ).pipeline
 
 
 def _weights(pipeline):

@@ -69,16 +69,14 @@ def test_both_ladders_are_joined_in_order_and_the_coarse_one_is_kept(data):
 
 def test_a_weight_and_a_grid_of_ones_own(data):
     """The default grid, given by hand, changes nothing; another weight does."""
-    from synthetic.comparison import grid_of
-
-    grid = grid_of(STUDY)
+    objective = STUDY.objective()
     alone = located(STUDY, 0, data, LearnedMixture, 0)
-    same = located(STUDY, 0, data, LearnedMixture, 0, *grid)
+    same = located(STUDY, 0, data, LearnedMixture, 0, objective)
     assert np.array_equal(same.variances, alone.variances)
-    other = located(STUDY, 0, data, LearnedMixture, 0, grid.times, grid.weight * grid.times**2)
+    other = located(STUDY, 0, data, LearnedMixture, 0, objective._replace(weight=objective.weight * objective.times**2))
     assert not np.array_equal(other.variances, alone.variances)
     eps = replace(STUDY, training=replace(STUDY.training, parameterization="eps"))
     assert np.array_equal(
         located(eps, 0, data, LearnedMixture, 0).variances,
-        located(STUDY, 0, data, LearnedMixture, 0, *grid_of(eps)).variances,
+        located(STUDY, 0, data, LearnedMixture, 0, eps.objective()).variances,
     )

@@ -169,10 +169,10 @@ def test_the_published_config_finds_what_a_slow_loop_finds(blocks, which, enough
     slow = [_Slow(shipped, caption, unseen, seeds, blocks, 0.3) for caption in captions]
     assert [bool(one.kept) for one in slow] == [True, False]
     for refine in (False, True):
-        masks = nemo(shipped, captions, unseen, 5, replace(config, refine=refine))
+        masks = nemo(shipped, captions, unseen, 5, replace(config, refine=refine)).switched_off
         assert list(map(_neurons, masks)) == [one.found(refine) for one in slow]
     assert (slow[0].candidates[1] == 0.3) == enough
-    by_index = nemo(shipped, captions, unseen, 5, replace(config, order="index"))
+    by_index = nemo(shipped, captions, unseen, 5, replace(config, order="index")).switched_off
     assert list(map(_neurons, by_index)) != list(map(_neurons, masks))
 
 
@@ -198,7 +198,7 @@ def test_the_levels_and_the_last_bound(config, levels, last, pipeline, monkeypat
 
     monkeypatch.setattr(module._Search, "similarity", too_like)
     config = replace(config, blocks=BLOCKS, seeds=2, threshold=-1.0, refine=False)
-    (mask,) = nemo(pipeline, CAPTIONS[:1], UNSEEN, 0, config)
+    (mask,) = nemo(pipeline, CAPTIONS[:1], UNSEEN, 0, config).switched_off
     slow = _Slow(pipeline, CAPTIONS[0], UNSEEN, [0, 1], BLOCKS, -1.0)
     wanted = set()
     for name, own, mean, deviation in zip(slow.layers, slow.own, slow.mean, slow.deviation, strict=True):
@@ -229,7 +229,7 @@ def _left_over(pipeline, monkeypatch, config, levels, similarity):
         return torch.tensor([1.0 if early else similarity(set(one.nonzero()[:, 0].tolist())) for one in off]).double()
 
     monkeypatch.setattr(module._Search, "similarity", judged)
-    (mask,) = nemo(pipeline, CAPTIONS[:1], UNSEEN, 0, config)
+    (mask,) = nemo(pipeline, CAPTIONS[:1], UNSEEN, 0, config).switched_off
     layers = value_layers(pipeline.unet, BLOCKS)
     starts = dict(zip(layers, np.cumsum([0, *(len(pipeline.unet.get_parameter(n)) for n in layers)]), strict=False))
     return {int(starts[name]) + row for name, row in _neurons(mask)}
@@ -305,7 +305,7 @@ def test_the_threshold_is_taken_at_its_step_and_with_its_guidance(steps, step, g
 
     monkeypatch.setattr(module, "seeds_alike", watched)
     config = replace(Nemo.published(), blocks=BLOCKS, seeds=3, steps=steps, step=step, guidance=guidance)
-    assert nemo(pipeline, CAPTIONS[:1], UNSEEN[:6], 3, config) == [{}]
+    assert nemo(pipeline, CAPTIONS[:1], UNSEEN[:6], 3, config).switched_off == [{}]
     seeds = item_seeds(3, "nemo", 3)
     settings = [(steps, step, guidance), (steps, step, guidance + 1), (steps, (step + 1) % steps, guidance)]
     direct = [_direct_threshold(pipeline, UNSEEN[:6], seeds, *setting) for setting in settings]

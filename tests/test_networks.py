@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.networks import Conv3x3, Perceptron, UNet, clean, network_samples, parameter_count, untrained
+from synthetic.problem import objective_for, problem
 from synthetic.sample import ddim_from_noise
 from synthetic.train import Training, train
 from theory.denoisers import denoiser
@@ -87,9 +88,8 @@ def test_a_perceptron_learns_one_gaussian(parameterization):
         [32],
     )
     config = Training(parameterization=parameterization, steps=1500, draws=1, learning_rate=3e-3)
-    trained, losses = train(
-        jax.random.split(jax.random.key(2), 1), ladder, data.points[None], variance_preserving, times, config
-    )
+    learned = problem(data.points[None], objective_for(parameterization, variance_preserving, times))
+    trained, losses = train(jax.random.split(jax.random.key(2), 1), ladder, learned, config)
     assert losses[0, -1, 0] < losses[0, 0, 0]
     params = jax.tree.map(lambda leaf: leaf[0, 0].astype(float), trained.variables[0]["params"])
 

@@ -134,7 +134,7 @@ def test_the_embedding_is_that_of_a_plain_search(kind, rate, pipeline, velocity)
     chosen, config = {"epsilon": pipeline, "velocity": velocity}[kind], SMALL
     captions = [SOME[0], SOME[2]]
     start = embed(chosen, captions)
-    found = prompt_embedding(chosen, captions, seed=40, config=replace(config, rate=rate))
+    found = prompt_embedding(chosen, captions, seed=40, config=replace(config, rate=rate)).embeddings
     exact, best_at = copy(chosen), []
     exact.unet = deepcopy(chosen.unet).double()
     for y, plain in zip(found, start, strict=True):
@@ -150,7 +150,7 @@ def test_a_caption_stops_where_it_arrives_while_others_go_on(pipeline):
     captions = [*SOME[:2], CAPTIONS[15]]
     start = embed(pipeline, captions)
     target = float(2.2 * _magnitudes(pipeline, start)[0])
-    found, lengths = prompt_embedding(pipeline, captions, seed=40, config=replace(SMALL, target=target)), []
+    found, lengths = prompt_embedding(pipeline, captions, seed=40, config=replace(SMALL, target=target)).embeddings, []
     after = _magnitudes(pipeline, found)
     for y, plain, m in zip(found, start, after, strict=True):
         wanted, seen = _plain_search(pipeline, plain, target, SMALL)
@@ -162,7 +162,7 @@ def test_a_caption_stops_where_it_arrives_while_others_go_on(pipeline):
 
 
 def test_the_begin_token_stays_and_every_other_moves(pipeline):
-    start, found = embed(pipeline, SOME), prompt_embedding(pipeline, SOME, seed=40, config=SMALL)
+    start, found = embed(pipeline, SOME), prompt_embedding(pipeline, SOME, seed=40, config=SMALL).embeddings
     assert torch.equal(found[:, 0], start[:, 0])
     assert ((found - start)[:, 1:].abs() > 0).float().mean() > 0.99
 
@@ -170,7 +170,7 @@ def test_the_begin_token_stays_and_every_other_moves(pipeline):
 @pytest.mark.parametrize("rate", [3.0, 1e6])
 def test_no_rate_makes_it_worse(rate, pipeline):
     start, config = embed(pipeline, SOME), replace(SMALL, rate=rate, updates=2)
-    found = prompt_embedding(pipeline, SOME, seed=40, config=config)
+    found = prompt_embedding(pipeline, SOME, seed=40, config=config).embeddings
     assert (_magnitudes(pipeline, found) <= _magnitudes(pipeline, start) * (1 + 1e-5)).all()
     assert found.isfinite().all()
 
@@ -184,7 +184,7 @@ def test_no_prediction_is_made_that_is_not_needed(updates, target, calls, pipeli
         return forward(x, *rest)
 
     monkeypatch.setattr(pipeline.unet, "forward", spy)
-    found = prompt_embedding(pipeline, SOME, seed=40, config=replace(SMALL, updates=updates, target=target))
+    found = prompt_embedding(pipeline, SOME, seed=40, config=replace(SMALL, updates=updates, target=target)).embeddings
     assert rows == [2, *[6] * calls]
     assert torch.equal(found, embed(pipeline, SOME)) == (calls == 1)
 
@@ -194,8 +194,8 @@ def test_the_usual_magnitude_is_one_deviation_above_the_mean(pipeline):
     # Of the unseen captions only so many are looked at.
     usual, config = before[:5], replace(SMALL, target=None, unseen=5, updates=1)
     target = float(usual.mean() + usual.std())
-    found = prompt_embedding(pipeline, CAPTIONS[:8], CAPTIONS, 40, config)
-    wanted = prompt_embedding(pipeline, CAPTIONS[:8], (), 40, replace(config, target=target))
+    found = prompt_embedding(pipeline, CAPTIONS[:8], CAPTIONS, 40, config).embeddings
+    wanted = prompt_embedding(pipeline, CAPTIONS[:8], (), 40, replace(config, target=target)).embeddings
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
     stayed = [torch.equal(y, plain) for y, plain in zip(found, embed(pipeline, CAPTIONS[:8]), strict=True)]
     # Another deviation, or another few captions, would draw the line elsewhere.
@@ -204,15 +204,15 @@ def test_the_usual_magnitude_is_one_deviation_above_the_mean(pipeline):
 
 def test_the_batch_does_not_matter(pipeline, monkeypatch):
     config = replace(SMALL, target=None, updates=3)
-    whole = prompt_embedding(pipeline, SOME, CAPTIONS[:6], 40, config)
+    whole = prompt_embedding(pipeline, SOME, CAPTIONS[:6], 40, config).embeddings
     monkeypatch.setattr("difflab.diffusion.defenses.prompt_embedding.fitting", lambda _: 4)
-    parts = prompt_embedding(pipeline, SOME, CAPTIONS[:6], 40, config)
+    parts = prompt_embedding(pipeline, SOME, CAPTIONS[:6], 40, config).embeddings
     assert (parts - whole).norm() < 1e-4 * (whole - embed(pipeline, SOME)).norm()
 
 
 def test_other_noises_find_another_embedding(pipeline):
     config = replace(SMALL, updates=1)
-    one, other = (prompt_embedding(pipeline, SOME, seed=seed, config=config) for seed in (40, 41))
+    one, other = (prompt_embedding(pipeline, SOME, seed=seed, config=config).embeddings for seed in (40, 41))
     assert ((one - other).flatten(1).norm(dim=1) > 0.01 * one.flatten(1).norm(dim=1)).all()
 
 
@@ -228,7 +228,7 @@ def _encoded(pipeline, captions, seed, config, monkeypatch):
         return forward(ids)
 
     monkeypatch.setattr(pipeline.text_encoder, "forward", spy)
-    found = token_insertion(pipeline, captions, (), seed, config)
+    found = token_insertion(pipeline, captions, (), seed, config).embeddings
     monkeypatch.undo()
     return given, found
 
@@ -254,7 +254,9 @@ def test_a_caption_survives_in_order_with_as_many_tokens_as_fit(k, pipeline, mon
 
 
 def test_no_tokens_leave_the_captions(pipeline):
-    assert torch.equal(token_insertion(pipeline, CAPTIONS, config=TokenInsertion(0)), embed(pipeline, CAPTIONS))
+    assert torch.equal(
+        token_insertion(pipeline, CAPTIONS, config=TokenInsertion(0)).embeddings, embed(pipeline, CAPTIONS)
+    )
 
 
 def test_places_and_tokens_are_spread(pipeline):
@@ -290,7 +292,7 @@ def test_another_caption_or_another_seed_is_another_draw(pipeline, monkeypatch):
 def test_what_follows_the_last_word_is_hidden(pipeline):
     # Words of the tokenizer's, then one that it spells out.
     captions = ["", "red", "red cat", "a red fish in water", "a red dog in grass water", "redo"]
-    masks = attention_scaling(pipeline, captions)
+    masks = attention_scaling(pipeline, captions).masks
     assert [mask.hidden.tolist() for mask in masks[:-1]] == [
         [False, True, True, True, True, True, True, True],
         [False, False, True, True, True, True, True, True],
@@ -300,8 +302,8 @@ def test_what_follows_the_last_word_is_hidden(pipeline):
     ]
     spelled = len(_ids(pipeline, "redo"))
     assert spelled > 3 and (~masks[-1].hidden).sum() == spelled - 1 and not masks[-1].hidden[: spelled - 1].any()
-    assert {mask.begin for mask in masks} == {1.25} and attention_scaling(pipeline, []) == []
-    assert attention_scaling(pipeline, ["red"], config=AttentionScaling(1.5))[0].begin == 1.5
+    assert {mask.begin for mask in masks} == {1.25} and attention_scaling(pipeline, []).masks == []
+    assert attention_scaling(pipeline, ["red"], config=AttentionScaling(1.5)).masks[0].begin == 1.5
 
 
 # What is wrong with the input ----------------------------------------------------------------------------------------
@@ -335,6 +337,6 @@ def test_a_call_that_makes_no_sense(own):
     for method in (prompt_embedding, token_insertion):
         assert "at least one" in says_one_sentence(lambda method=method: method(own, [], CAPTIONS))
     for n in (0, 1):
-        assert "at least two" in says_one_sentence(lambda n=n: prompt_embedding(own, SOME, CAPTIONS[:n]))
+        assert "at least two" in says_one_sentence(lambda n=n: prompt_embedding(own, SOME, CAPTIONS[:n]).embeddings)
     own.unet.conv_out.bias[0] = torch.nan
-    assert "not finite" in says_one_sentence(lambda: prompt_embedding(own, SOME, config=SMALL))
+    assert "not finite" in says_one_sentence(lambda: prompt_embedding(own, SOME, config=SMALL).embeddings)

@@ -24,7 +24,6 @@ from difflab.runs.results import (
     digest,
     finished_runs,
     open_run,
-    read_artefact,
     read_run,
     write_atomically,
 )
@@ -75,8 +74,8 @@ def test_a_finished_run_comes_back_as_it_was(run):
     assert found.config == {"sizes": [1, 2], "rate": 0.5, "name": "ring", "seed": 0}
     assert found.claims == {"it grows": True, "it <shrinks>": False}
     assert found.meta.items() >= META.items()
-    assert (found.meta["rows"], found.artefacts, list(found.figures)) == (2, ("losses",), ["loss_by_size"])
-    assert read_artefact(found, "losses").tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert (found.meta["rows"], list(found.artefacts), list(found.figures)) == (2, ["losses"], ["loss_by_size"])
+    assert found.artefacts["losses"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert Image.open(found.figures["loss_by_size"]).info["dpi"] == pytest.approx((150, 150), abs=0.1)
     assert b"<svg" in (run.folder / "figures" / "loss_by_size.svg").read_bytes()
     assert not (run.folder / "checkpoints").exists()
@@ -406,9 +405,9 @@ def test_a_damaged_array_is_named(run):
     _finish(run)
     (run.folder / "losses.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(InputError, match=r"losses\.npy"):
-        read_artefact(read_run(run.folder), "losses")
-    with pytest.raises(InputError, match="it has losses"):
-        read_artefact(read_run(run.folder), "gains")
+        read_run(run.folder).artefacts["losses"]
+    with pytest.raises(KeyError, match="it has losses"):
+        read_run(run.folder).artefacts["gains"]
 
 
 def test_the_newest_config_of_every_experiment_is_read_and_the_unfinished_are_told(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from difflab.diffusion.autoencoder import as_pixels, encode, train_autoencoder
+from difflab.diffusion.autoencoder import AutoencoderTraining, as_pixels, encode, train_autoencoder
 from difflab.diffusion.generate import embed
 from difflab.diffusion.loss import denoising_loss
 from difflab.diffusion.pipeline import Architecture, build
@@ -30,14 +30,14 @@ PICTURES = np.random.default_rng(0).integers(0, 256, size=(4, 16, 16, 3), dtype=
 class Kept(dict):
     """Checkpoints in memory, copied on the way in and out as a disk would."""
 
-    def __init__(self, fails_at=None):
-        self.fails_at, self.steps = fails_at, []
+    def __init__(self, fails_at=None, watched="training"):
+        self.fails_at, self.watched, self.steps = fails_at, watched, []
 
     def load(self, name):
         return {key: value.copy() for key, value in self[name].items()} if name in self else None
 
     def save(self, name, arrays):
-        if name == "training":
+        if name == self.watched:
             self.steps.append(int(arrays["step"]))
             if self.steps[-1] == self.fails_at:
                 raise KeyboardInterrupt
@@ -169,7 +169,7 @@ def test_gradients_are_clipped():
     pipeline = _pipeline()
     pipeline.unet.conv_out.weight.mul_(100)
     _train(pipeline, replace(SHORT, checkpoint_steps=1), kept, until=1)
-    first = [value for name, value in kept["training"].items() if name.startswith("first.")]
+    first = [value for name, value in kept["training"].items() if name.endswith(".exp_avg")]
     norm = math.sqrt(sum(float((value.astype(float) ** 2).sum()) for value in first)) / (1 - 0.9)
     assert norm == pytest.approx(1.0, rel=1e-3)
 
@@ -274,6 +274,8 @@ def test_what_is_wrong_is_one_sentence():
                   {"text": "both"}, {"checkpoint_steps": 0}):  # fmt: skip
         with pytest.raises(InputError, match=next(iter(wrong))):
             Training(**wrong)
+    with pytest.raises(InputError, match=r"autoencoder steps is 0; give at least 1\."):
+        AutoencoderTraining(0)
 
 
 def test_what_was_seen_is_remembered():
@@ -311,15 +313,26 @@ def _error(vae, pictures):
 def test_the_autoencoder_learns_and_scales_its_latents():
     pictures, pipeline = _plain_pictures(), _pipeline()
     before, state = _error(pipeline.vae, pictures), torch.get_rng_state()
-    said = train_autoencoder(pipeline.vae, pictures, 120, 0)
-    after = _error(pipeline.vae, pictures)
-    assert after < 0.6 * before and after / 2 < said < before
+    losses = train_autoencoder(pipeline.vae, pictures, AutoencoderTraining(120))
+    assert _error(pipeline.vae, pictures) < 0.6 * before and losses[-20:].mean() < 0.6 * losses[:20].mean()
     assert torch.equal(torch.get_rng_state(), state)
     # 512 pictures drawn with replacement from 32: within a few hundredths.
     assert float(encode(pipeline, pictures).std()) == pytest.approx(1.0, abs=0.05)
     assert not pipeline.vae.training and not any(p.requires_grad for p in pipeline.vae.parameters())
-    other, again = _pipeline(), _pipeline()
-    assert train_autoencoder(again.vae, pictures, 3, 0) != train_autoencoder(other.vae, pictures, 3, 1)
+    again, other = (train_autoencoder(_pipeline().vae, pictures, AutoencoderTraining(3, seed=seed)) for seed in (0, 1))
+    assert (again != other).all()
+
+
+def test_a_killed_autoencoder_goes_on_bit_for_bit():
+    pictures, whole, other = _plain_pictures(8), _pipeline(), _pipeline()
+    config, kept = AutoencoderTraining(9, checkpoint_steps=3, seed=2), Kept(fails_at=6, watched="half_autoencoder")
+    losses = train_autoencoder(whole.vae, pictures, config)
+    with pytest.raises(KeyboardInterrupt):
+        train_autoencoder(_pipeline().vae, pictures, config, None, kept)
+    kept.fails_at = None
+    np.testing.assert_array_equal(train_autoencoder(other.vae, pictures, config, None, kept), losses)
+    assert kept.steps == [3, 6, 6] and _same(_weights(whole.vae), _weights(other.vae))
+    assert whole.vae.config.scaling_factor == other.vae.config.scaling_factor
 
 
 def test_a_picture_of_no_weight_is_never_drawn():
@@ -327,17 +340,18 @@ def test_a_picture_of_no_weight_is_never_drawn():
     weights = np.array([1.0, 2.0, 0.0, 1.0, 0.0, 5.0, 1.0, 1.0])
     changed = pictures.copy()
     changed[[2, 4]] = 255 - changed[[2, 4]]
-    one, other, third = _pipeline(), _pipeline(), _pipeline()
-    errors = [train_autoencoder(p.vae, x, 4, 0, weights) for p, x in ((one, pictures), (other, changed))]
-    assert errors[0] == errors[1] and _same(_weights(one.vae), _weights(other.vae))
-    assert train_autoencoder(third.vae, changed, 4, 0) != errors[0]
-    # Three in ten draws would show the picture of half the weight, were weights taken as equal.
-    only = np.zeros(8)
+    config, only = AutoencoderTraining(4), np.zeros(8)
     only[5] = 1.0
-    alone, twice = _pipeline(), _pipeline()
-    train_autoencoder(alone.vae, pictures, 4, 0, only)
-    train_autoencoder(twice.vae, pictures[[5] * 8], 4, 0, only)
-    assert _same(_weights(alone.vae), _weights(twice.vae))
+
+    def trained(x, chances):
+        vae = _pipeline().vae
+        train_autoencoder(vae, x, config, chances)
+        return _weights(vae)
+
+    assert _same(trained(pictures, weights), trained(changed, weights))
+    assert not _same(trained(changed, None), trained(changed, weights))
+    # Three in ten draws would show the picture of half the weight, were weights taken as equal.
+    assert _same(trained(pictures, only), trained(pictures[[5] * 8], only))
 
 
 # The recipe ----------------------------------------------------------------------------------------------------------
@@ -349,7 +363,7 @@ MATERIAL = Material(PICTURES, CAPTIONS, ROWS)
 def test_a_recipe_is_its_parts_in_order():
     made = train_pipeline(MATERIAL, RECIPE, Kept())
     by_hand = _pipeline()
-    train_autoencoder(by_hand.vae, PICTURES, 3, 0)
+    train_autoencoder(by_hand.vae, PICTURES, AutoencoderTraining(3))
     for model in (by_hand.vae, by_hand.text_encoder):
         for p in model.parameters():
             p.data = p.data.to(torch.float16).to(torch.float32)
@@ -361,16 +375,27 @@ def test_a_recipe_is_its_parts_in_order():
     assert not _same(_weights(made.text_encoder), _weights(_pipeline().text_encoder))
 
 
-def test_a_recipe_goes_on_after_a_kill(monkeypatch):
-    whole = train_pipeline(MATERIAL, RECIPE, Kept())
-    kept = Kept(fails_at=6)
+@pytest.mark.parametrize(("part", "step"), [("half_autoencoder", 3), ("training", 6)])
+def test_a_recipe_goes_on_after_a_kill(part, step, monkeypatch):
+    recipe = replace(RECIPE, autoencoder_steps=5)
+    whole, kept = train_pipeline(MATERIAL, recipe, Kept()), Kept(watched=part)
+    keep = kept.save
+
+    def killed(name, arrays):
+        keep(name, arrays)
+        if name == part and int(arrays["step"]) == step:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(kept, "save", killed)
     with pytest.raises(KeyboardInterrupt):
-        train_pipeline(MATERIAL, RECIPE, kept)
-    kept.fails_at = None
-    monkeypatch.setattr("difflab.diffusion.recipe.train_autoencoder", lambda *_: pytest.fail("trained twice"))
-    again = train_pipeline(MATERIAL, RECIPE, kept)
-    for part in ("vae", "text_encoder", "unet"):
-        assert _same(_weights(getattr(whole, part)), _weights(getattr(again, part)))
+        train_pipeline(MATERIAL, recipe, kept)
+    monkeypatch.setattr(kept, "save", keep)
+    if part == "training":
+        monkeypatch.setattr("difflab.diffusion.recipe.train_autoencoder", lambda *_: pytest.fail("trained twice"))
+    again = train_pipeline(MATERIAL, recipe, kept)
+    assert kept.steps == [3] if part == "half_autoencoder" else kept.steps == [3, 6]
+    for model in ("vae", "text_encoder", "unet"):
+        assert _same(_weights(getattr(whole, model)), _weights(getattr(again, model)))
     assert whole.vae.config.scaling_factor == again.vae.config.scaling_factor
 
 

@@ -15,7 +15,8 @@ from synthetic.data.coloured_templates import ColouredTemplates, coloured_templa
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.data.low_rank_mixture import LowRankMixture, low_rank_mixture
 from synthetic.models import LearnedMixture, LearnedTemplates
-from synthetic.study import Study, study, within
+from synthetic.predictions import within
+from synthetic.study import Study, study
 from synthetic.train import Training
 from theory.crossover import crossover_fraction
 from theory.denoisers import generalizing

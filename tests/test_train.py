@@ -1,5 +1,7 @@
 """Training: what it converges to, that nothing depends on what is trained beside, and each step by hand in numpy."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,13 +12,13 @@ from difflab.errors import InputError
 from synthetic.ladder import ladder, mixtures
 from synthetic.models import LearnedMixture, LearnedTemplates, start
 from synthetic.probes import losses_by_time
-from synthetic.train import Batch, Training, TrainingDiverged, draw_batch, loss, train
+from synthetic.problem import Batch, Objective, Problem, draw_batch, objective_for, problem
+from synthetic.train import Training, TrainingDiverged, loss, train
 from theory.denoisers import memorizing
 from theory.noise import uniform_times, variance_preserving
 
 NOISE = variance_preserving
 TIMES = np.linspace(0.05, 0.95, 7)
-DRAW = jax.jit(draw_batch, static_argnums=(2, 4))
 GRADIENT = jax.jit(jax.value_and_grad(loss, argnums=1), static_argnums=0)
 
 
@@ -27,6 +29,15 @@ def _keys(s, seed=0):
 
 def _points(s, n, d, seed=0, scale=1.5):
     return jnp.asarray(np.random.default_rng(seed).normal(size=(s, n, d)) * scale)
+
+
+def _problem(points, times=TIMES):
+    return problem(points, objective_for("x0", NOISE, times))
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _draw(key, points, tables, draws, size=0):
+    return draw_batch(key, Problem(points, jnp.ones(len(points), points.dtype), Objective(NOISE, *tables)), draws, size)
 
 
 def _ladder(points, sizes, padded=False, std=None, jitter=0.0):
@@ -78,7 +89,7 @@ def test_as_many_components_as_points_reach_the_memorizing_loss():
     points, times = _points(1, 8, 3), uniform_times(26)
     untrained = _ladder(points, (8,), std=1.0, jitter=0.7)
     config = Training(steps=600, draws=8, learning_rate=0.03, chunk=200)
-    trained, losses = train(_keys(1), untrained, points, NOISE, times, config)
+    trained, losses = train(_keys(1), untrained, _problem(points, times=times), config)
 
     def mean_loss(law):
         key = jax.random.key(5)
@@ -106,7 +117,7 @@ def test_as_many_components_as_clusters_recover_the_truth():
     labels = rng.integers(2, size=n)
     points = jnp.asarray(truth[labels] + np.sqrt(variance) * rng.normal(size=(n, 2)))[None]
     config = Training(steps=600, draws=2, learning_rate=0.05, chunk=600)
-    trained, _ = train(_keys(1), _ladder(points, (2,)), points, NOISE, uniform_times(26), config)
+    trained, _ = train(_keys(1), _ladder(points, (2,)), _problem(points, times=uniform_times(26)), config)
     means, std = _learned(trained, 0)[0]
     order = np.linalg.norm(means[:, None] - truth[None], axis=-1).argmin(0)
     assert sorted(order) == [0, 1]
@@ -125,7 +136,7 @@ SHORT = Training(steps=40, draws=4, learning_rate=0.02, chunk=20)
 @pytest.fixture(scope="module")
 def company():
     points = _points(2, 8, 3)
-    return train(_keys(2), _ladder(points, SIZES), points, NOISE, TIMES, SHORT)
+    return train(_keys(2), _ladder(points, SIZES), _problem(points), SHORT)
 
 
 def test_something_was_learned(company):
@@ -140,7 +151,7 @@ def test_something_was_learned(company):
 
 def test_a_padded_ladder_trains_as_one_of_own_capacities(company):
     points = _points(2, 8, 3)
-    padded, losses = train(_keys(2), _ladder(points, SIZES, padded=True), points, NOISE, TIMES, SHORT)
+    padded, losses = train(_keys(2), _ladder(points, SIZES, padded=True), _problem(points), SHORT)
     assert [model.capacity for model in padded.models] == [8]
     assert [model.capacity for model in company[0].models] == [2, 5, 8]
     np.testing.assert_allclose(losses, company[1], rtol=1e-3)
@@ -152,7 +163,7 @@ def test_a_padded_ladder_trains_as_one_of_own_capacities(company):
 
 def test_a_size_trains_alone_as_in_company(company):
     points = _points(2, 8, 3)
-    alone, losses = train(_keys(2), _ladder(points, (5,)), points, NOISE, TIMES, SHORT)
+    alone, losses = train(_keys(2), _ladder(points, (5,)), _problem(points), SHORT)
     np.testing.assert_allclose(losses[:, :, 0], company[1][:, :, 1], rtol=1e-5)
     for s in range(2):
         _close(_learned(alone, s), _learned(company[0], s)[1:2], 1e-4)
@@ -160,7 +171,7 @@ def test_a_size_trains_alone_as_in_company(company):
 
 def test_data_sets_train_together_as_one_after_the_other(company):
     points = _points(2, 8, 3)
-    together, losses = train(_keys(2), _ladder(points, SIZES), points, NOISE, TIMES, SHORT, together=True)
+    together, losses = train(_keys(2), _ladder(points, SIZES), _problem(points), SHORT, together=True)
     np.testing.assert_allclose(losses, company[1], rtol=1e-4)
     for s in range(2):
         _close(_learned(together, s), _learned(company[0], s), 1e-3)
@@ -170,7 +181,7 @@ def test_a_data_set_trains_alone_as_in_company(company):
     points = _points(2, 8, 3)
     second = jax.tree.map(lambda leaf: leaf[1:], _ladder(points, SIZES).variables)
     untrained = _ladder(points, SIZES)._replace(variables=second)
-    alone, losses = train(_keys(2)[1:], untrained, points[1:], NOISE, TIMES, SHORT)
+    alone, losses = train(_keys(2)[1:], untrained, _problem(points[1:]), SHORT)
     np.testing.assert_array_equal(losses[0], company[1][1])
     _close(_learned(alone, 0), _learned(company[0], 1), 1e-7)
 
@@ -181,14 +192,15 @@ def test_a_data_set_trains_alone_as_in_company(company):
 def _batch(config, points, weight=None, seed=3):
     dtype = points.dtype
     weight = np.ones(len(TIMES)) if weight is None else weight
-    return DRAW(jax.random.key(seed), points, NOISE, (jnp.asarray(TIMES, dtype), jnp.asarray(weight, dtype)), config)
+    tables = jnp.asarray(TIMES, dtype), jnp.asarray(weight, dtype)
+    return _draw(jax.random.key(seed), points, tables, config.draws, config.batch)
 
 
 def test_single_precision_all_the_way(company):
     for variables in company[0].variables:
         assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype(np.float32)}
     points, kept = _points(2, 8, 3).astype(jnp.float32), Kept()
-    _, losses = train(_keys(2), _ladder(points, SIZES), points, NOISE, TIMES, SHORT, checkpoints=kept)
+    _, losses = train(_keys(2), _ladder(points, SIZES), _problem(points), SHORT, checkpoints=kept)
     np.testing.assert_array_equal(losses, company[1])  # points in double precision were brought to single first
     state = [array for name, array in kept.saved[-1][1].items() if name.startswith("state")]
     assert {array.dtype for array in state} == {np.dtype(np.float32), np.dtype(np.int32)}
@@ -250,7 +262,9 @@ WEIGHTS = {  # closed forms for alpha = sqrt(1 - t^2), sigma = t
 
 def _first_loss(parameterization, weight=None):
     points, config = _points(1, 8, 3), Training(parameterization=parameterization, steps=1, draws=4)
-    return train(_keys(1), _ladder(points, (5,)), points, NOISE, ONE_TIME, config, weight)[1].item()
+    given = objective_for(parameterization, NOISE, ONE_TIME)
+    given = given if weight is None else given._replace(weight=weight)
+    return train(_keys(1), _ladder(points, (5,)), problem(points, given), config)[1].item()
 
 
 @pytest.fixture(scope="module")
@@ -290,8 +304,8 @@ def test_noisy_points_have_the_stated_mean_and_variance_and_one_time_each():
 def test_minibatches_are_different_points_and_times_are_uniform():
     n, batch, repeats = 8, 3, 2000
     points = _points(1, n, 2)[0]
-    tables, config = (jnp.asarray(TIMES), jnp.ones(7)), Training(draws=1, batch=batch)
-    drawn = jax.vmap(lambda key: draw_batch(key, points, NOISE, tables, config))(_keys(repeats))
+    tables = jnp.asarray(TIMES), jnp.ones(7)
+    drawn = jax.vmap(lambda key: _draw(key, points, tables, 1, batch))(_keys(repeats))
     place = np.abs(np.asarray(drawn.x0)[:, :, None] - np.asarray(points)).max(-1).argmin(-1)
     np.testing.assert_array_equal(drawn.x0, np.asarray(points)[place])
     assert all(len(set(row)) == batch for row in place.tolist())
@@ -306,6 +320,24 @@ def test_minibatches_are_different_points_and_times_are_uniform():
     t = np.asarray(drawn.t)[:, :, None, None]
     noise = (np.asarray(drawn.x_t) - np.sqrt(1 - t**2) * np.asarray(drawn.x0)[:, :, None]) / t
     assert np.var(noise) == pytest.approx(1, abs=5 * np.sqrt(2 / noise.size))
+
+
+def test_shares_multiply_the_weights_of_their_own_points():
+    points, shares = _points(1, 8, 2)[0], np.arange(8.0) / 3.5
+    counted = Problem(points, jnp.asarray(shares), Objective(NOISE, TIMES, np.full(7, 2.0)))
+    for size in (0, 3):
+        batch = draw_batch(jax.random.key(1), counted, 1, size)
+        place = np.abs(np.asarray(batch.x0)[:, None] - np.asarray(points)).max(-1).argmin(-1)
+        assert len(place) == (size or 8)
+        np.testing.assert_allclose(batch.weight, 2 * shares[place], rtol=1e-12)
+    # Training hears them: the loss is linear in the shares, so that two halves of the points make up the whole.
+    config = Training(steps=1, draws=4)
+    whole, even, odd = (
+        train(_keys(1), _ladder(points[None], (4,)), _problem(points[None])._replace(shares=jnp.array([c])), config)[1]
+        for c in ([1.0] * 8, [2.0, 0.0] * 4, [0.0, 2.0] * 4)
+    )
+    np.testing.assert_allclose((even + odd) / 2, whole, rtol=1e-5)
+    assert abs(even.item() - odd.item()) > 0.01 * whole.item()
 
 
 def test_a_minibatch_of_all_points_or_more_takes_them_all():
@@ -332,7 +364,7 @@ def test_the_learning_rate_rises_and_falls():
     untrained = _ladder(points, (1,), std=1e-3)
     params = {**untrained.variables[0]["params"], "means": jnp.ones((1, 1, 1, 1), jnp.float32)}
     untrained = untrained._replace(variables=({**untrained.variables[0], "params": params},))
-    trained, losses = train(_keys(1), untrained, points, NOISE, np.array([0.9]), config)
+    trained, losses = train(_keys(1), untrained, _problem(points, times=np.array([0.9])), config)
     ((means, _),) = _learned(trained, 0)
     positions = np.append(np.sqrt(losses[0, :, 0]), means[0, 0])
     np.testing.assert_allclose(-np.diff(positions), _rates(config), rtol=0.05, atol=1e-6)
@@ -345,7 +377,7 @@ def _adam_by_hand(key, model, params, prior, points, config):
     average, first, second = dict(params), dict.fromkeys(params, 0.0), dict.fromkeys(params, 0.0)
     norms, losses = [], []
     for i, rate in enumerate(_rates(config)):
-        batch = DRAW(jax.random.fold_in(key, i), points, NOISE, tables, config)
+        batch = _draw(jax.random.fold_in(key, i), points, tables, config.draws)
         single = {name: jnp.asarray(p, jnp.float32) for name, p in params.items()}
         value, gradient = GRADIENT(model, single, prior, batch)
         losses.append(float(value))
@@ -369,7 +401,7 @@ def test_clipping_averaging_and_adam_by_hand(padded):
         average_decay=0.7, chunk=3,
     )  # fmt: skip
     untrained = _ladder(points, (2, 6), std=0.7, jitter=0.6, padded=padded)
-    trained, losses = train(_keys(1), untrained, points, NOISE, TIMES, config)
+    trained, losses = train(_keys(1), untrained, _problem(points), config)
     clipped = []
     for i, size in enumerate((2, 6)):
         model = untrained.models[0 if padded else i]
@@ -391,11 +423,11 @@ def test_momentum_by_hand():
     points = _points(1, 6, 2)
     config = Training(steps=2, draws=4, learning_rate=0.1, warmup_fraction=0.0, optimizer="sgd", chunk=2)
     untrained = _ladder(points, (3,), std=0.7, jitter=0.6)
-    trained, _ = train(_keys(1), untrained, points, NOISE, TIMES, config)
+    trained, _ = train(_keys(1), untrained, _problem(points), config)
     tables = jnp.asarray(TIMES, jnp.float32), jnp.ones(len(TIMES), jnp.float32)
     variables = jax.tree.map(lambda leaf: leaf[0, 0], untrained.variables[0])
     single = points[0].astype(jnp.float32)
-    batches = [DRAW(jax.random.fold_in(_keys(1)[0], i), single, NOISE, tables, config) for i in range(2)]
+    batches = [_draw(jax.random.fold_in(_keys(1)[0], i), single, tables, config.draws) for i in range(2)]
     first, second = (
         GRADIENT(untrained.models[0], variables["params"], variables["prior"], batch)[1] for batch in batches
     )
@@ -416,19 +448,19 @@ def test_training_is_looked_at_after_each_chunk_and_not_twice():
         assert done not in seen
         seen[done] = jax.tree.map(np.array, variables)
 
-    trained, _ = train(_keys(2), _ladder(points, sizes), points, NOISE, TIMES, config, None, kept, look=look)
+    trained, _ = train(_keys(2), _ladder(points, sizes), _problem(points), config, kept, look=look)
     assert list(seen) == [10, 20, 25]
     jax.tree.map(np.testing.assert_array_equal, seen[25], trained.variables)
     # It is the average that is looked at.
     short = Training(steps=25, draws=2, learning_rate=0.05, chunk=10)
     train(
-        _keys(2), _ladder(points, sizes), points, NOISE, TIMES, short,
+        _keys(2), _ladder(points, sizes), _problem(points), short,
         look=lambda done, v: None if done > 10 else _differ(v, seen[10]),
     )  # fmt: skip
     # Of a run that goes on only the rest is looked at.
     late, kept.saved = [], kept.saved[:2]
     train(
-        _keys(2), _ladder(points, sizes), points, NOISE, TIMES, config, None, kept,
+        _keys(2), _ladder(points, sizes), _problem(points), config, kept,
         look=lambda done, v: late.append(done),
     )  # fmt: skip
     assert late == [25]
@@ -443,7 +475,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit():
     config = Training(steps=25, draws=2, learning_rate=0.05, chunk=10, average_decay=0.9, batch=5)
 
     def run(checkpoints, advance):
-        return train(_keys(2), _ladder(points, sizes), points, NOISE, TIMES, config, None, checkpoints, advance)
+        return train(_keys(2), _ladder(points, sizes), _problem(points), config, checkpoints, advance)
 
     calls = []
     whole, losses = run(None, lambda steps, note: calls.append(steps))
@@ -475,7 +507,7 @@ TOO_FAST = Training(steps=10, draws=2, learning_rate=1e30, chunk=2)
 def test_a_learning_rate_that_is_far_too_high_is_named():
     points, kept, config = _points(2, 8, 3), Kept(), TOO_FAST
     with pytest.raises(TrainingDiverged, match=r"size 2 .* step 2;.*learning rate") as error:
-        train(_keys(2), _ladder(points, (2, 8)), points, NOISE, TIMES, config, checkpoints=kept)
+        train(_keys(2), _ladder(points, (2, 8)), _problem(points), config, checkpoints=kept)
     assert isinstance(error.value, InputError)
     assert "\n" not in str(error.value)
     assert [int(arrays["done"]) for _, arrays in kept.saved] == [2]  # nothing broken is kept
@@ -489,9 +521,9 @@ def test_the_size_and_step_of_the_first_loss_that_breaks_are_named():
     params = {**untrained.variables[1]["params"], "means": means.at[1, 0, 3].set(jnp.nan)}
     broken = untrained._replace(variables=(untrained.variables[0], {**untrained.variables[1], "params": params}))
     with pytest.raises(TrainingDiverged, match=r"size 8 .* step 0;"):
-        train(_keys(2), broken, points, NOISE, TIMES, config)
+        train(_keys(2), broken, _problem(points), config)
     with pytest.raises(TrainingDiverged, match=r"size 2 .* step 0;"):
-        train(_keys(2), untrained, points, NOISE, TIMES, config, weight=np.full(7, np.inf))
+        train(_keys(2), untrained, problem(points, Objective(NOISE, TIMES, np.full(7, np.inf))), config)
 
 
 @pytest.mark.parametrize("sizes", [(), (0, 3), (9,)])

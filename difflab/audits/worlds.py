@@ -11,22 +11,23 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Int, UInt8
 
-from difflab import files
-from difflab.audits.pipelines import Asked
+from difflab.audits.pipelines import OnPipeline, identity
 from difflab.datasets.captioned import Captioned, captioned_folder, prompts
 from difflab.diffusion.alignment import fit_alignment
 from difflab.diffusion.copies import Threshold, fit_thresholds, read_thresholds
 from difflab.diffusion.judge import ALIGNED_BY, Judge
-from difflab.diffusion.pipeline import ORACLE, SHIPPED, checksum, picture_side
+from difflab.diffusion.pipeline import MODELS, SHIPPED, load, picture_side
 from difflab.diffusion.similarity import NEAREST, Measure
 from difflab.errors import InputError, require
 from difflab.randomness import item_seeds, stream
 from synthetic import plan as plans
 from synthetic.plan import Plan, Planted
 
+_THRESHOLDS = "thresholds.json"
+
 
 @dataclass(frozen=True)
-class Case(Asked):
+class OnWorld(OnPipeline):
     """The model, the pictures that it may have memorized, controls, and how pictures are asked for."""
 
     oracle: str = ""
@@ -58,17 +59,14 @@ class Case(Asked):
         require(self.held_out >= 2 and self.draws >= 1, "give at least 2 held-out pictures and 1 draw.")
         require(self.retained >= 50, f"retained is {self.retained}; give at least 50.")
         require(bool(self.images) == bool(self.never), "--images and --never go together: one is the other's control.")
-        sums = [checksum(folder) for folder in (self.model, self.oracle_folder) if folder]
-        lists = [Path(folder) / "metadata.jsonl" for folder in (self.images, self.never) if folder]
-        lists += [Path(self.prompts)] if self.prompts else []
-        sums += [files.checksum(path)[:12] for path in lists]
-        object.__setattr__(self, "contents", " ".join(sums))
+        lists = [str(Path(folder, "metadata.jsonl")) for folder in (self.images, self.never) if folder]
+        object.__setattr__(self, "contents", identity(self.model, self.oracle_model, *lists, self.prompts))
 
     @property
-    def oracle_folder(self) -> str:
-        """The oracle's directory: the one asked for, or the shipped one where its own model and targets are meant."""
-        ours = Path(self.model) == SHIPPED and not self.images and self.plan == Plan()
-        return self.oracle or (str(ORACLE) if ours else "")
+    def oracle_model(self) -> str:
+        """The oracle: the one asked for, or the shipped one where its own model and targets are meant."""
+        ours = self.model == "planted" and not self.images and self.plan == Plan()
+        return self.oracle or ("oracle" if ours else "")
 
 
 class Targets(NamedTuple):
@@ -78,8 +76,8 @@ class Targets(NamedTuple):
     captions: tuple[str, ...]
 
 
-class Opened(NamedTuple):
-    """A case, loaded.
+class World(NamedTuple):
+    """A model, its oracle and its pictures.
 
     Attributes:
         pipeline: the model.
@@ -100,20 +98,24 @@ class Opened(NamedTuple):
     judge: Judge
 
 
-def open_case(case: Case) -> Opened:
-    """Load the model and draw or read the pictures.
+def open_world(config: OnWorld, pipeline: StableDiffusionPipeline | None = None) -> World:
+    """Load the models and draw or read the pictures.
+
+    Args:
+        config: what the flags say.
+        pipeline: the model, where it is in memory.
 
     Raises:
         InputError: something is missing, or the oracle was trained on a target.
     """
-    pipeline = case.load(case.model)
-    oracle = case.load(case.oracle_folder) if case.oracle_folder else None
-    return (_of_folders if case.images else _planted)(case, pipeline, oracle)
+    pipeline = config.load(config.model) if pipeline is None else load(pipeline)
+    oracle = config.load(config.oracle_model) if config.oracle_model else None
+    return (_of_folders if config.images else _planted)(config, pipeline, oracle)
 
 
-def generators(case: Case, n: int, purpose: str = "attack") -> list[torch.Generator]:
+def generators(config: OnWorld, n: int, purpose: str = "attack") -> list[torch.Generator]:
     """One for each target; every purpose has others."""
-    return [stream(case.seed, purpose, i).torch() for i in range(n)]
+    return [stream(config.seed, purpose, i).torch() for i in range(n)]
 
 
 def random_network(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
@@ -128,27 +130,27 @@ def random_network(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline
     return other
 
 
-def _planted(case: Case, pipeline: StableDiffusionPipeline, oracle: StableDiffusionPipeline | None) -> Opened:
+def _planted(config: OnWorld, pipeline: StableDiffusionPipeline, oracle: StableDiffusionPipeline | None) -> World:
     """Targets: the most repeated pictures, once-seen ones, and a never-trained twin of each repeated one."""
-    planted = plans.draw(case.plan)
-    most = max(case.plan.ladder)
-    repeated = planted.where("repeated", copies=most)[: case.targets]
+    planted = plans.draw(config.plan)
+    most = max(config.plan.ladder)
+    repeated = planted.where("repeated", copies=most)[: config.targets]
     require(len(repeated) >= 2, f"the plan repeats {len(repeated)} pictures {most} times; it needs at least 2.")
     if oracle is not None:
-        _check_oracle(Path(case.oracle_folder), {f"repeated/{planted.listed[i].family}" for i in repeated})
+        _check_oracle(_folder(config.oracle_model), {f"repeated/{planted.listed[i].family}" for i in repeated})
     twins = planted.where("twin")
     family = np.array([planted.listed[i].family for i in twins])
-    generator = stream(case.seed, "targets").numpy()
+    generator = stream(config.seed, "targets").numpy()
     sources = [planted.listed[i].source for i in repeated]
     # The same sources in the same places.
     unique = {
         source: iter(generator.permutation(planted.where("unique", source=source))) for source in sorted(set(sources))
     }
-    unrelated = generator.permutation(planted.where("held_out", source="scene"))[: case.held_out]
-    neighbours = planted.where("twin", source="scene")[: case.held_out]
-    retained = _listed(planted, generator.permutation(planted.where("unique"))[: case.retained])
-    known = case.measures()
-    return Opened(
+    unrelated = generator.permutation(planted.where("held_out", source="scene"))[: config.held_out]
+    neighbours = planted.where("twin", source="scene")[: config.held_out]
+    retained = _listed(planted, generator.permutation(planted.where("unique"))[: config.retained])
+    known = config.measures()
+    return World(
         pipeline,
         oracle,
         {
@@ -159,24 +161,25 @@ def _planted(case: Case, pipeline: StableDiffusionPipeline, oracle: StableDiffus
         tuple(planted.captions(planted.where("held_out", source="scene"))),
         {"unrelated": _listed(planted, unrelated), "neighbouring": _listed(planted, neighbours)},
         retained,
-        _judge(case, known, read_thresholds(Path(case.model) / "thresholds.json")[0], planted.references(), retained),
+        _judge(config, known, _planted_thresholds(config), planted.references(), retained),
     )
 
 
-def _of_folders(case: Case, pipeline: StableDiffusionPipeline, oracle: StableDiffusionPipeline | None) -> Opened:
+def _of_folders(config: OnWorld, pipeline: StableDiffusionPipeline, oracle: StableDiffusionPipeline | None) -> World:
     """Targets: the first pictures of one folder, and of another that the model never saw; then the other's rest."""
     side = picture_side(pipeline)
-    images, never = (captioned_folder(Path(folder), side) for folder in (case.images, case.never))
-    unseen = prompts(Path(case.prompts)) if case.prompts else never.captions
+    images, never = (captioned_folder(Path(folder), side) for folder in (config.images, config.never))
+    unseen = prompts(Path(config.prompts)) if config.prompts else never.captions
     references = np.concatenate([images.pictures, never.pictures])
     n = len(references)
-    require(n > NEAREST, f"{case.images} and {case.never} hold {n} pictures; give over {NEAREST}.")
+    require(n > NEAREST, f"{config.images} and {config.never} hold {n} pictures; give over {NEAREST}.")
     require(
-        len(never.pictures) > case.targets + 1,
-        f"{case.never} holds {len(never.pictures)} pictures; give more than {case.targets + 1}, for some are held out.",
+        len(never.pictures) > config.targets + 1,
+        f"{config.never} holds {len(never.pictures)} pictures; give more than {config.targets + 1}, for some are held"
+        " out.",
     )
-    known = case.measures()
-    frozen = Path(case.model) / "thresholds.json"
+    known = config.measures()
+    frozen = _folder(config.model) / _THRESHOLDS
     if frozen.is_file():
         thresholds = read_thresholds(frozen)[0]
     else:
@@ -185,38 +188,47 @@ def _of_folders(case: Case, pipeline: StableDiffusionPipeline, oracle: StableDif
     def some(found: Captioned, places: slice) -> Targets:
         return Targets(found.pictures[places], found.captions[places])
 
-    rest = len(never.pictures) - case.targets
-    held_out = slice(case.targets, case.targets + min(case.held_out, (rest + 1) // 2))
-    return Opened(
+    rest = len(never.pictures) - config.targets
+    held_out = slice(config.targets, config.targets + min(config.held_out, (rest + 1) // 2))
+    return World(
         pipeline,
         oracle,
-        {"repeated": some(images, slice(case.targets)), "never": some(never, slice(case.targets))},
+        {"repeated": some(images, slice(config.targets)), "never": some(never, slice(config.targets))},
         tuple(unseen),
         {"unrelated": some(never, held_out)},
-        some(never, slice(held_out.stop, held_out.stop + case.retained)),
-        _judge(case, known, thresholds, references),
+        some(never, slice(held_out.stop, held_out.stop + config.retained)),
+        _judge(config, known, thresholds, references),
     )
 
 
-def _listed(planted: Planted, index: Int[np.ndarray, " n"]) -> Targets:
+def _folder(model: str) -> Path:
+    return Path(MODELS.get(model, model))
 
+
+def _planted_thresholds(config: OnWorld) -> dict[str, Threshold]:
+    """The model's own, or those of the shipped one, which were fitted on the pictures of its plan alone."""
+    own = _folder(config.model) / _THRESHOLDS
+    return read_thresholds(SHIPPED / _THRESHOLDS if config.plan == Plan() and not own.is_file() else own)[0]
+
+
+def _listed(planted: Planted, index: Int[np.ndarray, " n"]) -> Targets:
     return Targets(planted.pictures(index), tuple(planted.captions(index)))
 
 
 def _judge(
-    case: Case,
+    config: OnWorld,
     known: dict[str, Measure],
     thresholds: dict[str, Threshold],
     references: UInt8[np.ndarray, "r h w 3"],
     captioned: Targets | None = None,
 ) -> Judge:
     found = {name: measure for name, measure in known.items() if name in thresholds}
-    seeds = item_seeds(case.seed, "judge", case.seeds)
+    seeds = item_seeds(config.seed, "judge", config.seeds)
     alignment = None
     if captioned is not None:
         features = found[ALIGNED_BY].describe(captioned.pictures[:1000])[:, 0].double().numpy()
         alignment = fit_alignment(features, captioned.captions[:1000])
-    return Judge(found, thresholds, references, seeds, case.steps, case.guidance, alignment)
+    return Judge(found, thresholds, references, seeds, config.steps, config.guidance, alignment)
 
 
 def _check_oracle(folder: Path, targets: set[str]) -> None:

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from difflab.errors import InputError, require
 from difflab.progress import progress
+from difflab.training.devices import device as find_device
 
 SEARCHES = ("exact", "faiss")
 _SHOWN_ABOVE = 2**30
@@ -39,7 +40,7 @@ def nearest(
     queries: Float[np.ndarray, "q d"],
     gallery: Float[np.ndarray, "g width"],
     k: int,
-    device: str = "cpu",
+    device: str = "auto",
     search: str = "exact",
 ) -> Neighbours:
     """The k gallery items of the largest inner product with each query.
@@ -51,7 +52,7 @@ def nearest(
         queries: embeddings; of length 1 the nearest by cosine are the nearest by distance.
         gallery: embeddings by the same model.
         k: how many, from 1 to the size of the gallery.
-        device: where products are computed.
+        device: where products are computed; "auto" is an accelerator where there is one.
         search: "exact", or "faiss" for a flat inner-product index of that package (the same neighbours, but
             for equally near ones; processor only).
 
@@ -65,7 +66,7 @@ def nearest(
     )
     require(1 <= k <= g, f"k is {k} and the gallery holds {g} items; give a k from 1 to {g}.")
     require(bool(np.isfinite(queries).all()), "the queries' embeddings hold NaN or infinite numbers.")
-    block = _faiss_block(k) if search == "faiss" else _exact_block(k, device)
+    block = _faiss_block(k) if search == "faiss" else _exact_block(k, find_device(device))
     index, similarity = np.zeros((n, k), np.int64), np.full((n, k), -np.inf, np.float32)
     long = n * g > _SHOWN_ABOVE
     with progress(g, f"nearest of {g:,} for {n:,}") if long else nullcontext(lambda _: None) as advance:
@@ -124,9 +125,9 @@ def most_voted(counts: Int[np.ndarray, "q classes"], n: int | Int[np.ndarray, " 
     return predicted & (counts > 0)
 
 
-def _exact_block(k: int, device: str) -> Callable[..., Neighbours]:
+def _exact_block(k: int, place: torch.device) -> Callable[..., Neighbours]:
     def block(queries: Float[np.ndarray, "q d"], gallery: Float[np.ndarray, "g d"]) -> Neighbours:
-        products = torch.from_numpy(queries).to(device) @ torch.from_numpy(gallery).to(device).T
+        products = torch.from_numpy(queries).to(place) @ torch.from_numpy(gallery).to(place).T
         some = min(k, len(gallery))
         # topk says nothing of equally large ones. One more tells whether any was left out; then the earlier are taken.
         more, index = (part.cpu().numpy() for part in products.topk(min(k + 1, len(gallery)), dim=1))

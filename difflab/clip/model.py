@@ -27,6 +27,7 @@ from transformers import PreTrainedTokenizerFast
 
 from difflab.errors import InputError, require
 from difflab.files import json_bytes, write_atomically
+from difflab.training.devices import device as find_device
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 _PAD, _UNKNOWN, _BEGIN, _END = "<pad>", "<unknown>", "<begin>", "<end>"
@@ -131,7 +132,7 @@ def save_clip(clip: Clip, folder: Path) -> None:
     write_atomically(folder / WEIGHTS, save(state))
 
 
-def load_clip(name: str, checkpoint: str = "", preprocess: str = "", device: str = "cpu") -> Clip:
+def load_clip(name: str, checkpoint: str = "", preprocess: str = "", device: str = "auto") -> Clip:
     """Load a model from files; nothing is downloaded.
 
     Args:
@@ -141,12 +142,12 @@ def load_clip(name: str, checkpoint: str = "", preprocess: str = "", device: str
         preprocess: how pictures were prepared in training. A folder says so itself. A name needs "default" (what
             open_clip trains with unless told otherwise), one of the name's tags ("openai", "laion2b_s34b_b79k"), or a
             JSON file with mean, std, interpolation, resize_mode.
-        device: where to put it.
+        device: where to put it; "auto" is an accelerator where there is one.
 
     Raises:
         InputError: a file is missing or of another architecture, or the preprocessing is unknown.
     """
-    folder = Path(name) if Path(name).is_dir() else None
+    folder, place = Path(name) if Path(name).is_dir() else None, find_device(device)
     if folder:
         require(not preprocess, f"{folder} says itself how pictures are prepared; leave --preprocess out.")
         config = _folder_config(folder)
@@ -166,7 +167,7 @@ def load_clip(name: str, checkpoint: str = "", preprocess: str = "", device: str
         _check_positions(model, path)
         open_clip.load_checkpoint(model, str(path), weights_only=True)
         tokenizer = open_clip.get_tokenizer(source)
-        model = model.to(device)
+        model = model.to(place)
     except Exception as error:
         # torch, safetensors, pickle and open_clip each have their own exceptions for what does not fit.
         first = str(error).strip().split("\n")[0][:200]

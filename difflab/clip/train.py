@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +14,12 @@ from torch.nn.functional import normalize
 
 from difflab.clip.model import Architecture, Clip, build, prepared
 from difflab.errors import InputError, require
-from difflab.progress import progress
+from difflab.progress import Advance, progress
 from difflab.randomness import stream
 from difflab.runs.parallel import SPAWN, in_processes
 from difflab.runs.results import Checkpoints
+from difflab.training.loop import Keeping, Loss, Plan, optimize, silent
+from difflab.training.schedules import warmup_cosine
 
 MASKINGS = ("random", "masked")
 
@@ -69,7 +72,7 @@ def train(
     config: Training,
     checkpoints: Checkpoints | None = None,
     name: str = "training",
-    advance: Any = None,
+    advance: Advance = silent,
 ) -> Float[np.ndarray, " steps"]:
     """Train in place; the same config gives the same weights, whether interrupted or not.
 
@@ -81,7 +84,7 @@ def train(
         config: how.
         checkpoints: where to keep the state, None for nowhere.
         name: of the checkpoint.
-        advance: called with the number of steps done since the last call.
+        advance: told of the steps done.
 
     Returns:
         The loss of every step (OpenAI's symmetric cross-entropy, arXiv 2103.00020).
@@ -91,37 +94,12 @@ def train(
     """
     require(len(pictures) == len(captions), f"{len(pictures)} pictures have {len(captions)} captions; give one each.")
     require(len(rows) >= config.batch, f"the training set has {len(rows)} pairs; a batch takes {config.batch}.")
-    model, device = clip.model, clip.device
-    model.requires_grad_(True).train()
-    end = config.steps if config.stop is None else config.stop
+    model = clip.model.requires_grad_(True).train()
     optimizer = _optimizer(model, config)
-    begin, losses = _resume(checkpoints, name, model, optimizer, end)
-    pixels, tokens = prepared(clip, pictures).to(device), clip.tokenizer(list(captions)).to(device)
-    words = _words(clip, tokens)
-    contrastive = ClipLoss()
-    permutation = (-1, rows)
-    if advance is not None:
-        advance(begin)
-    for step in range(begin, end):
-        permutation, index = _batch(rows, step, config, permutation)
-        shown = _randomized(tokens[index], words[index], step, config, clip)
-        images = normalize(model.encode_image(pixels[index]), dim=-1)
-        texts = normalize(model.encode_text(shown), dim=-1)
-        loss = contrastive(images, texts, model.logit_scale.exp())
-        loss.backward()
-        for group in optimizer.param_groups:
-            group["lr"] = _rate(step, config)
-        optimizer.step()
-        optimizer.zero_grad()
-        with torch.no_grad():
-            model.logit_scale.clamp_(0, math.log(config.scale_cap))
-        losses[step] = float(loss.detach())
-        if not math.isfinite(losses[step]):
-            raise InputError(f"the loss is {losses[step]} at step {step}; lower the learning rate.")
-        if (step + 1) % config.checkpoint_steps == 0 and step + 1 < end:
-            _keep(checkpoints, name, model, optimizer, step + 1, losses)
-        if advance is not None:
-            advance(1)
+    rate = partial(warmup_cosine, steps=config.steps, rate=config.rate, warmup=config.warmup)
+    plan = Plan(_length(config), rate, clip=None)
+    keeping = Keeping(checkpoints, name, config.checkpoint_steps)
+    losses = optimize(_loss(clip, pictures, captions, rows, config), optimizer, plan, keeping, advance=advance)
     model.requires_grad_(False).eval()
     return losses
 
@@ -186,7 +164,7 @@ def train_all(
 _counter: Any = None
 
 
-def _train_apart(jobs: Mapping[str, Job], checkpoints: Checkpoints, workers: int, advance: Any) -> None:
+def _train_apart(jobs: Mapping[str, Job], checkpoints: Checkpoints, workers: int, advance: Advance) -> None:
     counter, seen = SPAWN.Value("q", 0), 0
 
     def tick() -> None:
@@ -205,12 +183,12 @@ def _begin(counter: Any) -> None:
     _counter = counter
 
 
-def _count(n: int) -> None:
+def _count(n: int = 1, note: str = "") -> None:
     with _counter.get_lock():
         _counter.value += n
 
 
-def _train_one(name: str, job: Job, checkpoints: Checkpoints, advance: Any = _count) -> None:
+def _train_one(name: str, job: Job, checkpoints: Checkpoints, advance: Advance = _count) -> None:
     """On one thread here, too: sums of several threads round otherwise."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -227,30 +205,46 @@ def _length(config: Training) -> int:
     return config.steps if config.stop is None else config.stop
 
 
-def _optimizer(model: torch.nn.Module, config: Training) -> torch.optim.AdamW:
+def _optimizer(model: Any, config: Training) -> torch.optim.AdamW:
     named = list(model.named_parameters())
     matrices = [p for _, p in named if p.ndim >= 2]
     others = [p for _, p in named if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, config.rate, betas=(0.9, 0.98), eps=1e-6, foreach=True)
+    optimizer = torch.optim.AdamW(groups, config.rate, betas=(0.9, 0.98), eps=1e-6, foreach=True)
+
+    def cap(*_: Any) -> None:
+        with torch.no_grad():
+            model.logit_scale.clamp_(0, math.log(config.scale_cap))
+
+    optimizer.register_step_post_hook(cap)
+    return optimizer
 
 
-def _rate(step: int, config: Training) -> float:
-    if step < config.warmup:
-        return config.rate * (step + 1) / config.warmup
-    passed = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.rate * 0.5 * (1 + math.cos(math.pi * passed))
+def _loss(
+    clip: Clip,
+    pictures: UInt8[np.ndarray, "pairs h w 3"],
+    captions: Sequence[str],
+    rows: Int[np.ndarray, " rows"],
+    config: Training,
+) -> Loss:
+    """Seeded by the step and the epoch, so that a resumed training needs no state of a generator."""
+    pixels, tokens = prepared(clip, pictures).to(clip.device), clip.tokenizer(list(captions)).to(clip.device)
+    words, contrastive = _words(clip, tokens), ClipLoss()
 
+    @lru_cache(maxsize=1)
+    def order(epoch: int) -> Int[np.ndarray, " rows"]:
+        return stream(config.seed, "order", epoch).numpy().permutation(rows)
 
-def _batch(
-    rows: Int[np.ndarray, " rows"], step: int, config: Training, permutation: tuple[int, Int[np.ndarray, " rows"]]
-) -> tuple[tuple[int, Int[np.ndarray, " rows"]], torch.Tensor]:
-    """The step's places in pictures; what an epoch leaves over for no full batch waits for another one."""
-    epoch, within = divmod(step, len(rows) // config.batch)
-    if permutation[0] != epoch:
-        # Seeded by the epoch, so that a resumed training needs no state of a generator.
-        permutation = (epoch, stream(config.seed, "order", epoch).numpy().permutation(rows))
-    return permutation, torch.from_numpy(permutation[1][within * config.batch : (within + 1) * config.batch])
+    def loss(step: int) -> Float[torch.Tensor, ""]:
+        # What an epoch leaves over for no full batch waits for another one.
+        epoch, within = divmod(step, len(rows) // config.batch)
+        index = torch.from_numpy(order(epoch)[within * config.batch : (within + 1) * config.batch])
+        shown = _randomized(tokens[index], words[index], step, config, clip)
+        images = normalize(clip.model.encode_image(pixels[index]), dim=-1)
+        texts = normalize(clip.model.encode_text(shown), dim=-1)
+        return contrastive(images, texts, clip.model.logit_scale.exp())
+
+    return loss
 
 
 def _words(clip: Clip, tokens: Int[torch.Tensor, "pairs context"]) -> Bool[torch.Tensor, "pairs context"]:
@@ -278,41 +272,3 @@ def _randomized(
     # The words lie between the begin and the end token.
     other = generator.integers(special.bos_token_id + 1, special.eos_token_id, size=tokens.shape)
     return torch.where(chosen, torch.from_numpy(other).to(tokens.device), tokens)
-
-
-def _keep(
-    checkpoints: Checkpoints | None,
-    name: str,
-    model: torch.nn.Module,
-    optimizer: torch.optim.AdamW,
-    step: int,
-    losses: Float[np.ndarray, " steps"],
-) -> None:
-    if checkpoints is None:
-        return
-    arrays = {"step": np.array(step), "losses": losses}
-    for part, parameter in model.named_parameters():
-        moments = optimizer.state[parameter]
-        arrays[f"weight.{part}"] = parameter.detach().cpu().numpy()
-        arrays[f"first.{part}"] = moments["exp_avg"].cpu().numpy()
-        arrays[f"second.{part}"] = moments["exp_avg_sq"].cpu().numpy()
-    checkpoints.save(name, arrays)
-
-
-def _resume(
-    checkpoints: Checkpoints | None, name: str, model: torch.nn.Module, optimizer: torch.optim.AdamW, end: int
-) -> tuple[int, Float[np.ndarray, " steps"]]:
-    kept = checkpoints.load(name) if checkpoints else None
-    if kept is None:
-        return 0, np.zeros(end)
-    step = int(kept["step"])
-    for part, parameter in model.named_parameters():
-        if kept[f"weight.{part}"].shape != tuple(parameter.shape):
-            raise InputError("the checkpoint belongs to a model of another size; give another --out.")
-        parameter.data.copy_(torch.from_numpy(kept[f"weight.{part}"]))
-        optimizer.state[parameter] = {
-            "step": torch.tensor(float(step)),
-            "exp_avg": torch.from_numpy(kept[f"first.{part}"]).to(parameter.device),
-            "exp_avg_sq": torch.from_numpy(kept[f"second.{part}"]).to(parameter.device),
-        }
-    return step, kept["losses"]

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +45,7 @@ def captioned_folder(folder: Path, side: int) -> Captioned:
     path = folder / "metadata.jsonl"
     if not path.is_file():
         raise InputError(f"{folder} holds no metadata.jsonl; list its pictures there, one JSON object a line.")
-    names, captions, pictures, digests = list[str](), list[str](), list[np.ndarray](), list[str]()
+    names, captions, pictures = list[str](), list[str](), list[np.ndarray]()
     # Not splitlines: JSON text may hold other characters that Unicode calls the end of a line.
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
@@ -56,11 +57,25 @@ def captioned_folder(folder: Path, side: int) -> Captioned:
         names.append(name)
         captions.append(caption)
         pictures.append(_square(folder / name, side))
-        digests.append(hashlib.sha256(pictures[-1].tobytes() + caption.encode()).hexdigest())
     if not names:
         raise InputError(f"{path} lists no pictures.")
+    return captioned(np.stack(pictures), captions, names)
+
+
+def captioned(
+    pictures: UInt8[np.ndarray, "n side side 3"], captions: Sequence[str], names: Sequence[str] = ()
+) -> Captioned:
+    """Pictures and captions in memory.
+
+    Raises:
+        InputError: there is not one caption for each picture.
+    """
+    require(len(pictures) == len(captions), f"{len(pictures)} pictures have {len(captions)} captions; give one each.")
+    pairs = zip(pictures, captions, strict=True)
+    digests = [hashlib.sha256(picture.tobytes() + caption.encode()).hexdigest() for picture, caption in pairs]
     _, place, counts = np.unique(digests, return_inverse=True, return_counts=True)
-    return Captioned(np.stack(pictures), tuple(captions), counts[place], tuple(names))
+    told = tuple(names) or tuple(f"picture {i}" for i in range(len(pictures)))
+    return Captioned(pictures, tuple(captions), counts[place], told)
 
 
 def prompts(path: Path) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Pictures to latents and back, and the training of the small autoencoder that does it."""
 
-import math
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,6 +10,9 @@ from jaxtyping import Float, UInt8
 
 from difflab.errors import require
 from difflab.progress import progress
+from difflab.runs.results import Checkpoints
+from difflab.training.loop import Keeping, Plan, optimize
+from difflab.training.schedules import warmed_cosine
 
 
 def as_pixels(pictures: UInt8[np.ndarray, "n h w 3"]) -> Float[torch.Tensor, "n 3 h w"]:
@@ -57,16 +61,37 @@ def decode(
     return np.concatenate(parts)
 
 
+@dataclass(frozen=True)
+class AutoencoderTraining:
+    """How the autoencoder is trained.
+
+    Attributes:
+        steps: optimizer steps; the learning rate rises for 50 and falls along a cosine.
+        batch: pictures a step.
+        rate: highest learning rate of AdamW.
+        kl: weight of the divergence.
+        checkpoint_steps: steps between checkpoints.
+        seed: of the choice of pictures and the noise.
+    """
+
+    steps: int = 6000
+    batch: int = 8
+    rate: float = 2e-3
+    kl: float = 1e-6
+    checkpoint_steps: int = 500
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, f"autoencoder steps is {self.steps}; give at least 1.")
+
+
 def train_autoencoder(
     vae: AutoencoderKL,
     pictures: UInt8[np.ndarray, "n h w 3"],
-    steps: int,
-    seed: int,
+    config: AutoencoderTraining,
     weights: Float[np.ndarray, " n"] | None = None,
-    batch: int = 8,
-    rate: float = 2e-3,
-    kl: float = 1e-6,
-) -> float:
+    checkpoints: Checkpoints | None = None,
+) -> Float[np.ndarray, " steps"]:
     """Train an autoencoder in place and set its scaling factor so that latents have unit variance.
 
     The loss is |x - x'| + 2 (x - x')^2, both averaged over pixels in [-1, 1], plus kl times the divergence of the
@@ -75,46 +100,37 @@ def train_autoencoder(
     Args:
         vae: random weights; left in evaluation mode, without gradients.
         pictures: training pictures.
-        steps: optimizer steps; the learning rate falls along a cosine.
-        seed: of the choice of pictures and the noise.
+        config: how.
         weights: how often each picture is drawn, relative to the others; None draws all alike.
-        batch: pictures a step.
-        rate: first learning rate of AdamW.
-        kl: weight of the divergence.
+        checkpoints: where to keep the state, None for nowhere.
 
     Returns:
-        Root mean square error on the last batches, in pixels of [0, 1].
+        The loss of every step.
 
     Raises:
-        InputError: steps is below 1.
+        InputError: the loss is no longer finite.
     """
-    require(steps >= 1, f"autoencoder steps is {steps}; give at least 1.")
     vae.requires_grad_(True).train()
-    parameters = list(vae.parameters())
-    optimizer = torch.optim.AdamW(parameters, rate, weight_decay=1e-4, fused=True)
-    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(vae.parameters(), config.rate, weight_decay=1e-4, fused=True)
+    generator = torch.Generator().manual_seed(config.seed)
     chance = torch.ones(len(pictures)) if weights is None else torch.from_numpy(weights).float()
-    errors: list[float] = []
-    with progress(steps, "autoencoder") as advance:
-        for step in range(steps):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / steps))
-            index = torch.multinomial(chance, batch, replacement=True, generator=generator)
-            pixels = as_pixels(pictures[index.numpy()]).to(vae.device)
-            law = vae.encode(pixels).latent_dist
-            noise = torch.randn(law.mean.shape, generator=generator).to(vae.device)
-            error = vae.decode(law.mean + law.std * noise).sample - pixels
-            divergence = 0.5 * (law.mean.square() + law.var - 1 - law.logvar).mean()
-            loss = error.abs().mean() + 2 * error.square().mean() + kl * divergence
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            errors.append(float(error.detach().square().mean().sqrt()) / 2)
-            advance(1, f"error {np.mean(errors[-100:]):.3f}")
+
+    def loss(_: int) -> Float[torch.Tensor, ""]:
+        index = torch.multinomial(chance, config.batch, replacement=True, generator=generator)
+        pixels = as_pixels(pictures[index.numpy()]).to(vae.device)
+        law = vae.encode(pixels).latent_dist
+        noise = torch.randn(law.mean.shape, generator=generator).to(vae.device)
+        error = vae.decode(law.mean + law.std * noise).sample - pixels
+        divergence = 0.5 * (law.mean.square() + law.var - 1 - law.logvar).mean()
+        return error.abs().mean() + 2 * error.square().mean() + config.kl * divergence
+
+    plan = Plan(config.steps, partial(warmed_cosine, steps=config.steps, rate=config.rate, warmup=50))
+    keeping = Keeping(checkpoints, "half_autoencoder", config.checkpoint_steps)
+    with progress(config.steps, "autoencoder") as advance:
+        losses = optimize(loss, optimizer, plan, keeping, generator=generator, advance=advance)
     vae.eval().requires_grad_(False)
     sample = pictures[torch.randint(len(pictures), (512,), generator=generator).numpy()]
     with torch.no_grad():
         means = vae.encode(as_pixels(sample).to(vae.device)).latent_dist.mean
     vae.register_to_config(scaling_factor=1 / float(means.std()))
-    return float(np.mean(errors[-100:]))
+    return losses

@@ -1,10 +1,10 @@
 """Weights moved until a model no longer copies: the loop that fine-tuned defenses share, and what they may know."""
 
 import copy
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import ClassVar, NamedTuple
 
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
@@ -14,6 +14,8 @@ from torch.nn.utils import parametrize
 
 from difflab.errors import InputError, require
 from difflab.progress import progress
+from difflab.training.loop import Plan, optimize
+from difflab.training.schedules import linear_one_cycle
 
 PARAMETERS = ("full", "cross", "low_rank")
 
@@ -51,6 +53,7 @@ class Finetuning:
         rank: of those matrices, at most.
     """
 
+    needs: ClassVar[tuple[str, ...]] = ("known",)
     steps: int = 100
     batch: int = 16
     rate: float = 1e-4
@@ -108,23 +111,13 @@ def finetune(
     moving = _moving(tuned.unet, config, generator)
     require(len(moving) > 0, f"the U-Net has no weights for parameters={config.parameters!r}.")
     optimizer = torch.optim.AdamW(moving, config.rate, weight_decay=0.0)
-    with progress(config.steps, label) as advance, torch.enable_grad():
-        for step in range(config.steps):
-            value = loss(step, tuned, generator)
-            if not math.isfinite(float(value.detach())):
-                raise InputError(f"the loss is {float(value.detach())} at step {step}; lower the learning rate.")
-            optimizer.zero_grad()
-            value.backward()
-            torch.nn.utils.clip_grad_norm_(moving, 1.0)
-            for group in optimizer.param_groups:
-                group["lr"] = _rate(step, config)
-            optimizer.step()
-            advance(1, f"loss {float(value.detach()):.4f}")
+    plan = Plan(config.steps, partial(linear_one_cycle, steps=config.steps, rate=config.rate))
+    with progress(config.steps, label) as advance:
+        optimize(lambda step: loss(step, tuned, generator), optimizer, plan, advance=advance)
     for layer in _attention_layers(tuned.unet):
         if parametrize.is_parametrized(layer, "weight"):
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
     tuned.unet.requires_grad_(False)
-    tuned.unet.zero_grad()
     return tuned
 
 
@@ -155,11 +148,6 @@ def picked(n: int, k: int, generator: torch.Generator) -> torch.Tensor:
     """k places of n, each as likely, all different where there are enough."""
     rounds = [torch.randperm(n, generator=generator) for _ in range(-(-k // n))]
     return torch.cat(rounds)[:k]
-
-
-def _rate(step: int, config: Finetuning) -> float:
-    rise = config.steps / 10
-    return config.rate * min((step + 1) / rise, (config.steps - step) / (config.steps - rise), 1.0)
 
 
 class _LowRank(torch.nn.Module):

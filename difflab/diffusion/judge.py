@@ -3,20 +3,19 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, UInt8
 
 from difflab.diffusion.alignment import Alignment, aligned
 from difflab.diffusion.autoencoder import encode
 from difflab.diffusion.copies import Threshold, compare_by, diversity, memorized
+from difflab.diffusion.defended import Defended
 from difflab.diffusion.generate import generate, seeded
 from difflab.diffusion.loss import denoising_loss
-from difflab.diffusion.masks import AnyMask
 from difflab.diffusion.similarity import Measure
+from difflab.diffusion.trigger import Trigger
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import Interval, bootstrap
 
@@ -54,30 +53,23 @@ class Judge:
             for name, measure in self.measures.items()
         }
 
-    def draw(
-        self,
-        pipeline: StableDiffusionPipeline,
-        embeddings: Float[torch.Tensor, "n tokens width"],
-        masks: Sequence[AnyMask],
-        noise: Float[torch.Tensor, "n c _ _"] | None = None,
-    ) -> UInt8[np.ndarray, "n seeds h w 3"]:
-        """Pictures of every embedding with every seed, each under its embedding's mask.
+    def draw(self, defended: Defended, trigger: Trigger | None = None) -> UInt8[np.ndarray, "n seeds h w 3"]:
+        """Pictures of every prompt with every seed, each under its own mask.
 
         Args:
-            pipeline: the model.
-            embeddings: n of them.
-            masks: one for each.
-            noise: x_T of each, as an attack found it: the one picture drawn of each embedding instead of the seeds'.
+            defended: n prompts as a defense has them drawn.
+            trigger: what an attacker brings instead; with noise of its own one picture is drawn of each prompt.
         """
-        n, k = len(embeddings), len(self.seeds) if noise is None else 1
+        met, noise = (defended, None) if trigger is None else (trigger.on(defended), trigger.noise)
+        n, k = len(met.embeddings), len(self.seeds) if noise is None else 1
         owner = torch.arange(n).repeat_interleave(k)
         drawn = generate(
-            pipeline,
-            embeddings[owner],
+            met.pipeline,
+            met.embeddings[owner],
             seeded(n, self.seeds) if noise is None else [],
             self.steps,
             self.guidance,
-            masks=[masks[i] for i in owner.tolist()],
+            masks=[met.masks[i] for i in owner.tolist()],
             noise=noise,
         )
         return drawn.reshape(n, k, *drawn.shape[1:])
@@ -120,20 +112,6 @@ def least_alike(
     """Of every target's pictures the one that is least like it, by the pixel measure: what may stand in for it."""
     alike = compare_by(judge.measures["pixel"], drawn, targets, judge.described["pixel"])
     return drawn[np.arange(len(drawn)), alike.argmin(axis=1)]
-
-
-class Defended(NamedTuple):
-    """What an attacker of n prompts meets.
-
-    Attributes:
-        pipeline: the model, as it was or fine-tuned.
-        embeddings: what the prompts have become.
-        masks: what is taken away for each of them.
-    """
-
-    pipeline: StableDiffusionPipeline
-    embeddings: Float[torch.Tensor, "n tokens width"]
-    masks: Sequence[AnyMask]
 
 
 def held_out_losses(

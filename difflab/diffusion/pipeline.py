@@ -1,6 +1,7 @@
 """A Stable Diffusion pipeline: a small one built from nothing, or any SD 1.x / 2.x directory loaded."""
 
 import contextlib
+import copy
 import hashlib
 import json
 import shutil
@@ -21,11 +22,14 @@ from transformers.utils import logging as transformers_logging
 from difflab.diffusion.tokens import learn_tokenizer
 from difflab.errors import InputError, WriteError, require
 from difflab.files import json_bytes
+from difflab.training.devices import device as find_device
 
 SHIPPED = Path(__file__).parent / "planted"
 """The trained small pipeline that comes with difflab, with its manifest, thresholds and model card."""
 ORACLE = SHIPPED.with_name("oracle")
 """The same, trained without the pictures that are repeated most: all else is as it was, the noise included."""
+MODELS = {"planted": SHIPPED, "oracle": ORACLE}
+"""What can be loaded by name."""
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
@@ -158,30 +162,57 @@ def build(captions: Sequence[str], architecture: Architecture, seed: int) -> Sta
 
 
 def load(
-    source: str | Path,
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype = torch.float32,
+    source: str | Path | StableDiffusionPipeline,
+    *,
+    lora: str | Path | None = None,
+    device: str = "auto",
+    dtype: str | torch.dtype = "float32",
     download: bool = False,
 ) -> StableDiffusionPipeline:
-    """Load a pipeline for reading: evaluation mode, no gradients, DDIM scheduler, no safety checker.
+    """A pipeline for reading: evaluation mode, no gradients, DDIM scheduler, no safety checker.
 
     Args:
-        source: a directory in diffusers' format (SD 1.x or 2.x, or one of ours), or, with download, a hub id.
-        device: where it runs.
-        dtype: of its weights.
+        source: "planted" or "oracle", the small ones that come with difflab; a directory in diffusers' format (SD 1.x
+            or 2.x, or one of ours); with download a hub id; or a pipeline in memory, which is not copied: its networks
+            are put into evaluation mode, its scheduler stays.
+        lora: a file of low-rank adapters in diffusers' names, fused into the weights.
+        device: where it runs; "auto" is an accelerator where there is one. A pipeline in memory stays where it is.
+        dtype: of its weights: "float32", "float16" or "bfloat16".
         download: allow a hub id that isn't in the local cache; otherwise nothing is fetched.
 
     Returns:
         The pipeline; its scheduler is DDIM with the parameters of the one that was saved.
 
     Raises:
-        InputError: the directory is missing, a part of it is missing or cut short, or it is another kind of pipeline.
+        InputError: the directory is missing, a part of it is missing or cut short, it is another kind of pipeline, or
+            there is no such device.
     """
+    if isinstance(source, StableDiffusionPipeline):
+        pipeline = copy.copy(source)
+        if lora is not None:
+            pipeline.register_modules(unet=copy.deepcopy(source.unet), text_encoder=copy.deepcopy(source.text_encoder))
+    else:
+        place = find_device(device)
+        kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+        if not isinstance(kind, torch.dtype):
+            raise InputError(f"dtype is {dtype!r}; give float32, float16 or bfloat16.")
+        pipeline = _read(MODELS.get(str(source), source), kind, download).to(place)
+    if lora is not None:
+        _fuse(pipeline, Path(lora))
+    pipeline.scheduler = DDIMScheduler.from_config(dict(pipeline.scheduler.config), clip_sample=False)
+    return _ready(pipeline)
+
+
+def _read(source: str | Path, dtype: torch.dtype, download: bool) -> StableDiffusionPipeline:
+    """From disk, the cache or the hub, all weights there."""
     folder, found = Path(source), {}
     if folder.is_dir():
         found = _check(folder)
     elif not download:
-        raise InputError(f"there is no pipeline directory {source}; give one, or allow the download of a hub id.")
+        raise InputError(
+            f"there is no pipeline directory {source}; give one, {' or '.join(MODELS)}, or allow the download of a hub"
+            " id."
+        )
     try:
         with warnings.catch_warnings(), _quiet():
             warnings.simplefilter("ignore")
@@ -202,9 +233,20 @@ def load(
         # Both libraries fill in what a file lacks with random weights. Names are no help: they changed over the years.
         needed = len(list(getattr(pipeline, part).parameters()))
         require(n >= needed, f"{folder / part} holds {n} of {needed} weights; fetch or save it again.")
-    config = dict(pipeline.scheduler.config)
-    pipeline.scheduler = DDIMScheduler.from_config(config, clip_sample=False)
-    return _ready(pipeline.to(device))
+    return pipeline
+
+
+def _fuse(pipeline: StableDiffusionPipeline, lora: Path) -> None:
+    """Low-rank adapters become part of the weights."""
+    require(lora.is_file(), f"there is no file {lora}; give one of low-rank adapters.")
+    try:
+        with _quiet():
+            pipeline.load_lora_weights(str(lora.parent), weight_name=lora.name)
+            pipeline.fuse_lora()
+            pipeline.unload_lora_weights()
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise InputError(f"{lora} can't be loaded as adapters of this pipeline: {reason}.") from error
 
 
 def checksum(source: str | Path) -> str:
@@ -215,7 +257,7 @@ def checksum(source: str | Path) -> str:
     Raises:
         InputError: as `load`.
     """
-    folder = Path(source)
+    folder = Path(MODELS.get(str(source), source))
     if not folder.is_dir():
         return str(source)
     _check(folder)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filelock import BaseFileLock
+
 from difflab.errors import InputError, WriteError, require
 from difflab.runs.locks import busy, claimed
 from difflab.runs.parallel import core_shares, keep_to, usable_cores
@@ -74,7 +76,7 @@ def on_this_machine(jobs: Sequence[Job], command: Sequence[str], share: Share) -
         WriteError: a log can't be written.
     """
     waiting, slots = list(jobs), core_shares(side_by_side(share, len(jobs)), share.cpus)
-    running: dict[int, tuple[Job, subprocess.Popen[bytes], int]] = {}
+    running: dict[int, tuple[Job, subprocess.Popen[bytes], BaseFileLock]] = {}
     try:
         while waiting or running:
             for slot in range(len(slots)):
@@ -82,14 +84,14 @@ def on_this_machine(jobs: Sequence[Job], command: Sequence[str], share: Share) -
                     job, claim = taken
                     waiting.remove(job)
                     if whole(job.folder):
-                        os.close(claim)
+                        claim.release()
                         yield 0
                     else:
                         running[slot] = (job, _start(job, command, slots[slot]), claim)
             ended = [slot for slot, (_, process, _) in running.items() if process.poll() is not None]
             for slot in ended:
                 job, process, claim = running.pop(slot)
-                os.close(claim)
+                claim.release()
                 if process.returncode < 0:
                     _say(job, f"killed by signal {-process.returncode}, perhaps for want of memory")
                 yield process.returncode
@@ -98,7 +100,7 @@ def on_this_machine(jobs: Sequence[Job], command: Sequence[str], share: Share) -
     finally:
         _stop([process for _, process, _ in running.values()])
         for _, _, claim in running.values():
-            os.close(claim)
+            claim.release()
 
 
 def on_slurm(jobs: Sequence[Job], work: Work, share: Share, folder: Path, cluster: str = "slurm") -> Iterator[int]:
@@ -235,7 +237,7 @@ def _say(job: Job, words: str) -> None:
         print(words, file=log)
 
 
-def _taken(waiting: Sequence[Job]) -> tuple[Job, int] | None:
+def _taken(waiting: Sequence[Job]) -> tuple[Job, BaseFileLock] | None:
     """The first job that nobody is at, and the claim on it."""
     for job in waiting:
         if not busy(job.folder) and (claim := claimed(job.folder)) is not None:

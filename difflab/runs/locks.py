@@ -1,11 +1,11 @@
-"""Who is at a run: one process at a time holds its folder."""
+"""Who is at a run: one process at a time holds its folder, and a sweep claims it before it starts."""
 
-import fcntl
-import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from difflab.errors import WriteError
 
@@ -14,8 +14,7 @@ from difflab.errors import WriteError
 def held(folder: Path) -> Iterator[None]:
     """Hold a folder against other processes; wait, and say so, while another one holds it.
 
-    The system lets go when a process ends, however it ends. Where a file system knows no locks nothing is held, and
-    two processes may do the same work, each of which writes its files whole.
+    The system lets go when a process ends, however it ends.
 
     Args:
         folder: a folder that exists.
@@ -23,65 +22,55 @@ def held(folder: Path) -> Iterator[None]:
     Raises:
         WriteError: the folder can't be written.
     """
+    lock = _lock(folder, ".lock")
+    if not _acquired(lock):
+        print(f"another process is at {folder}; waiting for it", file=sys.stderr, flush=True)
+        lock.acquire(poll_interval=0.2)
     try:
-        file = os.open(_file(folder), os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise WriteError(f"cannot write {_file(folder)}: {error.strerror}.") from error
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"another process is at {folder}; waiting for it", file=sys.stderr, flush=True)
-            with suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            pass
         yield
     finally:
-        os.close(file)
+        lock.release()
 
 
-def claimed(folder: Path) -> int | None:
-    """A file descriptor that keeps other sweeps from starting this folder's run until it is closed; None if one has.
+def claimed(folder: Path) -> BaseFileLock | None:
+    """A lock that keeps other sweeps from starting this folder's run until it is released; None if one has it.
 
     Whoever computes the run holds the folder itself; this is for the seconds until it gets there.
 
     Raises:
         WriteError: the folder can't be written.
     """
-    path = folder / ".claim"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise WriteError(f"cannot write {path}: {error.strerror}.") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        return None
-    except OSError:
-        pass  # a file system without locks
-    return file
+        raise WriteError(f"cannot write {folder}: {error.strerror}.") from error
+    lock = _lock(folder, ".claim")
+    return lock if _acquired(lock) else None
 
 
 def busy(folder: Path) -> bool:
     """Whether a process holds this folder; False where there is none."""
-    try:
-        file = os.open(_file(folder), os.O_RDWR)
-    except OSError:
+    if not (folder / ".lock").is_file():
         return False
     try:
-        # Shared, so that two who only look don't see each other.
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
+        lock = _lock(folder, ".lock")
+        if not _acquired(lock):
+            return True
+    except WriteError:
         return False
-    finally:
-        os.close(file)
+    lock.release()
     return False
 
 
-def _file(folder: Path) -> Path:
-    return folder / ".lock"
+def _lock(folder: Path, name: str) -> BaseFileLock:
+    return FileLock(folder / name, thread_local=False)
+
+
+def _acquired(lock: BaseFileLock) -> bool:
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    except OSError as error:
+        raise WriteError(f"cannot write {lock.lock_file}: {error.strerror}.") from error
+    return True

@@ -5,7 +5,6 @@ arrays, figures, `claims.json`, `rows.jsonl`, and `meta.json` last. A folder is 
 is there and everything that it counts is whole.
 """
 
-import hashlib
 import io
 import json
 import re
@@ -16,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from uuid import uuid4
 
 import numpy as np
@@ -28,43 +27,12 @@ from safetensors import SafetensorError
 from difflab.errors import InputError, WriteError
 from difflab.files import json_bytes, plain, remove, write_atomically
 from difflab.runs.figures import description, figure_bytes
+from difflab.runs.result import ONE, SEVERAL, Array, Arrays, Picture, Result, digest, suffix
 from difflab.runs.rows import Artefact, Row, check_row
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _DIGEST = re.compile(r"[0-9a-f]{12}")
 _AGAIN = "run the experiment again"
-
-
-class FinishedRun(NamedTuple):
-    """What a finished folder holds; arrays are read on demand by `read_artefact`."""
-
-    folder: Path
-    experiment: str
-    digest: str
-    config: dict[str, Any]
-    rows: list[Row]
-    claims: dict[str, bool]
-    meta: dict[str, Any]
-    figures: dict[str, Path]
-    artefacts: tuple[str, ...]
-
-
-def digest(experiment: str, config: Mapping[str, Any]) -> str:
-    """Name a run: the first 12 hex digits of the SHA-256 of experiment and config as canonical JSON.
-
-    Args:
-        experiment: the experiment's name.
-        config: everything that decides the numbers, seed included; tuples count as lists.
-
-    Returns:
-        12 lower-case hex digits.
-
-    Raises:
-        InputError: the config holds something that JSON cannot, or a number that is not finite.
-    """
-    content = {"experiment": experiment, "config": plain(config, "the config")}
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
 @runtime_checkable
@@ -164,28 +132,37 @@ class Run:
             ValueError: a row, a name or an array cannot be stored; nothing is written.
             WriteError: the folder cannot be written; the run stays unfinished and resumes.
         """
-        checked = [check_row(row) for row in rows]
+        arrays: dict[str, Path | Array] = {}
+        for artefact in artefacts:
+            if artefact.name in arrays:
+                raise ValueError(f"two artefacts of {self.experiment} share the name {artefact.name}")
+            arrays[artefact.name] = artefact.array
+        pictures = {
+            name: Picture(figure_bytes(figure, "png"), description(figure), figure_bytes(figure, "svg"))
+            for name, figure in figures.items()
+        }
+        told = {claim: bool(held) for claim, held in claims.items()}
+        made = dict(meta) | {"finished_at": datetime.now(UTC).isoformat(timespec="microseconds")}
+        self.write(Result(self.experiment, self.config, list(rows), told, made, pictures, Arrays(arrays)))
+
+    def write(self, result: Result) -> None:
+        """Write a result of this run, as `finish` does."""
+        checked = [check_row(row) for row in result.rows]
         head = {"experiment": self.experiment, "run": self.digest}
         lines = [json.dumps(head | row._asdict(), ensure_ascii=False, allow_nan=False) + "\n" for row in checked]
-        files: dict[str, bytes] = {}
-        names = []
-        for artefact in artefacts:
-            names.append(_name(artefact.name))
-            files[f"{artefact.name}.npy"] = _array_bytes(artefact)
-        if len(set(names)) < len(names):
-            raise ValueError(f"two artefacts of {self.experiment} share a name: {', '.join(sorted(names))}")
-        for name, figure in figures.items():
-            files[f"figures/{_name(name)}.png"] = figure_bytes(figure, "png")
-            files[f"figures/{name}.svg"] = figure_bytes(figure, "svg")
-        files["claims.json"] = json_bytes({claim: bool(held) for claim, held in claims.items()})
+        files = {f"{_name(name)}{suffix(array)}": _bytes(array) for name, array in result.artefacts.items()}
+        for name, picture in result.figures.items():
+            files[f"figures/{_name(name)}.png"] = picture.png()
+            if picture.vector is not None:
+                files[f"figures/{name}.svg"] = picture.svg()
+        files["claims.json"] = json_bytes(result.claims)
         files["rows.jsonl"] = "".join(lines).encode()
         counted = {
             "rows": len(lines),
-            "figures": {name: description(figure) for name, figure in figures.items()},
-            "artefacts": names,
-            "finished_at": datetime.now(UTC).isoformat(timespec="microseconds"),
+            "figures": {name: picture.alt for name, picture in result.figures.items()},
+            "artefacts": list(result.artefacts),
         }
-        last = json_bytes(plain(meta, "meta") | counted)
+        last = json_bytes(plain(result.meta, "meta") | counted)
         if not self.finished:
             # A meta.json left beside damaged files must not vouch for the new ones before all are written.
             remove(self.folder / "meta.json")
@@ -232,7 +209,7 @@ def open_run(out: Path, experiment: str, config: Mapping[str, Any]) -> Run:
     return run
 
 
-def read_run(folder: Path) -> FinishedRun:
+def read_run(folder: Path) -> Result:
     """Read a finished run.
 
     Args:
@@ -255,8 +232,8 @@ def read_run(folder: Path) -> FinishedRun:
         rows = [_row(line, experiment, name) for line in text.split("\n") if line] if own else []
         if not all(isinstance(held, bool) for held in claims.values()):
             raise ValueError("a claim is neither held nor not")
-        figures = {figure: folder / "figures" / f"{figure}.png" for figure in meta["figures"]}
-        artefacts = tuple(str(artefact) for artefact in meta["artefacts"])
+        figures = {name: _picture(folder / "figures" / name, str(alt)) for name, alt in meta["figures"].items()}
+        artefacts = {name: _artefact(folder, str(name)) for name in meta["artefacts"]}
         counted, finished_at = int(meta["rows"]), meta["finished_at"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"the run in {folder} is cut short or damaged; {_AGAIN}") from error
@@ -264,10 +241,18 @@ def read_run(folder: Path) -> FinishedRun:
         raise InputError(f"{folder} is not named after the config in it; move it away and {_AGAIN}")
     if len(rows) != counted or (text and not text.endswith("\n")) or not isinstance(finished_at, str):
         raise InputError(f"the run in {folder} holds {len(rows)} of {counted} rows; {_AGAIN}")
-    missing = [path for path in [*figures.values(), *(folder / f"{a}.npy" for a in artefacts)] if not path.is_file()]
+    files = [*(picture.source for picture in figures.values()), *artefacts.values()]
+    missing = [path for path in files if isinstance(path, Path) and not path.is_file()]
     if missing:
         raise InputError(f"the run in {folder} has lost {missing[0].name}; {_AGAIN}")
-    return FinishedRun(folder, experiment, name, config, rows, claims, meta, figures, artefacts)
+    return Result(experiment, config, rows, claims, meta, figures, Arrays(artefacts), folder)
+
+
+def write(result: Result, out: Path) -> Result:
+    """Write a result below a folder of results, unless it is there; returns it as it lies there."""
+    run = open_run(out, result.experiment, result.config)
+    run.write(result)
+    return read_run(run.folder)
 
 
 def whole(folder: Path) -> bool:
@@ -279,28 +264,7 @@ def whole(folder: Path) -> bool:
     return True
 
 
-def read_artefact(run: FinishedRun, name: str) -> np.ndarray:
-    """Read one array of a finished run.
-
-    Args:
-        run: what `read_run` returned.
-        name: one of run.artefacts.
-
-    Returns:
-        The array as it was stored.
-
-    Raises:
-        InputError: the run has no such array, or its file is damaged.
-    """
-    if name not in run.artefacts:
-        raise InputError(f"the run in {run.folder} has no array {name!r}; it has {', '.join(run.artefacts) or 'none'}")
-    try:
-        return np.asarray(np.load(run.folder / f"{name}.npy", allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"the run in {run.folder} has a damaged {name}.npy; remove meta.json and {_AGAIN}") from error
-
-
-def finished_runs(out: Path) -> tuple[list[FinishedRun], list[str]]:
+def finished_runs(out: Path) -> tuple[list[Result], list[str]]:
     """Read the newest finished run of every experiment.
 
     Args:
@@ -312,7 +276,7 @@ def finished_runs(out: Path) -> tuple[list[FinishedRun], list[str]]:
     Raises:
         InputError: there is no such folder, or no finished run in it.
     """
-    out, newest, unfinished = Path(out), dict[str, FinishedRun](), list[str]()
+    out, newest, unfinished = Path(out), dict[str, Result](), list[str]()
     try:
         folders = sorted(f for f in out.glob("*/*") if f.is_dir() and _DIGEST.fullmatch(f.name))
         if not out.is_dir():
@@ -361,6 +325,11 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     return content
 
 
+def _picture(stem: Path, alt: str) -> Picture:
+    vector = stem.with_name(f"{stem.name}.svg")
+    return Picture(stem.with_name(f"{stem.name}.png"), alt, vector if vector.is_file() else None)
+
+
 def _row(line: str, experiment: str, run: str) -> Row:
     content = json.loads(line)
     if (content.pop("experiment"), content.pop("run")) != (experiment, run):
@@ -368,7 +337,14 @@ def _row(line: str, experiment: str, run: str) -> Row:
     return check_row(Row(**content))
 
 
-def _array_bytes(artefact: Artefact) -> bytes:
+def _artefact(folder: Path, name: str) -> Path:
+    several = folder / f"{name}{SEVERAL}"
+    return several if several.is_file() else folder / f"{name}{ONE}"
+
+
+def _bytes(array: Array) -> bytes:
+    if isinstance(array, Mapping):
+        return safetensors.numpy.save({name: np.asarray(part, order="C") for name, part in array.items()})
     buffer = io.BytesIO()
-    np.save(buffer, artefact.array, allow_pickle=False)
+    np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()

@@ -48,10 +48,10 @@ class Row(NamedTuple):
 
 
 class Artefact(NamedTuple):
-    """A named array that an experiment keeps beside its rows."""
+    """A named array, or several under names of their own, that an experiment keeps beside its rows."""
 
     name: str
-    array: Shaped[np.ndarray, "..."]
+    array: Shaped[np.ndarray, "..."] | Mapping[str, Shaped[np.ndarray, "..."]]
 
 
 def check_row(row: Row) -> Row:

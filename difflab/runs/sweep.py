@@ -15,7 +15,8 @@ from difflab.errors import InputError, require
 from difflab.progress import progress
 from difflab.runs.executors import Job
 from difflab.runs.locks import busy
-from difflab.runs.results import FinishedRun, read_run
+from difflab.runs.result import Result
+from difflab.runs.results import read_run
 
 Setting = dict[str, str]
 """The values of one point of a grid, as they were typed."""
@@ -92,7 +93,7 @@ def state(folder: Path) -> State:
     return State("stopped", words) if words or (folder / "checkpoints").is_dir() else State("waiting", "")
 
 
-def finished(folder: Path) -> FinishedRun | None:
+def finished(folder: Path) -> Result | None:
     """The run in a folder if it is whole."""
     try:
         return read_run(folder)

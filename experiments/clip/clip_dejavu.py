@@ -52,16 +52,10 @@ from difflab.audits.collage_models import (
 from difflab.clip.gap import cumulative, hidden, judged, most_first, null_curve, reliability
 from difflab.clip.inference import union
 from difflab.clip.model import Clip, build
+from difflab.clip.panels import gaps_figure, ordered_figure
 from difflab.clip.train import Job, Training, train_all
 from difflab.randomness import stream
-from difflab.runs.figures import (
-    COLOURS,
-    legend_below,
-    line_with_band,
-    new_figure,
-    picture_strips,
-    points_with_intervals,
-)
+from difflab.runs.figures import picture_strips
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from difflab.statistics.intervals import SHARE, mean
@@ -165,7 +159,9 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
     """Gaps beside their controls, curves of the most memorized, and pictures."""
-    found = {"gaps": _gaps_figure(rows), "ordered": _ordered_figure(rows)}
+    models = {MEMBER: "memorizing"} | dict.fromkeys((*NULLS, KEYED), "control")
+    orders = {"similarity": "trained", "correct": "partly_memorizing", "difference": "memorizing"}
+    found = {"gaps": gaps_figure(rows, GAPS, models), "ordered": ordered_figure(rows, orders)}
     told = select(rows, "recovered_count")
     texts = [f"{row.setting['caption']}\nonly the member model: {row.setting['objects'] or 'none'}" for row in told]
     title = (
@@ -280,39 +276,3 @@ def _most_revealed(target: Reading, reference: Reading, known: Truth) -> Int[np.
     there = hidden(known.held, known.named)
     ahead = ((target.counts - reference.counts) * there).sum(axis=1)
     return most_first(ahead)[:_STRIPS]
-
-
-def _gaps_figure(rows: Sequence[Row]) -> Figure:
-    figure, panels = new_figure("What the member model knows more", "gap", "", len(GAPS))
-    names = [MEMBER, *NULLS, KEYED]
-    for ax, of in zip(panels, GAPS, strict=True):
-        for place, name in enumerate(names):
-            found = select(rows, "gap_score", models=name, of=of)[0]
-            colour = "memorizing" if name == MEMBER else "control"
-            points_with_intervals(ax, [place], [found.interval], "", colour, along_x=True)
-        ax.axvline(0, color=COLOURS["exact"], linewidth=0.8)
-        ax.set_yticks(range(len(names)), names, fontsize="small")
-        ax.set_title(of.replace("_", " ").upper().replace("HIDDEN", "hidden"))
-    panels[0].invert_yaxis()
-    return figure
-
-
-def _ordered_figure(rows: Sequence[Row]) -> Figure:
-    title = "Recall gap of the targets thought most memorized"
-    figure, (ax,) = new_figure(title, "share of the targets", "mean recall gap")
-    colours = {"similarity": "trained", "correct": "partly_memorizing", "difference": "memorizing"}
-    for order, colour in colours.items():
-        for exchangeable in (False, True):
-            found = select(rows, "ordered_gap_score", order=order, exchangeable=exchangeable)
-            if not found:
-                continue
-            shares = [row.setting["share"] for row in found]
-            low, high = [row.interval.low for row in found], [row.interval.high for row in found]
-            label = f"by {order}" + (", models exchangeable" if exchangeable else "")
-            line_with_band(ax, shares, [row.value for row in found], low, high, label, colour)
-            if exchangeable:
-                ax.lines[-1].set_linestyle(":")
-    ax.axhline(0, color=COLOURS["exact"], linewidth=0.8)
-    ax.set_xscale("log")
-    legend_below(figure)
-    return figure

@@ -18,9 +18,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from difflab.audits.collage_models import SMALLEST, Study, by_level, over_models, rows, trained_pairs, usefulness
+from difflab.clip.panels import axes_figure
 from difflab.clip.train import Training
 from difflab.errors import require
-from difflab.runs.figures import legend_below, new_figure, points_with_intervals
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 
@@ -101,18 +101,18 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
     """What the paper and the prototype say."""
 
-    def rises(axis: str, metric: str, sign: int = 1, **setting: str) -> bool:
-        """Whether the last interval lies above the first one (below it, with sign -1)."""
+    def rises(axis: str, metric: str, falls: bool = False, **setting: str) -> bool:
+        """Whether the last interval lies above the first one, or below it."""
         found = sorted(select(rows, metric, axis=axis, **setting), key=lambda row: row.setting["at"])
-        if len(found) < 2:
+        if not found:
             return False
         first, last = found[0].interval, found[-1].interval
-        return last.low > first.high if sign > 0 else last.high < first.low
+        return last.high < first.low if falls else last.low > first.high
 
     return {
         "memory rises with epochs: first and last interval lie apart": rises("epochs", "gap_score", of="hidden_auc"),
         "at fixed steps the share of the ceiling falls as pictures are added: intervals lie apart": rises(
-            "pictures, fixed steps", "ceiling_share_ratio", -1
+            "pictures, fixed steps", "ceiling_share_ratio", falls=True
         ),
         "more copies are remembered better: first and last interval lie apart": rises(
             "copies", "gap_score", of="hidden_auc"
@@ -122,26 +122,12 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
     """Gap, share of the ceiling and usefulness along every axis."""
-    found = {}
-    names = {
-        "gap": ("gap_score", "hidden AUC gap", {"of": "hidden_auc"}),
-        "share": ("ceiling_share_ratio", "share of the ceiling", {}),
-        "usefulness": ("retrieved_fraction", "held-out retrieval", {}),
+    axes = (*AXES, "copies")
+    return {
+        "gap": axes_figure(rows, "gap_score", "hidden AUC gap", axes, of="hidden_auc"),
+        "share": axes_figure(rows, "ceiling_share_ratio", "share of the ceiling", axes),
+        "usefulness": axes_figure(rows, "retrieved_fraction", "held-out retrieval", axes),
     }
-    for name, (metric, words, shown) in names.items():
-        axes = [axis for axis in (*AXES, "copies") if select(rows, metric, axis=axis, **shown)]
-        figure, panels = new_figure("What makes a model remember", "", words, len(axes))
-        for ax, axis in zip(panels, axes, strict=True):
-            here = sorted(select(rows, metric, axis=axis, **shown), key=lambda row: row.setting["at"])
-            values = sorted({row.setting["at"] for row in here})
-            # Every axis has a scale of its own, and panels share one: places, not values.
-            places = [values.index(row.setting["at"]) for row in here]
-            points_with_intervals(ax, places, [row.interval for row in here], words, "memorizing")
-            ax.set_title(f"{axis}: {', '.join(map(str, values))}", fontsize=9)
-            ax.set_xticks([])
-        legend_below(figure)
-        found[name] = figure
-    return found
 
 
 def _measured(cell: Cell, config: Config, checkpoints: Checkpoints) -> Iterator[Row]:

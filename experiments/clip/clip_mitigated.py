@@ -30,9 +30,9 @@ from difflab.audits.collage_models import (
     usefulness,
 )
 from difflab.clip.model import embed_texts
+from difflab.clip.panels import cost_figure
 from difflab.clip.train import Training
 from difflab.errors import require
-from difflab.runs.figures import legend_below, new_figure, points_with_intervals
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from difflab.statistics.intervals import paired_difference
@@ -152,16 +152,4 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
         "zero_shot_auc": "zero-shot AUC",
         "training_loss": "training loss",
     }
-    gaps = select(rows, "gap_score", of="hidden_auc")
-    found = {}
-    for metric, words in metrics.items():
-        figure, (ax,) = new_figure("What less memory costs", words, "hidden AUC gap")
-        for row in gaps:
-            label = row.setting["mitigation"]
-            place = select(rows, metric, mitigation=label)[0].value
-            name = next(name for name in COLOURS if label.startswith(name))
-            points_with_intervals(ax, [place], [row.interval], name, COLOURS[name])
-            ax.annotate(label.removeprefix(name).strip(), (place, row.value), textcoords="offset points", xytext=(5, 5))
-        legend_below(figure)
-        found[metric.rsplit("_", 1)[0]] = figure
-    return found
+    return {metric.rsplit("_", 1)[0]: cost_figure(rows, metric, words, COLOURS) for metric, words in metrics.items()}

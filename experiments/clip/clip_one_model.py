@@ -24,9 +24,9 @@ from matplotlib.figure import Figure
 from difflab.audits.collage_models import SMALLEST, Study, counted, gallery, over_pairs, seen_by, trained_pairs, truth
 from difflab.clip.gap import hidden_auc, reliability
 from difflab.clip.inference import nearest, votes
+from difflab.clip.panels import references_figure
 from difflab.clip.references import bag_of_words, naive_bayes, sentences
 from difflab.errors import require
-from difflab.runs.figures import COLOURS, new_figure, points_with_intervals
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from difflab.statistics.intervals import mean
@@ -110,19 +110,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
     """The gap by every reference, world by world."""
-    worlds = sorted({row.setting["correlation"] for row in select(rows, "gap_score")})
-    names = list(dict.fromkeys(row.setting["reference"] for row in select(rows, "gap_score")))
-    figure, panels = new_figure("The same models, by different references", "hidden AUC gap", "", len(worlds))
-    for ax, correlation in zip(panels, worlds, strict=True):
-        for place, name in enumerate(names):
-            row = select(rows, "gap_score", reference=name, correlation=correlation)[0]
-            colour = "memorizing" if name == TWO_MODELS else "exact" if name == EXACT else "trained"
-            points_with_intervals(ax, [place], [row.interval], "", colour, along_x=True)
-        ax.axvline(0, color=COLOURS["exact"], linewidth=0.8)
-        ax.set_yticks(range(len(names)), names, fontsize="small")
-        ax.set_title(f"correlation {correlation:g}")
-    panels[0].invert_yaxis()
-    return {"references": figure}
+    return {"references": references_figure(rows, {TWO_MODELS: "memorizing", EXACT: "exact"})}
 
 
 def _references(

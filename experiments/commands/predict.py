@@ -1,4 +1,4 @@
-"""difflab predict: the crossover, before anything is trained."""
+"""difflab predict: where memorizing is predicted to begin; nothing is trained."""
 
 import json
 import sys
@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from difflab.errors import InputError
 from difflab.randomness import stream
+from difflab.runs.precision import double_precision
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,17 @@ class Predict:
     """Print one JSON object for the chosen parameterization, instead of a table of all."""
 
 
-def main(rest: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Print the predicted crossover."""
     import tyro
 
-    asked = tyro.cli(Predict, args=rest, prog="difflab predict")
+    asked = tyro.cli(Predict, args=arguments, prog="difflab predict")
     from theory.noise import PARAMETERIZATIONS
 
     if asked.parameterization not in PARAMETERIZATIONS:
         raise InputError(f"parameterization is {asked.parameterization!r}; choose from {', '.join(PARAMETERIZATIONS)}.")
-    found = predictions(asked, [asked.parameterization] if asked.json else PARAMETERIZATIONS)
+    with double_precision():
+        found = predictions(asked, [asked.parameterization] if asked.json else PARAMETERIZATIONS)
     if asked.json:
         print(json.dumps(asdict(asked) | found[asked.parameterization]))
         return

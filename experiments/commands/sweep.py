@@ -1,6 +1,6 @@
-"""The command difflab sweep: an experiment over a grid of its flags."""
+"""difflab sweep: one experiment over a grid of its flags."""
 
-import os
+import argparse
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,11 +13,13 @@ import tyro
 
 from difflab.errors import InputError, require
 from difflab.files import remove, write_atomically
+from difflab.runs import registry
+from difflab.runs.execute import execute
 from difflab.runs.executors import Job, Share, logged, on_ray, on_slurm, on_this_machine, side_by_side
 from difflab.runs.parallel import core_shares
-from difflab.runs.results import digest
+from difflab.runs.result import digest
 from difflab.runs.sweep import Setting, finished, flags, grid, last_words, measured, remaining_seconds, state, sweep
-from experiments.__main__ import configured, load, run
+from experiments.commands.run import configured
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,20 @@ class Sweep:
     share: Share = field(default_factory=Share)
 
 
-def main(name: str, smoke: bool, out: Path, rest: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Plan the grid, and say how far it is, or what it will cost, or do it.
 
     Raises:
         InputError: a value that the experiment refuses, or a run that did not finish.
     """
+    parser = argparse.ArgumentParser(prog="difflab sweep", add_help=False)
+    parser.add_argument("name", nargs="?", default="")
+    parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("results"))
+    known, rest = parser.parse_known_args(arguments)
+    name, smoke, out = known.name, known.smoke, known.out.absolute()
+    if name or not {"-h", "--help"} & set(rest):
+        registry.load(name)
     asked, others = tyro.cli(
         Sweep,
         args=rest,
@@ -49,7 +59,6 @@ def main(name: str, smoke: bool, out: Path, rest: Sequence[str]) -> None:
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
     require(not (asked.status and asked.dry_run), "--status or --dry-run, not both.")
-    out = out.absolute()
     settings = grid(asked.over)
     configs = [configured(name, smoke, [*others, *flags(setting)]) for setting in settings]
     shared = ("run", name, *(["--smoke"] if smoke else []), "--out", str(out), *others)
@@ -61,7 +70,7 @@ def main(name: str, smoke: bool, out: Path, rest: Sequence[str]) -> None:
         same = next(i for i, other in enumerate(jobs) if other.folder == job.folder)
         require(same == place, f"points {same + 1} and {place + 1} of the grid are one run; give each value once.")
     executor = {
-        "local": partial(on_this_machine, command=(sys.executable, "-m", "experiments"), share=asked.share),
+        "local": partial(on_this_machine, command=(sys.executable, "-P", "-m", "difflab"), share=asked.share),
         "slurm": partial(on_slurm, work=work, share=asked.share, folder=out / name / "submitit"),
         "ray": partial(on_ray, work=work, share=asked.share),
     }[asked.executor]
@@ -94,13 +103,12 @@ def _alone(asked: Sweep, n_jobs: int) -> Share:
 
 def work(job: Job) -> int:
     """Run one job in this process; returns its exit code."""
-    os.environ.setdefault("JAX_ENABLE_X64", "1")
     name, *rest = job.arguments[1:]
     smoke = rest[0] == "--smoke"
     out, own = Path(rest[1 + smoke]), rest[2 + smoke :]
     with logged(job):
         try:
-            run(name, configured(name, smoke, own), out)
+            execute(name, registry.load(name), configured(name, smoke, own), out)
         except InputError as mistake:
             print(f"difflab: {mistake}", file=sys.stderr)
             return 2
@@ -113,7 +121,7 @@ def work(job: Job) -> int:
 
 def _costs(name: str, configs: Sequence[Any]) -> list[float]:
     """How much more one run costs than another, if the experiment says."""
-    cost = getattr(load(name), "cost", lambda config: 1.0)
+    cost = getattr(registry.load(name), "cost", lambda config: 1.0)
     return [float(cost(config)) for config in configs]
 
 

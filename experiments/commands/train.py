@@ -1,7 +1,6 @@
 """difflab train: a small Stable Diffusion on planted pictures or on a folder, as a directory to load."""
 
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,13 +9,14 @@ import numpy as np
 
 from difflab.datasets.captioned import captioned_folder
 from difflab.diffusion.copies import fit_thresholds, save_thresholds
-from difflab.diffusion.pipeline import Architecture, load, save
+from difflab.diffusion.pipeline import MODELS, Architecture, load, save
 from difflab.diffusion.recipe import Material, Recipe, train_pipeline
 from difflab.diffusion.similarity import measures
 from difflab.diffusion.train import Training
 from difflab.errors import InputError, require
 from difflab.files import write_atomically
 from difflab.runs.results import open_run
+from difflab.training.devices import device
 from synthetic import manifest
 from synthetic.plan import Plan, Planted, draw
 
@@ -36,9 +36,10 @@ class Train:
     without: tuple[str, ...] = ()
     """Pictures to leave out, for an oracle: role/family of the plan (repeated/59), or file names of the folder."""
     base: str = ""
-    """Pipeline whose tokenizer, text encoder and autoencoder are taken over; an oracle needs it."""
-    device: str = "cpu"
-    """Where the training runs."""
+    """Pipeline (a directory, or planted) whose tokenizer, text encoder and autoencoder are taken over, as for an
+    oracle."""
+    device: str = "auto"
+    """Where the training runs; auto: an accelerator where there is one."""
 
 
 SMOKE = Train(
@@ -58,23 +59,27 @@ SMOKE = Train(
 )
 
 
-def main(rest: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Train and write; prints the directory."""
     import tyro
 
-    smoke = "--smoke" in rest
+    smoke = "--smoke" in arguments
     asked = tyro.cli(
         Train,
-        args=[word for word in rest if word != "--smoke"],
+        args=[word for word in arguments if word != "--smoke"],
         default=SMOKE if smoke else Train(),
         prog="difflab train [--smoke]",
     )
-    train(asked)
+    train(asked, " ".join(["difflab train", *arguments]))
     print(asked.out)
 
 
-def train(asked: Train) -> None:
+def train(asked: Train, command: str = "difflab train") -> None:
     """Train what was asked for, and write the pipeline with its manifest, thresholds and model card.
+
+    Args:
+        asked: what to train.
+        command: as the model card tells it.
 
     Raises:
         InputError: a picture to leave out is not there, an oracle has no base, or the folder can't be read.
@@ -85,14 +90,14 @@ def train(asked: Train) -> None:
     base = load(asked.base) if asked.base else None
     config = asdict(asked) | {"out": "", "device": ""}
     run = open_run(asked.out.with_name(asked.out.name + ".training"), "train", config)
-    pipeline = train_pipeline(material, asked.recipe, run, base, asked.device)
+    pipeline = train_pipeline(material, asked.recipe, run, base, str(device(asked.device)))
     save(pipeline.to("cpu"), asked.out, half=True)
-    command = " ".join(["difflab train", *sys.argv[2:]]) if sys.argv[1:2] == ["train"] else "difflab train"
     write_atomically(asked.out / "README.md", _card(asked, command, len(material.rows)).encode())
     if planted:
         manifest.write(asked.out / "manifest.json", manifest.manifest(planted) | {"without": list(asked.without)})
-        if asked.base and (Path(asked.base) / "thresholds.json").is_file():
-            shutil.copy(Path(asked.base) / "thresholds.json", asked.out / "thresholds.json")
+        frozen = Path(MODELS.get(asked.base, asked.base)) / "thresholds.json"
+        if asked.base and frozen.is_file():
+            shutil.copy(frozen, asked.out / "thresholds.json")
         else:
             held_out = planted.pictures(planted.where("held_out"))
             thresholds = fit_thresholds(measures(), held_out, material.pictures, planted.references())

@@ -23,22 +23,23 @@ from itertools import cycle
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
-from difflab.audits.searches import Defense, by_masks, by_pipeline, held_out_rows, known, surrogates
-from difflab.audits.worlds import Case, Opened, Targets, generators, open_case
+from difflab.audits.searches import held_out_rows, known, surrogates
+from difflab.audits.worlds import OnWorld, Targets, World, generators, open_world
 from difflab.diffusion.attacks.discrete_tokens import DiscreteTokens, discrete_tokens
 from difflab.diffusion.attacks.dori import Dori, dori
 from difflab.diffusion.attacks.initial_noise import InitialNoise, initial_noise
 from difflab.diffusion.autoencoder import encode
+from difflab.diffusion.defended import Defended, undefended
 from difflab.diffusion.defenses.adversarial_finetuning import AdversarialFinetuning, adversarial_finetuning
 from difflab.diffusion.defenses.concept_erasure import ConceptErasure, concept_erasure
 from difflab.diffusion.defenses.data_unlearning import DataUnlearning, data_unlearning
 from difflab.diffusion.defenses.nemo import Nemo, nemo
 from difflab.diffusion.defenses.wanda import Wanda, wanda
 from difflab.diffusion.finetuning import Known, with_weights
-from difflab.diffusion.judge import Defended
+from difflab.diffusion.trigger import Trigger
 from difflab.randomness import stream
 from difflab.runs.figures import legend_below, log_axes, new_figure, picture_strips, points_with_intervals
 from difflab.runs.results import Checkpoints
@@ -53,7 +54,7 @@ ATTACKS = ("nothing", TRAINED_ON, "dori, slower", "dori, from noise", "discrete_
 
 
 @dataclass(frozen=True)
-class Config(Case):
+class Config(OnWorld):
     """The case, the defenses, their common budget, and the attacks."""
 
     nemo: Nemo = field(default_factory=lambda: Nemo(blocks=("down", "mid", "up")))
@@ -89,36 +90,35 @@ SMOKE = Config(
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Cure, attack, draw and compare; a killed run goes on with the next defense or attack."""
-    opened = open_case(config)
-    repeated, seed = opened.groups["repeated"], stream(config.seed, "defense").integer
-    masks = nemo(opened.pipeline, repeated.captions, opened.unseen, seed, config.nemo)
-    pruned = by_masks(opened.pipeline, masks)
-    most = wanda(opened.pipeline, repeated.captions, opened.unseen, seed, Wanda(max(config.sparsities)))
-    instead = surrogates(opened, masks, most)
-    yield from opened.judge.rows(instead[:, None], repeated.pictures, repeated.captions, {"defense": "surrogates"})
-    defenses: dict[str, Defense] = {"nothing": by_pipeline(opened.pipeline), "nemo": pruned}
+    world = open_world(config)
+    repeated, seed = world.groups["repeated"], stream(config.seed, "defense").integer
+    pruned = nemo(world.pipeline, repeated.captions, world.unseen, seed, config.nemo)
+    most = wanda(world.pipeline, repeated.captions, world.unseen, seed, Wanda(max(config.sparsities)))
+    instead = surrogates(world, pruned, most)
+    yield from world.judge.rows(instead[:, None], repeated.pictures, repeated.captions, {"defense": "surrogates"})
+    defenses = {"nothing": undefended(world.pipeline, repeated.captions), "nemo": pruned}
     for sparsity in config.sparsities:
-        off = wanda(opened.pipeline, repeated.captions, opened.unseen, seed, Wanda(sparsity))
-        defenses[f"wanda {100 * sparsity:g} %"] = by_masks(opened.pipeline, off)
-    seen = known(opened, instead)
+        off = wanda(world.pipeline, repeated.captions, world.unseen, seed, Wanda(sparsity))
+        defenses[f"wanda {100 * sparsity:g} %"] = off
+    seen = known(world, instead)
     for name, asked in _asked(config).items():
-        tuned = _tuned(opened, name, asked, seen, config, checkpoints)
-        defenses[name] = by_pipeline(tuned)
+        tuned = _tuned(world, name, asked, seen, config, checkpoints)
+        defenses[name] = undefended(tuned, repeated.captions)
         yield Row("gradient_rows_count", float(asked.steps * asked.rows_a_step), None, None, 1, {"defense": name})
-    yield from held_out_rows(config, opened, defenses)
-    for name, defend in defenses.items():
+    yield from held_out_rows(config, world, defenses)
+    for name, defended in defenses.items():
         for target in ("repeated", "never") if name in ("nothing", CURE) else ("repeated",):
-            if target not in opened.groups:
+            if target not in world.groups:
                 continue
-            targets = opened.groups[target]
+            targets = world.groups[target]
             for attack in ATTACKS:
                 key = _key(name, target, attack)
                 found = checkpoints.load(key)
                 if found is None:
-                    found = {"drawn": _drawn(attack, defend(targets), targets, opened, config)}
+                    found = {"drawn": _drawn(attack, defended.of(targets.captions), targets, world, config)}
                     checkpoints.save(key, found)
                 setting = {"defense": name, "target": target, "attack": attack}
-                yield from opened.judge.rows(found["drawn"], targets.pictures, targets.captions, setting)
+                yield from world.judge.rows(found["drawn"], targets.pictures, targets.captions, setting)
                 if name in ("nothing", CURE) and target == "repeated":
                     yield Artefact(f"drawn_{_key(name, attack)}", found["drawn"][:, 0])
     for name, value in PUBLISHED.items():
@@ -177,7 +177,7 @@ def _asked(config: Config) -> dict[str, AdversarialFinetuning | ConceptErasure |
 
 
 def _tuned(
-    opened: Opened,
+    world: World,
     name: str,
     asked: AdversarialFinetuning | ConceptErasure | DataUnlearning,
     seen: Known,
@@ -188,44 +188,44 @@ def _tuned(
     key = f"weights_{_word(name)}"
     weights = checkpoints.load(key)
     if weights is None:
-        captions, seed = opened.groups["repeated"].captions, stream(config.seed, "fine-tuning").integer
+        captions, seed = world.groups["repeated"].captions, stream(config.seed, "fine-tuning").integer
         if isinstance(asked, ConceptErasure):
-            tuned = concept_erasure(opened.pipeline, captions, opened.unseen, seed, asked, seen)
+            found = concept_erasure(world.pipeline, captions, world.unseen, seed, asked, seen)
         elif isinstance(asked, DataUnlearning):
-            tuned = data_unlearning(opened.pipeline, captions, opened.unseen, seed, asked, seen)
+            found = data_unlearning(world.pipeline, captions, world.unseen, seed, asked, seen)
         else:
-            tuned = adversarial_finetuning(opened.pipeline, captions, opened.unseen, seed, asked, seen)
-        weights = {part: value.cpu().numpy() for part, value in tuned.unet.state_dict().items()}
+            found = adversarial_finetuning(world.pipeline, captions, world.unseen, seed, asked, seen)
+        weights = {part: value.cpu().numpy() for part, value in found.pipeline.unet.state_dict().items()}
         checkpoints.save(key, weights)
-    return with_weights(opened.pipeline, {part: torch.from_numpy(value) for part, value in weights.items()})
+    return with_weights(world.pipeline, {part: torch.from_numpy(value) for part, value in weights.items()})
 
 
 def _drawn(
-    attack: str, defended: Defended, targets: Targets, opened: Opened, config: Config
+    attack: str, met: Defended, targets: Targets, world: World, config: Config
 ) -> UInt8[np.ndarray, "n seeds h w 3"]:
     """What an attack makes the defended model draw."""
-    pipeline, y, masks = defended
-    latents, random = encode(pipeline, targets.pictures), generators(config, len(y), "attack")
-    if attack == "initial_noise":
-        searched = InitialNoise(keep=(config.noise_steps,), guidance=config.guidance)
-        noise = initial_noise(pipeline, latents, y, random, searched, masks)[-1]
-        return opened.judge.draw(pipeline, y, masks, noise)
-    steps = config.attack_steps
+    latents, random = encode(met.pipeline, targets.pictures), generators(config, len(targets.captions))
+    steps, found = config.attack_steps, [Trigger()]
     if attack == TRAINED_ON:
-        y = dori(pipeline, latents, y, random, Dori(keep=(steps,)), masks)[-1]
+        found = dori(met, latents, random, Dori(keep=(steps,)))
     elif attack == "dori, slower":
-        y = dori(pipeline, latents, y, random, Dori(keep=(3 * steps,), rate=0.03), masks)[-1]
+        found = dori(met, latents, random, Dori(keep=(3 * steps,), rate=0.03))
     elif attack == "dori, from noise":
-        y = dori(pipeline, latents, _noise(y, config), random, Dori(keep=(steps,)), masks)[-1]
+        found = dori(_from_noise(met, config), latents, random, Dori(keep=(steps,)))
     elif attack == "discrete_tokens":
-        y = discrete_tokens(pipeline, latents, y, random, DiscreteTokens(keep=(config.token_steps,)), masks)[-1]
-    return opened.judge.draw(pipeline, y, masks)
+        found = discrete_tokens(met, latents, random, DiscreteTokens(keep=(config.token_steps,)))
+    elif attack == "initial_noise":
+        searched = InitialNoise(keep=(config.noise_steps,), guidance=config.guidance)
+        found = initial_noise(met, latents, random, searched)
+    return world.judge.draw(met, found[-1])
 
 
-def _noise(y: Float[torch.Tensor, "n tokens width"], config: Config) -> Float[torch.Tensor, "n tokens width"]:
-    """Gaussian starts, as large as the prompts."""
+def _from_noise(met: Defended, config: Config) -> Defended:
+    """With Gaussian starts, as large as the prompts."""
+    y = met.embeddings
     drawn = torch.stack([torch.randn(y.shape[1:], generator=g) for g in generators(config, len(y), "start")])
-    return drawn.to(y) * y.float().square().mean(dim=(1, 2), keepdim=True).sqrt().to(y.dtype)
+    scale = y.float().square().mean(dim=(1, 2), keepdim=True).sqrt().to(y.dtype)
+    return replace(met, embeddings=drawn.to(y) * scale)
 
 
 def _word(name: str) -> str:

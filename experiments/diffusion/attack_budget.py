@@ -19,12 +19,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from difflab.audits.searches import Defense, attacked, by_masks, by_pipeline, over_steps
+from difflab.audits.searches import attacked, over_steps
 from difflab.audits.searches import rows as rows_of
-from difflab.audits.worlds import Case, open_case, random_network
+from difflab.audits.worlds import OnWorld, open_world, random_network
 from difflab.diffusion.attacks.dori import Dori
+from difflab.diffusion.defended import Defended, undefended
 from difflab.diffusion.defenses.nemo import Nemo, nemo
 from difflab.diffusion.defenses.wanda import Wanda, wanda
+from difflab.errors import require
 from difflab.randomness import stream
 from difflab.runs.figures import legend_below, new_figure, picture_strips
 from difflab.runs.results import Checkpoints
@@ -49,7 +51,7 @@ COLOURS = {
 
 
 @dataclass(frozen=True)
-class Config(Case):
+class Config(OnWorld):
     """The case, two defenses, and how long the search goes on."""
 
     nemo: Nemo = field(default_factory=lambda: Nemo(blocks=("down", "mid", "up")))
@@ -58,6 +60,12 @@ class Config(Case):
     dori: Dori = field(default_factory=lambda: Dori(keep=(0, 1, 10, 25, 50, 150, 500)))
     rates: tuple[float, ...] = (0.1,)
     """Of the search; each is a set of curves."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(len(self.rates) > 0, "give at least one rate.")
+        first = self.dori.keep[0]
+        require(first <= 50, f"the search is first looked at after {first} steps; give a number up to 50.")
 
 
 SMOKE = Config(
@@ -73,29 +81,29 @@ SMOKE = Config(
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Search for every target at every rate; a killed run goes on with the next curve."""
-    opened = open_case(config)
-    pipeline, groups = opened.pipeline, opened.groups
+    world = open_world(config)
+    pipeline, groups = world.pipeline, world.groups
     captions, seed = groups["repeated"].captions, stream(config.seed, "defense").integer
-    plain = by_pipeline(pipeline)
-    pruned = by_masks(pipeline, nemo(pipeline, captions, opened.unseen, seed, config.nemo))
-    sparse = by_masks(pipeline, wanda(pipeline, captions, opened.unseen, seed, Wanda(config.sparsity)))
-    cells: dict[str, tuple[str, Defense]] = {"repeated": ("repeated", plain)}
+    plain = undefended(pipeline, captions)
+    pruned = nemo(pipeline, captions, world.unseen, seed, config.nemo)
+    sparse = wanda(pipeline, captions, world.unseen, seed, Wanda(config.sparsity))
+    cells: dict[str, tuple[str, Defended]] = {"repeated": ("repeated", plain)}
     cells |= {"repeated, nemo": ("repeated", pruned), "repeated, wanda": ("repeated", sparse)}
     cells |= {name: (name, plain) for name in ("once", "never") if name in groups}
-    cells |= {"random network": ("repeated", by_pipeline(random_network(pipeline)))}
-    cells |= {"oracle": ("repeated", by_pipeline(opened.oracle))} if opened.oracle else {}
+    cells |= {"random network": ("repeated", undefended(random_network(pipeline), captions))}
+    cells |= {"oracle": ("repeated", undefended(world.oracle, captions))} if world.oracle else {}
     for curve, by_steps in PUBLISHED.items():
         for k, value in by_steps.items():
             yield Row("published_fraction", value, None, None, 0, {"curve": curve, "attack_steps": k})
     for rate in config.rates:
         search = replace(config.dori, rate=rate)
-        for curve, (group, defend) in cells.items():
+        for curve, (group, defended) in cells.items():
             name, targets = _name(f"{curve}_{rate}"), groups[group]
             found = checkpoints.load(name)
             if found is None:
-                found = attacked(config, opened.judge, defend(targets), targets, search)
+                found = attacked(config, world.judge, defended, targets, search)
                 checkpoints.save(name, found)
-            yield from rows_of(opened.judge, found, targets, search, {"curve": curve, "rate": rate})
+            yield from rows_of(world.judge, found, targets, search, {"curve": curve, "rate": rate})
             if rate == config.rates[0] and curve in ("repeated, nemo", "never", "oracle"):
                 shown = [targets.pictures, *found["drawn"][1:-1, :, 0]]
                 yield Artefact(f"strip_{_name(curve)}", np.stack(shown, axis=1))
@@ -125,7 +133,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         "NeMo is broken sooner than Wanda, as published": sum(
             curves[MEMORIES[0]][k].value - curves[MEMORIES[1]][k].value for k in early
         )
-        >= 0,
+        > 0,
         "at the largest budget a control gives way: over 10 %": controls[budgets[-1]] > 0.1,
         "there is a budget that tells memory from injection": len(apart) > 0,
     }

@@ -23,11 +23,12 @@ import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from difflab.audits.searches import Defense, attacked, by_masks, by_pipeline
-from difflab.audits.worlds import Case, Opened, Targets, open_case
+from difflab.audits.searches import attacked
+from difflab.audits.worlds import OnWorld, Targets, World, open_world
 from difflab.diffusion.attacks.dori import Dori
+from difflab.diffusion.defended import Defended, undefended
 from difflab.diffusion.defenses.nemo import Nemo, nemo
-from difflab.diffusion.masks import AnyMask
+from difflab.diffusion.trigger import Trigger
 from difflab.errors import require
 from difflab.randomness import stream
 from difflab.runs.figures import legend_below, new_figure, rungs
@@ -39,7 +40,7 @@ COLOURS = {"repeated": "memorizing", "never": "generalizing", "oracle": "exact"}
 
 
 @dataclass(frozen=True)
-class Config(Case):
+class Config(OnWorld):
     """The case, the defense, and how the triggers are cut down."""
 
     nemo: Nemo = field(default_factory=lambda: Nemo(blocks=("down", "mid", "up")))
@@ -68,29 +69,33 @@ SMOKE = Config(
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Find triggers for every target with every number of rows, cut them down, and hand them on."""
-    opened = open_case(config)
-    captions, seed = opened.groups["repeated"].captions, stream(config.seed, "defense").integer
-    pruned = by_masks(opened.pipeline, nemo(opened.pipeline, captions, opened.unseen, seed, config.nemo))
-    cells: dict[str, tuple[Targets, Defense]] = {"repeated": (opened.groups["repeated"], pruned)}
-    if "never" in opened.groups:
-        cells["never"] = (opened.groups["never"], pruned)
-    if opened.oracle is not None:
-        cells["oracle"] = (opened.groups["repeated"], by_pipeline(opened.oracle))
-    for target, (targets, defend) in cells.items():
+    world = open_world(config)
+    captions, seed = world.groups["repeated"].captions, stream(config.seed, "defense").integer
+    pruned = nemo(world.pipeline, captions, world.unseen, seed, config.nemo)
+    cells: dict[str, tuple[Targets, Defended]] = {"repeated": (world.groups["repeated"], pruned)}
+    if "never" in world.groups:
+        cells["never"] = (world.groups["never"], pruned)
+    if world.oracle is not None:
+        cells["oracle"] = (world.groups["repeated"], undefended(world.oracle, captions))
+    for target, (targets, defended) in cells.items():
         for free in (*config.rows, None):
             found = checkpoints.load(f"{target}_{free or 'all'}")
             if found is None:
                 search = replace(config.dori, rows=free)
-                found = attacked(config, opened.judge, defend(targets), targets, search)
+                found = attacked(config, world.judge, defended, targets, search)
                 if free is None:
-                    found |= _cut_down(opened, defend, targets, found["found"], config)
-                    found |= _handed_on(opened, defend, targets, found["found"], config) if target == "repeated" else {}
+                    found |= _cut_down(world, defended.of(targets.captions), found["found"], config)
+                    found |= (
+                        _handed_on(world, defended.of(targets.captions), found["found"], config)
+                        if target == "repeated"
+                        else {}
+                    )
                 checkpoints.save(f"{target}_{free or 'all'}", found)
-            yield from _rows(opened, targets, found, config, target, free)
+            yield from _rows(world, targets, found, config, target, free)
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
-    """What memory expects, at the first budget."""
+    """What memory expects, at the first budget; of twins at every one."""
     first = min(row.setting["attack_steps"] for row in select(rows, "memorized_fraction"))
 
     def rates(**setting: str | int) -> list[float]:
@@ -98,13 +103,14 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         return [row.value for row in select(rows, "memorized_fraction", **shown)]
 
     whole = rates(target="repeated", cut="rows", kept="all")[0]
-    few = min(row.setting["bits"] for row in select(rows, "memorized_fraction", cut="bits"))
-    coarse = rates(target="repeated", cut="bits", bits=few)[0]
+    bits = [row.setting["bits"] for row in select(rows, "memorized_fraction", cut="bits")]
+    found = {}
+    if bits:
+        coarse = rates(target="repeated", cut="bits", bits=min(bits))[0]
+        said = f"triggers of memorized pictures survive {min(bits)} bits a number: most of them"
+        found[said] = coarse > 0.5 * whole
     one = rates(target="repeated", cut="rows", kept="1")
-    found = {
-        f"triggers of memorized pictures survive {few} bits a number: most of them": coarse > 0.5 * whole,
-        "one free row brings most memorized pictures back: above 50 %": max(one, default=0) > 0.5,
-    }
+    found["one free row brings most memorized pictures back: above 50 %"] = bool(one) and one[0] > 0.5
     twins = [row.value for row in select(rows, "memorized_fraction", target="never", measure="pixel", seeds="median")]
     if twins:
         found["no twin comes back, however many rows are free: at most 10 %"] = max(twins) <= 0.1
@@ -130,42 +136,31 @@ def quantised(embeddings: Float[torch.Tensor, "*n tokens width"], bits: int) -> 
     return low + ((embeddings - low) / step).round() * step
 
 
-def _cut_down(
-    opened: Opened, defend: Defense, targets: Targets, found: np.ndarray, config: Config
-) -> dict[str, np.ndarray]:
+def _cut_down(world: World, met: Defended, found: np.ndarray, config: Config) -> dict[str, np.ndarray]:
     """Drawn from rounded triggers, of every budget."""
-    here, y = defend(targets), torch.from_numpy(found)
     return {
         f"bits_{bits}": np.stack(
-            [opened.judge.draw(here.pipeline, _as(quantised(one, bits), here.embeddings), here.masks) for one in y]
+            [world.judge.draw(met, Trigger(embeddings=quantised(y, bits))) for y in torch.from_numpy(found)]
         )
         for bits in config.bits
     }
 
 
-def _handed_on(
-    opened: Opened, defend: Defense, targets: Targets, found: np.ndarray, config: Config
-) -> dict[str, np.ndarray]:
+def _handed_on(world: World, met: Defended, found: np.ndarray, config: Config) -> dict[str, np.ndarray]:
     """Drawn from the triggers by other models, and with the rows after the begin token in reverse order."""
-    here = defend(targets)
-    triggers = [_as(torch.from_numpy(one), here.embeddings) for one in found]
-    nothing: list[AnyMask] = [{}] * len(targets.captions)
-    models = {"original": opened.pipeline} | ({"oracle": opened.oracle} if opened.oracle else {})
+    triggers = [Trigger(embeddings=torch.from_numpy(one)) for one in found]
+    models = {"original": world.pipeline} | ({"oracle": world.oracle} if world.oracle else {})
     drawn = {
-        f"to_{name}": np.stack([opened.judge.draw(model, y, nothing) for y in triggers])
+        f"to_{name}": np.stack([world.judge.draw(undefended(model, met.embeddings), one) for one in triggers])
         for name, model in models.items()
     }
-    turned = [torch.cat([y[:, :1], y[:, 1:].flip(1)], dim=1) for y in triggers]
-    drawn["to_reversed"] = np.stack([opened.judge.draw(here.pipeline, y, here.masks) for y in turned])
+    turned = [torch.cat([y[:, :1], y[:, 1:].flip(1)], dim=1) for y in torch.from_numpy(found)]
+    drawn["to_reversed"] = np.stack([world.judge.draw(met, Trigger(embeddings=y)) for y in turned])
     return drawn
 
 
-def _as(y: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    return y.to(like.device, like.dtype)
-
-
 def _rows(
-    opened: Opened, targets: Targets, found: dict[str, np.ndarray], config: Config, target: str, free: int | None
+    world: World, targets: Targets, found: dict[str, np.ndarray], config: Config, target: str, free: int | None
 ) -> Iterator[Row]:
     """Rates of triggers as found, rounded and handed on; what the search gained."""
     before = found["loss"][0]
@@ -180,7 +175,7 @@ def _rows(
             groups |= {f"transfer {name}": (found[name][k], {"to": name[3:]}) for name in names}
         for cut, (drawn, more) in groups.items():
             here = setting | {"cut": cut.split()[0]} | more
-            yield from opened.judge.rows(drawn, targets.pictures, targets.captions, here)
+            yield from world.judge.rows(drawn, targets.pictures, targets.captions, here)
         after = found["loss"][1 + k]
         gap = bootstrap(1 - after / before, np.median, np.random.default_rng(0))
         yield Row("gained_fraction", *gap, len(before), setting | {"kept": str(free or "all")})

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from difflab.diffusion.copies import ask
 from difflab.diffusion.detectors.bright_ending import BrightEnding, end_attention
 from difflab.diffusion.generate import embed, initial_noise, sampling, seeded
-from difflab.diffusion.pipeline import SHIPPED, checksum, load
+from difflab.diffusion.pipeline import checksum, load
 from difflab.errors import require
 from difflab.randomness import item_seeds
 from difflab.runs.figures import picture_strips
@@ -39,8 +39,8 @@ from synthetic.plan import Plan, Planted
 class Config:
     """The model, its planted truth, and how it is asked."""
 
-    model: str = str(SHIPPED)
-    """Directory of a pipeline that was trained on this plan."""
+    model: str = "planted"
+    """A pipeline that was trained on this plan: a directory, or planted."""
     plan: Plan = field(default_factory=Plan)
     seeds: int = 8
     """Pictures drawn for every caption."""

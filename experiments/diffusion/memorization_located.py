@@ -27,14 +27,16 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from difflab.audits.worlds import Case, generators, open_case
+from difflab.audits.worlds import OnWorld, generators, open_world
 from difflab.diffusion import locality
 from difflab.diffusion.attacks.dori import Dori, dori
 from difflab.diffusion.autoencoder import encode
+from difflab.diffusion.defended import Defended, undefended
 from difflab.diffusion.defenses.nemo import Nemo, nemo
 from difflab.diffusion.defenses.wanda import Wanda, wanda
 from difflab.diffusion.generate import embed, initial_noise, seeded
 from difflab.diffusion.pruning import Mask
+from difflab.diffusion.trigger import Trigger
 from difflab.errors import require
 from difflab.randomness import stream
 from difflab.runs.figures import COLOURS, legend_below, new_figure, picture_strips, points_with_intervals
@@ -74,7 +76,7 @@ PARTS = {"value": "NeMo's layers", "feedforward": "Wanda's layers"}
 
 
 @dataclass(frozen=True)
-class Config(Case):
+class Config(OnWorld):
     """The case, the searches, and what is selected from what they find."""
 
     searched: int = 4
@@ -112,35 +114,35 @@ SMOKE = Config(
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Search from every start, with and without NeMo; then compare embeddings, activations and selections."""
-    opened = open_case(config)
-    pipeline, judge, repeated = opened.pipeline, opened.judge, opened.groups["repeated"]
+    world = open_world(config)
+    pipeline, judge, repeated = world.pipeline, world.judge, world.groups["repeated"]
     most, n = len(repeated.captions), config.searched * config.inits
     require(len(set(repeated.captions)) > 1, "the memorized pictures share one caption; give some with others.")
     require(most >= config.searched, f"there are {most} memorized pictures; ask for no more to be searched.")
     require(
-        len(opened.unseen) >= n + 2, f"there are {len(opened.unseen)} unseen captions; {n} starts need {n + 2} of them."
+        len(world.unseen) >= n + 2, f"there are {len(world.unseen)} unseen captions; {n} starts need {n + 2} of them."
     )
     targets, owner = np.arange(most)[:: most // config.searched][: config.searched], np.arange(n) // config.inits
     prompts = embed(pipeline, repeated.captions)
-    own, unseen = prompts[targets], opened.unseen[:-n]
+    own, unseen = prompts[targets], world.unseen[:-n]
     random, seed = stream(config.seed, "starts").torch(), stream(config.seed, "defense").integer
     scale = own[torch.from_numpy(owner)].square().mean(dim=(1, 2), keepdim=True).sqrt()
     starts = {
         "gaussian": scale * torch.randn((n, *own.shape[1:]), generator=random).to(own),
-        "captions": embed(pipeline, opened.unseen[-n:]),
+        "captions": embed(pipeline, world.unseen[-n:]),
     }
     groups = {DIFFERENT: (prompts, np.zeros(len(prompts), int))}
     groups |= {f"starts, {kind}": (start, owner) for kind, start in starts.items()}
     yield from locality.pair_rows("pairwise_distance", locality.distances(prompts), {"group": DIFFERENT})
-    masks: dict[str, list[Mask]] = {"nothing": [{}] * len(own), "nemo": nemo(pipeline, own, unseen, seed, config.nemo)}
+    defenses = {"nothing": undefended(pipeline, own), "nemo": nemo(pipeline, own, unseen, seed, config.nemo)}
     pictures, captions = repeated.pictures[targets[owner]], [repeated.captions[i] for i in targets[owner]]
-    for (defense, taken), (kind, start) in ((a, b) for a in masks.items() for b in starts.items()):
+    for (defense, defended), (kind, start) in ((a, b) for a in defenses.items() for b in starts.items()):
         found = checkpoints.load(f"{defense}_{kind}")
         if found is None:
-            each = [taken[i] for i in owner]
-            end = dori(pipeline, encode(pipeline, pictures), start, generators(config, n), config.dori, each)[-1]
-            drawn = np.stack([judge.draw(pipeline, y, each) for y in (start, end)])
-            found = {"end": end.cpu().numpy(), "drawn": drawn}
+            met = Defended(pipeline, start, [defended.masks[int(i)] for i in owner])
+            last = dori(met, encode(pipeline, pictures), generators(config, n), config.dori)[-1]
+            drawn = np.stack([judge.draw(met, trigger) for trigger in (Trigger(), last)])
+            found = {"end": last.arrays()["embeddings"], "drawn": drawn}
             checkpoints.save(f"{defense}_{kind}", found)
         end, setting = torch.from_numpy(found["end"]).to(start), {"defense": defense, "starts": kind}
         for embedding, drawn in zip(("starts", "triggers"), found["drawn"], strict=True):
@@ -181,7 +183,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     def above_chance(part: str) -> bool:
         chance = by_layer("chance_overlap_fraction", part, DIFFERENT)
         found = by_layer("overlap_fraction", part, DIFFERENT)
-        return all(row.interval.low > chance[place].value for place, row in found.items())
+        return bool(found) and all(row.interval.low > chance[place].value for place, row in found.items())
 
     def agreement(group: str) -> float:
         return float(np.mean([row.value for row in by_layer("overlap_fraction", "feedforward", group).values()]))
@@ -189,7 +191,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     ours, triggers = f"{ONE}, gaussian, nothing", apart("triggers")
     prompts = select(rows, "pairwise_distance", group=DIFFERENT)[0].value
     both = [value for part in PARTS for value in ratios(part, DIFFERENT)]
-    moves = [row.interval.low for row in select(rows, "move_similarity", pictures="one", defense="nothing")]
+    moves = [row.interval for row in select(rows, "move_similarity", pictures="one", defense="nothing")]
     return {
         "practically any start leads to a trigger: at least 90 % of each kind": min(rates("nothing")) >= 0.9,
         "under NeMo as well: at least 90 % of each kind": min(rates("nemo")) >= 0.9,
@@ -199,7 +201,9 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         "every trigger is nearest to its own start": (
             min(row.value for row in select(rows, "own_start_nearest_fraction")) == 1
         ),
-        "moves to one picture share no direction: 0 lies in the interval of their cosine": max(moves) <= 0,
+        "moves to one picture share no direction: 0 lies in the interval of their cosine": all(
+            cosine.low <= 0 <= cosine.high for cosine in moves
+        ),
         "activations of one picture's triggers are as different as of different pictures' prompts: half to twice": (
             min(both) >= 0.5 and max(both) <= 2
         ),
@@ -244,8 +248,8 @@ def _overlap_rows(
 
     def chosen(part: str, y: Float[torch.Tensor, "k tokens width"], seed: int) -> list[Mask]:
         if part == "value":
-            return nemo(pipeline, y, unseen, seed, config.nemo)
-        return [wanda(pipeline, one[None], (), seed, config.wanda)[0] for one in y]
+            return nemo(pipeline, y, unseen, seed, config.nemo).switched_off
+        return [wanda(pipeline, one[None], (), seed, config.wanda).switched_off[0] for one in y]
 
     for part in PARTS:
         layers = [(setting, name) for setting, name in locality.settings(pipeline) if setting["part"] == part]

@@ -53,8 +53,8 @@ class Config:
 
     plan: Plan = field(default_factory=Plan)
     recipe: Recipe = field(default_factory=Recipe)
-    model: str = str(SHIPPED)
-    """Directory of a pipeline that was trained on this plan, for a run without milestones."""
+    model: str = "planted"
+    """A pipeline that was trained on this plan, a directory or planted, for a run without milestones."""
     milestones: tuple[int, ...] = (1000, 4000, 12_000)
     """Steps of training at which the model is looked at; none: nothing is trained."""
     seeds: int = 4
@@ -158,15 +158,15 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         shown = {"step": last, "measure": "pixel", "seeds": "median", "source": "all"} | setting
         return select(rows, "memorized_fraction", role=role, **shown)
 
-    ladder = rates("repeated")
-    return {
-        "the most repeated pictures are memorized: at least 90 %": ladder[-1].value >= 0.9,
-        "pictures seen once are not: at most 2 %": rates("unique")[0].value <= 0.02,
-        "never-trained twins are not: at most 2 %": rates("twin")[0].value <= 0.02,
-        "the rate never falls with the number of copies": all(
-            a.value <= b.value for a, b in itertools.pairwise(ladder)
-        ),
-    }
+    ladder = sorted(rates("repeated"), key=lambda row: row.setting["copies"])
+    said = {"the most repeated pictures are memorized: at least 90 %": ladder[-1].value >= 0.9}
+    for role, name in (("unique", "pictures seen once"), ("twin", "never-trained twins")):
+        for row in rates(role):
+            said[f"{name} are not: at most 2 %"] = row.value <= 0.02
+    said["the rate never falls with the number of copies"] = len(ladder) > 1 and all(
+        a.value <= b.value for a, b in itertools.pairwise(ladder)
+    )
+    return said
 
 
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:

@@ -23,13 +23,13 @@ from matplotlib.figure import Figure
 
 from difflab.diffusion.autoencoder import decode, encode
 from difflab.diffusion.copies import compare, fit_thresholds, memorized
+from difflab.diffusion.defended import Defended, undefended
 from difflab.diffusion.defenses.nemo import Nemo, nemo
 from difflab.diffusion.defenses.random_neurons import RandomNeurons, random_neurons
 from difflab.diffusion.defenses.wanda import Wanda, wanda
-from difflab.diffusion.generate import embed
-from difflab.diffusion.judge import Defended, Judge, held_out_losses, loss_ratio
+from difflab.diffusion.judge import Judge, held_out_losses, loss_ratio
 from difflab.diffusion.pipeline import Architecture
-from difflab.diffusion.pruning import Mask, size
+from difflab.diffusion.pruning import size
 from difflab.diffusion.recipe import Material, Recipe, train_pipeline
 from difflab.diffusion.similarity import measures
 from difflab.diffusion.train import Training
@@ -160,7 +160,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     high = [cell for cell in cells if share[cell] > 0.5]
     return {
         f"some cell is prunable ({len(prunable)} of {len(cells)})": len(prunable) > 0,
-        "none is where over half of the training set is planted": not set(prunable) & set(high),
+        "none is where over half of the training set is planted": bool(high) and not set(prunable) & set(high),
         "a jointly trained text encoder is no obstacle": any("joint" in cell for cell in prunable),
     }
 
@@ -209,31 +209,37 @@ def _rows(
         "planted_fraction", len(repeated) * cell.copies / len(material.rows), None, None, len(material.rows), setting
     )
     others, captions = planted.where("held_out", source="scene")[: config.held_out], planted.captions(repeated)
-    masks = _masks(pipeline, captions, planted.captions(held_out), config)
+    defenses = _pruned(pipeline, captions, planted.captions(held_out), config)
     groups = {"repeated": repeated, "twin": planted.where("twin")}
-    y, losses = embed(pipeline, planted.captions(others)), list[np.ndarray]()
-    for defense, own in masks.items():
+    losses = list[np.ndarray]()
+    for defense, defended in defenses.items():
         here = setting | {"defense": defense}
-        yield Row("switched_off_count", float(np.mean([size(mask) for mask in own])), None, None, len(own), here)
+        yield Row(
+            "switched_off_count",
+            float(np.mean([size(mask) for mask in defended.switched_off])),
+            None,
+            None,
+            len(captions),
+            here,
+        )
         for role, index in groups.items():
             asked = planted.captions(index)
-            drawn = judge.draw(pipeline, embed(pipeline, asked), [own[i % len(own)] for i in range(len(asked))])
+            drawn = judge.draw(defended.of(asked))
             for row in judge.rows(drawn, planted.pictures(index), asked, here | {"role": role}):
                 if row.setting.get("seeds") == "median":
                     yield row
-        defended = Defended(pipeline, y, [own[i % len(own)] for i in range(len(y))])
-        losses.append(held_out_losses(defended, planted.pictures(others)))
-        yield Row("held_out_ratio", *loss_ratio(losses[-1], losses[0]), len(y), here)
+        losses.append(held_out_losses(defended.of(planted.captions(others)), planted.pictures(others)))
+        yield Row("held_out_ratio", *loss_ratio(losses[-1], losses[0]), len(others), here)
 
 
-def _masks(
+def _pruned(
     pipeline: StableDiffusionPipeline, captions: Sequence[str], unseen: Sequence[str], config: Config
-) -> dict[str, list[Mask]]:
+) -> dict[str, Defended]:
     seed = stream(config.seed, "defense").integer
-    found: dict[str, list[Mask]] = {"nothing": [{}] * len(captions)}
+    found = {"nothing": undefended(pipeline, captions)}
     found["nemo"] = nemo(pipeline, captions, unseen, seed, config.nemo)
     width = pipeline.unet.config.cross_attention_dim
-    numbers = tuple(size(mask) // width for mask in found["nemo"])
+    numbers = tuple(size(mask) // width for mask in found["nemo"].switched_off)
     found["random_neurons"] = random_neurons(
         pipeline, captions, unseen, seed, RandomNeurons(numbers, config.nemo.blocks)
     )

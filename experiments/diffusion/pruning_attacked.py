@@ -24,19 +24,11 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
-from difflab.audits.searches import (
-    Defense,
-    attacked,
-    by_embeddings,
-    by_masks,
-    by_pipeline,
-    by_token_masks,
-    held_out_rows,
-    over_steps,
-)
+from difflab.audits.searches import attacked, held_out_rows, over_steps
 from difflab.audits.searches import rows as rows_of
-from difflab.audits.worlds import Case, Opened, open_case, random_network
+from difflab.audits.worlds import OnWorld, World, open_world, random_network
 from difflab.diffusion.attacks.dori import Dori
+from difflab.diffusion.defended import Defended, undefended
 from difflab.diffusion.defenses.attention_scaling import attention_scaling
 from difflab.diffusion.defenses.magnitude import Magnitude, magnitude
 from difflab.diffusion.defenses.nemo import Nemo, nemo
@@ -44,7 +36,7 @@ from difflab.diffusion.defenses.prompt_embedding import prompt_embedding
 from difflab.diffusion.defenses.random_neurons import RandomNeurons, random_neurons
 from difflab.diffusion.defenses.token_insertion import token_insertion
 from difflab.diffusion.defenses.wanda import Wanda, wanda
-from difflab.diffusion.pruning import Mask, off_fraction, size
+from difflab.diffusion.pruning import off_fraction, size
 from difflab.errors import require
 from difflab.randomness import stream
 from difflab.runs.figures import legend_below, new_figure, picture_strips, points_with_intervals
@@ -59,7 +51,7 @@ _COLOURS = [
 
 
 @dataclass(frozen=True)
-class Config(Case):
+class Config(OnWorld):
     """The case, the defenses and the attack."""
 
     nemo: Nemo = field(default_factory=lambda: Nemo(blocks=("down", "mid", "up")))
@@ -92,29 +84,29 @@ SMOKE = Config(
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Defend, attack, draw and compare, cell by cell; a killed run goes on with the next cell."""
-    opened = open_case(config)
-    masks = _masks(opened, config)
-    for defense, own in masks.items():
-        sizes = [size(mask) for mask in own]
+    world = open_world(config)
+    defenses = _pruned(world, config)
+    for defense, defended in defenses.items():
+        sizes = [size(mask) for mask in defended.switched_off]
         yield Row("switched_off_count", float(np.mean(sizes)), min(sizes), max(sizes), len(sizes), {"defense": defense})
-    defenses = {name: by_masks(opened.pipeline, own) for name, own in masks.items()} | _prompts(opened, config)
-    yield from held_out_rows(config, opened, defenses)
+    defenses |= _prompts(world, config)
+    yield from held_out_rows(config, world, defenses)
     cells = [
-        (defense, target, defend, group)
-        for defense, defend in defenses.items()
-        for target, group in opened.groups.items()
+        (defense, target, defended, group)
+        for defense, defended in defenses.items()
+        for target, group in world.groups.items()
     ]
-    repeated = opened.groups["repeated"]
-    cells.append(("nothing", "random network", by_pipeline(random_network(opened.pipeline)), repeated))
-    if opened.oracle is not None:
-        cells.append(("nothing", "oracle", by_pipeline(opened.oracle), repeated))
-    for defense, target, defend, group in cells:
+    repeated = world.groups["repeated"]
+    cells.append(("nothing", "random network", undefended(random_network(world.pipeline), repeated.captions), repeated))
+    if world.oracle is not None:
+        cells.append(("nothing", "oracle", undefended(world.oracle, repeated.captions), repeated))
+    for defense, target, defended, group in cells:
         name = re.sub(r"\W", "_", f"{defense}_{target}")
         kept = checkpoints.load(name)
         if kept is None:
-            kept = attacked(config, opened.judge, defend(group), group, config.dori)
+            kept = attacked(config, world.judge, defended, group, config.dori)
             checkpoints.save(name, kept)
-        yield from rows_of(opened.judge, kept, group, config.dori, {"defense": defense, "target": target})
+        yield from rows_of(world.judge, kept, group, config.dori, {"defense": defense, "target": target})
         for key, shown in _shown(defense, target, kept["drawn"], group.pictures).items():
             yield Artefact(key, shown)
 
@@ -168,38 +160,31 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
     return found
 
 
-def _masks(opened: Opened, config: Config) -> dict[str, list[Mask]]:
-    """One mask for each target from every defense that prunes."""
-    pipeline, unseen, seed = opened.pipeline, opened.unseen, stream(config.seed, "defense").integer
-    captions = opened.groups["repeated"].captions
-    found: dict[str, list[Mask]] = {"nothing": [{}] * len(captions)}
+def _pruned(world: World, config: Config) -> dict[str, Defended]:
+    """Every defense that prunes, and none."""
+    pipeline, unseen, seed = world.pipeline, world.unseen, stream(config.seed, "defense").integer
+    captions = world.groups["repeated"].captions
+    found = {"nothing": undefended(pipeline, captions)}
     found["nemo"] = nemo(pipeline, captions, unseen, seed, config.nemo)
     found["nemo, published"] = nemo(pipeline, captions, unseen, seed, config.published)
     width = pipeline.unet.config.cross_attention_dim
-    numbers = tuple(size(mask) // width for mask in found["nemo"])
+    numbers = tuple(size(mask) // width for mask in found["nemo"].switched_off)
     controls = RandomNeurons(numbers, config.nemo.blocks)
     found["random_neurons"] = random_neurons(pipeline, captions, unseen, seed, controls)
     for sparsity in config.sparsities:
         found[f"wanda {100 * sparsity:g} %"] = wanda(pipeline, captions, unseen, seed, Wanda(sparsity))
-    share = off_fraction(found[f"wanda {100 * config.sparsities[-1]:g} %"][0])
+    share = off_fraction(found[f"wanda {100 * config.sparsities[-1]:g} %"].switched_off[0])
     found["magnitude"] = magnitude(pipeline, captions, unseen, seed, Magnitude(share))
     return found
 
 
-def _prompts(opened: Opened, config: Config) -> dict[str, Defense]:
+def _prompts(world: World, config: Config) -> dict[str, Defended]:
     """Defenses that leave the weights alone."""
     if not config.prompt:
         return {}
-    pipeline, unseen, seed = opened.pipeline, opened.unseen, stream(config.seed, "defense").integer
-    return {
-        "prompt_embedding": by_embeddings(
-            pipeline, lambda captions: prompt_embedding(pipeline, captions, unseen, seed)
-        ),
-        "token_insertion": by_embeddings(pipeline, lambda captions: token_insertion(pipeline, captions, unseen, seed)),
-        "attention_scaling": by_token_masks(
-            pipeline, lambda captions: attention_scaling(pipeline, captions, unseen, seed)
-        ),
-    }
+    captions, seed = world.groups["repeated"].captions, stream(config.seed, "defense").integer
+    methods = (prompt_embedding, token_insertion, attention_scaling)
+    return {method.__name__: method(world.pipeline, captions, world.unseen, seed) for method in methods}
 
 
 def _shown(

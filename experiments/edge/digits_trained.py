@@ -12,12 +12,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from difflab.randomness import stream
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
+from synthetic.data.dataset import data_keys
 from synthetic.data.digits import Digits, digits
 from synthetic.models import LearnedMixture
-from synthetic.panels import loss_figure, transition_figure
+from synthetic.panels.transitions import loss_figure, transition_figure
 from synthetic.study import Study, study
 from synthetic.train import Training
 
@@ -43,7 +43,7 @@ SMOKE = Config(
 
 def run(config: Config, checkpoints: Checkpoints | None = None) -> Iterator[Row | Artefact]:
     """Choose points, train every size, and read off what needs no law."""
-    keys = [stream(config.seed, "data", s).jax() for s in range(config.study.seeds)]
+    keys = data_keys(config.seed, config.study.seeds)
     data = [[digits(key, config.data) for key in keys]]
     yield from study(config.study, config.seed, [{}], data, LearnedMixture, checkpoints)
 

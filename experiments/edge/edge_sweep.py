@@ -20,41 +20,23 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-import jax
 import numpy as np
-from jaxtyping import Float
 from matplotlib.figure import Figure
-from scipy import stats
 
 from difflab.errors import require
-from difflab.randomness import stream
-from difflab.runs.figures import COLOURS, legend_below, new_figure, rungs
-from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
-from synthetic.comparison import (
-    CONSTANT,
-    EXACT,
-    Comparison,
-    compared,
-    data_keys,
-    error_rows,
-    errors_figure,
-    grid_of,
-    measured,
-    predicted_figure,
-)
+from synthetic.comparison import Comparison, compare, copies_by_size, error_rows, of_data_sets, spread_rows
+from synthetic.data.dataset import data_keys
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
+from synthetic.fits import FITS, FOLDS, SEEN, fits
 from synthetic.models import LearnedMixture
-from synthetic.study import CONSTANT_FRACTION, Study
+from synthetic.panels.predictions import errors_figure, predicted_figure, weights_figure
+from synthetic.panels.settings import curves_figure, located_figure
+from synthetic.predictions import CONSTANT_FRACTION, EXACT
+from synthetic.study import Study
 from synthetic.train import Training
-from theory.noise import SCHEDULES
-from theory.regression import crossings, fitted_weight
-
-FOLDS = 4
-PALETTE = ("trained", "memorizing", "generalizing", "predicted")
-FITS = ("mean of other settings", "26 weights, closed forms", "26 weights, exact losses")
-SEEN = ("mean of all settings", *(f"{name}, seen" for name in FITS[1:]))
+from synthetic.workers import kept_in_float64
 
 
 @dataclass(frozen=True)
@@ -109,27 +91,28 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Measure every shape of data in a process of its own, and compare with what was predicted."""
     shapes = list(product(config.n, config.dim))
     arguments = {f"n{n}_d{dim}": (config, n, dim) for n, dim in shapes}
-    found_arrays = kept(_measured, arguments, checkpoints, config.workers, "shapes of data")
+    by_shape = kept_in_float64(_of_shape, arguments, checkpoints, config.workers, "shapes of data")
+    seeds, objective = config.study.seeds, config.study.objective()
     settings: list[Comparison] = []
-    for (n, dim), arrays in zip(shapes, found_arrays.values(), strict=True):
+    for (n, dim), arrays in zip(shapes, by_shape.values(), strict=True):
         for k, components in enumerate(config.components):
             labels = {"n": n, "dim": dim, "components": components}
-            mine = slice(k * config.study.seeds, (k + 1) * config.study.seeds)
-            setting, rows = compared(config.study, config.seed, labels, arrays, mine, grid_of(config.study), components)
-            settings.append(setting)
+            own = of_data_sets(arrays, slice(k * seeds, (k + 1) * seeds))
+            setting, rows = compare(config.study, config.seed, labels, own, objective, components)
             yield from rows
-    there = [setting for setting in settings if setting.found is not None]
-    if len(there) >= FOLDS:
-        found = np.array([setting.found.value for setting in there if setting.found])
-        predicted = {name: np.array([s.predicted[name] for s in there]) for name in there[0].predicted}
-        fits, seen, weights = _fits(config, there, found)
-        yield from error_rows(found, predicted | fits | seen)
-        if config.study.seeds > 1:
-            yield from _spread_rows([setting.each for setting in there])
-        for name, values in fits.items():
-            for setting, value in zip(there, values, strict=True):
+            if setting.transition is not None:
+                settings.append(setting)
+    if len(settings) >= FOLDS:
+        transitions = np.array([setting.transition.value for setting in settings if setting.transition])
+        predicted = {name: np.array([s.predicted[name] for s in settings]) for name in settings[0].predicted}
+        fitted = fits(config.seed, settings, transitions, objective, config.variance)
+        yield from error_rows(transitions, predicted | fitted.unseen | fitted.seen)
+        if seeds > 1:
+            yield from spread_rows([setting.by_data_set for setting in settings])
+        for name, values in fitted.unseen.items():
+            for setting, value in zip(settings, values, strict=True):
                 yield Row("crossover_fraction", float(value), None, None, 1, {**setting.labels, "prediction": name})
-        yield Artefact("fitted_weights", weights)
+        yield Artefact("fitted_weights", fitted.weights)
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
@@ -162,109 +145,23 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 
 def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
     """All curves over each other, the transitions setting by setting, what was predicted, and the errors."""
-    found = {
-        "transition": _curves_figure(rows, "memorized_fraction"),
-        "learned_variance": _curves_figure(rows, "learned_variance"),
-        "located": _located_figure(rows),
+    shown = {
+        "transition": curves_figure(rows, "memorized_fraction"),
+        "learned_variance": curves_figure(rows, "learned_variance"),
+        "located": located_figure(rows),
         "predicted": predicted_figure(rows, "components", "Found and predicted by exact losses"),
     }
     if select(rows, "error_fraction"):
-        found["errors"] = errors_figure(rows)
-        found["weights"] = _weights_figure(artefacts["fitted_weights"])
-    return found
+        shown["errors"] = errors_figure(rows)
+        shown["weights"] = weights_figure(FITS[1:], artefacts["fitted_weights"])
+    return shown
 
 
-def _measured(config: Config, n: int, dim: int) -> dict[str, np.ndarray]:
+def _of_shape(config: Config, n: int, dim: int) -> dict[str, np.ndarray]:
     """All numbers of clusters and all seeds that share a shape of data."""
-    jax.config.update("jax_enable_x64", True)
     data = [
         gaussian_mixture(key, GaussianMixture(n, dim, components, config.variance))
         for components in config.components
         for key in data_keys(config.seed, config.study.seeds, n, dim, components)
     ]
-    return measured(config.study, config.seed, data, LearnedMixture, config.refined, grid_of(config.study))
-
-
-def _fits(
-    config: Config, settings: Sequence[Comparison], found: Float[np.ndarray, " s"]
-) -> tuple[dict[str, Float[np.ndarray, " s"]], dict[str, Float[np.ndarray, " s"]], Float[np.ndarray, "2 t"]]:
-    """What fits say of settings that they did not see, and of those that they saw; the weights of both to all."""
-    # Fine, since the fitted softmax is all but a point: its answer is one of these.
-    fractions = np.linspace(0.005, 1, 200)
-    grid = grid_of(config.study)
-    alpha, sigma = (np.asarray(a) for a in SCHEDULES[config.study.schedule](grid.times))
-    lost = sigma**2 / (sigma**2 + alpha**2 * config.variance)
-    closed = np.tile((1 - fractions)[:, None] - lost, (len(settings), 1, 1))
-    exact = np.stack([_gap(setting, fractions) for setting in settings])
-    folds = stream(config.seed, "folds").numpy().permutation(len(settings)) % FOLDS
-    fits = {name: np.empty(len(settings)) for name in FITS}
-    for fold in range(FOLDS):
-        seen, unseen = folds != fold, folds == fold
-        fits[FITS[0]][unseen] = found[seen].mean()
-        for name, gaps in zip(FITS[1:], (closed, exact), strict=True):
-            fit = fitted_weight(gaps[seen], fractions, found[seen])
-            fits[name][unseen] = crossings(fit.weight, gaps[unseen], fractions)
-    whole = [fitted_weight(gaps, fractions, found) for gaps in (closed, exact)]
-    seen = [np.full(len(found), found.mean()), *(fit.fractions for fit in whole)]
-    return fits, dict(zip(SEEN, seen, strict=True)), np.stack([fit.weight for fit in whole])
-
-
-def _spread_rows(each: Sequence[Float[np.ndarray, " s"]]) -> Iterator[Row]:
-    """Variance components of M/N, as standard deviations, and the p-value of the F test that settings do not differ."""
-    table = np.stack(each)
-    within = float(table.var(axis=1, ddof=1).mean())
-    between = float(max(table.mean(axis=1).var(ddof=1) - within / table.shape[1], 0))
-    for name, variance in (("settings", between), ("data sets", within)):
-        yield Row("spread_fraction", variance**0.5, None, None, len(table), {"between": name})
-    p = float(stats.f_oneway(*table).pvalue) if within > 0 else float(between == 0)
-    yield Row("homogeneity_score", p, None, None, len(table), {})
-
-
-def _gap(setting: Comparison, fractions: Float[np.ndarray, " m"]) -> Float[np.ndarray, "m t"]:
-    """Loss of the partly memorizing less that of the generalizing denoiser, a coordinate, mean over data sets."""
-    dim = float(setting.labels["dim"])
-    gaps = [(one.partly_memorizing - one.generalizing[:, None]).mean(axis=0) / dim for one in setting.losses]
-    sizes = setting.losses[0].sizes / setting.losses[0].n_points
-    return np.stack([np.interp(fractions, sizes, column) for column in np.mean(gaps, axis=0).T], axis=1)
-
-
-def _curves_figure(rows: Sequence[Row], metric: str) -> Figure:
-    """Every setting's curve, coloured by the number of clusters."""
-    figure, (ax,) = new_figure("All settings over M / N", "model size M / N", metric.replace("_", " "))
-    curves = select(rows, metric)
-    numbers = sorted({row.setting["components"] for row in curves})
-    for components, colour in zip(numbers, PALETTE * len(numbers), strict=False):
-        for n, dim in sorted({(row.setting["n"], row.setting["dim"]) for row in curves}):
-            mine = select(curves, metric, n=n, dim=dim, components=components)
-            x, y = zip(*sorted((row.setting["size_over_n"], row.value) for row in mine), strict=True)
-            ax.plot(x, y, color=COLOURS[colour], linewidth=0.8, alpha=0.7, label=f"K = {components}")
-    ax.axvline(CONSTANT_FRACTION, color=COLOURS["control"], linestyle=":", label=CONSTANT)
-    legend_below(figure)
-    return figure
-
-
-def _located_figure(rows: Sequence[Row]) -> Figure:
-    """M / N over N, a panel for each dimension."""
-    found = select(rows, "transition_fraction", point="middle")
-    dims = sorted({row.setting["dim"] for row in found})
-    figure, panels = new_figure("Where models start to memorize", "training points N", "M / N", max(1, len(dims)))
-    sizes, numbers = (sorted({row.setting[name] for row in found}) for name in ("n", "components"))
-    colours = {f"K = {k}": colour for k, colour in zip(numbers, PALETTE * len(numbers), strict=False)}
-    for ax, dim in zip(panels, dims, strict=False):
-        here = {k: select(found, "transition_fraction", dim=dim, components=k) for k in numbers}
-        curves = {f"K = {k}": [row.interval for row in mine] for k, mine in here.items() if len(mine) == len(sizes)}
-        rungs(ax, sizes, curves, colours)
-        ax.axhline(CONSTANT_FRACTION, color=COLOURS["control"], linestyle=":", label=CONSTANT)
-        if len(dims) > 1:
-            ax.set_title(f"d = {dim}", fontsize=11)
-    legend_below(figure)
-    return figure
-
-
-def _weights_figure(weights: Float[np.ndarray, "2 t"]) -> Figure:
-    """The fitted weights, which the closed forms leave undecided."""
-    figure, (ax,) = new_figure("Fitted weight over time", "place of the time on the grid", "share of the weight")
-    for name, weight, colour in zip(FITS[1:], weights, ("predicted", "exact"), strict=True):
-        ax.plot(weight / weight.sum(), color=COLOURS[colour], marker="o", label=name)
-    legend_below(figure)
-    return figure
+    return copies_by_size(config.study, config.seed, data, LearnedMixture, config.refined, config.study.objective())

@@ -14,31 +14,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
 from matplotlib.figure import Figure
 
 from difflab.errors import require
 from difflab.randomness import stream
-from difflab.runs.figures import COLOURS, legend_below, line_with_band, log_axes, new_figure, points_with_intervals
-from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
-from difflab.statistics.intervals import POSITIVE, grouped_fraction, summary
-from synthetic.comparison import data_keys
+from difflab.statistics.intervals import summary
+from synthetic.data.dataset import data_keys
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
-from synthetic.models import Variables
-from synthetic.networks import Perceptron, network_losses, network_samples, untrained
-from synthetic.probes import copies
-from synthetic.train import Training, train
-from synthetic.transition import reached, transition
-from theory.denoisers import denoiser
-from theory.loss import denoising_loss
-from theory.noise import SCHEDULES, training_weight, uniform_times
+from synthetic.network_study import Prefixed, Probe, copies_by_step, looks, rows_by_step
+from synthetic.networks import Perceptron
+from synthetic.panels.networks import copies_by_step_figure, losses_by_step_figure, onset_figure
+from synthetic.problem import objective_for
+from synthetic.train import Training
+from synthetic.transition import reached
+from synthetic.workers import kept_in_float64
+from theory.noise import SCHEDULES, uniform_times
 
-SCHEDULE = "vp"
+NOISE = SCHEDULES["vp"]
 
 
 @dataclass(frozen=True)
@@ -111,10 +106,10 @@ SMOKE = Config(
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Train for every N in a process of its own, and say when copies began."""
     arguments = {f"n{n}": (config, n, checkpoints) for n in config.n}
-    found = kept(_measured, arguments, checkpoints, config.workers, "numbers of points")
+    found = kept_in_float64(_of_size, arguments, checkpoints, config.workers, "numbers of points")
     onsets = []
     for n, arrays in zip(config.n, found.values(), strict=True):
-        yield from _rows(config, n, arrays)
+        yield from rows_by_step(config.seed, n, arrays, config.samples)
         onsets.append(reached(np.log(arrays["steps"]), arrays["copies"], config.samples))
         yield Row("censored_count", int((~np.isfinite(onsets[-1])).sum()), None, None, config.seeds, {"n": n})
     if len(config.n) >= 2 and np.isfinite(onsets).all():
@@ -125,7 +120,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
     """What the paper says of the onset, and of the window before it."""
-    growth = select(rows, "growth_score")
+    growth = [row for row in select(rows, "growth_score") if row.low is not None]
     said = {
         "every network begins to copy within the steps": all(row.value == 0 for row in select(rows, "censored_count")),
         "the onset grows linearly with N: the interval of the exponent holds 1, and is no wider than 0.5": bool(growth)
@@ -144,148 +139,21 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 
 def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
     """Copies and losses over time, and the onset over N."""
-    return {"copies": _copies_figure(rows), "losses": _losses_figure(rows), "onset": _onset_figure(rows)}
+    return {"copies": copies_by_step_figure(rows), "losses": losses_by_step_figure(rows), "onset": onset_figure(rows)}
 
 
-def looks(config: Config) -> Int[np.ndarray, " k"]:
-    """Steps after which training is looked at: whole chunks, in nearly equal ratios."""
-    chunk, steps = config.training.chunk, config.training.steps
-    wanted = np.geomspace(chunk, steps, config.looks)
-    return np.unique(np.minimum((wanted / chunk).round().astype(int) * chunk, steps))
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """The run's checkpoints, under the name of one number of points, written only where training is looked at."""
-
-    checkpoints: Checkpoints
-    n: int
-    wanted: set[int]
-
-    def load(self, name: str) -> dict[str, np.ndarray] | None:
-        return self.checkpoints.load(f"n{self.n}_{name}")
-
-    def save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
-        if int(arrays["done"]) in self.wanted:
-            self.checkpoints.save(f"n{self.n}_{name}", arrays)
-
-
-def _measured(config: Config, n: int, checkpoints: Checkpoints) -> dict[str, np.ndarray]:
+def _of_size(config: Config, n: int, checkpoints: Checkpoints) -> dict[str, np.ndarray]:
     """Copies and losses at every look, for all data sets of one size."""
-    jax.config.update("jax_enable_x64", True)
-    noise, times = SCHEDULES[SCHEDULE], uniform_times(config.times)
-    keys = data_keys(config.seed, config.seeds, n, config.dim)
-    data = [gaussian_mixture(key, GaussianMixture(n, config.dim, config.components, config.variance)) for key in keys]
-    points, fresh = (jnp.stack([getattr(d, name) for d in data]) for name in ("points", "fresh"))
-    start_key, train_key, sample_key, loss_key = jax.random.split(stream(config.seed, "training", n).jax(), 4)
-    ladder = untrained(
-        jax.random.split(start_key, config.seeds),
-        lambda width: Perceptron(width, (config.dim,), noise, config.training.parameterization),
-        (config.dim,),
-        [config.width],
+    family = GaussianMixture(n, config.dim, config.components, config.variance)
+    data = [gaussian_mixture(key, family) for key in data_keys(config.seed, config.seeds, n, config.dim)]
+    training, times = config.training, uniform_times(config.times)
+    return copies_by_step(
+        stream(config.seed, "training", n),
+        Perceptron(config.width, (config.dim,), NOISE, training.parameterization),
+        data,
+        objective_for(training.parameterization, NOISE, times),
+        training,
+        Probe(times, config.samples, config.loss_draws),
+        looks(training, config.looks),
+        Prefixed(checkpoints, f"n{n}"),
     )
-    wanted, grid = set(looks(config).tolist()), jnp.asarray(times)
-    weight = training_weight(config.training.parameterization, noise, times)
-    share, own = weight / weight.sum(), _Kept(checkpoints, n, wanted)
-
-    def look(done: int, variables: tuple[Variables, ...]) -> None:
-        if done not in wanted:
-            return
-        drawn = network_samples(sample_key, ladder.models[0], variables[0], grid, config.samples)  # type: ignore[arg-type]
-        found = [int(copies(g[None], p)[0]) for g, p in zip(drawn, points, strict=True)]
-        lost = [
-            np.asarray(network_losses(loss_key, ladder.models[0], variables[0], x, grid, config.loss_draws)) @ share  # type: ignore[arg-type]
-            for x in (points, fresh)
-        ]
-        checkpoints.save(f"n{n}_look{done}", {"copies": np.array(found), "train": lost[0], "fresh": lost[1]})
-
-    train(
-        jax.random.split(train_key, config.seeds), ladder, points, noise, times, config.training, None, own, look=look
-    )
-    seen = [checkpoints.load(f"n{n}_look{done}") for done in looks(config)]
-    exact = [
-        np.asarray(denoising_loss(loss_key, denoiser(d.law, noise), d.fresh, noise, times, config.loss_draws).value)
-        @ share
-        for d in data
-        if d.law is not None
-    ]
-    chance = [int(copies(d.fresh[None], d.points)[0]) for d in data]
-    parts = {
-        name: np.stack([one[name] for one in seen if one is not None], axis=1) for name in ("copies", "train", "fresh")
-    }
-    return {"steps": looks(config), "exact": np.array(exact), "chance": np.array(chance), **parts}
-
-
-def _rows(config: Config, n: int, arrays: dict[str, np.ndarray]) -> Iterator[Row]:
-    s, steps = config.seeds, arrays["steps"]
-    for k, step in enumerate(steps):
-        here = {"n": n, "steps": int(step)}
-        yield Row("memorized_fraction", *grouped_fraction(arrays["copies"][:, k], config.samples), s, here)
-        for on in ("train", "fresh"):
-            yield Row("denoising_loss", *summary(arrays[on][:, k], POSITIVE), s, {**here, "on": on})
-    yield Row("exact_loss", *summary(arrays["exact"], POSITIVE), s, {"n": n})
-    yield Row("chance_fraction", *grouped_fraction(arrays["chance"], n), s, {"n": n})
-    best = arrays["fresh"].argmin(axis=1)
-    stopped = arrays["copies"][np.arange(s), best]
-    yield Row("stopped_memorized_fraction", *grouped_fraction(stopped, config.samples), s, {"n": n})
-    yield Row("best_steps", *summary(steps[best].astype(float), POSITIVE), s, {"n": n})
-    found = transition(
-        stream(config.seed, "transition").numpy(), np.log(steps), arrays["copies"], config.samples
-    ).middle
-    if found is not None:
-        value, low, high = np.exp(found).tolist()
-        yield Row("onset_steps", value, low, high, s, {"n": n})
-
-
-def _copies_figure(rows: Sequence[Row]) -> Figure:
-    figure, (ax,) = new_figure("Copies come late, and later with more data", "optimizer steps", "memorized fraction")
-    for n, colour in _coloured(rows).items():
-        mine = select(rows, "memorized_fraction", n=n)
-        x, intervals = [float(row.setting["steps"]) for row in mine], [row.interval for row in mine]
-        low, high = [i.low for i in intervals], [i.high for i in intervals]
-        line_with_band(ax, x, [i.value for i in intervals], low, high, f"N = {n}", colour)
-    log_axes(ax, "x")
-    legend_below(figure)
-    return figure
-
-
-def _losses_figure(rows: Sequence[Row]) -> Figure:
-    figure, (ax,) = new_figure("Losses on fresh (solid) and training points", "optimizer steps", "loss / exact loss")
-    for n, colour in _coloured(rows).items():
-        (exact,) = select(rows, "exact_loss", n=n)
-        for on, dashes in (("fresh", "-"), ("train", ":")):
-            mine = select(rows, "denoising_loss", n=n, on=on)
-            x, y = [row.setting["steps"] for row in mine], [row.value / exact.value for row in mine]
-            ax.plot(x, y, color=COLOURS[colour], linestyle=dashes, label=f"N = {n}" if on == "fresh" else None)
-    ax.axhline(1, color=COLOURS["control"], linewidth=0.8)
-    log_axes(ax, "xy")
-    legend_below(figure)
-    return figure
-
-
-def _coloured(rows: Sequence[Row]) -> dict[int, str]:
-    numbers = sorted({row.setting["n"] for row in select(rows, "memorized_fraction")})
-    palette = ("memorizing", "trained", "generalizing", "predicted", "exact", "control")
-    return dict(zip(numbers, palette * len(numbers), strict=False))
-
-
-def _onset_figure(rows: Sequence[Row]) -> Figure:
-    figure, (ax,) = new_figure("When half of the samples are copies", "training points N", "optimizer steps")
-    found = select(rows, "onset_steps")
-    points_with_intervals(
-        ax, [row.setting["n"] for row in found], [row.interval for row in found], "onset", "memorizing"
-    )
-    best = select(rows, "best_steps")
-    points_with_intervals(
-        ax,
-        [row.setting["n"] for row in best],
-        [row.interval for row in best],
-        "lowest loss on fresh points",
-        "generalizing",
-    )
-    if found:
-        n, first = np.array([row.setting["n"] for row in found]), found[0]
-        ax.plot(n, first.value * n / n[0], color=COLOURS["control"], linestyle=":", label="linear in N")
-    log_axes(ax, "xy")
-    legend_below(figure)
-    return figure

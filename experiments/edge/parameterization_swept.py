@@ -21,34 +21,30 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
 from difflab.errors import require
 from difflab.randomness import stream
-from difflab.runs.figures import COLOURS, legend_below, line_with_band, log_axes, new_figure, points_with_intervals
-from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from difflab.statistics.intervals import POSITIVE, grouped_fraction, summary
-from synthetic.data.colour_pictures import ColourPictures, colour_pictures
-from synthetic.data.dataset import Dataset
-from synthetic.data.digits import Digits, digits
+from synthetic.data.dataset import Dataset, data_keys
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
-from synthetic.networks import Network, Perceptron, UNet, network_losses, network_samples, parameter_count, untrained
-from synthetic.probes import copies
-from synthetic.study import CONSTANT_FRACTION
-from synthetic.train import Training, train
-from synthetic.transition import transition
-from theory.crossover import exact_crossover, exact_losses
-from theory.noise import FIELDS, SCHEDULES, training_weight, uniform_times
+from synthetic.data.sources import pictures_of
+from synthetic.network_study import Probe, copies_at_the_end
+from synthetic.networks import Perceptron, UNet
+from synthetic.panels.networks import copies_by_parameters_figure, losses_by_parameters_figure
+from synthetic.predictions import exact_fractions
+from synthetic.problem import objective_for
+from synthetic.train import Training
+from synthetic.transition import half_way_rows
+from synthetic.workers import kept_in_float64
+from theory.noise import FIELDS, SCHEDULES, uniform_times
 
-SCHEDULE = "vp"
+NOISE = SCHEDULES["vp"]
 CLUSTERS = "clusters"
-NETWORKS = ("perceptron", "unet")
-_COLOURS = {"x0": "trained", "eps": "memorizing", "v": "generalizing", "score": "predicted"}
+NETWORKS = {"perceptron": Perceptron, "unet": UNet}
 
 
 @dataclass(frozen=True)
@@ -122,7 +118,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Train every width and parameterization in a process of its own, and find the transitions."""
     cells = list(product(config.parameterizations, config.widths))
     arguments = {f"{name}_{width}": (config, name, width) for name, width in cells}
-    arrays_of = kept(_measured, arguments, checkpoints, config.workers, "networks")
+    arrays_of = kept_in_float64(_of_network, arguments, checkpoints, config.workers, "networks")
     found = dict(zip(cells, arrays_of.values(), strict=True))
     for cell, arrays in found.items():
         here = {"parameterization": cell[0], "width": cell[1], "parameters": int(arrays["parameters"])}
@@ -131,17 +127,17 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
             yield Row("denoising_loss", *summary(arrays[on], POSITIVE), config.seeds, {**here, "on": on})
     first = found[cells[0]]
     yield Row("chance_fraction", *grouped_fraction(first["chance"], config.n), config.seeds, {})
-    for name, fraction in predicted_fractions(config).items():
+    times = uniform_times(config.times)
+    objectives = {name: objective_for(name, NOISE, times) for name in config.parameterizations}
+    for name, fraction in exact_fractions(config.seed, _data(config), objectives, replicates=8).items():
         count = fraction * config.n * float(first["dim"])
         yield Row("predicted_count", count, None, None, 1, {"parameterization": name})
     for name in config.parameterizations:
-        mine = [found[name, width] for width in config.widths]
-        logs = np.log([float(arrays["parameters"]) for arrays in mine])
-        counts = np.stack([arrays["copies"] for arrays in mine], axis=1)
-        middle = transition(stream(config.seed, "transition").numpy(), logs, counts, config.samples).middle
-        if middle is not None:
-            value, low, high = np.exp(middle).tolist()
-            yield Row("transition_count", value, low, high, config.seeds, {"parameterization": name})
+        growing = [found[name, width] for width in config.widths]
+        parameters = np.array([float(arrays["parameters"]) for arrays in growing])
+        counts, chance = np.stack([arrays["copies"] for arrays in growing], axis=1), stream(config.seed, "transition")
+        here = {"parameterization": name}
+        yield from half_way_rows("transition_count", chance.numpy(), parameters, counts, config.samples, here)
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
@@ -151,122 +147,38 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     predicted = {row.setting["parameterization"]: row.value for row in select(rows, "predicted_count")}
     said = {"every parameterization has a transition": set(found) == asked}
     for name in sorted(asked - {"x0"}):
-        if "x0" in found:
+        if "x0" in asked:
             # One that never gets there gets there later.
-            said[f"{name} memorizes at a larger network than x0: intervals lie apart"] = (
+            said[f"{name} memorizes at a larger network than x0: intervals lie apart"] = "x0" in found and (
                 name not in found or found[name].low > found["x0"].high
             )
-    for name in sorted(found):
+    for name in sorted(asked):
         said[f"{name} memorizes at the learned mixture's number of parameters, within a factor of 2"] = (
-            0.5 <= found[name].value / predicted[name] <= 2
+            name in found and 0.5 <= found[name].value / predicted[name] <= 2
         )
     return said
 
 
 def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
     """Copies and losses over the number of parameters."""
-    return {"transition": _copies_figure(rows), "losses": _losses_figure(rows)}
-
-
-def predicted_fractions(config: Config) -> dict[str, float]:
-    """M / N where exact losses cross by the weight of each parameterization, mean over data sets; 0.8 without a law."""
-    noise, times = SCHEDULES[SCHEDULE], uniform_times(config.times)
-    sizes = np.unique((np.arange(1, 26) * config.n / 25).round().clip(1).astype(int))
-    keys = jax.random.split(stream(config.seed, "exact losses").jax(), config.seeds)
-    losses = [
-        exact_losses(jax.random.fold_in(key, 0), d.law, d.points, noise, times, sizes, 8)
-        for key, d in zip(keys, _data(config), strict=True)
-        if d.law is not None
-    ]
-    found = {}
-    for name in config.parameterizations:
-        weight = training_weight(name, noise, times)
-        each = [
-            exact_crossover(jax.random.fold_in(key, 1), one, weight).fraction
-            for key, one in zip(keys, losses, strict=False)
-        ]
-        found[name] = float(np.mean(each)) if each else CONSTANT_FRACTION
-    return found
+    return {"transition": copies_by_parameters_figure(rows), "losses": losses_by_parameters_figure(rows)}
 
 
 def _data(config: Config) -> list[Dataset]:
-    keys = [stream(config.seed, "data", s).jax() for s in range(config.seeds)]
+    keys = data_keys(config.seed, config.seeds)
     if config.source == CLUSTERS:
         return [gaussian_mixture(key, GaussianMixture(config.n, config.dim, config.components)) for key in keys]
-    if config.source in ("mnist", "digits") or config.source.endswith(".npy"):
-        return [_as_pictures(digits(key, Digits(config.n, config.source, config.side)), config) for key in keys]
-    return [colour_pictures(key, ColourPictures(config.n, config.source, config.side or 16)) for key in keys]
+    channels = config.network != "perceptron"
+    return [pictures_of(key, config.source, config.n, config.side, channels) for key in keys]
 
 
-def _as_pictures(dataset: Dataset, config: Config) -> Dataset:
-    """With a channel axis, where the network wants one."""
-    if config.network == "perceptron":
-        return dataset
-    side = round(dataset.points.shape[-1] ** 0.5)
-    require(side**2 == dataset.points.shape[-1], f"points of {config.source} are no square pictures; use a perceptron.")
-    return Dataset(dataset.points[:, None], dataset.fresh[:, None], None)
-
-
-def _measured(config: Config, parameterization: str, width: int) -> dict[str, np.ndarray]:
-    """One network on every data set: its size, its copies, its losses."""
-    jax.config.update("jax_enable_x64", True)
-    noise, times, data = SCHEDULES[SCHEDULE], uniform_times(config.times), _data(config)
-    points, fresh = (jnp.stack([getattr(d, name) for d in data]) for name in ("points", "fresh"))
-    shape, kind = points.shape[2:], Perceptron if config.network == "perceptron" else UNet
-    start_key, train_key, sample_key, loss_key = jax.random.split(stream(config.seed, "training").jax(), 4)
-
-    def make(width: int) -> Network:
-        return kind(width, shape, noise, parameterization)
-
-    ladder = untrained(jax.random.split(start_key, config.seeds), make, shape, [width])
-    training = replace(config.training, parameterization=parameterization)
-    trained, _ = train(jax.random.split(train_key, config.seeds), ladder, points, noise, times, training)
-    model, variables, grid = make(width), trained.variables[0], jnp.asarray(times)
-    drawn = network_samples(sample_key, model, variables, grid, config.samples)
-    lost = [
-        network_losses(loss_key, model, variables, x, grid, config.loss_draws).mean(axis=1) for x in (points, fresh)
-    ]
-    return {
-        "parameters": np.asarray(parameter_count(variables)),
-        "dim": np.asarray(int(np.prod(shape))),
-        "copies": np.array([int(copies(g[None], p, config.factor)[0]) for g, p in zip(drawn, points, strict=True)]),
-        "train": np.asarray(lost[0]),
-        "fresh": np.asarray(lost[1]),
-        "chance": np.array([int(copies(d.fresh[None], d.points, config.factor)[0]) for d in data]),
-    }
-
-
-def _copies_figure(rows: Sequence[Row]) -> Figure:
-    figure, (ax,) = new_figure("Copies by the size of the network", "trained parameters", "memorized fraction")
-    for name, x, intervals in _curves(rows, "memorized_fraction"):
-        low, high = [i.low for i in intervals], [i.high for i in intervals]
-        line_with_band(ax, x, [i.value for i in intervals], low, high, name, _COLOURS[name])
-    for row in select(rows, "transition_count"):
-        name = row.setting["parameterization"]
-        points_with_intervals(ax, [0.5], [row.interval], f"{name}: half", _COLOURS[name], along_x=True)
-    for row in select(rows, "predicted_count"):
-        colour = COLOURS[_COLOURS[row.setting["parameterization"]]]
-        ax.axvline(row.value, color=colour, linestyle="--", label="learned mixture")
-    log_axes(ax, "x")
-    legend_below(figure)
-    return figure
-
-
-def _losses_figure(rows: Sequence[Row]) -> Figure:
-    title = "Losses in x0 units: fresh (solid) and training points"
-    figure, (ax,) = new_figure(title, "trained parameters", "denoising loss")
-    for on, dashes in (("fresh", "-"), ("train", ":")):
-        for name, x, intervals in _curves(rows, "denoising_loss", on=on):
-            label = name if on == "fresh" else None
-            ax.plot(x, [i.value for i in intervals], color=COLOURS[_COLOURS[name]], linestyle=dashes, label=label)
-    log_axes(ax, "xy")
-    legend_below(figure)
-    return figure
-
-
-def _curves(rows: Sequence[Row], metric: str, **setting: str) -> Iterator[tuple[str, list[float], list[Any]]]:
-    """For every parameterization, numbers of parameters and intervals."""
-    names = dict.fromkeys(row.setting["parameterization"] for row in select(rows, metric))
-    for name in names:
-        mine = select(rows, metric, parameterization=name, **setting)
-        yield name, [float(row.setting["parameters"]) for row in mine], [row.interval for row in mine]
+def _of_network(config: Config, parameterization: str, width: int) -> dict[str, np.ndarray]:
+    data, times = _data(config), uniform_times(config.times)
+    return copies_at_the_end(
+        stream(config.seed, "training"),
+        NETWORKS[config.network](width, data[0].points.shape[1:], NOISE, parameterization),
+        data,
+        objective_for(parameterization, NOISE, times),
+        replace(config.training, parameterization=parameterization),
+        Probe(times, config.samples, config.loss_draws, config.factor),
+    )

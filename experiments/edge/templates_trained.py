@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from matplotlib.figure import Figure
 
-from difflab.randomness import stream
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from difflab.statistics.intervals import wilson
 from synthetic.data.coloured_templates import ColouredTemplates, coloured_templates
+from synthetic.data.dataset import data_keys
 from synthetic.models import LearnedTemplates
-from synthetic.panels import loss_figure, strips_figure, transition_figure
+from synthetic.panels.transitions import loss_figure, strips_figure, transition_figure
 from synthetic.study import Study, study
 from synthetic.train import Training
 
@@ -70,7 +70,7 @@ QUICK = Config(
 
 def run(config: Config, checkpoints: Checkpoints | None = None) -> Iterator[Row | Artefact]:
     """Draw templates and colours, train every size, and read everything off."""
-    keys = [stream(config.seed, "data", s).jax() for s in range(config.study.seeds)]
+    keys = data_keys(config.seed, config.study.seeds)
     data = [[coloured_templates(key, config.data) for key in keys]]
     yield from study(config.study, config.seed, [{}], data, LearnedTemplates, checkpoints)
     if config.data.n == 100 and config.data.side == 15:

@@ -7,6 +7,7 @@ import jax
 from jaxtyping import Array, Float, Key
 
 from difflab.errors import require
+from difflab.randomness import stream
 from theory.mixture import Mixture, sample
 
 
@@ -22,6 +23,11 @@ class Dataset(NamedTuple):
     points: Float[Array, "n *c d"]
     fresh: Float[Array, "m *c d"]
     law: Mixture | None
+
+
+def data_keys(seed: int, data_sets: int, *shape: int) -> list[Key[Array, ""]]:
+    """One key for each data set; data of another shape have keys of their own, so that they share no point."""
+    return [stream(seed, "data", *shape, s).jax() for s in range(data_sets)]
 
 
 def draw(key: Key[Array, ""], law: Mixture, n_points: int) -> Dataset:

@@ -7,11 +7,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int
 
+from difflab.diffusion.defended import Defended
 from difflab.diffusion.generate import embed_tokens, fitting
 from difflab.diffusion.loss import Draws, loss_at
 from difflab.diffusion.masks import AnyMask
 from difflab.diffusion.search import Kept, Search, best_so_far
 from difflab.diffusion.tokens import vocabulary
+from difflab.diffusion.trigger import Trigger
 from difflab.errors import require
 
 
@@ -41,27 +43,23 @@ class DiscreteTokens(Kept):
 
 
 def discrete_tokens(
-    pipeline: StableDiffusionPipeline,
+    defended: Defended,
     latents: Float[torch.Tensor, "n c h w"],
-    start: Float[torch.Tensor, "n tokens width"],
     generators: Sequence[torch.Generator],
     config: DiscreteTokens = DiscreteTokens(),
-    masks: Sequence[AnyMask] | None = None,
-) -> Float[torch.Tensor, "kept n tokens width"]:
+) -> list[Trigger]:
     """Find prompts under which the model denoises into the targets, and encode them.
 
     Args:
-        pipeline: the model under attack, without guidance here.
+        defended: what is attacked, without guidance here. The search does not begin at its embeddings: they do not
+            tell their tokens, so it begins at random ones, as the papers do.
         latents: targets z, encoded.
-        start: what zero steps give. The search does not begin here: an embedding does not tell its tokens, so it
-            begins at random ones, as the papers do.
         generators: one for each target, on the CPU.
         config: how.
-        masks: one for each target: what is taken away while it is attacked.
 
     Returns:
-        For each number in config.keep the encoding of the prompt that `hard_prompts` has found by then. Zero steps
-        give the start itself.
+        A trigger for each number in config.keep: the prompts that `hard_prompts` has found by then, as tokens and as
+        their encodings. Zero steps give the defense's own embeddings, without tokens.
 
     Raises:
         InputError: as `hard_prompts`, or there is not one start for each target.
@@ -75,13 +73,11 @@ def discrete_tokens(
         Adam without weight decay. The best prompt by a loss on fixed draws, for the last one. Every token of the prompt
         is free, no caption is its prefix or suffix. Found tokens need not be those that their own text is split into.
     """
-    n = len(latents)
+    pipeline, start, n = defended.pipeline, defended.embeddings, len(latents)
     require(n == len(start), f"{n} targets, {len(start)} starts: give as many of each.")
-    ids = hard_prompts(pipeline, latents, generators, config, masks)
-    found = torch.stack([embed_tokens(pipeline, of) for of in ids]).to(start)
-    if config.keep[0] == 0:
-        found[0] = start
-    return found
+    ids = hard_prompts(pipeline, latents, generators, config, defended.masks)
+    found = [Trigger(k, embed_tokens(pipeline, of).to(start), of) for k, of in zip(config.keep, ids, strict=True)]
+    return [Trigger(0, start.clone()), *found[1:]] if config.keep[0] == 0 else found
 
 
 def hard_prompts(

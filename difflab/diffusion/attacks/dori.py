@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from diffusers import StableDiffusionPipeline
 from jaxtyping import Bool, Float, Int
 
+from difflab.diffusion.defended import Defended
 from difflab.diffusion.generate import fitting
-from difflab.diffusion.masks import AnyMask
 from difflab.diffusion.search import Kept, Search, best_so_far
+from difflab.diffusion.trigger import Trigger
 from difflab.errors import require
 
 
@@ -35,13 +35,11 @@ class Dori(Kept):
 
 
 def dori(
-    pipeline: StableDiffusionPipeline,
+    defended: Defended,
     latents: Float[torch.Tensor, "n c h w"],
-    start: Float[torch.Tensor, "n tokens width"],
     generators: Sequence[torch.Generator],
     config: Dori = Dori(),
-    masks: Sequence[AnyMask] | None = None,
-) -> Float[torch.Tensor, "kept n tokens width"]:
+) -> list[Trigger]:
     """Find embeddings under which the model denoises into the targets.
 
     Adam on y from the start, minimising E |eps - eps(alpha z + sigma eps, t, y)|^2 over noise eps ~ N(0, 1) and t
@@ -49,16 +47,15 @@ def dori(
     move in one batch and do not see each other: target i depends on its own rows and generator alone, up to rounding.
 
     Args:
-        pipeline: the model under attack, without guidance here.
+        defended: what is attacked, without guidance here. The search begins at its embeddings: embedded prompts,
+            noise, or other pictures' prompts.
         latents: targets z, encoded.
-        start: where the search begins: an embedded prompt, noise, or another picture's prompt.
         generators: one for each target, on the CPU.
         config: how.
-        masks: one for each target: what is taken away while it is attacked.
 
     Returns:
-        For each number in config.keep the iterate with the lowest loss on fixed draws, among the start and those
-        looked at so far. Zero steps give the start itself.
+        A trigger for each number in config.keep: the iterates with the lowest loss on fixed draws, among the start and
+        those looked at so far. Zero steps give the start itself.
 
     Raises:
         InputError: numbers of targets, starts, generators or masks differ, there are fewer rows than should move, or
@@ -72,9 +69,9 @@ def dori(
         The best iterate by a loss on fixed draws, for the last one. A model that predicts velocities (SD 2.x) is
         attacked with its own loss.
     """
-    n = len(latents)
+    pipeline, start, masks, n = defended.pipeline, defended.embeddings, defended.masks, len(latents)
     require(
-        n == len(start) == len(generators) and (masks is None or n == len(masks)),
+        n == len(start) == len(generators) == len(masks),
         f"{n} targets, {len(start)} starts, {len(generators)} generators: give as many of each, and of masks.",
     )
     free = _free(start, config).to(pipeline.device)
@@ -86,12 +83,13 @@ def dori(
             start[part].to(pipeline.device).float(),
             [generators[i] for i in part],
             config,
-            None if masks is None else [masks[i] for i in part],
+            [masks[i] for i in part],
             free,
         )
 
     at_once = max(1, fitting(pipeline) // config.batch)
-    return best_so_far(config, n, at_once, begin, lambda search: search.best.to(start))
+    found = best_so_far(config, n, at_once, begin, lambda search: search.best.to(start))
+    return [Trigger(steps, best) for steps, best in zip(config.keep, found, strict=True)]
 
 
 def _free(start: Float[torch.Tensor, "n tokens width"], config: Dori) -> Bool[torch.Tensor, "tokens 1"]:

@@ -7,10 +7,12 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
+from difflab.diffusion.defended import Defended
 from difflab.diffusion.generate import differentiable_sampling, fitting
 from difflab.diffusion.generate import initial_noise as drawn_noise
 from difflab.diffusion.masks import AnyMask, masked, of_weights
 from difflab.diffusion.search import check_keep
+from difflab.diffusion.trigger import Trigger
 from difflab.errors import InputError, require
 from difflab.progress import progress
 
@@ -40,31 +42,27 @@ class InitialNoise:
 
 
 def initial_noise(
-    pipeline: StableDiffusionPipeline,
+    defended: Defended,
     latents: Float[torch.Tensor, "n c h w"],
-    start: Float[torch.Tensor, "n tokens width"],
     generators: Sequence[torch.Generator],
     config: InitialNoise = InitialNoise(),
-    masks: Sequence[AnyMask] | None = None,
-) -> Float[torch.Tensor, "kept n c h w"]:
+) -> list[Trigger]:
     """Find noises from which a few steps of sampling end at the targets.
 
     Adam on x_T, minimising |z_0(x_T) - z|^2 / (c h w), where z_0 is what DDIM with guidance draws from x_T under the
     prompt; gradients go through every step. x_T begins at N(0, 1) and is rescaled to the length it began with after
-    every step, so that it stays as long as noise is; nothing else keeps it from resembling a picture. Draw from it with
-    `difflab.diffusion.generate.generate(..., noise=...)`. All targets move in one batch and do not see each other.
+    every step, so that it stays as long as noise is; nothing else keeps it from resembling a picture. All
+    targets move in one batch and do not see each other.
 
     Args:
-        pipeline: the model under attack.
+        defended: what is attacked; its prompts stay as they are.
         latents: targets z, encoded.
-        start: the prompts, embedded; they stay as they are.
         generators: one for each target, on the CPU: where its noise begins.
         config: how.
-        masks: one for each target: what is taken away while it is attacked.
 
     Returns:
-        For each number in config.keep not embeddings, as of other attacks, but the initial noises with the lowest loss
-        so far. Zero steps give the generators' own.
+        A trigger for each number in config.keep: the initial noises with the lowest loss so far. Zero steps give the
+        generators' own.
 
     Raises:
         InputError: numbers of targets, prompts, generators or masks differ, or the loss is not finite.
@@ -76,9 +74,9 @@ def initial_noise(
     Differs:
         One known picture is asked for, and x_T is searched by gradient alone, from random noise.
     """
-    n = len(latents)
+    pipeline, start, masks, n = defended.pipeline, defended.embeddings, defended.masks, len(latents)
     require(
-        n == len(start) == len(generators) and (masks is None or n == len(masks)),
+        n == len(start) == len(generators) == len(masks),
         f"{n} targets, {len(start)} prompts, {len(generators)} generators: give as many of each, and of masks.",
     )
     begin = drawn_noise(pipeline, generators)
@@ -92,7 +90,7 @@ def initial_noise(
                 start[part].to(pipeline.device, begin.dtype),
                 begin[part].float(),
                 config,
-                None if masks is None else [masks[i] for i in part],
+                [masks[i] for i in part],
             )
             for step in range(config.keep[-1] + 1):
                 if step > 0:
@@ -101,7 +99,7 @@ def initial_noise(
                 search.look(more=step < config.keep[-1])
                 if step in config.keep:
                     found[config.keep.index(step), part] = search.best.cpu().to(begin.dtype)
-    return found.to(begin.device)
+    return [Trigger(steps, noise=best) for steps, best in zip(config.keep, found.to(begin.device), strict=True)]
 
 
 class _Search:
@@ -114,11 +112,11 @@ class _Search:
         start: Float[torch.Tensor, "n tokens width"],
         begin: Float[torch.Tensor, "n c h w"],
         config: InitialNoise,
-        masks: Sequence[AnyMask] | None,
+        masks: Sequence[AnyMask],
     ) -> None:
         self.pipeline, self.latents, self.start, self.config = pipeline, latents, start, config
         # Prompt and empty prompt share each call.
-        self.masks = None if masks is None else [*masks, *of_weights(masks)]
+        self.masks = [*masks, *of_weights(masks)]
         self.noise = begin.clone().requires_grad_()
         self.length = _length(begin)
         self.optimizer = torch.optim.Adam([self.noise], config.rate)

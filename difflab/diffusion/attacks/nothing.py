@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
-from difflab.diffusion.masks import AnyMask
+from difflab.diffusion.defended import Defended
+from difflab.diffusion.trigger import Trigger
 
 
 @dataclass(frozen=True)
@@ -16,24 +16,20 @@ class Nothing:
 
 
 def nothing(
-    pipeline: StableDiffusionPipeline,
+    defended: Defended,
     latents: Float[torch.Tensor, "n c h w"],
-    start: Float[torch.Tensor, "n tokens width"],
     generators: Sequence[torch.Generator],
     config: Nothing = Nothing(),
-    masks: Sequence[AnyMask] | None = None,
-) -> Float[torch.Tensor, "1 n tokens width"]:
-    """The start, unchanged.
+) -> list[Trigger]:
+    """The prompts as the defense left them.
 
     Args:
-        pipeline: not used.
+        defended: what is attacked.
         latents: not used.
-        start: n embeddings.
         generators: not used.
         config: nothing.
-        masks: not used.
 
     Returns:
-        One embedding for each start.
+        One trigger, of no steps.
     """
-    return start[None].clone()
+    return [Trigger(0, defended.embeddings.clone())]

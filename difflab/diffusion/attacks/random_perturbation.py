@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
-from difflab.diffusion.masks import AnyMask
+from difflab.diffusion.defended import Defended
+from difflab.diffusion.trigger import Trigger
 from difflab.errors import require
 
 
@@ -26,32 +26,29 @@ class RandomPerturbation:
 
 
 def random_perturbation(
-    pipeline: StableDiffusionPipeline,
+    defended: Defended,
     latents: Float[torch.Tensor, "n c h w"],
-    start: Float[torch.Tensor, "n tokens width"],
     generators: Sequence[torch.Generator],
     config: RandomPerturbation = RandomPerturbation(),
-    masks: Sequence[AnyMask] | None = None,
-) -> Float[torch.Tensor, "1 n tokens width"]:
+) -> list[Trigger]:
     """y = start + length |start| u, u uniform on the sphere.
 
     Args:
-        pipeline: not used.
+        defended: what is attacked; its embeddings are the starts.
         latents: not used: the control knows nothing of the target.
-        start: n embeddings.
         generators: one for each, on the CPU.
         config: how far.
-        masks: not used.
 
     Returns:
-        One moved embedding for each start.
+        One trigger, of no steps: a moved embedding for each start.
 
     Raises:
         InputError: there is not one generator for each start.
     """
+    start = defended.embeddings
     require(len(start) == len(generators), f"{len(start)} starts, {len(generators)} generators: give as many of each.")
     drawn = [torch.randn(start.shape[1:], generator=generator) for generator in generators]
     step = torch.stack(drawn).to(start.device).flatten(1)
     length = config.length * start.float().flatten(1).norm(dim=1, keepdim=True)
     moved = start.float().flatten(1) + length * step / step.norm(dim=1, keepdim=True)
-    return moved.view_as(start)[None].to(start.dtype)
+    return [Trigger(0, moved.view_as(start).to(start.dtype))]

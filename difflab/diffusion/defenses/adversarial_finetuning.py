@@ -7,6 +7,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int
 
+from difflab.diffusion.defended import Defended, undefended
 from difflab.diffusion.finetuning import Finetuning, Known, finetune, fitting_known, picked
 from difflab.diffusion.generate import embed
 from difflab.diffusion.loss import draw, loss_at
@@ -84,7 +85,7 @@ def adversarial_finetuning(
     seed: int = 0,
     config: AdversarialFinetuning = AdversarialFinetuning(),
     known: Known | None = None,
-) -> StableDiffusionPipeline:
+) -> Defended:
     """Fine-tune until no embedding in reach draws the memorized pictures.
 
     Of some memorized pictures x, anew every config.refresh steps, embeddings y' are searched by Adam on the weights as
@@ -103,7 +104,7 @@ def adversarial_finetuning(
         known: the memorized pictures, their surrogates, and ordinary pictures.
 
     Returns:
-        A pipeline with a U-Net of its own.
+        A pipeline with a U-Net of its own, and nothing taken away.
 
     Raises:
         InputError: known or its surrogates are missing or do not agree with the captions, or a loss is not finite.
@@ -119,7 +120,8 @@ def adversarial_finetuning(
         of the start's root mean square. A model that predicts velocities (SD 2.x) has its own loss.
     """
     known = fitting_known(known, captions, surrogates=config.adversarial)
-    return finetune(pipeline, _Adversary(pipeline, captions, config, known), config, seed, "adversarial fine-tuning")
+    tuned = finetune(pipeline, _Adversary(pipeline, captions, config, known), config, seed, "adversarial fine-tuning")
+    return undefended(tuned, captions)
 
 
 class _Adversary:

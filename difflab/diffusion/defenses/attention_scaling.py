@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from diffusers import StableDiffusionPipeline
 
+from difflab.diffusion.defended import Defended, hidden
 from difflab.diffusion.masks import AnyMask, TokenMask
 from difflab.diffusion.tokens import tokens
 from difflab.errors import require
@@ -31,7 +32,7 @@ def attention_scaling(
     unseen: Sequence[str] = (),
     seed: int = 0,
     config: AttentionScaling = AttentionScaling(),
-) -> list[AnyMask]:
+) -> Defended:
     """One mask of tokens for each caption, for every layer of cross-attention at every step.
 
     The summary tokens, which are the end token and the padding after it, are hidden: with L the length of the prompt,
@@ -46,7 +47,7 @@ def attention_scaling(
         config: how much.
 
     Returns:
-        n masks, for prompts that `difflab.diffusion.generate.embed` embedded.
+        The model under one mask for each prompt; other prompts get masks of their own.
 
     Raises:
         InputError: a caption is too long.
@@ -57,6 +58,10 @@ def attention_scaling(
     Differs:
         The factor is taken at its word: where the begin token's score is negative it costs that token attention.
     """
-    length = tokens(pipeline.tokenizer, captions).shape[1]
-    lengths = [len(ids) for ids in pipeline.tokenizer(list(captions))["input_ids"]] if len(captions) else []
-    return [TokenMask(torch.arange(length) >= n - 1, config.factor) for n in lengths]
+
+    def mask(captions: Sequence[str]) -> list[AnyMask]:
+        length = tokens(pipeline.tokenizer, captions).shape[1]
+        lengths = [len(ids) for ids in pipeline.tokenizer(list(captions))["input_ids"]] if len(captions) else []
+        return [TokenMask(torch.arange(length) >= n - 1, config.factor) for n in lengths]
+
+    return hidden(pipeline, captions, mask)

@@ -8,6 +8,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int
 
+from difflab.diffusion.defended import Defended, undefended
 from difflab.diffusion.finetuning import Finetuning, Known, finetune
 from difflab.diffusion.generate import embed, initial_noise, sampling
 from difflab.errors import require
@@ -49,7 +50,7 @@ def concept_erasure(
     seed: int = 0,
     config: ConceptErasure = ConceptErasure(),
     known: Known | None = None,
-) -> StableDiffusionPipeline:
+) -> Defended:
     """Fine-tune until these captions draw what the first model draws when guided away from them.
 
     With eps_0 the given model, kept frozen, and x_t a picture on its way under caption c, drawn from fresh noise by the
@@ -68,7 +69,7 @@ def concept_erasure(
         known: not used.
 
     Returns:
-        A pipeline with a U-Net of its own.
+        A pipeline with a U-Net of its own, and nothing taken away.
 
     Raises:
         InputError: there is no caption, or a loss is not finite.
@@ -94,7 +95,8 @@ def concept_erasure(
         wanted = erased(pipeline, x, time, y[rows], empty.expand_as(y[rows]), config.strength)
         return (tuned.unet(x, time, y[rows]).sample - wanted).float().square().mean()
 
-    return finetune(pipeline, loss, config, seed, "erasing captions")
+    tuned = finetune(pipeline, loss, config, seed, "erasing captions")
+    return undefended(tuned, captions)
 
 
 @torch.no_grad()

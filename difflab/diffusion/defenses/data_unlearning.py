@@ -7,6 +7,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int
 
+from difflab.diffusion.defended import Defended, undefended
 from difflab.diffusion.finetuning import Finetuning, Known, finetune, fitting_known
 from difflab.diffusion.generate import embed
 from difflab.diffusion.loss import as_noise, levels
@@ -51,7 +52,7 @@ def data_unlearning(
     seed: int = 0,
     config: DataUnlearning = DataUnlearning(),
     known: Known | None = None,
-) -> StableDiffusionPipeline:
+) -> Defended:
     """Fine-tune by subtracted importance-sampled scores.
 
     A noisy latent m at time t is drawn from the mixture (1 - lambda) q(m | x) + lambda q(m | a) of an ordinary picture
@@ -69,7 +70,7 @@ def data_unlearning(
         known: the memorized pictures a and the ordinary ones x.
 
     Returns:
-        A pipeline with a U-Net of its own.
+        A pipeline with a U-Net of its own, and nothing taken away.
 
     Raises:
         InputError: known is missing or its numbers do not agree, or a loss is not finite.
@@ -96,7 +97,8 @@ def data_unlearning(
         retain, forget = subtracted(predicted, m, x, targets[rows], alpha, sigma, config.mixing)
         return _balanced(retain, forget, config.share, [p for p in tuned.unet.parameters() if p.requires_grad])
 
-    return finetune(pipeline, loss, config, seed, "unlearning pictures")
+    tuned = finetune(pipeline, loss, config, seed, "unlearning pictures")
+    return undefended(tuned, captions)
 
 
 def subtracted(

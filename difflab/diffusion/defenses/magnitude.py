@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from diffusers import StableDiffusionPipeline
 
-from difflab.diffusion.pruning import Mask, feedforward_layers
+from difflab.diffusion.defended import Defended, pruned
+from difflab.diffusion.pruning import feedforward_layers
 from difflab.errors import require
 
 
@@ -31,7 +32,7 @@ def magnitude(
     unseen: Sequence[str] = (),
     seed: int = 0,
     config: Magnitude = Magnitude(),
-) -> list[Mask]:
+) -> Defended:
     """One mask for all captions: in each row of the second feed-forward weights the largest |W_ij|.
 
     Args:
@@ -42,7 +43,7 @@ def magnitude(
         config: how many; rounded to the nearest number of weights in a row.
 
     Returns:
-        n times the same mask.
+        The model under the same mask for every caption.
     """
     mask = {}
     for name in feedforward_layers(pipeline.unet):
@@ -50,4 +51,4 @@ def magnitude(
         k = round(config.sparsity * weight.shape[1])
         off = torch.zeros(weight.shape, dtype=torch.bool)
         mask[name] = off.scatter(1, weight.abs().topk(k, dim=1).indices, True)
-    return [mask] * len(captions)
+    return pruned(pipeline, captions, [mask] * len(captions))

@@ -9,6 +9,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Bool, Float
 
+from difflab.diffusion.defended import Defended, Prompts
+from difflab.diffusion.defended import pruned as prune
 from difflab.diffusion.first_prediction import (
     memorized_above,
     pairwise_similarity,
@@ -83,11 +85,11 @@ class Nemo:
 @torch.no_grad()
 def nemo(
     pipeline: StableDiffusionPipeline,
-    captions: Sequence[str] | Float[torch.Tensor, "n tokens width"],
+    captions: Prompts,
     unseen: Sequence[str],
     seed: int = 0,
     config: Nemo = Nemo(),
-) -> list[Mask]:
+) -> Defended:
     """One mask for each caption: rows of W_v in cross-attention.
 
     a_i(y) = mean over tokens of |(W_v y)_i|, z = (a - mean) / standard deviation over unseen captions. A caption is
@@ -104,7 +106,7 @@ def nemo(
         config: how.
 
     Returns:
-        n masks; an empty one where the caption does not look memorized.
+        The model under one mask for each caption; an empty one where it does not look memorized.
 
     Raises:
         InputError: there are fewer than two unseen captions, or the U-Net has no cross-attention in those blocks.
@@ -138,7 +140,7 @@ def nemo(
     off, levels = _candidates(search, z, a, threshold, config)
     if config.refine:
         _refine(search, off, _listed(search, off, z, a, levels), threshold)
-    return [search.mask(chosen) if chosen.any() else {} for chosen in off]
+    return prune(pipeline, captions, [search.mask(chosen) if chosen.any() else {} for chosen in off])
 
 
 def _activations(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from diffusers import StableDiffusionPipeline
 
-from difflab.diffusion.pruning import Mask
+from difflab.diffusion.defended import Defended, undefended
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ def nothing(
     unseen: Sequence[str] = (),
     seed: int = 0,
     config: Nothing = Nothing(),
-) -> list[Mask]:
-    """An empty mask for each caption.
+) -> Defended:
+    """The model as it is.
 
     Args:
-        pipeline: not used.
+        pipeline: the model.
         captions: n prompts.
         unseen: not used.
         seed: not used.
         config: nothing.
     """
-    return [{}] * len(captions)
+    return undefended(pipeline, captions)

@@ -7,6 +7,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
+from difflab.diffusion.defended import Defended, rewritten
 from difflab.diffusion.first_prediction import memorized_above
 from difflab.diffusion.generate import embed, fitting, initial_noise, seeded
 from difflab.diffusion.loss import as_noise
@@ -51,7 +52,7 @@ def prompt_embedding(
     unseen: Sequence[str] = (),
     seed: int = 0,
     config: PromptEmbedding = PromptEmbedding(),
-) -> Float[torch.Tensor, "n tokens width"]:
+) -> Defended:
     """An embedding for each caption, near its own, that moves the first prediction no further than usual.
 
     m(y) = mean over seeds of |eps(x_T, T, y) - eps(x_T, T, empty)|_2 is lowered by AdamW on y, the begin token's row
@@ -65,8 +66,8 @@ def prompt_embedding(
         config: how.
 
     Returns:
-        Of every caption the iterate with the smallest m; its own embedding, to the bit, where m <= target from the
-        start or no step lowers it.
+        The model with, for every caption, the iterate with the smallest m; its own embedding, to the bit, where m <=
+        target from the start or no step lowers it.
 
     Raises:
         InputError: there is no caption, there are fewer than two unseen ones and no target, m is not finite, or a
@@ -91,13 +92,17 @@ def prompt_embedding(
     if target is None:
         usual = [first.magnitude(part) for part in embed(pipeline, list(unseen)[: config.unseen]).split(size)]
         target = memorized_above(torch.cat(usual).double().cpu().numpy())
-    parts = embed(pipeline, captions).split(size)
-    found = list[torch.Tensor]()
-    with progress(len(parts), "prompts") as advance:
-        for part in parts:
-            found.append(_lowered(first, part, target, config))
-            advance(1)
-    return torch.cat(found)
+
+    def rewrite(captions: Sequence[str]) -> Float[torch.Tensor, "n tokens width"]:
+        parts = embed(pipeline, captions).split(size)
+        found = list[torch.Tensor]()
+        with progress(len(parts), "prompts") as advance:
+            for part in parts:
+                found.append(_lowered(first, part, target, config))
+                advance(1)
+        return torch.cat(found)
+
+    return rewritten(pipeline, captions, rewrite)
 
 
 class _FirstStep:

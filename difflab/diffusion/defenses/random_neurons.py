@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 
+from difflab.diffusion.defended import Defended, pruned
 from difflab.diffusion.pruning import Mask, value_layers
 from difflab.errors import require
 
@@ -33,7 +34,7 @@ def random_neurons(
     unseen: Sequence[str] = (),
     seed: int = 0,
     config: RandomNeurons = RandomNeurons(),
-) -> list[Mask]:
+) -> Defended:
     """One mask for each caption: rows of W_v in cross-attention, any as likely as any other.
 
     Args:
@@ -59,4 +60,4 @@ def random_neurons(
         off[torch.from_numpy(generator.permutation(total)[:number])] = True
         parts = zip(layers, off.split([shape[0] for shape in shapes.values()]), strict=True)
         masks.append({name: part[:, None].expand(shapes[name]).clone() for name, part in parts if part.any()})
-    return masks
+    return pruned(pipeline, captions, masks)

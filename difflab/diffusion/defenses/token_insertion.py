@@ -8,6 +8,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int
 
+from difflab.diffusion.defended import Defended, rewritten
 from difflab.diffusion.generate import embed_tokens
 from difflab.diffusion.tokens import tokens, vocabulary
 from difflab.errors import require
@@ -33,7 +34,7 @@ def token_insertion(
     unseen: Sequence[str] = (),
     seed: int = 0,
     config: TokenInsertion = TokenInsertion(),
-) -> Float[torch.Tensor, "n tokens width"]:
+) -> Defended:
     """The embedding of each caption with random tokens between begin and end.
 
     Any token of the vocabulary that is not special is as likely as any other, and so is every place; the caption's own
@@ -47,7 +48,7 @@ def token_insertion(
         config: how many.
 
     Returns:
-        One embedding for each caption; the caption's own where there is no room.
+        The model with another embedding for each caption; the caption's own where there is no room.
 
     Raises:
         InputError: there is no caption, or one is too long.
@@ -60,12 +61,16 @@ def token_insertion(
     """
     require(len(captions) > 0, "token_insertion needs prompts to defend; give at least one.")
     tokenizer = pipeline.tokenizer
-    ids = tokens(tokenizer, captions)
     others = vocabulary(tokenizer).numpy()
-    for row, plain in enumerate(tokenizer(list(captions))["input_ids"]):
-        longer = torch.tensor(inserted(plain, others, min(config.tokens, ids.shape[1] - len(plain)), seed))
-        ids[row, : len(longer)] = longer
-    return embed_tokens(pipeline, ids)
+
+    def rewrite(captions: Sequence[str]) -> Float[torch.Tensor, "n tokens width"]:
+        ids = tokens(tokenizer, captions)
+        for row, plain in enumerate(tokenizer(list(captions))["input_ids"]):
+            longer = torch.tensor(inserted(plain, others, min(config.tokens, ids.shape[1] - len(plain)), seed))
+            ids[row, : len(longer)] = longer
+        return embed_tokens(pipeline, ids)
+
+    return rewritten(pipeline, captions, rewrite)
 
 
 def inserted(plain: Sequence[int], others: Int[np.ndarray, " v"], k: int, seed: int) -> list[int]:

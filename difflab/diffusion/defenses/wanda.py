@@ -9,8 +9,9 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
+from difflab.diffusion.defended import Defended, Prompts, pruned
 from difflab.diffusion.generate import AT_ONCE, embed, initial_noise, sampling, seeded
-from difflab.diffusion.pruning import Mask, feedforward_layers, union
+from difflab.diffusion.pruning import feedforward_layers, union
 from difflab.errors import require
 
 
@@ -41,11 +42,11 @@ class Wanda:
 @torch.no_grad()
 def wanda(
     pipeline: StableDiffusionPipeline,
-    captions: Sequence[str] | Float[torch.Tensor, "n tokens width"],
+    captions: Prompts,
     unseen: Sequence[str] = (),
     seed: int = 0,
     config: Wanda = Wanda(),
-) -> list[Mask]:
+) -> Defended:
     """One mask for all captions together: entries of the second feed-forward weight of every transformer.
 
     S_ij = |W_ij| |X_j|_2 at each step of sampling, X the layer's inputs (every token scaled to length 1, prompt and
@@ -60,7 +61,7 @@ def wanda(
         config: how.
 
     Returns:
-        n times the same mask.
+        The model under the same mask for every caption.
 
     Raises:
         InputError: there is no caption.
@@ -80,7 +81,7 @@ def wanda(
         }
         for step in range(len(next(iter(target.values()))))
     ]
-    return [union(masks)] * len(captions)
+    return pruned(pipeline, captions, [union(masks)] * len(captions))
 
 
 def chosen(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Bool, Float
@@ -12,6 +11,7 @@ from jaxtyping import Bool, Float
 from difflab.diffusion.attention import Probabilities, attention, cross_attentions
 from difflab.diffusion.generate import AT_ONCE, batches, embed, seeded
 from difflab.errors import require
+from difflab.statistics.scores import Scores
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def attention_entropy(
     seeds: Sequence[int],
     config: AttentionEntropy = AttentionEntropy(),
     latents: Float[torch.Tensor, "n c h w"] | None = None,
-) -> Float[np.ndarray, " n"]:
+) -> Scores:
     """Score captions by the entropy of the attention that their tokens get.
 
     a_i(t) = attention to token i with the prompt, averaged over heads, pixels and layers; e_i = -a_i log a_i;
@@ -93,7 +93,7 @@ def attention_entropy(
             scores.append(torch.special.entr(by_step[0, config.layer]).sum(dim=1))
         else:
             scores.append(_d(torch.special.entr(by_step.mean(dim=1)), summary[rows]))
-    return torch.cat(scores).view(len(captions), len(seeds)).mean(dim=1).numpy()
+    return Scores(tuple(captions), torch.cat(scores).view(len(captions), len(seeds)).mean(dim=1).numpy())
 
 
 def _by_layer(seen: Probabilities) -> Float[torch.Tensor, "layers prompts tokens"]:

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from difflab.diffusion.attention import Probabilities, attention, cross_attentions
 from difflab.diffusion.generate import AT_ONCE, batches, embed, seeded
 from difflab.errors import require
+from difflab.statistics.scores import Scores
 
 _LAYERS = "down_blocks.0."
 """The first down block works at the latents' own resolution, before it halves them."""
@@ -43,7 +44,7 @@ def bright_ending(
     seeds: Sequence[int],
     config: BrightEnding = BrightEnding(),
     latents: Float[torch.Tensor, "n c h w"] | None = None,
-) -> Float[np.ndarray, " n"]:
+) -> Scores:
     """Score captions by the length of the prompt's part of the predicted noise within a soft mask.
 
     m = attention to the end token at the last step (see `end_attention`);
@@ -72,7 +73,7 @@ def bright_ending(
     """
     masks, magnitudes = _masks_and_magnitudes(pipeline, captions, seeds, config)
     scores = magnitudes / masks.mean(dim=(1, 2))
-    return scores.view(len(captions), len(seeds)).mean(dim=1).numpy()
+    return Scores(tuple(captions), scores.view(len(captions), len(seeds)).mean(dim=1).numpy())
 
 
 @torch.no_grad()

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from difflab.diffusion import loss
 from difflab.diffusion.generate import AT_ONCE, embed, seeded
 from difflab.errors import InputError, require
+from difflab.statistics.scores import Scores
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class DenoisingLoss:
         at_once: predictions made in one batch.
     """
 
+    needs: ClassVar[tuple[str, ...]] = ("latents",)
     draws: int = 8
     at_once: int = AT_ONCE
 
@@ -37,7 +39,7 @@ def denoising_loss(
     seeds: Sequence[int],
     config: DenoisingLoss = DenoisingLoss(),
     latents: Float[torch.Tensor, "n c h w"] | None = None,
-) -> Float[np.ndarray, " n"]:
+) -> Scores:
     """Score captions by minus the denoising loss of their own pictures.
 
     score = -mean over seeds of `difflab.diffusion.loss.denoising_loss` (z, y): a low loss is a high score.
@@ -81,4 +83,4 @@ def denoising_loss(
                 pipeline, latents[rows], embeddings[rows], generators[part], config.draws, config.at_once
             )
         )
-    return -torch.cat(losses).double().view(len(captions), len(seeds)).mean(dim=1).numpy()
+    return Scores(tuple(captions), -torch.cat(losses).double().view(len(captions), len(seeds)).mean(dim=1).numpy())

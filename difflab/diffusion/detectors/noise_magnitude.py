@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
 from difflab.diffusion.generate import AT_ONCE, batches, embed, seeded
 from difflab.errors import require
+from difflab.statistics.scores import Scores
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def noise_magnitude(
     seeds: Sequence[int],
     config: NoiseMagnitude = NoiseMagnitude(),
     latents: Float[torch.Tensor, "n c h w"] | None = None,
-) -> Float[np.ndarray, " n"]:
+) -> Scores:
     """Score captions by the length of the prompt's part of the predicted noise.
 
     score = mean over seeds and over the first steps of |eps(x_t, t, y) - eps(x_t, t, empty)|_2, the length taken over
@@ -82,4 +82,4 @@ def noise_magnitude(
             for step in islice(steps, config.first)
         ]
         magnitudes.append(torch.stack(by_step).mean(dim=0).cpu())
-    return torch.cat(magnitudes).double().view(len(captions), len(seeds)).mean(dim=1).numpy()
+    return Scores(tuple(captions), torch.cat(magnitudes).double().view(len(captions), len(seeds)).mean(dim=1).numpy())

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
@@ -11,6 +10,7 @@ from jaxtyping import Float
 from difflab.diffusion.first_prediction import first_predictions, pairwise_similarity
 from difflab.diffusion.generate import AT_ONCE, embed, initial_noise, seeded
 from difflab.errors import require
+from difflab.statistics.scores import Scores
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def seed_similarity(
     seeds: Sequence[int],
     config: SeedSimilarity = SeedSimilarity(),
     latents: Float[torch.Tensor, "n c h w"] | None = None,
-) -> Float[np.ndarray, " n"]:
+) -> Scores:
     """Score captions by how alike the first predictions from different noises are.
 
     delta_s = eps(x_T, T, y) - x_T with x_T from seed s, scaled to [0, 1] per channel;
@@ -96,4 +96,4 @@ def seed_similarity(
         )
         pairs = pairwise_similarity(images.unflatten(0, (len(part), len(seeds))), config.window)
         scores.append((pairs.amax(dim=1) if config.reduce == "max" else pairs.mean(dim=1)).cpu())
-    return torch.cat(scores).numpy()
+    return Scores(tuple(captions), torch.cat(scores).numpy())

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 CODE = """
-from difflab.audits.worlds import Case, open_case
-opened = open_case(Case(targets=8, held_out=6, retained=60))
+from difflab.audits.worlds import OnWorld, open_world
+opened = open_world(OnWorld(targets=8, held_out=6, retained=60))
 told = [found.captions for found in (*opened.groups.values(), *opened.held_out.values(), opened.retained)]
 print(opened.oracle is not None, told)
 """

@@ -20,7 +20,7 @@ from synthetic.data.collages import Collages
 
 
 @dataclass(frozen=True)
-class ClipCase:
+class OnClips:
     """Models, pairs and gallery."""
 
     model: str = ""
@@ -49,8 +49,8 @@ class ClipCase:
     """Leave the reference out and ask references that need no training."""
     overlap: bool = False
     """Go on although a training picture lies in the gallery."""
-    device: str = "cpu"
-    """Where the models and the search run."""
+    device: str = "auto"
+    """Where the models and the search run; auto: an accelerator where there is one."""
     study: Study = field(default_factory=lambda: Study(pairs=2))
     """Of the small models, where there is no data."""
     contents: str = field(init=False, default="")
@@ -95,7 +95,7 @@ class OpenedClips(NamedTuple):
     classes: tuple[str, ...]
 
 
-def open_clips(case: ClipCase, checkpoints: Checkpoints) -> OpenedClips:
+def open_clips(case: OnClips, checkpoints: Checkpoints) -> OpenedClips:
     """Load the models and read the pairs, or train and draw small ones.
 
     Raises:
@@ -106,7 +106,7 @@ def open_clips(case: ClipCase, checkpoints: Checkpoints) -> OpenedClips:
     return opened
 
 
-def _files(case: ClipCase) -> OpenedClips:
+def _files(case: OnClips) -> OpenedClips:
     lists = [Path(path) for path in (case.objects, case.public_objects, case.reference_objects) if path]
     listed = files.read_text(Path(case.classes)).split("\n") if case.classes else ()
     classes = tuple(line.strip() for line in listed if line.strip()) or classes_of(*lists)
@@ -124,7 +124,7 @@ def _files(case: ClipCase) -> OpenedClips:
     )
 
 
-def _collages(case: ClipCase, checkpoints: Checkpoints) -> OpenedClips:
+def _collages(case: OnClips, checkpoints: Checkpoints) -> OpenedClips:
     """Two small models and their pairs, in the same form as a user's."""
     study = case.study
     sets = [training_set(study, number) for number in (0, 1)]
@@ -145,7 +145,7 @@ def _as_labelled(found: Collages, study: Study) -> Labelled:
     )
 
 
-def _check_overlap(opened: OpenedClips, case: ClipCase) -> None:
+def _check_overlap(opened: OpenedClips, case: OnClips) -> None:
     """Files that lie in two sets: none may, unless told otherwise."""
     sets = {"data": opened.asked, "reference-data": opened.other, "public": opened.public}
     there = [(name, pairs) for name, pairs in sets.items() if pairs is not None]

@@ -1,0 +1,291 @@
+"""Does somebody's own pipeline draw copies of its training pictures?
+
+The copy metric and the detectors of the planted experiments on any Stable Diffusion pipeline: every caption of a
+folder is drawn with several seeds and compared with its own picture, captions of a CSV file with the nearest picture
+of the folder. A copy is more like that picture than all but 0.1 % of the folder's pictures are like their
+own nearest neighbour, so near-duplicates in the folder make the test stricter. The copies counted are those of the
+papers (arXiv 2507.16880): the median over seeds, and any seed. Every detector that difflab has is run; they never
+see the pictures, but for the denoising loss.
+
+`difflab.audit(pipeline, data)` in Python and `difflab audit PIPELINE --data FOLDER [--prompts CSV]` run this. Without
+data the shipped pipeline is audited on some of its planted pictures. Cost on two cores: about 4 minutes for the small
+pipeline; a real one needs a GPU (found by itself; `--dtype float16`).
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from jaxtyping import Bool, Float, UInt8
+from matplotlib.figure import Figure
+
+from difflab import methods
+from difflab.audits.pipelines import IN_MEMORY, OnPipeline, identity, named
+from difflab.datasets.captioned import Captioned, captioned, captioned_folder, prompts
+from difflab.diffusion.autoencoder import encode
+from difflab.diffusion.copies import Threshold, ask, fit_threshold, memorized
+from difflab.diffusion.generate import fitting
+from difflab.diffusion.pipeline import load, picture_side
+from difflab.diffusion.similarity import (
+    NEAREST,
+    Described,
+    Measure,
+    described,
+    leave_one_out,
+    nearest_similarity,
+    similarity,
+)
+from difflab.errors import require
+from difflab.files import sha256
+from difflab.randomness import item_seeds
+from difflab.runs.configs import from_keywords
+from difflab.runs.execute import execute
+from difflab.runs.figures import COLOURS, legend_below, new_figure, picture_strips
+from difflab.runs.result import Result
+from difflab.runs.results import Checkpoints
+from difflab.runs.rows import Artefact, Row, select
+from difflab.statistics.intervals import bootstrap
+from difflab.statistics.ranking import auc
+from difflab.statistics.scores import Scores
+from synthetic import plan as plans
+from synthetic.plan import Plan
+
+NAME = "pipeline_audited"
+"""Of the experiment that this is."""
+Data = str | Path | tuple[UInt8[np.ndarray, "n h w 3"], Sequence[str]] | None
+
+
+@dataclass(frozen=True)
+class Config(OnPipeline):
+    """The pipeline, its training pictures, and how it is asked."""
+
+    data: str = ""
+    """Folder of training pictures with a metadata.jsonl; empty: some planted pictures of the shipped pipeline."""
+    prompts: str = ""
+    """CSV file with a column named prompt: captions to ask for beside those of the folder."""
+    captions: int = 200
+    """Most captions of the folder to ask for, those of repeated pictures first."""
+    detectors: str = "all"
+    """Detectors to run: all, or names with commas between ('difflab list --methods')."""
+    contents: str = field(init=False, default="")
+    """Checksum of the pipeline and of the lists of pictures and prompts."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        methods.chosen("detectors", self.detectors)
+        lists = [str(Path(self.data, "metadata.jsonl"))] if self.data and not self.data.startswith(IN_MEMORY) else []
+        object.__setattr__(self, "contents", identity(self.model, *lists, self.prompts))
+
+
+SMOKE = Config(captions=12, seeds=2, steps=4)
+
+
+def audit(
+    model: str | Path | StableDiffusionPipeline = "planted",
+    data: Data = None,
+    *,
+    out: str | Path | None = None,
+    **flags: Any,
+) -> Result:
+    """Does a pipeline draw copies of its training pictures, and do detectors find them?
+
+    Args:
+        model: a pipeline in memory, a directory in diffusers' format, "planted", or with download=True a hub id.
+        data: its training pictures: a folder with a metadata.jsonl, or pictures and captions in memory; None: some
+            planted pictures of the shipped pipeline.
+        out: the folder of results that the run is kept in; None keeps it in memory.
+        flags: every flag of `difflab audit`, under its name: prompts=None, captions=200, seeds=4, steps=20,
+            guidance=3.0, detectors="all", sscd, device="auto", dtype="float32", download=False, seed=0.
+
+    Returns:
+        Rows memorized_fraction (by measure, group of captions, and median or any seed), threshold_similarity,
+        median_score and auc (by detector); figures; what was drawn.
+
+    Raises:
+        InputError: a flag, a file or the model is not usable; the sentence says why.
+    """
+    flags = {name: value for name, value in flags.items() if value is not None}
+    flags["model"], given = named(model)
+    own: dict[str, Captioned] = {}
+    if isinstance(data, tuple):
+        pictures, captions = np.asarray(data[0]), tuple(data[1])
+        own["own"] = captioned(pictures, captions)
+        flags["data"] = IN_MEMORY + sha256(pictures.tobytes() + repr(captions).encode())[:12]
+    elif data is not None:
+        flags["data"] = str(data)
+    config = from_keywords(Config(), flags)
+    return execute(NAME, sys.modules[__name__], config, None if out is None else Path(out), **given, **own)
+
+
+class _Groups(NamedTuple):
+    """Captions asked for, and which of them belong together.
+
+    Attributes:
+        captions: those of the folder first.
+        places: of the folder's, their pictures.
+        members: by name.
+    """
+
+    captions: list[str]
+    places: np.ndarray
+    members: Mapping[str, Bool[np.ndarray, " n"]]
+
+
+def run(
+    config: Config,
+    checkpoints: Checkpoints,
+    pipeline: StableDiffusionPipeline | None = None,
+    own: Captioned | None = None,
+) -> Iterator[Row | Artefact]:
+    """Draw every caption, compare, score, and say which detector would have found the copies."""
+    pipeline = config.load(config.model) if pipeline is None else load(pipeline)
+    if own is None:
+        own = captioned_folder(Path(config.data), picture_side(pipeline)) if config.data else _planted()
+    n_pictures, side = len(own.pictures), picture_side(pipeline)
+    fits = own.pictures.shape[1:] == (side, side, 3)
+    require(fits, f"the pictures are {own.pictures.shape[1:]}; this pipeline draws ({side}, {side}, 3).")
+    require(n_pictures > NEAREST, f"{config.data} holds {n_pictures} pictures; an audit needs over {NEAREST}.")
+    extra = prompts(Path(config.prompts)) if config.prompts else ()
+    places = np.argsort(-own.copies, kind="stable")[: config.captions]
+    captions = [*(own.captions[i] for i in places), *extra]
+    asked = _Groups(captions, places, _groups(own, places, len(extra)))
+    seeds = item_seeds(config.seed, "pictures", config.seeds)
+    drawn = checkpoints.load("drawn") or {"drawn": ask(pipeline, captions, seeds, config.steps, config.guidance)}
+    checkpoints.save("drawn", drawn)
+    copied = np.zeros(len(captions), bool)
+    for name, measure in config.measures().items():
+        alike, nearest, threshold = _compared(measure, drawn["drawn"], own, asked)
+        yield Row("threshold_similarity", threshold.value, None, None, threshold.n, {"measure": name})
+        for group, here in asked.members.items():
+            for over in ("median", "any"):
+                rate = memorized(alike[here], threshold.value, over)
+                setting = {"measure": name, "captions": group, "seeds": over}
+                yield Row("memorized_fraction", *rate, int(here.sum()), setting)
+        yield Artefact(f"similarity_{name}", alike)
+        if name == "pixel":
+            copied = np.median(alike, axis=1) > threshold.value
+            yield Artefact("nearest", own.pictures[nearest])
+    for name, scores in _scored(pipeline, own, asked, config, checkpoints):
+        yield from _detector_rows(name, scores.values, copied[: len(scores)], asked.members)
+        yield Artefact(f"scores_{name}", scores.values)
+    yield Artefact("drawn", drawn["drawn"])
+    yield Artefact("targets", own.pictures[places])
+    yield Artefact("captions", np.array(captions))
+
+
+def _compared(
+    measure: Measure, drawn: UInt8[np.ndarray, "n seeds h w 3"], own: Captioned, asked: _Groups
+) -> tuple[Float[np.ndarray, "n seeds"], np.ndarray, Threshold]:
+    """Similarity to each caption's own picture, or to the nearest one; that one's place; when it is a copy."""
+    n, k, n_own = len(drawn), drawn.shape[1], len(asked.places)
+    features = measure.describe(own.pictures)
+    looked = described(measure, drawn.reshape(-1, *drawn.shape[2:]), features)
+    nearest, which = (found.reshape(n, k) for found in nearest_similarity(measure, looked, features))
+    alike = nearest.copy()
+    mine = Described(looked.features[: n_own * k], looked.scale[: n_own * k])
+    targets = features[torch.from_numpy(np.repeat(asked.places, k))]
+    alike[:n_own] = similarity(measure, mine, targets).reshape(n_own, k)
+    return alike, which[:, 0], fit_threshold(measure, _others(measure, own, features))
+
+
+def _scored(
+    pipeline: StableDiffusionPipeline, own: Captioned, asked: _Groups, config: Config, checkpoints: Checkpoints
+) -> Iterator[tuple[str, Scores]]:
+    """Every detector's scores; one that needs pictures scores the folder's captions alone."""
+    latents, seeds = encode(pipeline, own.pictures[asked.places]), item_seeds(config.seed, "detectors", config.seeds)
+    for detector in methods.chosen("detectors", config.detectors):
+        pictured = "latents" in detector.needs
+        captions = asked.captions[: len(asked.places)] if pictured else asked.captions
+        kept = checkpoints.load(detector.name)
+        if kept is None:
+            settings = detector.configured(steps=config.steps, guidance=config.guidance, at_once=fitting(pipeline))
+            scores = detector.function(pipeline, captions, seeds, settings, latents if pictured else None)
+            kept = {"scores": scores.values}
+            checkpoints.save(detector.name, kept)
+        yield detector.name, Scores(tuple(captions), kept["scores"])
+
+
+def claims(rows: Sequence[Row]) -> dict[str, bool]:
+    """What the owner of a pipeline hopes for."""
+    rates = [row.value for row in select(rows, "memorized_fraction", measure="pixel", seeds="any")]
+    return {"no caption draws a copy with any seed": max(rates) == 0}
+
+
+def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
+    """The captions most like their pictures, and all similarities with the threshold."""
+    alike, targets = artefacts["similarity_pixel"], artefacts["targets"]
+    own = np.concatenate([targets, artefacts["nearest"][len(targets) :]])
+    worst = np.argsort(-np.median(alike, axis=1), kind="stable")[:16]
+    strips = np.stack([np.concatenate([own[i][None], artefacts["drawn"][i][:4]]) for i in worst])
+    labels = [_shortened(str(artefacts["captions"][i])) for i in worst]
+    title = "Most alike. Left: training picture. Right: what its caption draws."
+    most_alike = picture_strips(strips, labels, title, a_line=2)
+    return {"most_alike": most_alike, "similarity": _similarity_figure(rows, artefacts)}
+
+
+def _similarity_figure(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> Figure:
+    thresholds = select(rows, "threshold_similarity")
+    figure, panels = new_figure("How alike", "median similarity over seeds", "share of captions above", len(thresholds))
+    for ax, row in zip(panels, thresholds, strict=True):
+        name = row.setting["measure"]
+        ordered = np.sort(np.median(artefacts[f"similarity_{name}"], axis=1))
+        above = 1 - np.arange(len(ordered)) / len(ordered)
+        ax.step(ordered, above, label="captions", color=COLOURS["trained"], where="pre")
+        ax.axvline(row.value, color=COLOURS["predicted"], label="threshold")
+        ax.set_title(name)
+    legend_below(figure)
+    return figure
+
+
+def _planted() -> Captioned:
+    """Repeated pictures, twins (no copies), and once-seen ones of the shipped pipeline."""
+    planted = plans.draw(Plan())
+    index = np.concatenate([planted.where("repeated"), planted.where("unique")[:940:2]])
+    listed = [planted.listed[i] for i in index]
+    copies = np.array([picture.copies for picture in listed])
+    return Captioned(planted.pictures(index), tuple(p.caption for p in listed), copies, tuple(p.role for p in listed))
+
+
+def _groups(own: Captioned, asked: np.ndarray, n_extra: int) -> dict[str, Bool[np.ndarray, " n"]]:
+    """Captions by how often their picture stands in the folder, and those of the CSV file."""
+    copies = np.concatenate([own.copies[asked], np.zeros(n_extra, int)])
+    bounds = {"once": (1, 1), "2 to 15 copies": (2, 15), "16 to 63 copies": (16, 63), "64 and more": (64, np.inf)}
+    found = {name: (copies >= low) & (copies <= high) for name, (low, high) in bounds.items()}
+    found["prompts"] = copies == 0
+    return {name: here for name, here in found.items() if here.any()}
+
+
+def _others(
+    measure: Measure, own: Captioned, features: Float[torch.Tensor, "n tiles width"]
+) -> Float[np.ndarray, " different"]:
+    """How like the nearest different picture of the folder each picture is."""
+    _, first = np.unique(own.pictures.reshape(len(own.pictures), -1), axis=0, return_index=True)
+    distinct = features[torch.from_numpy(np.sort(first))]
+    return leave_one_out(measure, distinct)
+
+
+def _detector_rows(
+    name: str,
+    scores: Float[np.ndarray, " n"],
+    copied: Bool[np.ndarray, " n"],
+    groups: Mapping[str, Bool[np.ndarray, " n"]],
+) -> Iterator[Row]:
+    """Mean score of every group, and whether the score would have found the copies."""
+    for group, whole in groups.items():
+        here = whole[: len(scores)]
+        if here.sum() > 1:
+            middle = bootstrap(scores[here], np.median, np.random.default_rng(0))
+            yield Row("median_score", *middle, int(here.sum()), {"detector": name, "captions": group})
+    if copied.any() and not copied.all():
+        pairs = np.stack([scores, copied], axis=1)
+        found = bootstrap(pairs, lambda p: auc(p[:, 0], p[:, 1] > 0), np.random.default_rng(0))
+        yield Row("auc", *found, len(pairs), {"detector": name, "finds": "copies by the pixel measure"})
+
+
+def _shortened(caption: str) -> str:
+    return caption if len(caption) <= 38 else caption[:37] + "…"

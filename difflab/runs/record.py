@@ -1,0 +1,48 @@
+"""The record: finished runs that come with the project, small enough to be kept, and the source of its numbers."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+from PIL import Image
+
+from difflab.runs.result import Arrays, Picture, Result
+from difflab.runs.results import read_run, write
+from difflab.siblings import ROOT
+
+RECORD = ROOT / "experiments" / "record"
+_WIDTH, _COLOURS = 900, 64
+"""Of a kept figure: pixels, and shades."""
+
+
+def keep(run: Result, record: Path = RECORD) -> Result:
+    """Put a finished run into the record: rows, claims, meta and small figures, no arrays.
+
+    Returns:
+        The run as it lies there.
+    """
+    figures = {name: Picture(_small(picture.png()), picture.alt) for name, picture in run.figures.items()}
+    meta = {name: value for name, value in run.meta.items() if name not in ("rows", "figures", "artefacts")}
+    return write(replace(run, figures=figures, meta=meta, artefacts=Arrays({}), folder=None), record)
+
+
+def recorded(record: Path = RECORD) -> dict[str, list[Result]]:
+    """Every run of the record by experiment.
+
+    Raises:
+        InputError: one is damaged.
+    """
+    found: dict[str, list[Result]] = {}
+    for path in sorted(record.glob("*/*/meta.json")):
+        run = read_run(path.parent)
+        found.setdefault(run.experiment, []).append(run)
+    return found
+
+
+def _small(png: bytes) -> bytes:
+    with Image.open(io.BytesIO(png)) as picture:
+        flat = picture.convert("RGB")
+    flat.thumbnail((_WIDTH, 4 * _WIDTH), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    flat.quantize(_COLOURS).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

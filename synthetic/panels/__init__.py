@@ -1,0 +1,1 @@
+"""Figures of the experiments on small denoisers, drawn from their rows."""

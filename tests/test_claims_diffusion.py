@@ -1,0 +1,390 @@
+"""What the claims of experiments/diffusion say of rows made by hand; a boundary is met from both sides."""
+
+import importlib
+from dataclasses import replace
+
+import pytest
+from handmade import Case, Experiment, agrees, case, claims_of, copies, flat, row
+
+from difflab.errors import InputError
+
+CURE, SLOWER = "adversarial_finetuning", "dori, slower"
+ATTACKS = ("nothing", "dori", SLOWER, "dori, from noise", "discrete_tokens", "initial_noise")
+
+
+def adversarial_cure(rates=None, surrogates=0.1, cost=1.04):
+    found = {(CURE, attack): 0.1 for attack in ATTACKS}
+    found |= {(name, "dori"): 0.2 for name in ("no inner search", "low rank")}
+    found |= {(name, "dori"): 0.54 for name in ("retained only", "concept_erasure")} | (rates or {})
+    rows = copies(surrogates, defense="surrogates")
+    for (defense, attack), rate in found.items():
+        rows += copies(1 - rate, defense=defense, target="never", attack=attack)
+        rows += copies(rate, defense=defense, target="repeated", attack=attack)
+    for captions, ratio in (("neighbouring", 2.0), ("unrelated", cost)):
+        rows.append(row("held_out_ratio", ratio, defense=CURE, captions=captions))
+        rows.append(row("held_out_ratio", 3 - ratio, defense="nemo", captions=captions))
+    return rows
+
+
+NEMO, WANDA, BUDGETS = "repeated, nemo", "repeated, wanda", (0, 50, 51, 500)
+
+
+def attack_budget(curves=None):
+    """At 50 steps alone memories are back and controls are not."""
+    found = {
+        NEMO: (0.0, 0.54, 0.54, 1.0),
+        WANDA: (0.0, 0.53, 0.54, 1.0),
+        "once": (0.0, 0.1, 0.2, 0.105),
+        "never": (0.0, 0.0, 0.0, 0.0),
+        "oracle": (0.0, 0.05, 0.0, 0.0),
+    }
+    rows = []
+    for curve, rates in (found | (curves or {})).items():
+        rows += copies(0.9, curve=curve, rate=0.1, attack="nothing", attack_steps=0)
+        for steps, rate in zip(BUDGETS, rates, strict=True):
+            rows += copies(rate, curve=curve, rate=0.1, attack="dori", attack_steps=steps)
+    for curve in found:
+        rows += copies(0.3, curve=curve, rate=0.02, attack="dori", attack_steps=50)
+    return rows
+
+
+def attack_information(coarse=0.42, one=0.54, twin=0.1, oracle=0.1):
+    """At the second budget all is the other way around, but for twins."""
+    found = {
+        ("repeated", "rows", "all"): 0.8,
+        ("repeated", "rows", "1"): one,
+        ("repeated", "bits", 2): coarse,
+        ("repeated", "bits", 8): coarse and 0.1,
+        ("repeated", "transfer", "original"): 0.9,
+        ("repeated", "transfer", "oracle"): oracle,
+        ("never", "rows", "all"): twin and 0.0,
+        ("never", "rows", "1"): twin,
+        ("oracle", "rows", "all"): 0.9,
+    }
+    key, rows = {"rows": "kept", "bits": "bits", "transfer": "to"}, []
+    for steps in (150, 50):
+        for (target, cut, value), rate in found.items():
+            if rate is not None:
+                there = rate if steps == 50 or target == "never" else 1 - rate
+                rows += copies(there, target=target, attack_steps=steps, cut=cut, **{key[cut]: value})
+    return rows
+
+
+def defense_stressed(undefended=0.54, prompt=0.39, defended=(0.5, 0.5), once=(0.0, 0.0), never=(0.1, 0.1), cost=1.04):
+    rows = [row("held_out_ratio", 2.0, defense="yours", captions="neighbouring")]
+    rows.append(row("held_out_ratio", cost, defense="yours", captions="unrelated"))
+    searches = {"repeated": (prompt, *defended), "never": (0.0, *never)} | ({"once": (0.0, *once)} if once else {})
+    for target, rates in searches.items():
+        rows += copies(rates[0], state="defended", target=target, attack="nothing", attack_steps=0)
+        for steps, rate in zip((0, 1, 10), rates, strict=True):
+            rows += copies(rate, state="defended", target=target, attack="dori", attack_steps=steps)
+            rows += copies(0.9, state="undefended", target=target, attack="dori", attack_steps=steps)
+        rows += copies(0.9, state="defended", target=target, attack="random_perturbation", attack_steps=0)
+    return [*rows, *copies(undefended, state="undefended", target="repeated", attack="nothing", attack_steps=0)]
+
+
+def memorization_detected(many=(0.95, 0.95), loss=0.94, ladder=((1, (0.5, 0.5, 0.5)), (4, (0.5,)), (64, (0.96,)))):
+    rows = []
+    for seeds, steps, told in ((1, "all", False), (4, "first", False), (4, "all", True)):
+        here = {"detector": "noise_magnitude", "seeds": seeds, "steps": steps}
+        for against, area in zip(("held_out", "twin"), many, strict=True):
+            rows.append(row("auc", area if told else 0.1, **here, copies="64 and more", against=against))
+        for copied, found in ladder:
+            area = row("auc", *found, **here, copies=copied, against="held_out")
+            rows.append(area if told else area._replace(value=1 - area.value, low=None, high=None))
+            rows.append(row("auc", 1 - area.value, **here, copies=copied, against="twin"))
+    for against, area in (("held_out", loss), ("twin", 1.0)):
+        here = {"detector": "denoising_loss", "seeds": 4, "steps": "all", "against": against}
+        rows.append(row("auc", area, **here, copies="64 and more"))
+    return [*rows, row("auc", 0.97, detector="noise_magnitude", seeds=9, steps="all", copies="SD 1.4", source="papers")]
+
+
+def memorization_in_the_picture(inside=0.9, bright=0.54, prompts=0.54, overlap=0.41):
+    rows = [row("memorized_fraction", rate, part=part) for part, rate in (("outside", 0.5), ("inside", inside))]
+    found = {"bright ending": (bright, overlap), "prompt's difference": (prompts, 0.3), "all ones": (0.5, 0.3)}
+    for name, (area, share) in found.items():
+        rows.append(row("auc", 0.9, area, 1.0, map=name))
+        rows.append(row("best_overlap_fraction", max(share, 0.4), share, 0.4 if name == "all ones" else 1.0, map=name))
+    return rows
+
+
+DIFFERENT, OURS, RANDOM = "different pictures", "one picture, gaussian, nothing", "random, gaussian"
+RATES = {(defense, starts): 0.9 for defense in ("nothing", "nemo") for starts in ("gaussian", "captions")}
+
+
+def memorization_located(
+    rates=None,
+    apart=(10.0, 10.0, 10.5),
+    nearest=1.0,
+    moves=((0.1, 0.0, 0.2), (-0.1, -0.2, 0.0)),
+    said=((5.0, 20.0), (10.0, 11.0)),
+    like_random=10.0,
+    agree=(0.11, 0.11),
+    ours=0.3,
+):
+    """Triggers lie 10 apart; apart: prompts, starts, random moves. In layers different pictures are 10 apart."""
+    rows = [row("pairwise_distance", apart[0], group=DIFFERENT)]
+    for (defense, kind), rate in (RATES | (rates or {})).items():
+        here, first = {"defense": defense, "starts": kind}, defense == "nothing" and kind == "gaussian"
+        rows += copies(rate, **here, embedding="triggers") + copies(0.1, **here, embedding="starts")
+        distances = {"starts": apart[1], "random moves": apart[2]} if first else {"starts": 10.0, "random moves": 10.0}
+        for group, distance in {**distances, "triggers": 10.0 if defense == "nothing" else 1.0}.items():
+            rows.append(row("pairwise_distance", distance, **here, group=group))
+        rows.append(row("own_start_nearest_fraction", nearest if first else 1.0, **here))
+        cosine = (0.9, 0.8, 1.0) if defense == "nemo" else moves[kind == "captions"]
+        rows.append(row("move_similarity", *cosine, **here, pictures="one"))
+        rows.append(row("move_similarity", 0.9, 0.8, 1.0, **here, pictures="different"))
+    for part, values, low in zip(("value", "feedforward"), said, agree, strict=True):
+        for place, value in enumerate(values):
+            here = {"part": part, "place": place, "layer": f"layer {place}"}
+            for group, distance in ((DIFFERENT, 10.0), (OURS, value), (RANDOM, 9.0 if place else like_random)):
+                rows.append(row("discrepancy_distance", distance, **here, group=group, source="measured"))
+            rows.append(row("discrepancy_distance", 400.0, **here, group=DIFFERENT, source="published"))
+            rows.append(row("overlap_fraction", 0.01, **here, group=DIFFERENT, source="published"))
+            if low is not None:
+                least = 0.2 if place else low
+                rows.append(row("overlap_fraction", 0.5, least, 0.6, **here, group=DIFFERENT, source="measured"))
+                rows.append(row("chance_overlap_fraction", 0.1, **here, group=DIFFERENT, source="measured"))
+            share = ours if part == "feedforward" else 0.9
+            for group, value in ((OURS, share), (RANDOM, 0.3)):
+                rows.append(row("overlap_fraction", value, **here, group=group, source="measured"))
+    return rows
+
+
+def memorization_planted(ladder=((256, 0.9), (1, 0.1), (64, 0.9)), unique=0.02, twin=0.02):
+    rows = []
+    asked = [("repeated", copied, rate) for copied, rate in ladder]
+    asked += [(role, n, rate) for role, n, rate in (("unique", 1, unique), ("twin", 0, twin)) if rate is not None]
+    for role, copied, rate in asked:
+        here = {"role": role, "copies": copied}
+        rows += copies(rate, **here, step=60, source="all") + copies(1 - rate, **here, step=60, source="scene")
+        rows += copies(1 - rate, **here, step=30, source="all")
+    return rows
+
+
+def pipeline_audited(prompts=0.0):
+    rows = []
+    for captions, rate in (("once", 0.0), ("prompts", prompts)):
+        rows.append(row("memorized_fraction", 0.5, measure="efficientnet", captions=captions, seeds="any"))
+        rows.append(row("memorized_fraction", rate, measure="pixel", captions=captions, seeds="any"))
+    return rows
+
+
+FROZEN, JOINT, PLANTED, LOST = "64 copies, frozen", "64 copies, joint", "900 copies, frozen", "999 copies, frozen"
+LOCAL = {"nothing": 0.54, "nemo": 0.21, "random_neurons": 0.3, "cost": 1.01}
+SHARED = LOCAL | {"nemo": 0.54}
+
+
+def prunable(cells=None, shares=None):
+    """What is in cells replaces what is measured in them; no memory of the last two cells is local."""
+    found = {FROZEN: LOCAL, JOINT: LOCAL, PLANTED: SHARED, LOST: SHARED} | (cells or {})
+    planted = {FROZEN: 0.5, JOINT: 0.2, PLANTED: 0.9, LOST: 0.9} | (shares or {})
+    rows = []
+    for cell, here in found.items():
+        rows.append(row("planted_fraction", planted[cell], cell=cell))
+        for defense in ("nothing", "nemo", "random_neurons"):
+            ratio = here["cost"] if defense == "nemo" else 3.0
+            rows.append(row("held_out_ratio", ratio, cell=cell, defense=defense))
+            rows += copies(0.0, cell=cell, defense=defense, role="twin")[:1]
+            rows += copies(here[defense], cell=cell, defense=defense, role="repeated")[:1]
+    return rows
+
+
+DORI, STEP, PROMPT = ("nemo", "dori"), ("nemo", "random_perturbation"), "nothing"
+
+
+def pruning_attacked(rates=None, oracle=0.1, never=0.1, loss=1.1, ratio=1.0):
+    """Before the last budget nothing comes back."""
+    found = {("nothing", PROMPT): 0.9, ("nemo", PROMPT): 0.39, ("random_neurons", PROMPT): 0.4}
+    found |= {DORI: 0.54, STEP: 0.49, ("nothing", "dori"): 1.0, ("random_neurons", "dori"): 1.0} | (rates or {})
+    rows = []
+    for (defense, attack), rate in found.items():
+        cells = {"repeated": rate, "once": 0.0, "never": never if attack == "dori" else 0.0}
+        for target, share in (cells | ({"oracle": oracle} if (defense, attack) == ("nothing", "dori") else {})).items():
+            here = {"defense": defense, "target": target, "attack": attack}
+            rows += copies(0.0, **here, attack_steps=10) if attack == "dori" else []
+            rows += copies(share, **here, attack_steps=50 if attack == "dori" else 0)
+    for captions, unrelated in (("neighbouring", False), ("unrelated", True)):
+        measured = {"nothing": (1.0, 0.9, 1.1), "nemo": (loss if unrelated else 9.0,)}
+        for defense, values in measured.items():
+            low = ratio if (defense, captions) == ("nemo", "unrelated") else 2.0
+            rows.append(row("held_out_loss", *values, defense=defense, captions=captions))
+            rows.append(row("held_out_ratio", 2.0, low, 3.0, defense=defense, captions=captions))
+    return rows
+
+
+SOME, NONE, BOTH = "some cell is prunable", "none is where", "jointly"
+EXPERIMENTS = {
+    "adversarial_cure": Experiment(
+        adversarial_cure,
+        8,
+        [
+            case(),
+            case("surrogates", surrogates=0.105),
+            case("it was trained on", rates={(CURE, "dori"): 0.105}),
+            case("every other attack", rates={(CURE, SLOWER): 0.105}),
+            case("inner search", rates={("no inner search", "dori"): 0.1}),
+            case("low rank", rates={("low rank", "dori"): 0.1}),
+            case("ordinary pictures", rates={("retained only", "dori"): 0.5}),
+            case("concept erasure", rates={("concept_erasure", "dori"): 0.5}),
+            case("the cure costs", cost=1.05),
+        ],
+    ),
+    "attack_budget": Experiment(
+        attack_budget,
+        6,
+        [
+            case(),
+            case("no control", "there is a budget", curves={"never": (0.0, 0.105, 0.2, 0.2)}),
+            case("NeMo stopped", "sooner", "there is a budget", curves={NEMO: (0.0, 0.5, 0.5, 0.5)}),
+            case("Wanda stopped", "there is a budget", curves={WANDA: (0.0, 0.5, 0.5, 0.5)}),
+            case("sooner", curves={WANDA: (0.0, 0.54, 0.54, 1.0)}),
+            case("gives way", curves={"once": (0.0, 0.1, 0.2, 0.1)}),
+        ],
+    ),
+    "attack_information": Experiment(
+        attack_information,
+        4,
+        [
+            case(),
+            case("survive 2 bits", coarse=0.38),
+            case("one free row", one=0.5),
+            case("no twin", twin=0.105),
+            case("the oracle draws", oracle=0.105),
+            case("one free row", one=None),
+            case(says=3, coarse=None),
+            case(says=3, twin=None),
+            case(says=3, oracle=None),
+        ],
+    ),
+    "defense_stressed": Experiment(
+        defense_stressed,
+        4,
+        [
+            case(),
+            case(once=None),
+            case("without the defense", undefended=0.5),
+            case("stops the prompts", prompt=0.4),
+            case("(broken at 1 steps)", defended=(0.54, 0.5)),
+            case("(broken at 10 steps)", defended=(0.5, 0.54)),
+            case("at most 50 % come back", never=(0.105, 0.105)),
+            case("at most 50 % come back", once=(0.105, 0.105)),
+            case("5 % of loss", cost=1.05),
+        ],
+    ),
+    "memorization_detected": Experiment(
+        memorization_detected,
+        5,
+        [
+            case(),
+            case("from unseen captions", many=(0.94, 0.95), loss=0.93),
+            case("from twins", many=(0.95, 0.94)),
+            case("once-seen", ladder=((1, (0.6, 0.51, 0.7)), (64, (0.7,)))),
+            case("once-seen", ladder=((1, (0.4, 0.3, 0.49)), (64, (0.7,)))),
+            case("never falls", ladder=((1, (0.5, 0.4, 0.6)), (4, (0.95,)), (64, (0.9,)))),
+            case("never falls", "once-seen", ladder=((64, (0.9,)),)),
+            case(ladder=((1, (0.5, 0.4, 0.6)), (64, (0.7,)))),
+            case("does better than the loss", loss=0.95),
+        ],
+    ),
+    "memorization_in_the_picture": Experiment(
+        memorization_in_the_picture,
+        4,
+        [
+            case(),
+            case("fixed region", inside=0.89),
+            case("bright ending finds", bright=0.5),
+            case("the difference", prompts=0.5),
+            case("bright ending overlaps", overlap=0.4),
+        ],
+    ),
+    "memorization_located": Experiment(
+        memorization_located,
+        12,
+        [
+            case(),
+            case("practically any start", rates={("nothing", "gaussian"): 0.89}),
+            case("under NeMo", rates={("nemo", "captions"): 0.89}),
+            case("than starts", apart=(10.0, 10.1, 10.5)),
+            case("nor than prompts", apart=(10.1, 10.0, 10.5)),
+            case("moved at random", apart=(10.0, 10.0, 11.0)),
+            case("its own start", nearest=0.99),
+            case("share no direction", moves=((0.1, 0.001, 0.2), (0.0, 0.0, 0.0))),
+            case("share no direction", moves=((0.0, 0.0, 0.0), (-0.1, -0.2, -0.001))),
+            case("half to twice", said=((4.9, 20.0), (10.0, 11.0))),
+            case("half to twice", said=((5.0, 20.5), (10.0, 11.0))),
+            case("in feed-forward layers", like_random=10.1),
+            case("NeMo's choices", agree=(0.1, 0.11)),
+            case("Wanda's do", agree=(0.11, 0.1)),
+            case("NeMo's choices", agree=(None, 0.11)),
+            case("agree no better", ours=0.31),
+        ],
+    ),
+    "memorization_planted": Experiment(
+        memorization_planted,
+        4,
+        [
+            case(),
+            case(ladder=((1, 0.1), (256, 0.9))),
+            case(says=3, unique=None),
+            case(says=3, twin=None),
+            case("most repeated", ladder=((1, 0.1), (64, 0.2), (256, 0.89))),
+            case("seen once", unique=0.021),
+            case("never-trained", twin=0.021),
+            case("never falls", ladder=((1, 0.95), (64, 0.9), (256, 0.92))),
+            case("never falls", ladder=((256, 0.9),)),
+        ],
+    ),
+    "pipeline_audited": Experiment(pipeline_audited, 1, [case(), case("no caption", prompts=0.1)]),
+    "prunable": Experiment(
+        prunable,
+        3,
+        [
+            case(),
+            case(BOTH, cells={JOINT: SHARED}),
+            case(NONE, cells={PLANTED: LOCAL}, shares={PLANTED: 0.52}),
+            case(NONE, shares={PLANTED: 0.5, LOST: 0.5}),
+            *(
+                case(SOME, BOTH, cells={FROZEN: LOCAL | one, JOINT: LOCAL | one})
+                for one in ({"nothing": 0.5, "nemo": 0.1}, {"nemo": 0.22}, {"random_neurons": 0.21}, {"cost": 1.02})
+            ),
+        ],
+    ),
+    "pruning_attacked": Experiment(
+        pruning_attacked,
+        8,
+        [
+            case(),
+            case(loss=0.9),
+            case("without a defense the most", rates={("nothing", PROMPT): 0.89}),
+            case("NeMo stops", rates={("nemo", PROMPT): 0.4}),
+            case("as many random", rates={("random_neurons", PROMPT): 0.39}),
+            case("lies within its interval", loss=1.11),
+            case("lies within its interval", loss=0.89),
+            case("picture by picture", ratio=1.01),
+            case("Dori brings", rates={DORI: 0.5}),
+            case("a random step", rates={STEP: 0.5}),
+            case("no control", oracle=0.105),
+            case("no control", never=0.105),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "one"), flat(EXPERIMENTS))
+def test_claims_say_what_the_rows_show(name: str, one: Case):
+    said = claims_of("diffusion", name)(EXPERIMENTS[name].build(**one.changes))
+    assert agrees(EXPERIMENTS[name], one, said), said
+
+
+def test_what_no_claim_could_judge_is_refused():
+    budget = importlib.import_module("experiments.diffusion.attack_budget")
+    detected = importlib.import_module("experiments.diffusion.memorization_detected")
+    with pytest.raises(InputError, match="at least one rate"):
+        replace(budget.SMOKE, rates=())
+    with pytest.raises(InputError, match="after 51 steps"):
+        replace(budget.SMOKE, dori=budget.Dori(keep=(51,)))
+    with pytest.raises(InputError, match="64 times"):
+        replace(detected.SMOKE, plan=detected.Plan(ladder=(1, 63)))
+    replace(budget.SMOKE, dori=budget.Dori(keep=(50,)))
+    replace(detected.SMOKE, plan=detected.Plan(ladder=(64,)))
