@@ -5,6 +5,8 @@ import signal
 from pathlib import Path
 
 os.environ["MPLBACKEND"] = "Agg"
+# Of processes that tests start; a run sets it by itself.
+os.environ["JAX_ENABLE_X64"] = "1"
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores; more threads than cores would wait for each other.
     os.environ["OMP_NUM_THREADS"] = "1"
