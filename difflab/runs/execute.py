@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from matplotlib.figure import Figure
 
@@ -35,6 +35,7 @@ _PACKAGES = {
 """Module -> distribution."""
 
 
+@runtime_checkable
 class Experiment(Protocol):
     """What a module that asks a question holds."""
 

@@ -1,5 +1,7 @@
 """Defense: switch off the few value neurons that a memorized prompt needs, found for each prompt by itself."""
 
+import operator
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,13 +12,14 @@ from jaxtyping import Bool, Float
 from difflab.diffusion.defended import Defended, Prompts
 from difflab.diffusion.defended import pruned as prune
 from difflab.diffusion.first_prediction import (
-    first_predictions,
     memorized_above,
     pairwise_similarity,
+    predictions_by_seed,
+    seeds_alike,
     structural_similarity,
 )
-from difflab.diffusion.generate import AT_ONCE, embed, initial_noise, seeded
-from difflab.diffusion.pruning import Mask, pruned, value_layers
+from difflab.diffusion.generate import AT_ONCE, embed
+from difflab.diffusion.pruning import Mask, value_layers
 from difflab.errors import require
 from difflab.progress import progress
 from difflab.randomness import item_seeds
@@ -31,10 +34,16 @@ class Nemo:
         seeds: initial noises that first predictions are compared over, at least 2.
         unseen: captions never trained on that say what is usual; at most so many are used.
         threshold: of the similarity; None for mean + one standard deviation on unseen captions.
+        guidance: weight of the prompt in the predictions that this threshold is taken from: 1 is the prompt alone, as
+            in the search.
         highest, lowest: of the z-score above which a neuron is a candidate, at first and at last.
         lower_by: how much it falls each time the candidates do not suffice.
         refine: let candidates go again that are not needed.
-        steps: DDIM steps, of which the first one's time is used.
+        order: in which a layer's candidates are let go: "index", each one once; "listed", first those of unusual z,
+            then those of large a, the largest first. What stands in both lists is tried twice, and the first time only
+            its second entry is struck out. A candidate then goes where the similarity stays below the bound, not at it.
+        steps: DDIM steps.
+        step: whose time all predictions are made at, 0 for the first, noisiest one; the picture is x_T at any.
         window: of the similarity, see `structural_similarity`.
         at_once: predictions made in one batch.
     """
@@ -43,11 +52,14 @@ class Nemo:
     seeds: int = 10
     unseen: int = 2000
     threshold: float | None = None
+    guidance: float = 1.0
     highest: float = 5.0
     lowest: float = 1.0
     lower_by: float = 0.25
     refine: bool = True
+    order: str = "index"
     steps: int = 20
+    step: int = 0
     window: int = 5
     at_once: int = 2 * AT_ONCE
 
@@ -55,7 +67,19 @@ class Nemo:
         require(set(self.blocks) <= {"down", "mid", "up"} and len(self.blocks) > 0, "blocks are any of down, mid, up.")
         require(self.seeds >= 2 and self.unseen >= 2, "nemo needs at least 2 seeds and 2 unseen captions.")
         require(self.highest >= self.lowest and self.lower_by > 0, "the z-score falls from highest to lowest.")
+        require(self.order in ("index", "listed"), f"order is {self.order!r}; index or listed.")
         require(1 <= self.steps <= 999 and self.at_once >= 1, "steps lies in [1, 999], and at_once is at least 1.")
+        require(0 <= self.step < self.steps, f"step is {self.step}; give 0 to {self.steps - 1}.")
+
+    @classmethod
+    def published(cls) -> "Nemo":
+        """What the authors' code does, down to its slips.
+
+        Its loop stops before the z-score reaches 1; it refines in the order in which candidates were listed; every
+        prediction is of x_T, which nothing denoised, at the second of 50 steps; and the threshold comes from
+        predictions with a guidance of 7 in which prompt and empty prompt are exchanged: a guidance of 1 - 7.
+        """
+        return cls(guidance=-6.0, lowest=1.25, order="listed", steps=50, step=1)
 
 
 @torch.no_grad()
@@ -91,7 +115,11 @@ def nemo(
         Hintersdorf et al. 2024 (NeMo), arXiv 2406.02366, algorithms 1 and 2; Finding Dori (arXiv 2507.16880).
 
     Differs:
-        The similarity, as in the detector `seed_similarity`. |z| as in the published code, z in algorithm 2.
+        The similarity, as in the detector `seed_similarity`; the threshold is of at most 200 unseen captions. |z| as
+        in the published code, z in algorithm 2. The default leaves out the published code's slips, which
+        `Nemo.published` has: there the last bound is 1.25 with k = 15 and not 1 with k = 16; neurons are let go in the
+        order in which they were listed, some tried twice, only below the bound; predictions are at the second step and
+        not at the first, and those of the threshold have guidance.
     """
     layers = value_layers(pipeline.unet, config.blocks)
     require(len(layers) > 0, f"the U-Net has no cross-attention in {', '.join(config.blocks)}.")
@@ -101,16 +129,17 @@ def nemo(
     threshold = config.threshold
     if threshold is None:
         few = ordinary[: min(len(ordinary), 200)]
-        plain = _predictions(pipeline, few, seeds, [{}] * len(few), config)
+        plain = predictions_by_seed(
+            pipeline, few, seeds, [{}] * len(few), config.at_once, config.steps, config.step, config.guidance
+        )
         threshold = memorized_above(pairwise_similarity(plain, config.window).amax(dim=1).numpy())
     y = captions if isinstance(captions, torch.Tensor) else embed(pipeline, captions)
     z, a = _activations(pipeline, y, ordinary, layers)
-    plain = _predictions(pipeline, y, seeds, [{}] * len(y), config)
-    kept = _seeds_alike(plain, threshold, config)
-    search = _Search(pipeline, y, seeds, layers, plain, kept, config)
-    off = _candidates(search, z, a, threshold, config)
+    plain = predictions_by_seed(pipeline, y, seeds, [{}] * len(y), config.at_once, config.steps, config.step)
+    search = _Search(pipeline, y, seeds, layers, plain, seeds_alike(plain, threshold, config.window), config)
+    off, levels = _candidates(search, z, a, threshold, config)
     if config.refine:
-        _refine(search, off, threshold)
+        _refine(search, off, _listed(search, off, z, a, levels), threshold)
     return prune(pipeline, captions, [search.mask(chosen) if chosen.any() else {} for chosen in off])
 
 
@@ -126,38 +155,6 @@ def _activations(
     a = (y @ weights.T).abs().mean(dim=1).double()
     # A neuron that never moves has no unusual value.
     return ((a - usual.mean(dim=0)) / usual.std(dim=0).clamp_min(1e-6)).cpu(), a.cpu()
-
-
-def _predictions(
-    pipeline: StableDiffusionPipeline,
-    y: Float[torch.Tensor, "n tokens width"],
-    seeds: Sequence[int],
-    masks: Sequence[Mask],
-    config: Nemo,
-) -> Float[torch.Tensor, "n seeds c h w"]:
-    """First predictions of every caption with every seed, under the caption's mask."""
-    owner = torch.arange(len(y)).repeat_interleave(len(seeds))
-    noise = initial_noise(pipeline, seeded(1, seeds))
-    found = []
-    for rows in torch.arange(len(owner)).split(config.at_once):
-        with pruned(pipeline.unet, [masks[i] for i in owner[rows].tolist()]):
-            x = noise[rows % len(seeds)]
-            found.append(first_predictions(pipeline, y[owner[rows]], x, config.steps).cpu())
-    return torch.cat(found).unflatten(0, (len(y), len(seeds)))
-
-
-def _seeds_alike(
-    plain: Float[torch.Tensor, "n seeds c h w"], threshold: float, config: Nemo
-) -> Bool[torch.Tensor, "n seeds"]:
-    """Seeds whose prediction is more like some other seed's than the threshold; none: not memorized."""
-    n_seeds = plain.shape[1]
-    alike = pairwise_similarity(plain, config.window) > threshold
-    first, second = torch.triu_indices(n_seeds, n_seeds, offset=1)
-    kept = torch.zeros((len(plain), n_seeds), dtype=torch.bool)
-    for pair, (i, j) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
-        kept[:, i] |= alike[:, pair]
-        kept[:, j] |= alike[:, pair]
-    return kept
 
 
 @dataclass(frozen=True)
@@ -177,6 +174,12 @@ class _Search:
         """Neurons in each layer."""
         return [len(self.pipeline.unet.get_parameter(name)) for name in self.layers]
 
+    @property
+    def places(self) -> list[range]:
+        """Places of each layer's neurons among all, from the last layer to the first."""
+        ends = torch.tensor(self.sizes).cumsum(0).tolist()
+        return [range(end - n, end) for n, end in zip(self.sizes, ends, strict=True)][::-1]
+
     def mask(self, off: Bool[torch.Tensor, " neurons"]) -> Mask:
         """These neurons as a mask, of the layers that have any."""
         shapes = {name: self.pipeline.unet.get_parameter(name).shape for name in self.layers}
@@ -185,9 +188,11 @@ class _Search:
 
     def similarity(self, index: Sequence[int], off: Bool[torch.Tensor, "k neurons"]) -> Float[torch.Tensor, " k"]:
         """How like the unpruned prediction the pruned one still is, at the seed where it is most; of these captions."""
-        masks = [self.mask(chosen) for chosen in off]
-        changed = _predictions(self.pipeline, self.y[list(index)], self.seeds, masks, self.config)
-        found = structural_similarity(self.plain[list(index)], changed, self.config.window)
+        masks, config = [self.mask(chosen) for chosen in off], self.config
+        changed = predictions_by_seed(
+            self.pipeline, self.y[list(index)], self.seeds, masks, config.at_once, config.steps, config.step
+        )
+        found = structural_similarity(self.plain[list(index)], changed, config.window)
         return found.masked_fill(~self.kept[list(index)], -torch.inf).amax(dim=1)
 
 
@@ -197,21 +202,27 @@ def _candidates(
     a: Float[torch.Tensor, "n neurons"],
     threshold: float,
     config: Nemo,
-) -> Bool[torch.Tensor, "n neurons"]:
-    """More and more neurons for each caption, until its predictions change."""
+) -> tuple[Bool[torch.Tensor, "n neurons"], list[int]]:
+    """More and more neurons for each caption, until its predictions change; and the k that each stopped at."""
     off = torch.zeros(z.shape, dtype=torch.bool)
+    reached = [0] * len(z)
     active = search.kept.any(dim=1).nonzero()[:, 0].tolist()
     levels = int((config.highest - config.lowest) / config.lower_by + 1e-9) + 1
     with progress(levels, "candidates") as advance:
         for k in range(levels):
             if not active:
                 break
-            bound = config.highest - k * config.lower_by
-            off[active] = (z[active].abs() > bound) | _top(a[active], k, search.sizes)
+            off[active] = (z[active].abs() > _bound(config, k)) | _top(a[active], k, search.sizes)
             left = search.similarity(active, off[active])
+            for i in active:
+                reached[i] = k
             active = [i for i, value in zip(active, left.tolist(), strict=True) if value > threshold]
             advance(1)
-    return off
+    return off, reached
+
+
+def _bound(config: Nemo, k: int) -> float:
+    return config.highest - k * config.lower_by
 
 
 def _top(a: Float[torch.Tensor, "n neurons"], k: int, sizes: Sequence[int]) -> Bool[torch.Tensor, "n neurons"]:
@@ -223,16 +234,37 @@ def _top(a: Float[torch.Tensor, "n neurons"], k: int, sizes: Sequence[int]) -> B
     return torch.cat(parts, dim=1)
 
 
-def _refine(search: _Search, off: Bool[torch.Tensor, "n neurons"], threshold: float) -> None:
-    """Let go of layers, then of neurons, that are not needed; in place."""
+def _listed(
+    search: _Search,
+    off: Bool[torch.Tensor, "n neurons"],
+    z: Float[torch.Tensor, "n neurons"],
+    a: Float[torch.Tensor, "n neurons"],
+    levels: Sequence[int],
+) -> list[list[int]]:
+    """The candidates of each caption in the order in which they are let go, layers from last to first."""
+    if search.config.order == "index":
+        return [[n for layer in search.places for n in layer if chosen[n]] for chosen in off]
+    found = []
+    for i, k in enumerate(levels):
+        queue = list[int]()
+        for layer in search.places if off[i].any() else []:
+            queue += [n for n in layer if abs(z[i, n]) > _bound(search.config, k)]
+            queue += [layer[n] for n in a[i, list(layer)].topk(min(k, len(layer))).indices.tolist()]
+        found.append(queue)
+    return found
+
+
+def _refine(
+    search: _Search, off: Bool[torch.Tensor, "n neurons"], listed: Sequence[Sequence[int]], threshold: float
+) -> None:
+    """Let go of layers, then of neurons as they are listed, that are not needed; in place."""
     everyone = off.any(dim=1).nonzero()[:, 0].tolist()
     if not everyone:
         return
+    may_go = operator.lt if search.config.order == "listed" else operator.le
     # Where the candidates did not suffice, what they reached is what has to be kept.
-    reached = search.similarity(everyone, off[everyone])
-    bound = {i: max(threshold, value) for i, value in zip(everyone, reached.tolist(), strict=True)}
-    ends = torch.tensor(search.sizes).cumsum(0).tolist()
-    layers = [range(end - n, end) for n, end in zip(search.sizes, ends, strict=True)][::-1]
+    now = dict(zip(everyone, search.similarity(everyone, off[everyone]).tolist(), strict=True))
+    bound = {i: max(threshold, value) for i, value in now.items()}
 
     def try_without(groups: dict[int, list[int]]) -> None:
         """Of some captions a group of neurons is let go, where the predictions stay apart."""
@@ -243,16 +275,25 @@ def _refine(search: _Search, off: Bool[torch.Tensor, "n neurons"], threshold: fl
         trial = off[index].clone()
         for row, i in enumerate(index):
             trial[row, asked[i]] = False
-        left = search.similarity(index, trial)
-        for row, i in enumerate(index):
-            if left[row] <= bound[i]:
-                off[i] = trial[row]
+        for row, (i, left) in enumerate(zip(index, search.similarity(index, trial).tolist(), strict=True)):
+            if may_go(left, bound[i]):
+                off[i], now[i] = trial[row], left
 
-    for layer in layers:
+    for layer in search.places:
         try_without({i: list(layer) for i in everyone})
-    queues = {i: [n for layer in layers for n in layer if off[i, n]] for i in everyone}
+    queues = {i: [n for n in listed[i] if off[i, n]] for i in everyone}
+    entries = {i: Counter(queue) for i, queue in queues.items()}
     longest = max(map(len, queues.values()))
     with progress(longest, "refinement") as advance:
         for place in range(longest):
-            try_without({i: [queue[place]] for i, queue in queues.items() if place < len(queue)})
+            alone = dict[int, list[int]]()
+            for i, queue in queues.items():
+                if place >= len(queue):
+                    continue
+                if entries[i][queue[place]] == 1:
+                    alone[i] = [queue[place]]
+                elif may_go(now[i], bound[i]):
+                    # It stays off, since it is listed once more.
+                    entries[i][queue[place]] -= 1
+            try_without(alone)
             advance(1)

@@ -1,0 +1,280 @@
+"""difflab as a library: light to import, at home beside anybody's folders, the same rows as the command line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import difflab
+from difflab.audits.pipelines import in_memory
+from difflab.diffusion.pipeline import MODELS, load
+from difflab.diffusion.trigger import Trigger
+from difflab.errors import InputError
+from difflab.methods import methods
+from difflab.runs.results import finished_runs
+from difflab.runs.rows import select
+
+ROOT = Path(__file__).parents[1]
+
+
+def python(script, cwd, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=300,
+        env=os.environ | environment,
+    )
+
+
+def test_importing_it_is_light_and_its_face_is_complete(tmp_path):
+    script = (
+        "import sys, time; begin = time.perf_counter(); import difflab; took = time.perf_counter() - begin\n"
+        "print(took < 1, [m for m in ('torch', 'jax', 'diffusers', 'matplotlib', 'pandas') if m in sys.modules])\n"
+        "face = ('load', 'audit', 'stress', 'dejavu', 'run', 'open_run')\n"
+        "print(all(callable(getattr(difflab, name)) for name in face))"
+    )
+    assert python(script, tmp_path).stdout.splitlines() == ["True []", "True"]
+    with pytest.raises(AttributeError, match="no attribute 'adit'"):
+        difflab.adit  # noqa: B018
+
+
+@pytest.fixture
+def hidden(tmp_path):
+    """A place where the user's own packages have our names."""
+    for name in ("experiments", "theory", "synthetic"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("OWN = True\n")
+    return tmp_path
+
+
+def test_folders_of_the_users_own_are_no_hindrance(hidden):
+    script = (
+        "import difflab, theory\n"
+        "print(len(difflab.audit('planted', captions=2, seeds=2, steps=1, detectors='noise_magnitude').rows) > 5)\n"
+        "import synthetic, experiments; print(theory.OWN, synthetic.OWN, experiments.OWN)"
+    )
+    answer = python(script, hidden)
+    assert answer.stdout.splitlines() == ["True", "True True True"], answer.stderr
+
+
+def test_hidden_experiments_are_one_sentence(hidden):
+    script = (
+        "import difflab\ntry:\n    difflab.run('digits_trained')\nexcept difflab.InputError as error:\n    print(error)"
+    )
+    said = python(script, hidden).stdout.strip()
+    assert str(hidden / "experiments") in said and "hides" in said and said.endswith("rename yours.")
+    line = subprocess.run([sys.executable, "-m", "difflab", "list"], cwd=hidden, capture_output=True, text=True)
+    assert line.returncode == 2 and "hides" in line.stderr and "Traceback" not in line.stderr
+
+
+FIVE = ("crossover_predicted", "digits_trained", "templates_trained", "memorization_in_the_picture", "clip_one_model")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Five smoke runs from one plain Python process that leaves jax at its own precision."""
+    out = tmp_path_factory.mktemp("plain")
+    script = (
+        f"import difflab\nfor name in {FIVE}: difflab.run(name, smoke=True, out={str(out)!r})\n"
+        "import jax; print(jax.numpy.ones(1).dtype)"
+    )
+    answer = python(script, out, JAX_ENABLE_X64="0")
+    assert answer.stdout.strip() == "float32", answer.stderr
+    return out
+
+
+@pytest.mark.parametrize(("name", "setting"), list(zip(FIVE, "10101", strict=True)))
+def test_the_command_line_gives_the_rows_of_plain_python(name, setting, plain, tmp_path):
+    command = [sys.executable, "-P", "-m", "difflab", "run", name, "--smoke", "--out", tmp_path]
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"JAX_ENABLE_X64": setting})
+    (mine,), (other,) = ((place / name).glob("*/rows.jsonl") for place in (plain, tmp_path))
+    assert mine.parent.name == other.parent.name and mine.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["edge_sweep", "clip_one_model"])
+def test_one_process_gives_the_rows_of_four(name, tmp_path):
+    one, four = (difflab.run(name, smoke=True, out=tmp_path, workers=workers) for workers in (1, 4))
+    assert one.folder != four.folder and one.rows == four.rows
+
+
+def test_a_run_is_kept_opened_again_and_the_same_in_memory(tmp_path):
+    kept = difflab.run("crossover_predicted", smoke=True, out=tmp_path, n=16, variances=[1, 2])
+    assert kept.config["n"] == 16 and kept.config["variances"] == [1.0, 2.0]
+    again = difflab.open_run(kept.folder)
+    assert again.rows == kept.rows and again.claims == kept.claims
+    free = difflab.run("crossover_predicted", smoke=True, out=None, n=16, variances=[1, 2])
+    assert free.folder is None and free.rows == kept.rows and free.digest == kept.digest
+    assert {name: picture.png()[:4] for name, picture in free.figures.items()} == dict.fromkeys(
+        kept.figures, b"\x89PNG"
+    )
+    saved = free.save(tmp_path / "elsewhere")
+    for name in ("rows.jsonl", "claims.json", "config.json"):
+        assert (saved.folder / name).read_bytes() == (kept.folder / name).read_bytes()
+    assert sorted(path.name for path in saved.folder.rglob("*")) == sorted(
+        path.name for path in kept.folder.rglob("*") if path.name != ".lock"
+    )
+    assert "2508.17689" in kept.cite() and "Buchanan" in kept.cite()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: difflab.run("crosover_predicted"), "did you mean crossover_predicted"),
+        (lambda: difflab.run("digits_trained", smok=True), "did you mean"),
+        (lambda: difflab.run("digits_trained", n="many"), "n is 'many'; give int"),
+        (lambda: difflab.run("digits_trained", n=True), "n is True; give int"),
+        (lambda: difflab.run("memorization_planted", side=16), "'side' stands for"),
+        (lambda: difflab.audit("nowhere"), "no pipeline directory nowhere"),
+        (lambda: difflab.audit("planted", detectors="brightending"), "no 'brightending' among the detectors"),
+        (lambda: difflab.audit("planted", steps=1), "steps is 1; give 2"),
+        (lambda: difflab.audit("planted", device="gpu"), "no device 'gpu'"),
+        (lambda: difflab.audit("planted", (np.zeros((2, 8, 8, 3), np.uint8), ["a"])), "2 pictures have 1 captions"),
+        (lambda: difflab.stress("planted", attacks="dory"), "no 'dory' among the attacks"),
+        (lambda: difflab.stress("planted", defense="nemmo"), "none of"),
+        (lambda: difflab.dejavu(data="somewhere"), "also needs --model"),
+        (lambda: difflab.load("planted", dtype="float8"), "dtype is 'float8'"),
+        (lambda: difflab.load("planted", lora="gone.safetensors"), "no file gone.safetensors"),
+        (lambda: difflab.open_run("nowhere"), "not finished"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_sentence(call, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as error:
+        call()
+    assert words in str(error.value) and "\n" not in str(error.value)
+    assert not list(tmp_path.glob("results/*/*/rows.jsonl"))
+
+
+def test_a_table_has_a_column_for_each_setting(tmp_path):
+    run = difflab.run("crossover_predicted", smoke=True, out=tmp_path)
+    table = run.table("crossover_fraction", variance=1.0)
+    assert list(table.columns[:5]) == ["metric", "value", "low", "high", "n"] and "prediction" in table.columns
+    wanted = select(run.rows, "crossover_fraction", variance=1.0)
+    assert table["value"].tolist() == [row.value for row in wanted] and (table["variance"] == 1.0).all()
+    assert table["low"].isna().tolist() == [row.low is None for row in wanted]
+    assert len(run.table()) == len(run.rows)
+    with pytest.raises(InputError, match="no metric 'loss'"):
+        run.table("loss")
+    with pytest.raises(InputError, match="no row has a setting 'variants'"):
+        run.table("crossover_fraction", variants=1.0)
+    shown = run._repr_html_()
+    assert "crossover_predicted" in shown and shown.count("<img") == len(run.figures)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """Pictures that nobody was trained on, with captions."""
+    pictures = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), np.uint8)
+    return pictures, [f"a red circle on blue {i}" for i in range(60)]
+
+
+def test_a_pipeline_in_memory_is_audited_as_the_directory_is(pairs, tmp_path):
+    flags = {"captions": 4, "seeds": 2, "steps": 1, "detectors": "noise_magnitude", "out": tmp_path}
+    named = difflab.audit("planted", pairs, **flags)
+    given = difflab.audit(difflab.load("planted"), pairs, **flags)
+    assert given.folder == named.folder  # known by its content
+    changed = difflab.load("planted")
+    with torch.no_grad():
+        changed.unet.conv_out.bias.add_(1.0)
+    other = difflab.audit(changed, pairs, **flags)
+    assert other.config["model"] == in_memory(changed) != in_memory(load("planted"))
+    assert other.rows != named.rows and [row.metric for row in other.rows[:3]] == [row.metric for row in named.rows[:3]]
+
+
+def test_pictures_in_memory_are_audited(pairs):
+    pictures, captions = pairs
+    found = difflab.audit("planted", pairs, captions=3, seeds=2, steps=1, detectors="noise_magnitude")
+    assert found.config["data"].startswith("memory:")
+    assert select(found.rows, "memorized_fraction", measure="pixel", seeds="any")[0].value == 0
+    with pytest.raises(InputError, match=r"the pictures are \(16, 16, 3\)"):
+        difflab.audit("planted", (pictures[:, :16, :16], captions), seeds=2)
+
+
+def test_every_attack_is_stressed_and_its_triggers_are_kept(tmp_path):
+    flags = {"targets": 2, "held_out": 4, "draws": 2, "seeds": 2, "steps": 2, "retained": 60, "keep": (0, 2)}
+    flags |= {"dori.keep": flags.pop("keep"), "dori.batch": 2, "dori.looks": 2, "defense": "magnitude"}
+    found = difflab.stress("planted", attacks="dori,initial_noise", out=tmp_path, **flags)
+    rates = select(found.rows, "memorized_fraction", state="defended", measure="pixel", seeds="median")
+    assert {row.setting["attack"] for row in rates} == {"nothing", "dori", "initial_noise", "random_perturbation"}
+    assert {row.setting["target"] for row in rates} == {"repeated", "once", "never"}
+    trigger = Trigger.of(found.artefacts["trigger_defended_repeated_dori_2"])
+    assert trigger.steps == 2 and trigger.embeddings.shape[0] == 2 and trigger.noise is None
+    assert Trigger.of(found.artefacts["trigger_defended_never_initial_noise_10"]).noise is not None
+    assert set(found.claims) and found.figures
+
+
+DETECTOR = '''"""Detector: how long the caption is."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from difflab.errors import require
+from difflab.statistics.scores import Scores
+
+
+@dataclass(frozen=True)
+class CaptionLength:
+    """Nothing to choose."""
+
+
+def caption_length(pipeline, captions, seeds, config=CaptionLength(), latents=None):
+    """Letters of the caption (arXiv 2402.02103)."""
+    require(len(captions) > 0 and len(seeds) > 0, "there is no caption; give one.")
+    return Scores(tuple(captions), np.array([float(len(caption)) for caption in captions]))
+'''
+
+
+def test_a_method_in_a_file_of_its_own_is_found_everywhere(pairs, tmp_path, monkeypatch):
+    (tmp_path / "detectors").mkdir()
+    (tmp_path / "detectors" / "caption_length.py").write_text(DETECTOR)
+    monkeypatch.setenv("DIFFLAB_METHODS", str(tmp_path))
+    assert "caption_length" in methods("detectors") and "caption_length" not in methods("attacks")
+    listed = subprocess.run(
+        [sys.executable, "-P", "-m", "difflab", "list", "--methods"], capture_output=True, text=True
+    )
+    assert "caption_length" in listed.stdout and "how long the caption is" in listed.stdout
+    found = difflab.audit("planted", pairs, captions=4, seeds=2, steps=2)
+    detectors = {row.setting["detector"] for row in select(found.rows, "median_score")}
+    assert detectors == set(methods("detectors"))
+    suite = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/test_detectors.py", "--collect-only", "-q", "-k", "caption_length"],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert suite.stdout.count("[caption_length]") >= 5
+    (tmp_path / "detectors" / "noise_magnitude.py").write_text(DETECTOR)
+    with pytest.raises(InputError, match="name of a method that is there already"):
+        methods("detectors")
+
+
+def test_the_shipped_models_have_names():
+    assert set(MODELS) == {"planted", "oracle"}
+    for name in MODELS:
+        assert json.loads((MODELS[name] / "model_index.json").read_text())["_class_name"] == "StableDiffusionPipeline"
+        assert not any(value.requires_grad for value in difflab.load(name).unet.parameters())
+
+
+def test_adapters_are_fused(tmp_path):
+    from safetensors.torch import save_file
+
+    name = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_q"
+    up, down = (torch.randn(shape, generator=torch.Generator().manual_seed(0)) for shape in ((48, 4), (4, 48)))
+    save_file({f"{name}.lora_A.weight": down, f"{name}.lora_B.weight": up}, tmp_path / "adapters.safetensors")
+    base, tuned = difflab.load("planted"), difflab.load("planted", lora=tmp_path / "adapters.safetensors")
+    parts = [pipeline.unet.get_parameter(f"{name.removeprefix('unet.')}.weight") for pipeline in (base, tuned)]
+    torch.testing.assert_close(parts[1], parts[0] + up @ down, rtol=1e-4, atol=1e-4)
+    again = difflab.load(base, lora=tmp_path / "adapters.safetensors")
+    torch.testing.assert_close(again.unet.state_dict(), tuned.unet.state_dict())
+    assert torch.equal(base.unet.get_parameter(f"{name.removeprefix('unet.')}.weight"), parts[0])
+
+
+def test_nothing_else_is_left_in_the_results(tmp_path):
+    run = difflab.run("crossover_predicted", smoke=True, out=tmp_path)
+    assert [found.folder for found in finished_runs(tmp_path)[0]] == [run.folder]
