@@ -231,22 +231,6 @@ def growth_rows(found: Mapping[int, Mapping[str, np.ndarray]], n_samples: int) -
 
 
 @dataclass(frozen=True)
-class Prefixed:
-    """A run's checkpoints under a prefix, for one piece of it."""
-
-    checkpoints: Checkpoints
-    prefix: str
-
-    def load(self, name: str) -> dict[str, np.ndarray] | None:
-        """See :class:`difflab.runs.results.Checkpoints`."""
-        return self.checkpoints.load(f"{self.prefix}_{name}")
-
-    def save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
-        """See :class:`difflab.runs.results.Checkpoints`."""
-        self.checkpoints.save(f"{self.prefix}_{name}", arrays)
-
-
-@dataclass(frozen=True)
 class _AtSteps:
     """Checkpoints of training that are written only where it is looked at."""
 

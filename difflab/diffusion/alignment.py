@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
+from difflab.diffusion.similarity import Measure
 from difflab.errors import require
+from difflab.statistics.ranking import auc
 
 
 class Alignment(NamedTuple):
@@ -26,6 +28,11 @@ class Alignment(NamedTuple):
     words: tuple[str, ...]
     offset: tuple[Float[np.ndarray, " width"], Float[np.ndarray, " words"]]
     weights: Float[np.ndarray, "width words"]
+
+
+def word_features(measure: Measure, pictures: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n width"]:
+    """Features of pictures as alignments take them: those of the measure's first tile."""
+    return measure.describe(pictures)[:, 0].double().numpy()
 
 
 def fit_alignment(features: Float[np.ndarray, "n width"], captions: Sequence[str], ridge: float = 10.0) -> Alignment:
@@ -70,6 +77,12 @@ def aligned(
     known = np.array([bool(set(caption.lower().split()) & set(alignment.words)) for caption in captions])
     lengths = np.linalg.norm(seen, axis=1) * np.linalg.norm(said, axis=1)
     return np.where(known, (seen * said).sum(axis=1) / np.maximum(lengths, 1e-12), 0.0)
+
+
+def tells_apart(alignment: Alignment, features: Float[np.ndarray, "n width"], captions: Sequence[str]) -> float:
+    """Area under the curve with which it tells the captions of these pictures from those of their neighbours."""
+    right, wrong = aligned(alignment, features, captions), aligned(alignment, features, [*captions[1:], captions[0]])
+    return auc(np.concatenate([right, wrong]), np.arange(2 * len(right)) < len(right))
 
 
 def _indicators(captions: Sequence[str], words: tuple[str, ...]) -> Float[np.ndarray, "n words"]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from difflab.diffusion.generate import embed, generate, seeded
 from difflab.diffusion.similarity import Measure, described, nearest_similarity, similarity
 from difflab.errors import InputError, require
 from difflab.files import json_bytes, write_atomically
+from difflab.runs.rows import Row
 from difflab.statistics.intervals import Interval, wilson
 
 RATE = 0.001
@@ -86,6 +87,15 @@ def fit_thresholds(
         name: fit_threshold(measure, chance_similarity(measure, held_out, training, references))
         for name, measure in known.items()
     }
+
+
+def threshold_rows(thresholds: Mapping[str, Threshold]) -> Iterator[Row]:
+    """What was fitted: thresholds by the share of held-out pictures that pass, and that share at the frozen ones."""
+    for name, threshold in thresholds.items():
+        setting = {"measure": name, "checksum": threshold.checksum[:12]}
+        for share, value in zip(SWEEP, threshold.sweep, strict=True):
+            yield Row("threshold_similarity", value, None, None, threshold.n, setting | {"false_positives": share})
+        yield Row("false_positive_fraction", *wilson(threshold.above, threshold.n), threshold.n, setting)
 
 
 def save_thresholds(path: Path, thresholds: Mapping[str, Threshold]) -> None:

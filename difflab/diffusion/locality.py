@@ -16,6 +16,10 @@ from difflab.runs.rows import Row
 from difflab.statistics.intervals import bootstrap, mean, wilson
 
 BLOCKS = ("down", "mid", "up")
+PARTS = {"value": "NeMo's layers", "feedforward": "Wanda's layers"}
+"""What rows call the layers, and what they are."""
+DIFFERENT, ONE, OTHER_SEEDS = "different pictures", "one picture", "one prompt, other seeds"
+"""What rows call the groups of embeddings that pairs are taken from."""
 Matrix = Float[np.ndarray, "n n"]
 """One number for each pair, the same in both orders; NaN where the pair does not count."""
 Groups = Mapping[str, tuple[Float[torch.Tensor, "_ tokens width"], Int[np.ndarray, " _"]]]

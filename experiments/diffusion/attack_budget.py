@@ -12,24 +12,25 @@ Published, SD 1.4, memorized rate after 0, 1, 10, 25, 50 steps: NeMo 0.20, 0.73,
 Cost on two cores: 37 minutes on one of them.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from difflab.audits.searches import attacked, over_steps
+from difflab.audits.searches import attacked
 from difflab.audits.searches import rows as rows_of
 from difflab.audits.worlds import OnWorld, open_world, random_network
 from difflab.diffusion.attacks.dori import Dori
-from difflab.diffusion.defended import Defended, undefended
+from difflab.diffusion.defended import undefended
 from difflab.diffusion.defenses.nemo import Nemo, nemo
 from difflab.diffusion.defenses.wanda import Wanda, wanda
+from difflab.diffusion.panels.attacks import steps_figure
 from difflab.errors import require
 from difflab.randomness import stream
-from difflab.runs.figures import legend_below, new_figure, picture_strips
+from difflab.runs.figures import picture_strips
 from difflab.runs.results import Checkpoints
+from difflab.runs.resuming import kept, key
 from difflab.runs.rows import Artefact, Row, select
 
 PUBLISHED = {
@@ -82,31 +83,26 @@ SMOKE = Config(
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Search for every target at every rate; a killed run goes on with the next curve."""
     world = open_world(config)
-    pipeline, groups = world.pipeline, world.groups
-    captions, seed = groups["repeated"].captions, stream(config.seed, "defense").integer
+    pipeline, groups, repeated = world.pipeline, world.groups, world.groups["repeated"]
+    captions, seed = repeated.captions, stream(config.seed, "defense").integer
     plain = undefended(pipeline, captions)
     pruned = nemo(pipeline, captions, world.unseen, seed, config.nemo)
     sparse = wanda(pipeline, captions, world.unseen, seed, Wanda(config.sparsity))
-    cells: dict[str, tuple[str, Defended]] = {"repeated": ("repeated", plain)}
-    cells |= {"repeated, nemo": ("repeated", pruned), "repeated, wanda": ("repeated", sparse)}
-    cells |= {name: (name, plain) for name in ("once", "never") if name in groups}
-    cells |= {"random network": ("repeated", undefended(random_network(pipeline), captions))}
-    cells |= {"oracle": ("repeated", undefended(world.oracle, captions))} if world.oracle else {}
+    cells = {"repeated": (repeated, plain), "repeated, nemo": (repeated, pruned), "repeated, wanda": (repeated, sparse)}
+    cells |= {name: (group, plain) for name, group in groups.items() if name != "repeated"}
+    cells |= {"random network": (repeated, undefended(random_network(pipeline), captions))}
+    cells |= {"oracle": (repeated, undefended(world.oracle, captions))} if world.oracle else {}
     for curve, by_steps in PUBLISHED.items():
         for k, value in by_steps.items():
             yield Row("published_fraction", value, None, None, 0, {"curve": curve, "attack_steps": k})
     for rate in config.rates:
         search = replace(config.dori, rate=rate)
-        for curve, (group, defended) in cells.items():
-            name, targets = _name(f"{curve}_{rate}"), groups[group]
-            found = checkpoints.load(name)
-            if found is None:
-                found = attacked(config, world.judge, defended, targets, search)
-                checkpoints.save(name, found)
+        for curve, (targets, defended) in cells.items():
+            found = kept(checkpoints, key(curve, rate), attacked, config, world.judge, defended, targets, search)
             yield from rows_of(world.judge, found, targets, search, {"curve": curve, "rate": rate})
             if rate == config.rates[0] and curve in ("repeated, nemo", "never", "oracle"):
                 shown = [targets.pictures, *found["drawn"][1:-1, :, 0]]
-                yield Artefact(f"strip_{_name(curve)}", np.stack(shown, axis=1))
+                yield Artefact(f"strip_{curve.replace(', ', '_')}", np.stack(shown, axis=1))
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
@@ -141,29 +137,13 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
     """Rate and loss against the steps of the search, and the pictures on the way."""
-    rates = list(dict.fromkeys(row.setting["rate"] for row in select(rows, "memorized_fraction")))
-    found = {
-        "memorized": _curves(rows, "memorized_fraction", rates, measure="pixel", seeds="median"),
-        "loss": _curves(rows, "target_loss", rates),
-    }
-    found["memorized"].axes[0].set_ylim(-0.03, 1.03)
-    for key, strips in artefacts.items():
-        kept = [row.setting["attack_steps"] for row in select(rows, "target_loss", attack="dori", rate=rates[0])]
-        steps = ", ".join(str(k) for k in dict.fromkeys(kept))
-        title = f"{key.removeprefix('strip_').replace('_', ' ')}: picture, then after {steps} steps"
-        found[key] = picture_strips(strips, [f"target {i}" for i in range(len(strips))], title, a_line=2)
+    rates = select(rows, "memorized_fraction", attack="dori", measure="pixel", seeds="median")
+    losses = select(rows, "target_loss", attack="dori")
+    panels = {row.setting["rate"]: f"rate {row.setting['rate']:g}" for row in losses}
+    curves = ("Budget of the search", "steps", ("rate", panels), ("curve", COLOURS))
+    found = {"memorized": steps_figure(rates, *curves), "loss": steps_figure(losses, *curves)}
+    looks = ", ".join(dict.fromkeys(str(row.setting["attack_steps"]) for row in losses))
+    for name, strips in artefacts.items():
+        title = f"{name.removeprefix('strip_').replace('_', ' ')}: picture, then after {looks} steps"
+        found[name] = picture_strips(strips, [f"target {i}" for i in range(len(strips))], title, a_line=2)
     return found
-
-
-def _curves(rows: Sequence[Row], metric: str, rates: Sequence[float], **shown: str) -> Figure:
-    figure, panels = new_figure("Budget of the search", "steps", metric.replace("_", " "), len(rates))
-    for ax, rate in zip(panels, rates, strict=True):
-        over_steps(ax, select(rows, metric, rate=rate, attack="dori", **shown), "curve", COLOURS)
-        if len(rates) > 1:
-            ax.set_title(f"rate {rate:g}")
-    legend_below(figure)
-    return figure
-
-
-def _name(curve: str) -> str:
-    return re.sub(r"\W+", "_", curve)

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from difflab.audits.searches import attacked
@@ -28,11 +27,12 @@ from difflab.audits.worlds import OnWorld, Targets, World, open_world
 from difflab.diffusion.attacks.dori import Dori
 from difflab.diffusion.defended import Defended, undefended
 from difflab.diffusion.defenses.nemo import Nemo, nemo
-from difflab.diffusion.trigger import Trigger
+from difflab.diffusion.panels.attacks import cuts_figure
+from difflab.diffusion.trigger_information import drawn_from, quantised, turned
 from difflab.errors import require
 from difflab.randomness import stream
-from difflab.runs.figures import legend_below, new_figure, rungs
 from difflab.runs.results import Checkpoints
+from difflab.runs.resuming import kept, key
 from difflab.runs.rows import Artefact, Row, select
 from difflab.statistics.intervals import bootstrap
 
@@ -70,28 +70,16 @@ SMOKE = Config(
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Find triggers for every target with every number of rows, cut them down, and hand them on."""
     world = open_world(config)
-    captions, seed = world.groups["repeated"].captions, stream(config.seed, "defense").integer
-    pruned = nemo(world.pipeline, captions, world.unseen, seed, config.nemo)
-    cells: dict[str, tuple[Targets, Defended]] = {"repeated": (world.groups["repeated"], pruned)}
-    if "never" in world.groups:
-        cells["never"] = (world.groups["never"], pruned)
+    repeated, seed = world.groups["repeated"], stream(config.seed, "defense").integer
+    pruned = nemo(world.pipeline, repeated.captions, world.unseen, seed, config.nemo)
+    targets = {name: (group, pruned) for name, group in world.groups.items() if name != "once"}
     if world.oracle is not None:
-        cells["oracle"] = (world.groups["repeated"], undefended(world.oracle, captions))
-    for target, (targets, defended) in cells.items():
+        targets["oracle"] = (repeated, undefended(world.oracle, repeated.captions))
+    for target, (group, defended) in targets.items():
         for free in (*config.rows, None):
-            found = checkpoints.load(f"{target}_{free or 'all'}")
-            if found is None:
-                search = replace(config.dori, rows=free)
-                found = attacked(config, world.judge, defended, targets, search)
-                if free is None:
-                    found |= _cut_down(world, defended.of(targets.captions), found["found"], config)
-                    found |= (
-                        _handed_on(world, defended.of(targets.captions), found["found"], config)
-                        if target == "repeated"
-                        else {}
-                    )
-                checkpoints.save(f"{target}_{free or 'all'}", found)
-            yield from _rows(world, targets, found, config, target, free)
+            cell = (config, world, defended, group, free, target == "repeated")
+            found = kept(checkpoints, key(target, free or "all"), _searched, *cell)
+            yield from _rows(world, group, found, config, target, free)
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
@@ -122,41 +110,27 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
     """Rates against bits and against free rows."""
-    budgets = sorted({row.setting["attack_steps"] for row in select(rows, "memorized_fraction")})
     return {
-        "bits": _against(rows, budgets, "bits", "bits a number (all: not rounded)"),
-        "rows": _against(rows, budgets, "rows", "token rows that may move"),
+        "bits": cuts_figure(rows, "bits", "bits a number (all: not rounded)", COLOURS),
+        "rows": cuts_figure(rows, "rows", "token rows that may move", COLOURS),
     }
 
 
-def quantised(embeddings: Float[torch.Tensor, "*n tokens width"], bits: int) -> Float[torch.Tensor, "*n tokens width"]:
-    """Each embedding rounded to 2^bits values, evenly over its own range."""
-    low, high = embeddings.amin(dim=(-2, -1), keepdim=True), embeddings.amax(dim=(-2, -1), keepdim=True)
-    step = (high - low).clamp_min(torch.finfo(embeddings.dtype).tiny) / (2**bits - 1)
-    return low + ((embeddings - low) / step).round() * step
-
-
-def _cut_down(world: World, met: Defended, found: np.ndarray, config: Config) -> dict[str, np.ndarray]:
-    """Drawn from rounded triggers, of every budget."""
-    return {
-        f"bits_{bits}": np.stack(
-            [world.judge.draw(met, Trigger(embeddings=quantised(y, bits))) for y in torch.from_numpy(found)]
-        )
-        for bits in config.bits
-    }
-
-
-def _handed_on(world: World, met: Defended, found: np.ndarray, config: Config) -> dict[str, np.ndarray]:
-    """Drawn from the triggers by other models, and with the rows after the begin token in reverse order."""
-    triggers = [Trigger(embeddings=torch.from_numpy(one)) for one in found]
-    models = {"original": world.pipeline} | ({"oracle": world.oracle} if world.oracle else {})
-    drawn = {
-        f"to_{name}": np.stack([world.judge.draw(undefended(model, met.embeddings), one) for one in triggers])
-        for name, model in models.items()
-    }
-    turned = [torch.cat([y[:, :1], y[:, 1:].flip(1)], dim=1) for y in torch.from_numpy(found)]
-    drawn["to_reversed"] = np.stack([world.judge.draw(met, Trigger(embeddings=y)) for y in turned])
-    return drawn
+def _searched(
+    config: Config, world: World, defended: Defended, targets: Targets, free: int | None, transfer: bool
+) -> dict[str, np.ndarray]:
+    """Triggers with so many free rows; where all are free they are rounded, and perhaps handed to other models."""
+    found = attacked(config, world.judge, defended, targets, replace(config.dori, rows=free))
+    if free is not None:
+        return found
+    judge, met, triggers = world.judge, defended.of(targets.captions), torch.from_numpy(found["found"])
+    found |= {f"bits_{bits}": drawn_from(judge, met, quantised(triggers, bits)) for bits in config.bits}
+    if transfer:
+        for name, model in {"original": world.pipeline, "oracle": world.oracle}.items():
+            if model is not None:
+                found[f"to_{name}"] = drawn_from(judge, undefended(model, met.embeddings), triggers)
+        found["to_reversed"] = drawn_from(judge, met, turned(triggers))
+    return found
 
 
 def _rows(
@@ -166,36 +140,14 @@ def _rows(
     before = found["loss"][0]
     for k, steps in enumerate(config.dori.keep):
         setting: dict[str, str | int] = {"target": target, "attack_steps": steps}
-        groups: dict[str, tuple[np.ndarray, dict[str, str | int]]] = {
-            "rows": (found["drawn"][1 + k], {"kept": str(free or "all")})
-        }
+        free_rows: dict[str, str | int] = {"kept": str(free or "all")}
+        drawn = [("rows", found["drawn"][1 + k], free_rows)]
         if free is None:
-            groups |= {f"bits {b}": (found[f"bits_{b}"][k], {"bits": b}) for b in config.bits}
-            names = [name for name in found if name.startswith("to_")]
-            groups |= {f"transfer {name}": (found[name][k], {"to": name[3:]}) for name in names}
-        for cut, (drawn, more) in groups.items():
-            here = setting | {"cut": cut.split()[0]} | more
-            yield from world.judge.rows(drawn, targets.pictures, targets.captions, here)
+            drawn += [("bits", found[f"bits_{bits}"][k], {"bits": bits}) for bits in config.bits]
+            drawn += [("transfer", found[name][k], {"to": name[3:]}) for name in found if name.startswith("to_")]
+        for cut, pictures, more in drawn:
+            here = setting | {"cut": cut} | more
+            yield from world.judge.rows(pictures, targets.pictures, targets.captions, here)
         after = found["loss"][1 + k]
         gap = bootstrap(1 - after / before, np.median, np.random.default_rng(0))
-        yield Row("gained_fraction", *gap, len(before), setting | {"kept": str(free or "all")})
-
-
-def _against(rows: Sequence[Row], budgets: Sequence[int], cut: str, label: str) -> Figure:
-    figure, panels = new_figure("What a trigger may be cut down to", label, "memorized fraction", len(budgets))
-    shown = {"measure": "pixel", "seeds": "median"}
-    for ax, steps in zip(panels, budgets, strict=True):
-        here = select(rows, "memorized_fraction", attack_steps=steps, **shown)
-        found = {target: select(here, "memorized_fraction", target=target, cut=cut) for target in COLOURS}
-        if cut == "bits":
-            for target, curve in found.items():
-                # The trigger as it was found is that of all rows.
-                curve += select(here, "memorized_fraction", target=target, cut="rows", kept="all")
-        levels = [row.setting["bits" if "bits" in row.setting else "kept"] for row in found["repeated"]]
-        curves = {target: [row.interval for row in curve] for target, curve in found.items() if curve}
-        rungs(ax, levels, curves, COLOURS)
-        if len(budgets) > 1:
-            ax.set_title(f"{steps} steps")
-        ax.set_ylim(-0.03, 1.03)
-    legend_below(figure)
-    return figure
+        yield Row("gained_fraction", *gap, len(before), setting | free_rows)

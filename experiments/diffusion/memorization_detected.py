@@ -18,25 +18,25 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+import torch
+from diffusers import StableDiffusionPipeline
+from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
-from sklearn.metrics import roc_curve
 
 from difflab.diffusion.autoencoder import encode
+from difflab.diffusion.detection import group_rows, rule_rows
 from difflab.diffusion.detectors.attention_entropy import AttentionEntropy, attention_entropy
 from difflab.diffusion.detectors.bright_ending import BrightEnding, bright_ending
 from difflab.diffusion.detectors.denoising_loss import DenoisingLoss, denoising_loss
 from difflab.diffusion.detectors.noise_magnitude import NoiseMagnitude, noise_magnitude
 from difflab.diffusion.detectors.seed_similarity import SeedSimilarity, seed_similarity
-from difflab.diffusion.first_prediction import memorized_above
+from difflab.diffusion.panels.detectors import by_copies_figure, curves_figure
 from difflab.diffusion.pipeline import checksum, load
 from difflab.errors import require
 from difflab.randomness import item_seeds, stream
-from difflab.runs.figures import COLOURS, legend_below, new_figure, points_with_intervals
 from difflab.runs.results import Checkpoints
+from difflab.runs.resuming import kept
 from difflab.runs.rows import Artefact, Row, select
-from difflab.statistics.intervals import bootstrap, wilson
-from difflab.statistics.ranking import auc, true_positives
 from difflab.statistics.scores import Scores
 from synthetic import plan as plans
 from synthetic.plan import Plan
@@ -122,16 +122,19 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     copies = np.array([planted.listed[i].copies for i in asked])
     role = np.array([planted.listed[i].role for i in asked])
     several = item_seeds(config.seed, "detectors", config.seeds)
-    scores = {}
+    groups: dict[int | str, Bool[np.ndarray, " n"]] = {int(c): copies == c for c in np.unique(copies) if c > 0}
+    many = groups | {"64 and more": copies >= 64}
     for detector, seeds, steps, score in _detectors(config):
-        kept = checkpoints.load(f"{detector}_{seeds}_{steps}")
-        if kept is None:
-            kept = {"scores": score(pipeline, captions, several[:seeds], latents=latents).values}
-            checkpoints.save(f"{detector}_{seeds}_{steps}", kept)
-        scores[detector, seeds, steps] = kept["scores"]
-        setting = {"detector": detector, "seeds": seeds, "steps": steps}
-        yield from _rows(kept["scores"], role, copies, setting, config)
-        yield Artefact(f"scores_{detector}_{seeds}_{steps}", kept["scores"])
+        key, given = f"{detector}_{seeds}_{steps}", (pipeline, captions, several[:seeds], latents)
+        found = kept(checkpoints, key, _scored, score, *given)["scores"]
+        setting: dict[str, str | int] = {"detector": detector, "seeds": seeds, "steps": steps}
+        for against in ("held_out", "twin"):
+            random = stream(config.seed, "bootstrap")
+            yield from group_rows(found, many, role == against, against, setting, random, config.replicates)
+        if detector == "seed_similarity":
+            both = groups | {"held out": role == "held_out", "twins": role == "twin"}
+            yield from rule_rows(found, both, role == "held_out", setting)
+        yield Artefact(f"scores_{key}", found)
     for published in PUBLISHED:
         setting = {"detector": published.detector, "seeds": published.seeds, "steps": published.steps}
         setting |= {"copies": "SD 1.4", "source": published.source}
@@ -163,7 +166,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
     """AUC against copies for every detector, and the curves behind it."""
-    return {"copies": _copies_figure(rows), "curves": _curves_figure(rows, artefacts)}
+    return {"copies": by_copies_figure(rows), "curves": curves_figure(rows, artefacts)}
 
 
 def _detectors(config: Config) -> Iterator[tuple[str, int, str, Score]]:
@@ -181,90 +184,11 @@ def _detectors(config: Config) -> Iterator[tuple[str, int, str, Score]]:
     yield "seed_similarity", config.seeds, "first", partial(seed_similarity, config=similar)
 
 
-def _rows(
-    scores: Float[np.ndarray, " n"],
-    role: Shaped[np.ndarray, " n"],
-    copies: Int[np.ndarray, " n"],
-    setting: dict[str, Any],
-    config: Config,
-) -> Iterator[Row]:
-    """Every group of captions against both kinds of unseen ones."""
-    groups: dict[int | str, Bool[np.ndarray, " n"]] = {int(c): copies == c for c in np.unique(copies) if c > 0}
-    for against in ("held_out", "twin"):
-        unseen = role == against
-        for copied, here in (groups | {"64 and more": copies >= 64}).items():
-            if not here.any():
-                continue
-            pairs = np.stack([scores, here], axis=1)[here | unseen]
-            for metric, statistic in (("auc", auc), ("true_positive_fraction", true_positives)):
-                generator = stream(config.seed, "bootstrap").numpy()
-                found = bootstrap(pairs, lambda p, of=statistic: of(p[:, 0], p[:, 1] > 0), generator, config.replicates)
-                yield Row(metric, *found, len(pairs), setting | {"copies": copied, "against": against})
-    if setting["detector"] == "seed_similarity":
-        # NeMo's rule: mean + one standard deviation of unseen captions.
-        unseen = role == "held_out"
-        threshold = memorized_above(scores[unseen])
-        yield Row("threshold_similarity", threshold, None, None, int(unseen.sum()), setting)
-        for copied, here in (groups | {"held out": unseen, "twins": role == "twin"}).items():
-            passed = wilson(int((scores[here] > threshold).sum()), int(here.sum()))
-            yield Row("passed_fraction", *passed, int(here.sum()), setting | {"copies": copied})
-
-
-_COLOURS = {
-    "noise_magnitude": "trained",
-    "bright_ending": "partly_memorizing",
-    "seed_similarity": "generalizing",
-    "attention_entropy": "predicted",
-    "denoising_loss": "control",
-}
-
-
-def _copies_figure(rows: Sequence[Row]) -> Figure:
-    figure, (ax,) = new_figure(
-        "Repeated captions against unseen ones", "copies of the picture in the training set", "area under the curve"
-    )
-    found = [row for row in select(rows, "auc", against="held_out") if isinstance(row.setting["copies"], int)]
-    seeds = max(row.setting["seeds"] for row in found)
-    lines = dict.fromkeys((row.setting["detector"], row.setting["steps"]) for row in found)
-    for place, (detector, steps) in enumerate(lines):
-        here = select(found, "auc", detector=detector, steps=steps, seeds=seeds)
-        points_with_intervals(
-            ax,
-            [row.setting["copies"] * 1.06 ** (place - 3) for row in here],
-            [row.interval for row in here],
-            f"{detector.replace('_', ' ')}, {steps} step{'s' if steps == 'all' else ''}",
-            _COLOURS[detector],
-        )
-        if steps == "first":
-            ax.lines[-1].set_linestyle(":")
-    ax.axhline(0.5, color=COLOURS["exact"], linewidth=0.8)
-    ax.set_xscale("log", base=4)
-    copies = sorted({row.setting["copies"] for row in found})
-    ax.set_xticks(copies, [str(c) for c in copies])
-    legend_below(figure)
-    return figure
-
-
-def _curves_figure(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> Figure:
-    figure, (ax,) = new_figure("64 and more copies against unseen captions", "false positives", "true positives")
-    many, unseen = artefacts["copies"] >= 64, artefacts["held_out"]
-    found = select(rows, "auc", copies="64 and more", against="held_out")
-    seeds = max(row.setting["seeds"] for row in found)
-    for row in select(found, "auc", seeds=seeds):
-        detector, steps = row.setting["detector"], row.setting["steps"]
-        scores = artefacts[f"scores_{detector}_{seeds}_{steps}"]
-        labels = np.concatenate([np.ones(many.sum()), np.zeros(unseen.sum())])
-        false, true, _ = roc_curve(labels, np.concatenate([scores[many], scores[unseen]]))
-        label = f"{detector.replace('_', ' ')}, {steps}: {row.value:.3f}"
-        ax.step(
-            false,
-            true,
-            where="post",
-            label=label,
-            color=COLOURS[_COLOURS[detector]],
-            linestyle="-" if steps == "all" else ":",
-        )
-    ax.set_xscale("symlog", linthresh=0.01)
-    ax.set_xlim(0, 1)
-    legend_below(figure)
-    return figure
+def _scored(
+    score: Score,
+    pipeline: StableDiffusionPipeline,
+    captions: Sequence[str],
+    seeds: Sequence[int],
+    latents: Float[torch.Tensor, "n c h w"],
+) -> dict[str, np.ndarray]:
+    return {"scores": score(pipeline, captions, seeds, latents=latents).values}

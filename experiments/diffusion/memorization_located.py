@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 
 from difflab.audits.worlds import OnWorld, generators, open_world
@@ -35,14 +35,17 @@ from difflab.diffusion.defended import Defended, undefended
 from difflab.diffusion.defenses.nemo import Nemo, nemo
 from difflab.diffusion.defenses.wanda import Wanda, wanda
 from difflab.diffusion.generate import embed, initial_noise, seeded
+from difflab.diffusion.judge import Judge
+from difflab.diffusion.locality import DIFFERENT, ONE, OTHER_SEEDS, PARTS
+from difflab.diffusion.panels.locality import by_layer_figure, distances_figure
 from difflab.diffusion.pruning import Mask
 from difflab.diffusion.trigger import Trigger
 from difflab.errors import require
 from difflab.randomness import stream
-from difflab.runs.figures import COLOURS, legend_below, new_figure, picture_strips, points_with_intervals
+from difflab.runs.figures import picture_strips
 from difflab.runs.results import Checkpoints
+from difflab.runs.resuming import kept
 from difflab.runs.rows import Artefact, Row, select
-from difflab.statistics.intervals import Interval
 
 # By what stands there: different pictures, then one picture, layer by layer.
 PUBLISHED = {
@@ -53,7 +56,6 @@ PUBLISHED = {
         (0.43, 0.66, 0.42, 0.69, 0.38, 0.15, 0.07), (0.57, 0.80, 0.58, 0.74, 0.54, 0.34, 0.26)
     ),
 }  # fmt: skip
-DIFFERENT, ONE, OTHER_SEEDS = "different pictures", "one picture", "one prompt, other seeds"
 SELECTED_FROM = (
     DIFFERENT,
     f"{ONE}, gaussian, nothing",
@@ -61,18 +63,6 @@ SELECTED_FROM = (
     "random, gaussian",
     "starts, captions",
 )
-SHOWN = {
-    "prompts of different pictures": ("", DIFFERENT, "measured", "control"),
-    "triggers of one, Gaussian starts": ("", f"{ONE}, gaussian, nothing", "measured", "memorizing"),
-    "triggers of one, caption starts": ("", f"{ONE}, captions, nothing", "measured", "partly_memorizing"),
-    "one prompt, other seeds": ("", OTHER_SEEDS, "measured", "#E377C2"),
-    "random, as long as triggers": ("", "random, gaussian", "measured", "generalizing"),
-    "captions never trained on": ("", "starts, captions", "measured", "trained"),
-    "random sets as large": ("chance_overlap_fraction", DIFFERENT, "measured", "#17BECF"),
-    "SD 1.4: different pictures": ("", DIFFERENT, "published", "predicted"),
-    "SD 1.4: triggers of one": ("", ONE, "published", "exact"),
-}
-PARTS = {"value": "NeMo's layers", "feedforward": "Wanda's layers"}
 
 
 @dataclass(frozen=True)
@@ -137,13 +127,8 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     defenses = {"nothing": undefended(pipeline, own), "nemo": nemo(pipeline, own, unseen, seed, config.nemo)}
     pictures, captions = repeated.pictures[targets[owner]], [repeated.captions[i] for i in targets[owner]]
     for (defense, defended), (kind, start) in ((a, b) for a in defenses.items() for b in starts.items()):
-        found = checkpoints.load(f"{defense}_{kind}")
-        if found is None:
-            met = Defended(pipeline, start, [defended.masks[int(i)] for i in owner])
-            last = dori(met, encode(pipeline, pictures), generators(config, n), config.dori)[-1]
-            drawn = np.stack([judge.draw(met, trigger) for trigger in (Trigger(), last)])
-            found = {"end": last.arrays()["embeddings"], "drawn": drawn}
-            checkpoints.save(f"{defense}_{kind}", found)
+        met = Defended(pipeline, start, [defended.masks[int(i)] for i in owner])
+        found = kept(checkpoints, f"{defense}_{kind}", _searched, config, judge, met, pictures)
         end, setting = torch.from_numpy(found["end"]).to(start), {"defense": defense, "starts": kind}
         for embedding, drawn in zip(("starts", "triggers"), found["drawn"], strict=True):
             yield from judge.rows(drawn, pictures, captions, setting | {"embedding": embedding})
@@ -224,11 +209,20 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
     shown = shown[np.linspace(0, len(shown) - 1, min(12, len(shown))).astype(int)]
     title = "Training picture, drawn from a Gaussian start, from its trigger"
     return {
-        "distances": _distances_figure(rows),
-        "discrepancy": _by_layer_figure(rows, "discrepancy_distance", "Activations: distance of pairs"),
-        "overlap": _by_layer_figure(rows, "overlap_fraction", "Selected weights: agreement of pairs"),
+        "distances": distances_figure(rows),
+        "discrepancy": by_layer_figure(rows, "discrepancy_distance", "Activations: distance of pairs"),
+        "overlap": by_layer_figure(rows, "overlap_fraction", "Selected weights: agreement of pairs"),
         "pictures": picture_strips(shown, [f"start {i}" for i in range(len(shown))], title, a_line=3),
     }
+
+
+def _searched(
+    config: Config, judge: Judge, met: Defended, pictures: UInt8[np.ndarray, "n h w 3"]
+) -> dict[str, np.ndarray]:
+    """Where the search ends from every start, and what starts and ends draw."""
+    last = dori(met, encode(met.pipeline, pictures), generators(config, len(pictures)), config.dori)[-1]
+    drawn = np.stack([judge.draw(met, trigger) for trigger in (Trigger(), last)])
+    return {"end": last.arrays()["embeddings"], "drawn": drawn}
 
 
 def _overlap_rows(
@@ -251,61 +245,17 @@ def _overlap_rows(
             return nemo(pipeline, y, unseen, seed, config.nemo).switched_off
         return [wanda(pipeline, one[None], (), seed, config.wanda).switched_off[0] for one in y]
 
+    def selected(part: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+        masks = chosen(part, torch.cat(list(asked.values())), seed)
+        for k in range(config.selected):
+            masks += chosen(part, own, stream(seed, "other seeds", k).integer)
+        shapes = {name: tuple(pipeline.unet.get_parameter(name).shape) for name in names}
+        return locality.selections(masks, shapes, neurons=part == "value")
+
     for part in PARTS:
         layers = [(setting, name) for setting, name in locality.settings(pipeline) if setting["part"] == part]
-        sets = checkpoints.load(f"selected_{part}")
-        if sets is None:
-            masks = chosen(part, torch.cat(list(asked.values())), seed)
-            for k in range(config.selected):
-                masks += chosen(part, own, stream(seed, "other seeds", k).integer)
-            shapes = {name: tuple(pipeline.unet.get_parameter(name).shape) for _, name in layers}
-            sets = locality.selections(masks, shapes, neurons=part == "value")
-            checkpoints.save(f"selected_{part}", sets)
+        sets = kept(checkpoints, f"selected_{part}", selected, part, [name for _, name in layers])
         ends = np.cumsum([len(owner) for owner in owners.values()])
         for (group, owner), end in zip(owners.items(), ends, strict=True):
             for setting, name in layers:
                 yield from locality.overlap_rows(sets[name][end - len(owner) : end], owner, setting | {"group": group})
-
-
-def _distances_figure(rows: Sequence[Row]) -> Figure:
-    title, kinds = "How far apart, and how far from the start", ("gaussian", "captions")
-    figure, panels = new_figure(title, "distance", "", len(kinds))
-    for ax, kind in zip(panels, kinds, strict=True):
-        shown = {"prompts of different pictures": select(rows, "pairwise_distance", group=DIFFERENT)[0]}
-        for defense, under in (("nothing", ""), ("nemo", ", NeMo")):
-            cell = {"starts": kind, "defense": defense}
-            groups = ("starts", "triggers", "random moves")[bool(under) :]
-            shown |= {group + under: select(rows, "pairwise_distance", group=group, **cell)[0] for group in groups}
-            shown[f"start to trigger{under}"] = select(rows, "moved_distance", **cell)[0]
-        for place, (name, row) in enumerate(shown.items()):
-            colour = "memorizing" if name.startswith("trigger") else "control"
-            points_with_intervals(ax, [place], [row.interval], "", colour, along_x=True)
-        ax.set_yticks(range(len(shown)), list(shown))
-        ax.set_title(f"starts: {kind}")
-    panels[0].invert_yaxis()
-    return figure
-
-
-def _by_layer_figure(rows: Sequence[Row], metric: str, title: str) -> Figure:
-    """Groups layer by layer; distances in units of those of different pictures, the paper's in the paper's."""
-    divided = metric == "discrepancy_distance"
-    y_label = "over that of different pictures" if divided else "intersection over union"
-    figure, panels = new_figure(title, "layer, in the order in which they run", y_label, len(PARTS))
-    for ax, (part, name) in zip(panels, PARTS.items(), strict=True):
-        for label, (what, group, source, colour) in SHOWN.items():
-            here = select(rows, what or metric, part=part, group=group, source=source)
-            if not here or (divided and (what or group == DIFFERENT)):
-                continue
-            units = select(rows, metric, part=part, group=DIFFERENT, source=source) if divided else []
-            unit = {row.setting["place"]: row.value for row in units}
-            places = [int(row.setting["place"]) for row in here]
-            scaled = [
-                Interval(*(end / unit.get(place, 1.0) for end in row.interval))
-                for place, row in zip(places, here, strict=True)
-            ]
-            points_with_intervals(ax, places, scaled, label, colour)
-        if divided:
-            ax.axhline(1, color=COLOURS["control"])
-        ax.set_title(name)
-    legend_below(figure)
-    return figure

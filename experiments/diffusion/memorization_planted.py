@@ -18,31 +18,22 @@ from pathlib import Path
 
 import numpy as np
 from diffusers import StableDiffusionPipeline
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 from matplotlib.figure import Figure
 
-from difflab.diffusion.alignment import Alignment, aligned, fit_alignment
-from difflab.diffusion.autoencoder import decode, encode
-from difflab.diffusion.copies import (
-    SWEEP,
-    Threshold,
-    ask,
-    compare,
-    diversity,
-    fit_thresholds,
-    memorized,
-    read_thresholds,
-)
-from difflab.diffusion.panels import ladder_figure, strips_figure, threshold_figure, training_figure
+from difflab.diffusion.alignment import fit_alignment, tells_apart, word_features
+from difflab.diffusion.copies import Threshold, fit_thresholds, read_thresholds, threshold_rows
+from difflab.diffusion.judge import ALIGNED_BY, Judge
+from difflab.diffusion.ladder import Asked, look, look_rows
+from difflab.diffusion.panels.copies import ladder_figure, strips_figure, threshold_figure, training_figure
 from difflab.diffusion.pipeline import SHIPPED, Architecture, checksum, load
 from difflab.diffusion.recipe import Material, Recipe, train_pipeline
 from difflab.diffusion.similarity import Measure, measures
 from difflab.diffusion.train import Training
 from difflab.randomness import item_seeds, stream
 from difflab.runs.results import Checkpoints
+from difflab.runs.resuming import kept
 from difflab.runs.rows import Artefact, Row, select
-from difflab.statistics.intervals import bootstrap, wilson
-from difflab.statistics.ranking import auc
 from synthetic import plan as plans
 from synthetic.plan import Plan, Planted
 
@@ -102,49 +93,45 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Draw the pictures, train or load the model, ask for every caption, and compare."""
     planted = plans.draw(config.plan)
     known = measures(Path(config.sscd) if config.sscd else None)
-    asked = _asked(planted, config)
-    targets, references = planted.pictures(asked), planted.references()
+    index, references = _asked(planted, config), planted.references()
     thresholds = _thresholds(planted, known, references, config)
-    yield from _threshold_rows(thresholds)
-    alignment = _alignment(planted, known["efficientnet"])
-    yield from _alignment_rows(planted, known["efficientnet"], alignment)
+    yield from threshold_rows(thresholds)
+    words = known[ALIGNED_BY]
+    once, other = planted.where("unique")[::10], planted.where("held_out", source="scene")[:300]
+    alignment = fit_alignment(word_features(words, planted.pictures(once)), planted.captions(once))
+    area = tells_apart(alignment, word_features(words, planted.pictures(other)), planted.captions(other))
+    yield Row("auc", area, None, None, len(other), {"tells": "right from wrong captions", "by": "alignment"})
+    seeds = item_seeds(config.seed, "pictures", config.seeds)
+    judge = Judge(known, thresholds, references, seeds, config.steps, config.guidance, alignment)
+    listed = [planted.listed[i] for i in index]
+    asked = Asked(
+        planted.captions(index),
+        planted.pictures(index),
+        np.array([picture.role for picture in listed]),
+        np.array([picture.copies for picture in listed]),
+        np.array([picture.source for picture in listed]),
+    )
 
-    def look(step: int, pipeline: StableDiffusionPipeline) -> None:
-        """Draw and compare once for each milestone, and keep it: a resumed run does not look again."""
-        if checkpoints.load(f"look_{step}") is None:
-            seeds = item_seeds(config.seed, "pictures", config.seeds)
-            drawn = ask(pipeline, planted.captions(asked), seeds, config.steps, config.guidance)
-            found = {name: compare(measure, drawn, targets, references) for name, measure in known.items()}
-            copies = decode(pipeline, encode(pipeline, targets))
-            genuine = {
-                f"genuine_{name}": compare(measure, copies[:, None], targets, references)
-                for name, measure in known.items()
-            }
-            shown = _features(known["efficientnet"], drawn[:, 0])
-            own = _features(known["efficientnet"], targets)
-            words = {
-                "aligned": aligned(alignment, shown, planted.captions(asked)),
-                "own_aligned": aligned(alignment, own, planted.captions(asked)),
-            }
-            alike = {"diversity": diversity(known["efficientnet"], drawn)} if config.seeds > 1 else {}
-            checkpoints.save(f"look_{step}", found | genuine | words | alike | {"drawn": drawn})
+    def reached(step: int, pipeline: StableDiffusionPipeline) -> None:
+        """A resumed run does not look again."""
+        kept(checkpoints, f"look_{step}", look, pipeline, asked, judge)
 
     if config.milestones:
         train_pipeline(
-            Material(*planted.material()), config.recipe, checkpoints, milestones=config.milestones, reached=look
+            Material(*planted.material()), config.recipe, checkpoints, milestones=config.milestones, reached=reached
         )
         steps = [step for step in config.milestones if step <= config.recipe.training.steps]
     else:
         steps = [config.recipe.training.steps]
-        look(steps[0], load(config.model))
-    looks = {step: checkpoints.load(f"look_{step}") or {} for step in steps}
-    for step, found in looks.items():
-        yield from _rows(planted, asked, found, thresholds, step)
+        reached(steps[0], load(config.model))
+    for step in steps:
+        found = checkpoints.load(f"look_{step}") or {}
+        yield from look_rows(found, asked, thresholds, step)
     yield Artefact("drawn", found["drawn"])
-    yield Artefact("targets", targets)
-    yield Artefact("copies", np.array([planted.listed[i].copies for i in asked]))
-    yield Artefact("role", np.array([plans.ROLES.index(planted.listed[i].role) for i in asked]))
-    yield Artefact("emoji", planted.glyph[asked] >= 0)
+    yield Artefact("targets", asked.pictures)
+    yield Artefact("copies", asked.copies)
+    yield Artefact("role", np.array([plans.ROLES.index(role) for role in asked.role]))
+    yield Artefact("emoji", planted.glyph[index] >= 0)
     for name in known:
         yield Artefact(f"similarity_{name}", found[name])
         yield Artefact(f"genuine_{name}", found[f"genuine_{name}"])
@@ -197,76 +184,3 @@ def _thresholds(
         return read_thresholds(SHIPPED / "thresholds.json")[0]
     held_out, training = planted.pictures(planted.where("held_out")), planted.pictures(np.unique(planted.training()))
     return fit_thresholds(known, held_out, training, references)
-
-
-def _threshold_rows(thresholds: dict[str, Threshold]) -> Iterator[Row]:
-    for name, threshold in thresholds.items():
-        chance = wilson(threshold.above, threshold.n)
-        setting = {"measure": name, "checksum": threshold.checksum[:12]}
-        for share, value in zip(SWEEP, threshold.sweep, strict=True):
-            yield Row("threshold_similarity", value, None, None, threshold.n, setting | {"false_positives": share})
-        yield Row("false_positive_fraction", *chance, threshold.n, setting)
-
-
-def _features(measure: Measure, pictures: UInt8[np.ndarray, "n side side 3"]) -> Float[np.ndarray, "n width"]:
-    return measure.describe(pictures)[:, 0].double().numpy()
-
-
-def _alignment(planted: Planted, measure: Measure) -> Alignment:
-    """What pictures look like that have a word in their caption, from once-seen ones."""
-    unique = planted.where("unique")[::10]
-    return fit_alignment(_features(measure, planted.pictures(unique)), planted.captions(unique))
-
-
-def _alignment_rows(planted: Planted, measure: Measure, alignment: Alignment) -> Iterator[Row]:
-    """Whether it tells right captions from wrong ones, on held-out scenes."""
-    index = planted.where("held_out", source="scene")[:300]
-    features, captions = _features(measure, planted.pictures(index)), planted.captions(index)
-    right, wrong = aligned(alignment, features, captions), aligned(alignment, features, captions[1:] + captions[:1])
-    labels = np.arange(2 * len(index)) < len(index)
-    area = auc(np.concatenate([right, wrong]), labels)
-    yield Row("auc", area, None, None, len(index), {"tells": "right from wrong captions", "by": "alignment"})
-
-
-def _rows(
-    planted: Planted,
-    asked: Int[np.ndarray, " n"],
-    found: dict[str, np.ndarray],
-    thresholds: dict[str, Threshold],
-    step: int,
-) -> Iterator[Row]:
-    """Rates and medians of every group of pictures, at one point of the training."""
-    listed = [planted.listed[i] for i in asked]
-    groups = list(dict.fromkeys((picture.role, picture.copies) for picture in listed))
-    for name, threshold in thresholds.items():
-        genuine = found[f"genuine_{name}"]
-        for share, value in zip(SWEEP, threshold.sweep, strict=True):
-            passed = wilson(int((genuine > value).sum()), len(genuine))
-            setting = {"step": step, "measure": name, "false_positives": share}
-            yield Row("true_positive_fraction", *passed, len(genuine), setting)
-        for role, copies in groups:
-            for source in ("all", "scene", "emoji"):
-                here = np.array([p.role == role and p.copies == copies and source in ("all", p.source) for p in listed])
-                if not here.any():
-                    continue
-                setting = {"step": step, "role": role, "copies": copies, "source": source, "measure": name}
-                values = found[name][here]
-                for seeds in ("median", "any"):
-                    rate = memorized(values, threshold.value, seeds)
-                    yield Row("memorized_fraction", *rate, len(values), setting | {"seeds": seeds})
-                if source == "all" and len(values) > 1:
-                    generator = np.random.default_rng(0)
-                    middle = bootstrap(np.median(values, axis=1), np.median, generator)
-                    yield Row("original_similarity", *middle, len(values), setting)
-    medians = {
-        "diversity": "seeds_similarity",
-        "aligned": "caption_similarity",
-        "own_aligned": "own_caption_similarity",
-    }
-    for name, metric in medians.items():
-        for role, copies in groups:
-            here = np.array([p.role == role and p.copies == copies for p in listed])
-            if name in found and here.sum() > 1:
-                middle = bootstrap(found[name][here], np.median, np.random.default_rng(0))
-                setting = {"step": step, "role": role, "copies": copies, "measure": "efficientnet"}
-                yield Row(metric, *middle, int(here.sum()), setting)

@@ -28,6 +28,7 @@ from difflab.diffusion.defenses.nemo import Nemo, nemo
 from difflab.diffusion.defenses.random_neurons import RandomNeurons, random_neurons
 from difflab.diffusion.defenses.wanda import Wanda, wanda
 from difflab.diffusion.judge import Judge, held_out_losses, loss_ratio
+from difflab.diffusion.panels.attacks import cells_figure
 from difflab.diffusion.pipeline import Architecture
 from difflab.diffusion.pruning import size
 from difflab.diffusion.recipe import Material, Recipe, train_pipeline
@@ -35,8 +36,8 @@ from difflab.diffusion.similarity import measures
 from difflab.diffusion.train import Training
 from difflab.errors import require
 from difflab.randomness import item_seeds, stream
-from difflab.runs.figures import legend_below, new_figure, points_with_intervals
 from difflab.runs.results import Checkpoints
+from difflab.runs.resuming import Prefixed
 from difflab.runs.rows import Artefact, Row, select
 from synthetic import plan as plans
 from synthetic.plan import Plan, Planted
@@ -122,32 +123,18 @@ SMOKE = Config(
 )
 
 
-class _Named(NamedTuple):
-    """The checkpoints of one cell, among those of all."""
-
-    checkpoints: Checkpoints
-    cell: int
-
-    def load(self, name: str) -> dict[str, np.ndarray] | None:
-        return self.checkpoints.load(f"{self.cell}_{name}")
-
-    def save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
-        self.checkpoints.save(f"{self.cell}_{name}", arrays)
-
-
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Train, prune, draw and compare, cell by cell."""
     shared = None
     for place, cell in enumerate(config.cells):
         planted = plans.draw(replace(config.plan, ladder=(1, cell.copies)))
-        kept = _Named(checkpoints, place)
         recipe = Recipe(
             Architecture(side=config.plan.side, widths=cell.widths),
             config.autoencoder_steps,
             Training(steps=cell.steps, text=cell.text),
         )
         material = Material(*planted.material())
-        pipeline = train_pipeline(material, recipe, kept, shared)
+        pipeline = train_pipeline(material, recipe, Prefixed(checkpoints, str(place)), shared)
         shared = shared or pipeline
         yield from _rows(planted, pipeline, material, cell, config)
 
@@ -168,18 +155,11 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
     """Memorized pictures of every cell under every defense, and what the defenses cost."""
     cells = list(dict.fromkeys(row.setting["cell"] for row in select(rows, "planted_fraction")))
-    found = {}
-    for metric, shown in (("memorized_fraction", {"role": "repeated"}), ("held_out_ratio", {})):
-        figure, (ax,) = new_figure("Where pruning works", metric.replace("_", " "), "")
-        for k, (defense, colour) in enumerate(DEFENSES.items()):
-            here = [select(rows, metric, cell=cell, defense=defense, **shown)[0].interval for cell in cells]
-            places = [i + 0.15 * (k - 1.5) for i in range(len(cells))]
-            points_with_intervals(ax, places, here, defense.replace("_", " "), colour, along_x=True)
-        ax.set_yticks(range(len(cells)), cells, fontsize="small")
-        ax.invert_yaxis()
-        legend_below(figure)
-        found[metric] = figure
-    return found
+    shown = {"memorized_fraction": {"role": "repeated"}, "held_out_ratio": {}}
+    return {
+        metric: cells_figure(rows, metric, "Where pruning works", cells, DEFENSES, **setting)
+        for metric, setting in shown.items()
+    }
 
 
 def _prunable(rows: Sequence[Row], cell: str) -> bool:
@@ -214,14 +194,8 @@ def _rows(
     losses = list[np.ndarray]()
     for defense, defended in defenses.items():
         here = setting | {"defense": defense}
-        yield Row(
-            "switched_off_count",
-            float(np.mean([size(mask) for mask in defended.switched_off])),
-            None,
-            None,
-            len(captions),
-            here,
-        )
+        sizes = [size(mask) for mask in defended.switched_off]
+        yield Row("switched_off_count", float(np.mean(sizes)), None, None, len(sizes), here)
         for role, index in groups.items():
             asked = planted.captions(index)
             drawn = judge.draw(defended.of(asked))
@@ -238,10 +212,7 @@ def _pruned(
     seed = stream(config.seed, "defense").integer
     found = {"nothing": undefended(pipeline, captions)}
     found["nemo"] = nemo(pipeline, captions, unseen, seed, config.nemo)
-    width = pipeline.unet.config.cross_attention_dim
-    numbers = tuple(size(mask) // width for mask in found["nemo"].switched_off)
-    found["random_neurons"] = random_neurons(
-        pipeline, captions, unseen, seed, RandomNeurons(numbers, config.nemo.blocks)
-    )
+    as_many = RandomNeurons.as_many(found["nemo"], config.nemo.blocks)
+    found["random_neurons"] = random_neurons(pipeline, captions, unseen, seed, as_many)
     found["wanda"] = wanda(pipeline, captions, unseen, seed, Wanda(config.sparsity))
     return found

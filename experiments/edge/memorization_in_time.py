@@ -21,10 +21,11 @@ from difflab.errors import at_least, require
 from difflab.randomness import stream
 from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
+from difflab.runs.resuming import Prefixed
 from difflab.runs.rows import Artefact, Row, select
 from synthetic.data.dataset import data_keys
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
-from synthetic.network_study import Prefixed, Probe, copies_by_step, growth_rows, looks, rows_by_step
+from synthetic.network_study import Probe, copies_by_step, growth_rows, looks, rows_by_step
 from synthetic.networks import Perceptron
 from synthetic.panels.networks import copies_by_step_figure, losses_by_step_figure, onset_figure
 from synthetic.problem import objective_for

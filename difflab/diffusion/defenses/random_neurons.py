@@ -27,6 +27,13 @@ class RandomNeurons:
     def __post_init__(self) -> None:
         require(len(self.neurons) > 0 and min(self.neurons) >= 0, "numbers of neurons are not negative.")
 
+    @classmethod
+    def as_many(cls, other: Defended, blocks: tuple[str, ...]) -> "RandomNeurons":
+        """For each prompt as many as another defense switches off, from these blocks."""
+        return cls(
+            tuple(sum(int(off.any(dim=1).sum()) for off in mask.values()) for mask in other.switched_off), blocks
+        )
+
 
 def random_neurons(
     pipeline: StableDiffusionPipeline,

@@ -1,0 +1,1 @@
+"""Figures of rows about Stable Diffusion, one idea a file."""
