@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import asdict, is_dataclass
 from html import unescape
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_an_experiment_file_holds_its_parts_in_order(name):
     found = registry.experiments()[name]
     module = importlib.import_module(found.module)
     # An audit's parts lie in difflab.audits; its experiment only hands them on.
-    tree = ast.parse(Path(inspect.getfile(module.run)).read_text())
+    tree = ast.parse(inspect.getsource(sys.modules[module.run.__module__]))
     defined = [
         node.targets[0].id if isinstance(node, ast.Assign) else node.name
         for node in tree.body

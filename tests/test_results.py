@@ -76,7 +76,7 @@ def test_a_finished_run_comes_back_as_it_was(run):
     assert found.meta.items() >= META.items()
     assert (found.meta["rows"], list(found.artefacts), list(found.figures)) == (2, ["losses"], ["loss_by_size"])
     assert found.artefacts["losses"].tolist() == [[0, 1, 2], [3, 4, 5]]
-    assert Image.open(found.figures["loss_by_size"]).info["dpi"] == pytest.approx((150, 150), abs=0.1)
+    assert Image.open(found.figures["loss_by_size"].source).info["dpi"] == pytest.approx((150, 150), abs=0.1)
     assert b"<svg" in (run.folder / "figures" / "loss_by_size.svg").read_bytes()
     assert not (run.folder / "checkpoints").exists()
     assert not [path for path in run.folder.rglob("*") if path.name.endswith(".tmp")]

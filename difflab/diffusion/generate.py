@@ -53,6 +53,10 @@ def embed_tokens(
     pipeline: StableDiffusionPipeline, ids: Int[torch.Tensor, "n tokens"]
 ) -> Float[torch.Tensor, "n tokens width"]:
     """The same of token ids, as `difflab.diffusion.tokens.tokens` gives them."""
+    if len(ids) == 0:
+        # The encoder can't reshape nothing.
+        config = pipeline.text_encoder.config
+        return torch.zeros((0, ids.shape[1], config.hidden_size), dtype=pipeline.text_encoder.dtype)
     parts = ids.to(pipeline.text_encoder.device).split(1024)
     return torch.cat([pipeline.text_encoder(part)[0] for part in parts])
 
