@@ -394,7 +394,9 @@ def test_refinement_only_lets_go(pipeline):
 
 
 def test_the_usual_threshold_is_the_detectors(pipeline):
-    threshold = memorized_above(seed_similarity(pipeline, UNSEEN[:8], item_seeds(0, "nemo", 3), SeedSimilarity()).values)
+    threshold = memorized_above(
+        seed_similarity(pipeline, UNSEEN[:8], item_seeds(0, "nemo", 3), SeedSimilarity()).values
+    )
     wanted = nemo(pipeline, CAPTIONS[:6], UNSEEN[:8], 0, _config("nemo", threshold=threshold, refine=False)).masks
     # Of the unseen captions only so many are looked at.
     config = replace(_config("nemo", threshold=None, refine=False), unseen=8)

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from dataclasses import asdict, is_dataclass
 from html import unescape
-from pathlib import Path
 
 import pytest
 
