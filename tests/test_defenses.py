@@ -493,6 +493,12 @@ def test_as_many_random_neurons_as_asked(pipeline):
     masks = _masks("random_neurons", pipeline, neurons=numbers)
     assert [len(_neurons(mask)) for mask in masks] == list(numbers) and masks[0] == {}
     assert [len(_neurons(mask)) for mask in _masks("random_neurons", pipeline, neurons=(9,))] == [9] * 6
+
+
+def test_as_many_random_neurons_as_another_defense_takes(pipeline):
+    numbers = (0, 3, 7, 20, 1, 2)
+    other = random_neurons(pipeline, CAPTIONS[:6], UNSEEN, 1, RandomNeurons(numbers, BLOCKS))
+    assert RandomNeurons.as_many(other, ("up",)) == RandomNeurons(numbers, ("up",))
     assert _off(masks[4]) != _off(masks[5])
     assert list(map(_off, _masks("random_neurons", pipeline, seed=1, neurons=numbers))) != list(map(_off, masks))
     for block in BLOCKS:
