@@ -15,6 +15,7 @@ from diffusers import StableDiffusionPipeline
 
 from difflab.diffusion.attacks.dori import Dori, dori
 from difflab.diffusion.autoencoder import encode
+from difflab.diffusion.defended import Defended
 from difflab.diffusion.generate import embed
 from difflab.diffusion.pipeline import SHIPPED, load
 from difflab.diffusion.pruning import Mask, value_layers
@@ -34,7 +35,10 @@ def main() -> None:
 
     def attack(which: Sequence[int]) -> torch.Tensor:
         rows, generators = list(which), [torch.Generator().manual_seed(i) for i in which]
-        return dori(pipeline, latents[rows], start[rows], generators, CONFIG, [masks[i] for i in rows])[-1]
+        met = Defended(pipeline, start[rows], [masks[i] for i in rows])
+        found = dori(met, latents[rows], generators, CONFIG)[-1].embeddings
+        assert found is not None
+        return found
 
     def one_by_one() -> torch.Tensor:
         return torch.cat([attack([i]) for i in range(TARGETS)])

@@ -13,3 +13,10 @@ def require(condition: bool, sentence: str) -> None:
     """Raises InputError with this sentence unless the condition holds."""
     if not condition:
         raise InputError(sentence)
+
+
+def at_least(config: object, least: int, *names: str) -> None:
+    """Raises InputError unless each of these fields of a config is at least so much."""
+    for name in names:
+        value = getattr(config, name)
+        require(value >= least, f"{name} is {value}; give at least {least}.")

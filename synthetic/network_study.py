@@ -19,7 +19,7 @@ from synthetic.networks import Network, network_losses, network_samples, paramet
 from synthetic.probes import copies
 from synthetic.problem import Objective, problem
 from synthetic.train import Training, train
-from synthetic.transition import half_way_rows
+from synthetic.transition import half_way_rows, reached
 from theory.denoisers import denoiser
 from theory.loss import denoising_loss
 
@@ -196,7 +196,8 @@ def rows_by_step(seed: int, n: int, arrays: Mapping[str, np.ndarray], n_samples:
 
     Yields:
         memorized_fraction and denoising_loss at every step; exact_loss and chance_fraction; best_steps, with the lowest
-        loss on fresh points, and stopped_memorized_fraction, the copies there; onset_steps.
+        loss on fresh points, and stopped_memorized_fraction, the copies there; onset_steps; censored_count, the data
+        sets on which half of the samples never were copies.
     """
     copies, steps, s = arrays["copies"], arrays["steps"], len(arrays["copies"])
     for k, step in enumerate(steps):
@@ -211,6 +212,22 @@ def rows_by_step(seed: int, n: int, arrays: Mapping[str, np.ndarray], n_samples:
     yield Row("stopped_memorized_fraction", *grouped_fraction(stopped, n_samples), s, {"n": n})
     yield Row("best_steps", *summary(steps[best].astype(float), POSITIVE), s, {"n": n})
     yield from half_way_rows("onset_steps", stream(seed, "transition").numpy(), steps, copies, n_samples, {"n": n})
+    never = int((~np.isfinite(reached(np.log(steps), copies, n_samples))).sum())
+    yield Row("censored_count", never, None, None, s, {"n": n})
+
+
+def growth_rows(found: Mapping[int, Mapping[str, np.ndarray]], n_samples: int) -> Iterator[Row]:
+    """The exponent with which the onset grows with N, where there are several N and every data set has one.
+
+    Args:
+        found: what :func:`copies_by_step` found for each N.
+        n_samples: of every look.
+    """
+    onsets = [reached(np.log(arrays["steps"]), arrays["copies"], n_samples) for arrays in found.values()]
+    if len(found) >= 2 and np.isfinite(onsets).all():
+        # A slope for each seed; data and networks of different N and seed share nothing.
+        slopes = np.polyfit(np.log(list(found)), np.stack(onsets), 1)[0]
+        yield Row("growth_score", *summary(slopes), len(slopes), {})
 
 
 @dataclass(frozen=True)

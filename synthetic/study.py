@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
 
-from difflab.errors import require
+from difflab.errors import at_least, require
 from difflab.progress import progress
 from difflab.randomness import stream
 from difflab.runs.results import Checkpoints
-from difflab.runs.rows import Artefact, Row
+from difflab.runs.rows import Artefact, Row, select
 from difflab.statistics.intervals import wilson
 from synthetic.data.dataset import Dataset
 from synthetic.ladder import ladder, mixtures
@@ -65,10 +65,8 @@ class Study:
             self.schedule in SCHEDULES,
             f"schedule is {self.schedule!r}; choose one of {', '.join(SCHEDULES)}.",
         )
-        for name in ("seeds", "samples"):
-            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; give at least 1.")
-        for name in ("times", "replicates", "loss_draws"):
-            require(getattr(self, name) >= 2, f"{name} is {getattr(self, name)}; give at least 2.")
+        at_least(self, 1, "seeds", "samples")
+        at_least(self, 2, "times", "replicates", "loss_draws")
         require(0 < self.t_min < self.t_max, f"t_min is {self.t_min} and t_max {self.t_max}; 0 < t_min < t_max.")
         require(self.t_max < 1 or self.schedule == "ve", f"t_max is {self.t_max}; it must be below 1.")
         require(0 < self.factor <= 1, f"factor is {self.factor}; it lies in (0, 1].")
@@ -251,3 +249,17 @@ def monte_carlo_row(metric: str, value: float, standard_error: float, n: int, se
     """An estimate with its 95 % interval."""
     half = 1.96 * standard_error
     return Row(metric, value, value - half, value + half, n, setting)
+
+
+def training_losses(rows: Sequence[Row]) -> Iterator[tuple[float, float]]:
+    """For every model, the trained loss on the training points and the lower of the generalizing and partly memorizing.
+
+    The crossover supposes that a model of size M is one or the other. Where the trained loss is lower than both, it is
+    neither, and may start to copy elsewhere. Size N is left out: it can memorize all.
+    """
+    losses = [row for row in select(rows, "denoising_loss", on="train") if row.setting.get("size_over_n", 0) < 1]
+    for row in select(losses, "denoising_loss", denoiser="trained"):
+        same = {key: row.setting[key] for key in ("variance", "data_set")}
+        (general,) = select(losses, "denoising_loss", denoiser="generalizing", **same)
+        (partly,) = select(losses, "denoising_loss", denoiser="partly memorizing", size=row.setting["size"], **same)
+        yield row.value, min(general.value, partly.value)

@@ -18,7 +18,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Key
 
-from difflab.errors import InputError, require
+from difflab.errors import InputError, at_least, require
 from difflab.runs.results import Checkpoints
 from synthetic.ladder import Ladder
 from synthetic.models import STARTS, Variables
@@ -62,8 +62,7 @@ class Training:
             self.parameterization in PARAMETERIZATIONS,
             f"parameterization is {self.parameterization!r}; choose one of {', '.join(PARAMETERIZATIONS)}.",
         )
-        for name in ("steps", "draws", "chunk"):
-            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; give at least 1.")
+        at_least(self, 1, "steps", "draws", "chunk")
         require(self.start in STARTS, f"start is {self.start!r}; choose one of {', '.join(STARTS)}.")
         require(
             self.optimizer in OPTIMIZERS,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from scipy.optimize import isotonic_regression
 
 from difflab.runs.rows import Row
@@ -73,7 +73,7 @@ def transition_rows(located: Transition, n: int, labels: Mapping[str, Any]) -> I
 def half_way_rows(
     metric: str,
     rng: np.random.Generator,
-    x: Float[np.ndarray, " m"],
+    x: Real[np.ndarray, " m"],
     copies: Int[np.ndarray, "s m"],
     n_samples: int,
     labels: Mapping[str, Any],

@@ -5,6 +5,8 @@ import signal
 from pathlib import Path
 
 os.environ["MPLBACKEND"] = "Agg"
+# Of processes that tests start; a run sets it by itself.
+os.environ["JAX_ENABLE_X64"] = "1"
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores; more threads than cores would wait for each other.
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -22,7 +24,15 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 # JAX's checker cannot tell these from reuse: denoisers that are meant to meet the same noise (one key closed over by
 # lax.map, one bootstrap key for every weight), and an array of keys of which a slice is taken twice.
-COMMON_NOISE = {"test_command_line", "test_experiments", "test_locate", "test_probes", "test_study", "test_train"}
+COMMON_NOISE = {
+    "test_command_line",
+    "test_experiments",
+    "test_front_door",
+    "test_locate",
+    "test_probes",
+    "test_study",
+    "test_train",
+}
 
 pytest.register_assert_rewrite("conformance")
 # Only what is imported after this line is checked.

@@ -18,6 +18,7 @@ from synthetic.data.digits import Digits, digits
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture, on_sphere
 from synthetic.data.low_rank_mixture import LowRankMixture, low_rank_mixture
 from synthetic.data.pictures import grey_pictures
+from synthetic.data.sources import pictures_of
 
 
 def _key(seed=3):
@@ -485,3 +486,19 @@ def test_mistakes_in_a_folder_of_coloured_pictures(coloured_folder, tmp_path):
         path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(InputError, match="can't be read as a picture"):
         colour_pictures(_key(), ColourPictures(3, str(coloured_folder), 6))
+
+
+def test_pictures_have_a_channel_where_it_is_wanted():
+    flat, one = (pictures_of(_key(), "digits", 5, channels=wanted) for wanted in (False, True))
+    assert flat.points.shape == (5, 64) and one.points.shape == one.fresh.shape == (5, 1, 64)
+    np.testing.assert_array_equal(one.points[:, 0], flat.points)
+    np.testing.assert_array_equal(one.fresh[:, 0], flat.fresh)
+
+
+def test_points_that_are_no_pictures_have_no_channel(tmp_path):
+    np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(12, 5)))
+    source = str(tmp_path / "points.npy")
+    assert pictures_of(_key(), source, 4, channels=False).points.shape == (4, 5)
+    with pytest.raises(InputError) as error:
+        pictures_of(_key(), source, 4)
+    _says(error, "points.npy", "square")

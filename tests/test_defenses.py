@@ -22,6 +22,7 @@ from difflab.diffusion.masks import TokenMask
 from difflab.diffusion.pipeline import Architecture, build
 from difflab.diffusion.pruning import check, feedforward_layers, off_fraction, size, union, value_layers
 from difflab.methods import methods
+from difflab.randomness import item_seeds
 
 FILES = list(methods("defenses"))
 # The others train, on pictures that are known; their suite is another.
@@ -185,7 +186,7 @@ def test_nothing_is_left_changed_after_an_error(name, calls, own, monkeypatch):
     monkeypatch.setattr(own.unet.conv_out, "forward", fails)
     before = state(own)
     with suppress(RuntimeError):
-        _masks(name, own, CAPTIONS[:2])
+        _masks(name, own, CAPTIONS[:6])
         assert name in BLIND
     assert_same_state(before, state(own))
 
@@ -365,7 +366,7 @@ def test_nemo_finds_what_a_plain_search_finds(refine, threshold, lowest, which, 
     masks = nemo(pipeline, captions, UNSEEN, 40, config).masks
     found = list(map(_neurons, masks))
     for caption, off in zip(captions, found, strict=True):
-        wanted, left = _plain_nemo(pipeline, caption, [40, 41, 42], config)
+        wanted, left = _plain_nemo(pipeline, caption, item_seeds(40, "nemo", 3), config)
         assert off == wanted
         # At the lower threshold the candidates run out.
         assert not off or (left(off) <= threshold) == (threshold > 0.3)
@@ -393,7 +394,9 @@ def test_refinement_only_lets_go(pipeline):
 
 
 def test_the_usual_threshold_is_the_detectors(pipeline):
-    threshold = memorized_above(seed_similarity(pipeline, UNSEEN[:8], [0, 1, 2], SeedSimilarity()))
+    threshold = memorized_above(
+        seed_similarity(pipeline, UNSEEN[:8], item_seeds(0, "nemo", 3), SeedSimilarity()).values
+    )
     wanted = nemo(pipeline, CAPTIONS[:6], UNSEEN[:8], 0, _config("nemo", threshold=threshold, refine=False)).masks
     # Of the unseen captions only so many are looked at.
     config = replace(_config("nemo", threshold=None, refine=False), unseen=8)
@@ -493,17 +496,17 @@ def test_as_many_random_neurons_as_asked(pipeline):
     masks = _masks("random_neurons", pipeline, neurons=numbers)
     assert [len(_neurons(mask)) for mask in masks] == list(numbers) and masks[0] == {}
     assert [len(_neurons(mask)) for mask in _masks("random_neurons", pipeline, neurons=(9,))] == [9] * 6
+    assert _off(masks[4]) != _off(masks[5])
+    assert list(map(_off, _masks("random_neurons", pipeline, seed=1, neurons=numbers))) != list(map(_off, masks))
+    for block in BLOCKS:
+        names = set(union(_masks("random_neurons", pipeline, neurons=(16,), blocks=(block,))))
+        assert names == set(value_layers(pipeline.unet, (block,)))
 
 
 def test_as_many_random_neurons_as_another_defense_takes(pipeline):
     numbers = (0, 3, 7, 20, 1, 2)
     other = random_neurons(pipeline, CAPTIONS[:6], UNSEEN, 1, RandomNeurons(numbers, BLOCKS))
     assert RandomNeurons.as_many(other, ("up",)) == RandomNeurons(numbers, ("up",))
-    assert _off(masks[4]) != _off(masks[5])
-    assert list(map(_off, _masks("random_neurons", pipeline, seed=1, neurons=numbers))) != list(map(_off, masks))
-    for block in BLOCKS:
-        names = set(union(_masks("random_neurons", pipeline, neurons=(16,), blocks=(block,))))
-        assert names == set(value_layers(pipeline.unet, (block,)))
 
 
 def test_every_neuron_is_as_likely_as_any_other(pipeline):

@@ -130,9 +130,10 @@ def test_a_run_is_kept_opened_again_and_the_same_in_memory(tmp_path):
         (lambda: difflab.run("digits_trained", smok=True), "did you mean"),
         (lambda: difflab.run("digits_trained", n="many"), "n is 'many'; give int"),
         (lambda: difflab.run("digits_trained", n=True), "n is True; give int"),
-        (lambda: difflab.run("memorization_planted", seed=1), "seed' stands for"),
+        (lambda: difflab.run("memorization_planted", side=16), "'side' stands for"),
         (lambda: difflab.audit("nowhere"), "no pipeline directory nowhere"),
         (lambda: difflab.audit("planted", detectors="brightending"), "no 'brightending' among the detectors"),
+        (lambda: difflab.audit("planted", steps=1), "steps is 1; give 2"),
         (lambda: difflab.audit("planted", device="gpu"), "no device 'gpu'"),
         (lambda: difflab.audit("planted", (np.zeros((2, 8, 8, 3), np.uint8), ["a"])), "2 pictures have 1 captions"),
         (lambda: difflab.stress("planted", attacks="dory"), "no 'dory' among the attacks"),
@@ -240,7 +241,7 @@ def test_a_method_in_a_file_of_its_own_is_found_everywhere(pairs, tmp_path, monk
         [sys.executable, "-P", "-m", "difflab", "list", "--methods"], capture_output=True, text=True
     )
     assert "caption_length" in listed.stdout and "how long the caption is" in listed.stdout
-    found = difflab.audit("planted", pairs, captions=4, seeds=2, steps=1)
+    found = difflab.audit("planted", pairs, captions=4, seeds=2, steps=2)
     detectors = {row.setting["detector"] for row in select(found.rows, "median_score")}
     assert detectors == set(methods("detectors"))
     suite = subprocess.run(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from difflab.runs import registry
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"difflab", "theory", "synthetic", "experiments"}
 
@@ -26,33 +28,54 @@ def test_the_wheel_holds_exactly_the_four_packages(wheel):
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == PACKAGES
     tracked = {str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == tracked
+    record = {str(path.relative_to(ROOT)) for path in (ROOT / "experiments" / "record").rglob("*") if path.is_file()}
+    assert {name for name in names if name.startswith("experiments/record/")} == record
 
 
-def test_the_installed_wheel_imports_and_answers(wheel, tmp_path):
-    target = tmp_path / "elsewhere"
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    target = tmp_path_factory.mktemp("installed")
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", target, wheel]
     subprocess.run([str(word) for word in install], check=True, capture_output=True)
+    return target
+
+
+def python(target, script, folder):
+    """Run a script with what is installed in a folder."""
+    words = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(target)!r})\n{script}"]
+    return subprocess.run(words, capture_output=True, text=True, cwd=folder)
+
+
+def test_the_installed_wheel_imports_and_answers(installed, tmp_path):
     script = (
-        f"import sys; sys.path.insert(0, {str(target)!r})\n"
         "import difflab, theory.crossover, synthetic.train, experiments.__main__ as line\n"
         "print([m.__file__ for m in (difflab, theory, synthetic, line)]); line.main(['list'])"
     )
-    answer = subprocess.run(
-        [sys.executable, "-I", "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True
-    )
+    answer = python(installed, script, tmp_path)
     files = re.findall(r"'([^']+)'", answer.stdout.splitlines()[0])
-    assert len(files) == 4 and all(file.startswith(str(target)) for file in files)
+    assert len(files) == 4 and all(file.startswith(str(installed)) for file in files)
     assert "crossover_trained" in answer.stdout
-    entry = next(target.glob("*.dist-info")) / "entry_points.txt"
+    entry = next(installed.glob("*.dist-info")) / "entry_points.txt"
     assert "difflab = experiments.__main__:main" in entry.read_text()
 
 
+def test_the_installed_wheel_shows_its_record_and_writes_no_pages(installed, tmp_path):
+    answer = python(installed, "from experiments.__main__ import main; main(['report', '--record'])", tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert "crossover_trained" in (tmp_path / "results" / "record" / "report.md").read_text("utf-8")
+    answer = python(installed, "from experiments.__main__ import main; main(['record'])", tmp_path)
+    assert answer.returncode == 2
+    (line,) = answer.stderr.splitlines()
+    assert "checkout" in line
+
+
 def test_the_readme_names_what_exists():
-    readme, findings = ((ROOT / name).read_text("utf-8") for name in ("README.md", "docs/findings.md"))
+    readme = (ROOT / "README.md").read_text("utf-8")
     assert "./lab quickstart" in readme and "./lab test" in readme
-    for experiment in (ROOT / "experiments").glob("[a-z]*.py"):
-        assert experiment.stem in readme
-        assert f"\n### {experiment.stem}\n" in findings
+    assert len(readme.splitlines()) <= 120
+    for name, found in registry.experiments().items():
+        assert f"[`{name}`](docs/findings/{found.wing}.md#{name})" in readme
+        assert f"\n### {name}\n" in (ROOT / "docs" / "findings" / f"{found.wing}.md").read_text("utf-8")
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", readme) + re.findall(r'src="(?!http)([^"]+)"', readme):
         assert (ROOT / target).exists(), target
     for path in re.findall(r"`((?:synthetic|theory|difflab|experiments|benchmarks)/[\w/]+\.py)`", readme):

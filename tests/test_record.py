@@ -1,52 +1,233 @@
-"""The shipped runs are whole, made by the default commands, and say what their page says."""
+"""The record is whole, its claims are those of its rows, and README and findings say nothing else than it does."""
 
+import io
+import re
+import shutil
+from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from difflab.files import plain
-from difflab.runs.results import FinishedRun, read_run
-from difflab.runs.rows import select
-from experiments.edge import edge_stress, edge_sweep
+from difflab.runs import pages, registry
+from difflab.runs.numbers import Numbers, mean, shown, span
+from difflab.runs.record import RECORD, recorded
+from difflab.runs.result import Result
+from difflab.runs.rows import Row
+from experiments.__main__ import main
 
-RECORD = Path(__file__).parents[1] / "experiments" / "record"
-FOLDERS = sorted(path.parent for path in RECORD.glob("*/*/*/config.json"))
-
-
-def table(run: FinishedRun) -> list[str]:
-    """A line for each N and d, a cell for each K: the transition with its interval, and what exact losses said."""
-    config, lines = run.config, []
-    for n in config["n"]:
-        for dim in config["dim"]:
-            cells = []
-            for components in config["components"]:
-                here = {"n": n, "dim": dim, "components": components}
-                ((value, low, high),) = [
-                    row.interval for row in select(run.rows, "transition_fraction", point="middle", **here)
-                ]
-                (exact,) = select(run.rows, "crossover_fraction", prediction="exact losses", **here)
-                cells.append(f"{value:.3f} [{low:.3f}, {high:.3f}]; {exact.value:.3f}")
-            lines.append(f"| {n} | {dim} | " + " | ".join(cells) + " |")
-    return lines
+FOUND = recorded()
+RUNS = [run for runs in FOUND.values() for run in runs]
+BYTES = 4_000_000
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: f"{folder.parts[-3]}-{folder.name}")
-def test_a_shipped_run_is_whole(folder):
-    run = read_run(folder)
-    assert run.rows and run.claims and not run.meta["resumed"]
-    assert all(path.stat().st_size > 1000 for path in run.figures.values())
+def named(run):
+    return f"{run.experiment}-{run.digest}"
 
 
-@pytest.mark.parametrize(("part", "module"), [("x0", edge_sweep), ("stress", edge_stress)])
-def test_the_default_command_makes_the_shipped_run(part, module):
-    (folder,) = [folder for folder in FOLDERS if folder.parts[-3] == part]
-    assert read_run(folder).config == plain(asdict(module.Config()), "config")
+# What prose may hold in digits, beside what is a setting or a name.
+ALLOWED = (
+    r"https?://[^\s)]+",
+    r"arXiv:\d{4}\.\d{5}",
+    r"et al\. 20\d\d",
+    r"Python 3\.\d+",
+    r"SD 1\.x or 2\.x",
+    r"CC BY-SA 4\.0|Apache-2\.0",
+    r"intervals of 95 %",
+    r"constant 0\.8",
+    r"\bt = 0(?:\.36)?\b(?!\.)",  # losses are shown at the time of the grid that is nearest to 0.36
+    r"\b[NMdKC] = \d+|between 1 and 2",
+    r"\bvariance \d+|\bnorm \d+",
+    r"\b[\d.]+ (?:seconds|minutes|min)\b",
+    r"\b[A-Za-z_]+\d+\b",  # a name, as x0
+)
 
 
-@pytest.mark.parametrize("part", ["x0", "eps"])
-def test_the_tables_are_those_of_the_rows(part):
-    (folder,) = [folder for folder in FOLDERS if folder.parts[-3] == part]
-    page = (RECORD / "README.md").read_text("utf-8").splitlines()
-    lines = table(read_run(folder))
-    assert len(lines) >= 4 and set(lines) <= set(page)
+def typed_numbers(template):
+    """Numbers that somebody wrote into a template's prose: no expression, no setting, no part marked as earlier."""
+    text = re.sub(r"<!-- not in the record -->.*?<!-- end -->", "", template, flags=re.S)
+    text = re.sub(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", "", text, flags=re.S)
+    text = re.sub(r"(?m)^ {4}.*$|`[^`]*`", "", text)  # commands and code
+    text = re.sub("|".join(ALLOWED), "", text)
+    return re.findall(r"\S*\d\S*", text)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=named)
+def test_a_kept_run_is_whole_and_small(run):
+    assert run.rows and run.claims and run.figures
+    assert run.meta["artefacts"] == [] and not run.artefacts
+    files = {path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*") if path.is_file()}
+    figures = {f"figures/{name}.png" for name in run.figures}
+    assert files == {"config.json", "claims.json", "rows.jsonl", "meta.json", *figures}
+    for picture in run.figures.values():
+        png = picture.png()
+        assert 1_000 < len(png) < 150_000
+        assert Image.open(io.BytesIO(png)).width <= 900
+
+
+def test_the_record_is_small_and_holds_nothing_else():
+    files = [path for path in RECORD.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < BYTES
+    folders = {run.folder for run in RUNS}
+    assert {path for path in files if not folders & set(path.parents)} == {RECORD / "README.md"}
+
+
+@pytest.mark.parametrize("run", RUNS, ids=named)
+def test_the_claims_of_a_kept_run_are_those_of_its_rows(run):
+    assert {claim: bool(held) for claim, held in registry.load(run.experiment).claims(run.rows).items()} == run.claims
+
+
+@pytest.mark.parametrize("experiment", FOUND)
+def test_the_default_command_makes_a_kept_run(experiment):
+    default = plain(asdict(registry.load(experiment).Config()), "config")
+    assert [run.config for run in FOUND[experiment]].count(default) == 1
+
+
+def test_the_pages_say_what_the_record_says():
+    texts = pages.rendered(FOUND)
+    assert {path.relative_to(pages.ROOT).as_posix() for path in texts} == {
+        "README.md",
+        *(f"docs/findings/{wing}.md" for wing in ("clip", "diffusion", "edge")),
+    }
+    for path, text in texts.items():
+        assert path.read_text("utf-8") == text, f"{path} differs; write it with difflab record"
+
+
+def test_every_link_and_figure_of_the_pages_is_there():
+    for path, text in pages.rendered(FOUND).items():
+        for target, _, heading in re.findall(r"\]\((?!http)([^)#]*)(#([^)]*))?\)", text):
+            there = (path.parent / target).resolve() if target else path
+            assert there.exists(), (path, target)
+            if heading:
+                assert f"\n### {heading}\n" in there.read_text("utf-8"), (path, heading)
+
+
+@pytest.mark.parametrize("template", sorted(pages.TEMPLATES.rglob("*.jinja")), ids=lambda path: path.name)
+def test_no_measured_number_is_typed_by_hand(template):
+    assert typed_numbers(template.read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "numbers"),
+    [
+        ("found at 0.798 of N", ["0.798"]),
+        ("in 81 % of the samples", ["81"]),
+        ("in 81% of them", ["81%"]),
+        ("11 of 12 come back", ["11", "12"]),
+        ("between [0.764, 0.831]", ["[0.764,", "0.831]"]),
+        ("after 1,590 steps", ["1,590"]),
+        ("moves by -0.054", ["-0.054"]),
+        ("t = 0.361, N = 100: 7 runs", ["0.361,", "7"]),
+        ("a {{ number }} and 5", ["5"]),
+        ("{{ one }} <!-- not in the record -->\n0.5\n<!-- end -->\n and {{\ntwo }} 3.", ["3."]),
+        ("N = 100, variance 1, weight x0, constant 0.8, arXiv:2508.17689, about 3.5 minutes", []),
+        ("    difflab run x --n 200\nor `--n 200`, {{ p.number('a', digits=2) }}", []),
+        ("{{ published('0.98') }} with NeMo", []),
+        ("<!-- not in the record -->\n0.798 [0.7, 0.8]\n\n11 of 12\n<!-- end -->", []),
+    ],
+)
+def test_a_typed_number_is_found(typed, numbers):
+    assert typed_numbers(typed) == numbers
+
+
+def test_what_is_not_in_the_record_is_marked_and_says_so():
+    names = Counter()
+    for template in (pages.TEMPLATES / "findings").glob("*.jinja"):
+        for section in template.read_text("utf-8").split("{{ heading(")[1:]:
+            name = section.split('"')[1]
+            names[name] += 1
+            begins = section.split("\n\n", 1)[1].startswith("<!-- not in the record -->\nNot in the record yet;")
+            assert begins == (name not in FOUND), name
+    assert names == Counter(registry.experiments().keys())
+    readme = (pages.ROOT / "README.md").read_text("utf-8")
+    for name in names:
+        (line,) = re.findall(rf"^\| \[`{name}`\].*$", readme, re.M)
+        assert line.endswith("| not in the record yet |") == (name not in FOUND), name
+
+
+def made_up():
+    rows = [
+        Row("hit_fraction", 0.75, 0.5, 0.875, 4, {"a": 1, "b": "left"}),
+        Row("hit_fraction", 0.25, None, None, 8, {"a": 1, "b": "right"}),
+        Row("hit_fraction", -0.0001, None, None, 8, {"a": 2.0, "b": "left"}),
+        Row("seconds", 12345.678, None, None, 1, {}),
+    ]
+    config = {"n": 3, "inner": {"sizes": [1, 2]}}
+    return Result("toy", config, rows, {"it holds": True, "it does not": False}, {}, {}, {})
+
+
+def test_numbers_are_written_from_rows():
+    run = Numbers({"toy": [made_up()]})("toy", sizes=(1, 2))
+    assert run.number("hit_fraction", 2, a=1, b="left") == "0.75 [0.50, 0.88]"
+    assert run.number("hit_fraction", b="right") == "0.250"
+    assert run.value("seconds", 1) == "12,345.7"
+    assert run.count("hit_fraction", a=1, b="left") == "3 of 4"
+    assert run.value("hit_fraction", a=2.0) == "0.000"
+    assert mean(run.rows("hit_fraction", a=1)) == "0.500"
+    assert span(run.rows("hit_fraction"), 2) == "0.00 to 0.75"
+    assert shown(-0.26, 1) == "-0.3"
+    assert run.claims() == "- **held**: it holds\n- **did not hold**: it does not"
+    assert run.table("hit_fraction", "a", "b", 2).splitlines() == [
+        "| a | left | right |",
+        "| --- | --- | --- |",
+        "| 1 | 0.75 [0.50, 0.88] | 0.25 |",
+        "| 2 | 0.00 |  |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{{ record('toy').number('hit_fraction') }}", "3 rows hit_fraction"),
+        ("{{ record('toy').number('miss_fraction') }}", "0 rows miss_fraction"),
+        ("{{ record('toy').rows('miss_fraction') | mean }}", "no row miss_fraction"),
+        ("{{ record('toy').table('hit_fraction', 'b', 'c') }}", "no row hit_fraction with an entry"),
+        ("{{ record('toy').figure('curve') }}", "no figure curve"),
+        ("{{ record('toy', n=4).claims() }}", "0 runs of toy"),
+        ("{{ record('toys').claims() }}", "0 runs of toys"),
+        ("{{ undefined }}", "undefined"),
+    ],
+)
+def test_a_page_that_asks_for_what_is_not_there_is_not_written(tmp_path, line, words):
+    (tmp_path / "README.md.jinja").write_text(line)
+    with pytest.raises(pages.InputError, match=words):
+        pages.rendered({"toy": [made_up()]}, tmp_path)
+
+
+def refused(capsys, *arguments):
+    """The sentence that a command ends with, and no more."""
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_the_check_finds_a_page_that_differs(tmp_path, monkeypatch, capsys):
+    for path in pages.rendered(FOUND):
+        there = tmp_path / path.relative_to(pages.ROOT)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, there)
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    main(["record", "--check"])
+    assert capsys.readouterr().out == ""
+    page = tmp_path / "docs" / "findings" / "edge.md"
+    page.write_text(page.read_text("utf-8").replace("0.803", "0.804"), "utf-8")
+    line = refused(capsys, "record", "--check")
+    assert line == "difflab: edge.md differs from the record; write the pages with difflab record."
+    assert "0.804" in page.read_text("utf-8")
+
+
+def test_pages_are_written_in_a_checkout_only(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("experiments.commands.record.TEMPLATES", tmp_path)
+    assert "checkout" in refused(capsys, "record")
+    assert "checkout" in refused(capsys, "record", "--keep", str(RUNS[0].folder))
+
+
+def test_the_report_of_the_record_shows_every_run(tmp_path, capsys):
+    main(["report", "--record", "--out", str(tmp_path)])
+    page = tmp_path / "record" / "report.html"
+    assert capsys.readouterr().out.strip() == str(page)
+    text = page.read_text("utf-8")
+    assert all(f'<section id="{run.digest}">' in text and f'href="#{run.digest}"' in text for run in RUNS)

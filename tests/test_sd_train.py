@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from difflab.diffusion.autoencoder import AutoencoderTraining, as_pixels, encode, train_autoencoder
+from difflab.diffusion.autoencoder import as_pixels, encode, train_autoencoder
 from difflab.diffusion.generate import embed
 from difflab.diffusion.loss import denoising_loss
 from difflab.diffusion.pipeline import Architecture, build
@@ -16,6 +16,7 @@ from difflab.diffusion.recipe import Material, Recipe, train_pipeline
 from difflab.diffusion.tokens import tokens
 from difflab.diffusion.train import Training, train
 from difflab.errors import InputError
+from difflab.training.loop import Keeping
 
 SIZES = Architecture(
     side=16, latent_channels=4, widths=(16, 32), heads=2, vae_widths=(16, 16, 16), length=8, embedding=24, text_layers=1
@@ -275,7 +276,7 @@ def test_what_is_wrong_is_one_sentence():
         with pytest.raises(InputError, match=next(iter(wrong))):
             Training(**wrong)
     with pytest.raises(InputError, match=r"autoencoder steps is 0; give at least 1\."):
-        AutoencoderTraining(0)
+        train_autoencoder(_pipeline().vae, PICTURES, 0, 0)
 
 
 def test_what_was_seen_is_remembered():
@@ -313,24 +314,25 @@ def _error(vae, pictures):
 def test_the_autoencoder_learns_and_scales_its_latents():
     pictures, pipeline = _plain_pictures(), _pipeline()
     before, state = _error(pipeline.vae, pictures), torch.get_rng_state()
-    losses = train_autoencoder(pipeline.vae, pictures, AutoencoderTraining(120))
+    losses = train_autoencoder(pipeline.vae, pictures, 120, 0)
     assert _error(pipeline.vae, pictures) < 0.6 * before and losses[-20:].mean() < 0.6 * losses[:20].mean()
     assert torch.equal(torch.get_rng_state(), state)
     # 512 pictures drawn with replacement from 32: within a few hundredths.
     assert float(encode(pipeline, pictures).std()) == pytest.approx(1.0, abs=0.05)
     assert not pipeline.vae.training and not any(p.requires_grad for p in pipeline.vae.parameters())
-    again, other = (train_autoencoder(_pipeline().vae, pictures, AutoencoderTraining(3, seed=seed)) for seed in (0, 1))
+    again, other = (train_autoencoder(_pipeline().vae, pictures, 3, seed) for seed in (0, 1))
     assert (again != other).all()
 
 
 def test_a_killed_autoencoder_goes_on_bit_for_bit():
     pictures, whole, other = _plain_pictures(8), _pipeline(), _pipeline()
-    config, kept = AutoencoderTraining(9, checkpoint_steps=3, seed=2), Kept(fails_at=6, watched="half_autoencoder")
-    losses = train_autoencoder(whole.vae, pictures, config)
+    kept = Kept(fails_at=6, watched="half_autoencoder")
+    keeping = Keeping(kept, kept.watched, 3)
+    losses = train_autoencoder(whole.vae, pictures, 9, 2)
     with pytest.raises(KeyboardInterrupt):
-        train_autoencoder(_pipeline().vae, pictures, config, None, kept)
+        train_autoencoder(_pipeline().vae, pictures, 9, 2, None, keeping)
     kept.fails_at = None
-    np.testing.assert_array_equal(train_autoencoder(other.vae, pictures, config, None, kept), losses)
+    np.testing.assert_array_equal(train_autoencoder(other.vae, pictures, 9, 2, None, keeping), losses)
     assert kept.steps == [3, 6, 6] and _same(_weights(whole.vae), _weights(other.vae))
     assert whole.vae.config.scaling_factor == other.vae.config.scaling_factor
 
@@ -340,12 +342,12 @@ def test_a_picture_of_no_weight_is_never_drawn():
     weights = np.array([1.0, 2.0, 0.0, 1.0, 0.0, 5.0, 1.0, 1.0])
     changed = pictures.copy()
     changed[[2, 4]] = 255 - changed[[2, 4]]
-    config, only = AutoencoderTraining(4), np.zeros(8)
+    only = np.zeros(8)
     only[5] = 1.0
 
     def trained(x, chances):
         vae = _pipeline().vae
-        train_autoencoder(vae, x, config, chances)
+        train_autoencoder(vae, x, 4, 0, chances)
         return _weights(vae)
 
     assert _same(trained(pictures, weights), trained(changed, weights))
@@ -363,7 +365,7 @@ MATERIAL = Material(PICTURES, CAPTIONS, ROWS)
 def test_a_recipe_is_its_parts_in_order():
     made = train_pipeline(MATERIAL, RECIPE, Kept())
     by_hand = _pipeline()
-    train_autoencoder(by_hand.vae, PICTURES, AutoencoderTraining(3))
+    train_autoencoder(by_hand.vae, PICTURES, 3, 0)
     for model in (by_hand.vae, by_hand.text_encoder):
         for p in model.parameters():
             p.data = p.data.to(torch.float16).to(torch.float32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from synthetic.transition import reached, transition
+from synthetic.transition import half_way_rows, reached, transition, transition_rows
 
 FRACTIONS = np.array([0.2, 0.4, 0.5, 0.6, 0.8, 1.0])
 
@@ -120,3 +120,19 @@ def test_data_sets_may_have_numbers_of_samples_of_their_own():
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.9])
 def test_a_set_without_any_copy_never_gets_there(level):
     assert reached(FRACTIONS, np.zeros((2, 6), int), 10, level).tolist() == [np.inf, np.inf]
+
+
+def test_rows_of_the_levels_that_were_reached():
+    located = _transition([[0, 100, 500, 500, 700, 800], [0, 300, 500, 500, 700, 800]])
+    start, middle = transition_rows(located, 2, {"n": 9})
+    assert (start.setting, middle.setting) == ({"n": 9, "point": "start"}, {"n": 9, "point": "middle"})
+    assert middle.interval == pytest.approx((0.5, 0.5, 0.5)) and middle.n == 2 and start.metric == "transition_fraction"
+    assert start.low < start.value < start.high
+
+
+def test_half_way_is_linear_in_the_logarithm():
+    copies = np.array([[0, 0, 100], [0, 20, 80]])
+    (row,) = half_way_rows("onset_steps", np.random.default_rng(0), np.array([1, 10, 1000]), copies, 100, {"n": 5})
+    assert row.value == pytest.approx(100) and row[4:] == (2, {"n": 5}) and row.metric == "onset_steps"
+    never = half_way_rows("onset_steps", np.random.default_rng(0), np.array([1, 10, 1000]), copies // 2, 100, {})
+    assert not list(never)

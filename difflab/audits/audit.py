@@ -77,7 +77,8 @@ class Config(OnPipeline):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        methods.chosen("detectors", self.detectors)
+        for detector in methods.chosen("detectors", self.detectors):
+            detector.configured(steps=self.steps, guidance=self.guidance)
         lists = [str(Path(self.data, "metadata.jsonl"))] if self.data and not self.data.startswith(IN_MEMORY) else []
         object.__setattr__(self, "contents", identity(self.model, *lists, self.prompts))
 

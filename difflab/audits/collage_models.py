@@ -315,6 +315,12 @@ def usefulness(
     }
 
 
+def own_retrieved(found: Trained) -> list[float]:
+    """Share of every model's own training captions that find their picture."""
+    pairs = [(clip, data.found) for clip, data in zip(found.clips, found.sets, strict=True)]
+    return [retrieved(pictured(clip, own), embed_texts(clip, own.captions)) for clip, own in pairs]
+
+
 def over_models(measured: Mapping[str, Sequence[float]], setting: Mapping[str, str | int | float]) -> Iterator[Row]:
     """Means over models."""
     for metric, values in measured.items():

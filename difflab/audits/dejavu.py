@@ -33,7 +33,7 @@ from difflab.clip.gap import by_target, hidden_auc
 from difflab.clip.inference import SEARCHES, Neighbours, nearest, union, votes
 from difflab.clip.model import Clip, embed_images, embed_texts
 from difflab.clip.panels import lines_of_gaps
-from difflab.clip.references import bag_of_words, naive_bayes, sentences
+from difflab.clip.references import sentences, without_training
 from difflab.datasets.labelled import Labelled
 from difflab.errors import require
 from difflab.progress import progress
@@ -202,7 +202,8 @@ def _direction(
 
     def references(captions: Sequence[str]) -> dict[str, Real[np.ndarray, "q classes"]]:
         if stranger is None:
-            return _without_training(captions, public, config)
+            meanings = sentences(public.captions) if config.sentence_model else None
+            return without_training(captions, public.captions, public.held, config.k, meanings)
         return {SECOND: votes(counted("stranger", captions).places, public.held)}
 
     by_caption = counted("member", chosen.captions)
@@ -223,20 +224,6 @@ def _direction(
     if name == "target":
         counts = next(scores for scores in others.values() if np.issubdtype(scores.dtype, np.integer))
         yield from _panels(own, by_caption.places, counts, chosen, opened)
-
-
-def _without_training(
-    captions: Sequence[str], public: Labelled, config: Config
-) -> dict[str, Real[np.ndarray, "q classes"]]:
-    asked = (captions, public.captions)
-    found: dict[str, Real[np.ndarray, "q classes"]] = {
-        "naive Bayes": naive_bayes(*asked, public.held),
-        "nearest by words": votes(nearest(*bag_of_words(*asked), config.k).places, public.held),
-    }
-    if config.sentence_model:
-        queries, others = (sentences(captions) for captions in asked)
-        found["nearest by meaning"] = votes(nearest(queries, others, config.k).places, public.held)
-    return found
 
 
 def _embedded(

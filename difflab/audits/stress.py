@@ -224,7 +224,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     }
 
 
-def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
+def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
     """Curves over the steps of the search, and the pictures on the way."""
     figure, panels = new_figure("Pictures that come back", "steps of the search", "memorized fraction", 2)
     for ax, state in zip(panels, ("defended", "undefended"), strict=True):

@@ -18,15 +18,41 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Real
 from scipy.special import expit
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
+from difflab.clip.inference import nearest, votes
 from difflab.errors import InputError, require
 from difflab.progress import progress
 
 _TOKEN = r"\S+"
 _WORDS = 4096
+
+
+def without_training(
+    captions: Sequence[str],
+    public: Sequence[str],
+    objects: Bool[np.ndarray, "g classes"],
+    k: int,
+    meanings: Float[np.ndarray, "g d"] | None = None,
+) -> dict[str, Real[np.ndarray, "q classes"]]:
+    """A score for every class by every reference that needs no training.
+
+    Args:
+        captions: of the queries.
+        public: captions with known objects.
+        objects: which classes each of their pictures holds.
+        k: neighbours that vote.
+        meanings: what `sentences` says of the public captions; None leaves the sentence model out.
+    """
+    found: dict[str, Real[np.ndarray, "q classes"]] = {
+        "naive Bayes": naive_bayes(captions, public, objects),
+        "nearest by words": votes(nearest(*bag_of_words(captions, public), k).places, objects),
+    }
+    if meanings is not None:
+        found["nearest by meaning"] = votes(nearest(sentences(captions), meanings, k).places, objects)
+    return found
 
 
 def naive_bayes(

@@ -1,6 +1,5 @@
 """Pictures to latents and back, and the training of the small autoencoder that does it."""
 
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -10,9 +9,11 @@ from jaxtyping import Float, UInt8
 
 from difflab.errors import require
 from difflab.progress import progress
-from difflab.runs.results import Checkpoints
-from difflab.training.loop import Keeping, Plan, optimize
+from difflab.training.loop import NOWHERE, Keeping, Plan, optimize
 from difflab.training.schedules import warmed_cosine
+
+RATE = 2e-3
+"""Highest learning rate of the autoencoder's AdamW."""
 
 
 def as_pixels(pictures: UInt8[np.ndarray, "n h w 3"]) -> Float[torch.Tensor, "n 3 h w"]:
@@ -61,72 +62,50 @@ def decode(
     return np.concatenate(parts)
 
 
-@dataclass(frozen=True)
-class AutoencoderTraining:
-    """How the autoencoder is trained.
-
-    Attributes:
-        steps: optimizer steps; the learning rate rises for 50 and falls along a cosine.
-        batch: pictures a step.
-        rate: highest learning rate of AdamW.
-        kl: weight of the divergence.
-        checkpoint_steps: steps between checkpoints.
-        seed: of the choice of pictures and the noise.
-    """
-
-    steps: int = 6000
-    batch: int = 8
-    rate: float = 2e-3
-    kl: float = 1e-6
-    checkpoint_steps: int = 500
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        require(self.steps >= 1, f"autoencoder steps is {self.steps}; give at least 1.")
-
-
 def train_autoencoder(
     vae: AutoencoderKL,
     pictures: UInt8[np.ndarray, "n h w 3"],
-    config: AutoencoderTraining,
+    steps: int,
+    seed: int,
     weights: Float[np.ndarray, " n"] | None = None,
-    checkpoints: Checkpoints | None = None,
+    keeping: Keeping = NOWHERE,
 ) -> Float[np.ndarray, " steps"]:
     """Train an autoencoder in place and set its scaling factor so that latents have unit variance.
 
-    The loss is |x - x'| + 2 (x - x')^2, both averaged over pixels in [-1, 1], plus kl times the divergence of the
-    encoder's law from N(0, 1), averaged over latents.
+    The loss is |x - x'| + 2 (x - x')^2, both averaged over pixels in [-1, 1], plus 1e-6 times the divergence of the
+    encoder's law from N(0, 1), averaged over latents; a batch has 8 pictures.
 
     Args:
         vae: random weights; left in evaluation mode, without gradients.
         pictures: training pictures.
-        config: how.
+        steps: optimizer steps; the learning rate rises for 50 and falls along a cosine.
+        seed: of the choice of pictures and the noise.
         weights: how often each picture is drawn, relative to the others; None draws all alike.
-        checkpoints: where to keep the state, None for nowhere.
+        keeping: where the half-trained one is kept.
 
     Returns:
         The loss of every step.
 
     Raises:
-        InputError: the loss is no longer finite.
+        InputError: steps is below 1, or the loss is no longer finite.
     """
+    require(steps >= 1, f"autoencoder steps is {steps}; give at least 1.")
     vae.requires_grad_(True).train()
-    optimizer = torch.optim.AdamW(vae.parameters(), config.rate, weight_decay=1e-4, fused=True)
-    generator = torch.Generator().manual_seed(config.seed)
+    optimizer = torch.optim.AdamW(vae.parameters(), RATE, weight_decay=1e-4, fused=True)
+    generator = torch.Generator().manual_seed(seed)
     chance = torch.ones(len(pictures)) if weights is None else torch.from_numpy(weights).float()
 
     def loss(_: int) -> Float[torch.Tensor, ""]:
-        index = torch.multinomial(chance, config.batch, replacement=True, generator=generator)
+        index = torch.multinomial(chance, 8, replacement=True, generator=generator)
         pixels = as_pixels(pictures[index.numpy()]).to(vae.device)
         law = vae.encode(pixels).latent_dist
         noise = torch.randn(law.mean.shape, generator=generator).to(vae.device)
         error = vae.decode(law.mean + law.std * noise).sample - pixels
         divergence = 0.5 * (law.mean.square() + law.var - 1 - law.logvar).mean()
-        return error.abs().mean() + 2 * error.square().mean() + config.kl * divergence
+        return error.abs().mean() + 2 * error.square().mean() + 1e-6 * divergence
 
-    plan = Plan(config.steps, partial(warmed_cosine, steps=config.steps, rate=config.rate, warmup=50))
-    keeping = Keeping(checkpoints, "half_autoencoder", config.checkpoint_steps)
-    with progress(config.steps, "autoencoder") as advance:
+    plan = Plan(steps, partial(warmed_cosine, steps=steps, rate=RATE, warmup=50))
+    with progress(steps, "autoencoder") as advance:
         losses = optimize(loss, optimizer, plan, keeping, generator=generator, advance=advance)
     vae.eval().requires_grad_(False)
     sample = pictures[torch.randint(len(pictures), (512,), generator=generator).numpy()]

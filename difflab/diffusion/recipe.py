@@ -10,12 +10,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int, UInt8
 
-from difflab.diffusion.autoencoder import AutoencoderTraining, encode, train_autoencoder
+from difflab.diffusion.autoencoder import encode, train_autoencoder
 from difflab.diffusion.pipeline import Architecture, build
 from difflab.diffusion.tokens import tokens
 from difflab.diffusion.train import Training, train
 from difflab.errors import InputError, require
 from difflab.runs.results import Checkpoints
+from difflab.training.loop import Keeping
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,8 @@ def _autoencoder(
     vae = pipeline.vae
     kept = checkpoints.load("autoencoder")
     if kept is None:
-        every = recipe.training.checkpoint_steps
-        config = AutoencoderTraining(recipe.autoencoder_steps, checkpoint_steps=every, seed=recipe.seed)
-        train_autoencoder(vae, material.pictures, config, material.weights, checkpoints)
+        keeping = Keeping(checkpoints, "half_autoencoder", recipe.training.checkpoint_steps)
+        train_autoencoder(vae, material.pictures, recipe.autoencoder_steps, recipe.seed, material.weights, keeping)
         weights = {name: value.cpu().numpy() for name, value in vae.state_dict().items()}
         checkpoints.save("autoencoder", weights | {"scaling_factor": np.array(vae.config.scaling_factor)})
         return

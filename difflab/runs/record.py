@@ -6,24 +6,29 @@ from pathlib import Path
 
 from PIL import Image
 
+from difflab.runs import registry
 from difflab.runs.result import Arrays, Picture, Result
 from difflab.runs.results import read_run, write
 from difflab.siblings import ROOT
 
 RECORD = ROOT / "experiments" / "record"
-_WIDTH, _COLOURS = 900, 64
-"""Of a kept figure: pixels, and shades."""
+_WIDTH, _COLOURS = 900, 128
+"""Of a kept figure: pixels, and colours."""
 
 
 def keep(run: Result, record: Path = RECORD) -> Result:
     """Put a finished run into the record: rows, claims, meta and small figures, no arrays.
 
+    Claims are judged anew: those of the record are what today's code says of the rows.
+
     Returns:
         The run as it lies there.
     """
+    judged = registry.load(run.experiment).claims(run.rows)
+    claims = {claim: bool(held) for claim, held in judged.items()}
     figures = {name: Picture(_small(picture.png()), picture.alt) for name, picture in run.figures.items()}
     meta = {name: value for name, value in run.meta.items() if name not in ("rows", "figures", "artefacts")}
-    return write(replace(run, figures=figures, meta=meta, artefacts=Arrays({}), folder=None), record)
+    return write(replace(run, claims=claims, figures=figures, meta=meta, artefacts=Arrays({}), folder=None), record)
 
 
 def recorded(record: Path = RECORD) -> dict[str, list[Result]]:
@@ -44,5 +49,7 @@ def _small(png: bytes) -> bytes:
         flat = picture.convert("RGB")
     flat.thumbnail((_WIDTH, 4 * _WIDTH), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    flat.quantize(_COLOURS).save(buffer, "PNG", optimize=True)
+    # The furthest colours, not the most frequent ones: a thin line keeps its own.
+    reduced = flat.quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    reduced.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

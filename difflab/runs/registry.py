@@ -3,6 +3,7 @@
 import ast
 import difflib
 import importlib
+import inspect
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -84,3 +85,13 @@ def document(path: Path) -> str:
 def documents() -> dict[str, str]:
     """The docstring of every experiment."""
     return {name: document(found.path) for name, found in experiments().items()}
+
+
+def question(document: str) -> str:
+    """What an experiment asks: the first paragraph of its docstring, on one line."""
+    return " ".join(inspect.cleandoc(document).split("\n\n")[0].split())
+
+
+def cost(document: str) -> str:
+    """What an experiment takes, as the last sentences of its docstring say: "3.5 minutes"; empty where they do not."""
+    return " ".join(document.split()).partition("Cost on two cores: ")[2].split(". ")[0].rstrip(".")

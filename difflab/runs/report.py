@@ -1,7 +1,6 @@
 """One self-contained page and one Markdown file from the finished runs of a folder."""
 
 import base64
-import inspect
 import json
 import math
 import os
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import jinja2
 
 from difflab.files import write_atomically
+from difflab.runs.registry import question
 from difflab.runs.result import Result
 from difflab.runs.results import finished_runs
 
@@ -26,8 +26,8 @@ class _Table(NamedTuple):
     rows: list[tuple[str, str, str, str]]
 
 
-def build(source: Path, documents: Mapping[str, str], out: Path | None = None) -> Path:
-    """Write `report.html` and `report.md` from the newest finished run of every experiment.
+def build(source: Path, documents: Mapping[str, str], out: Path | None = None, every: bool = False) -> Path:
+    """Write `report.html` and `report.md` from the newest finished run of every experiment, or from all runs.
 
     The page holds everything it shows: no script, no address outside it, figures inside. A claim that did not
     hold stays on it, and so does an experiment that has not been run.
@@ -36,6 +36,7 @@ def build(source: Path, documents: Mapping[str, str], out: Path | None = None) -
         source: the folder of all results.
         documents: experiment -> its docstring; the first paragraph is the question.
         out: where both files are written; beside the results if not given.
+        every: all runs of an experiment, not only its newest.
 
     Returns:
         The path of the HTML page.
@@ -45,14 +46,14 @@ def build(source: Path, documents: Mapping[str, str], out: Path | None = None) -
         WriteError: the folder cannot be written.
     """
     source, out = Path(source), Path(out or source)
-    runs, unfinished = finished_runs(source)
+    runs, unfinished = finished_runs(source, every)
     done = {run.experiment for run in runs}
     open_ends = [f"{name} has not been run." for name in sorted(set(documents) - done)]
     open_ends += [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in unfinished]
     given = {
         "runs": runs,
         "open_ends": open_ends,
-        "questions": {run.experiment: _question(documents.get(run.experiment, "")) for run in runs},
+        "questions": {run.experiment: question(documents.get(run.experiment, "")) or "No description." for run in runs},
         "link": lambda path: os.path.relpath(path, out).replace(os.sep, "/"),
     }
     page, text = (_environment().get_template(name).render(given) for name in ("report.html", "report.md"))
@@ -182,11 +183,6 @@ def _held(run: Result) -> str:
 
 def _verdict(held: bool) -> str:
     return "held" if held else "did not hold"
-
-
-def _question(document: str) -> str:
-    paragraph = inspect.cleandoc(document).split("\n\n")[0]
-    return " ".join(paragraph.split()) or "No description."
 
 
 def _alt(run: Result, name: str) -> str:

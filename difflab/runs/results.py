@@ -264,11 +264,12 @@ def whole(folder: Path) -> bool:
     return True
 
 
-def finished_runs(out: Path) -> tuple[list[Result], list[str]]:
-    """Read the newest finished run of every experiment.
+def finished_runs(out: Path, every: bool = False) -> tuple[list[Result], list[str]]:
+    """Read the newest finished run of every experiment, or all of them.
 
     Args:
         out: the folder of all results.
+        every: all finished runs, the oldest of an experiment first.
 
     Returns:
         The runs by experiment name, and one sentence for every run that is not finished.
@@ -276,7 +277,7 @@ def finished_runs(out: Path) -> tuple[list[Result], list[str]]:
     Raises:
         InputError: there is no such folder, or no finished run in it.
     """
-    out, newest, unfinished = Path(out), dict[str, Result](), list[str]()
+    out, runs, unfinished = Path(out), list[Result](), list[str]()
     try:
         folders = sorted(f for f in out.glob("*/*") if f.is_dir() and _DIGEST.fullmatch(f.name))
         if not out.is_dir():
@@ -287,17 +288,15 @@ def finished_runs(out: Path) -> tuple[list[Result], list[str]]:
         ) from error
     for folder in folders:
         try:
-            run = read_run(folder)
+            runs.append(read_run(folder))
         except InputError as error:
             unfinished.append(str(error))
-            continue
-        rival = newest.get(run.experiment)
-        if rival is None or run.meta["finished_at"] >= rival.meta["finished_at"]:
-            newest[run.experiment] = run
-    if not newest:
+    if not runs:
         seen = f" ({len(unfinished)} unfinished)" if unfinished else ""
         raise InputError(f"{out} holds no finished run{seen}; run an experiment first")
-    return [newest[experiment] for experiment in sorted(newest)], unfinished
+    runs.sort(key=lambda run: (run.experiment, run.meta["finished_at"]))
+    newest = {run.experiment: run for run in runs}
+    return runs if every else list(newest.values()), unfinished
 
 
 def _name(name: str) -> str:

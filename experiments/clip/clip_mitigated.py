@@ -23,13 +23,11 @@ from difflab.audits.collage_models import (
     SMALLEST,
     Study,
     over_models,
-    pictured,
-    retrieved,
+    own_retrieved,
     rows,
     trained_pairs,
     usefulness,
 )
-from difflab.clip.model import embed_texts
 from difflab.clip.panels import cost_figure
 from difflab.clip.train import Training
 from difflab.errors import require
@@ -107,11 +105,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         setting = {"mitigation": knob.label}
         yield from rows(found.pairs, study, setting)
         measured = usefulness(found.clips, found.losses, study)
-        own = [
-            retrieved(pictured(clip, data.found), embed_texts(clip, data.found.captions))
-            for clip, data in zip(found.clips, found.sets, strict=True)
-        ]
-        yield from over_models(measured | {"own_retrieved_fraction": own}, setting)
+        yield from over_models(measured | {"own_retrieved_fraction": own_retrieved(found)}, setting)
         gaps[knob.label] = [float(pair["hidden_auc"].mean()) for pair in found.pairs]
         held_out[knob.label] = measured["retrieved_fraction"]
     for label, values in gaps.items():

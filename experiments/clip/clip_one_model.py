@@ -18,20 +18,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Real
+from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from difflab.audits.collage_models import SMALLEST, Study, counted, gallery, over_pairs, seen_by, trained_pairs, truth
 from difflab.clip.gap import hidden_auc, reliability
-from difflab.clip.inference import nearest, votes
 from difflab.clip.panels import references_figure
-from difflab.clip.references import bag_of_words, naive_bayes, sentences
+from difflab.clip.references import sentences, without_training
 from difflab.errors import require
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from difflab.statistics.intervals import mean
 from synthetic.data import collages as drawn
-from synthetic.data.collages import Collages
 
 TWO_MODELS, ANOTHER, EXACT = "second model", "another second model", "exact chances"
 
@@ -62,6 +60,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         study = replace(config, world=replace(config.world, correlation=correlation))
         found = trained_pairs(study, checkpoints, f"correlation{round(100 * correlation)}")
         public = gallery(study)
+        held = drawn.held(public, study.world)
         meanings = sentences(public.captions) if config.sentence_model else None
         gaps: dict[str, list[Float[np.ndarray, " q"]]] = {}
         areas: dict[str, list[Float[np.ndarray, " q"]]] = {}
@@ -74,8 +73,8 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
             )
             known = truth(data.found, study)
             own = hidden_auc(member, *known)
-            references = {TWO_MODELS: others[0], ANOTHER: others[1]}
-            references |= _references(data.found, public, study, config.neighbours, meanings)
+            references = {TWO_MODELS: others[0], ANOTHER: others[1], EXACT: drawn.expected(data.found, study.world)}
+            references |= without_training(data.found.captions, public.captions, held, config.neighbours, meanings)
             for name, scores in references.items():
                 area = hidden_auc(scores, *known)
                 gaps.setdefault(name, []).append(own - area)
@@ -111,21 +110,6 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
     """The gap by every reference, world by world."""
     return {"references": references_figure(rows, {TWO_MODELS: "memorizing", EXACT: "exact"})}
-
-
-def _references(
-    targets: Collages, public: Collages, study: Study, neighbours: int, meanings: Float[np.ndarray, "g d"] | None
-) -> dict[str, Real[np.ndarray, "q classes"]]:
-    """A score for every class by every reference that needs no training."""
-    held, asked = drawn.held(public, study.world), (targets.captions, public.captions)
-    found: dict[str, Real[np.ndarray, "q classes"]] = {
-        EXACT: drawn.expected(targets, study.world),
-        "naive Bayes": naive_bayes(*asked, held),
-        "nearest by words": votes(nearest(*bag_of_words(*asked), neighbours).places, held),
-    }
-    if meanings is not None:
-        found["nearest by meaning"] = votes(nearest(sentences(targets.captions), meanings, neighbours).places, held)
-    return found
 
 
 def _rows(

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from difflab import methods
-from difflab.runs.registry import documents
+from difflab.runs.registry import cost, documents, question
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -19,9 +19,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _list_experiments() -> None:
     for name, document in documents().items():
-        question, _, rest = document.partition("\n\n")
-        cost = rest.replace("\n", " ").partition("Cost on two cores: ")[2].rstrip(".")
-        print(f"{name:28s}{question.replace(chr(10), ' ')}\n{'':28s}on two cores: {cost}")
+        print(f"{name:28s}{question(document)}\n{'':28s}on two cores: {cost(document)}")
 
 
 def _list_methods() -> None:

@@ -15,7 +15,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
     parser.add_argument("--record", action="store_true", help="of the runs that come with difflab, instead of yours")
     asked = parser.parse_args(arguments)
-    print(build(RECORD, registry.documents(), asked.out / "record") if asked.record else write(asked.out))
+    if asked.record:
+        print(build(RECORD, registry.documents(), asked.out / "record", every=True))
+    else:
+        print(write(asked.out))
 
 
 def write(out: Path) -> Path:

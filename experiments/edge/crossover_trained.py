@@ -21,12 +21,11 @@ from matplotlib.figure import Figure
 from difflab.errors import require
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
-from difflab.statistics.intervals import Interval
 from synthetic.data.dataset import data_keys
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.models import LearnedMixture
 from synthetic.panels.transitions import loss_figure, places_figure, shift_figure, transition_figure, variance_figure
-from synthetic.study import Study, study
+from synthetic.study import Study, study, training_losses
 from synthetic.train import Training
 
 
@@ -93,7 +92,10 @@ def run(config: Config, checkpoints: Checkpoints | None = None) -> Iterator[Row 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
     """What the paper says, and what its critics would ask."""
     found = {row.setting["variance"]: row.interval for row in select(rows, "transition_fraction", point="middle")}
-    exact = {variance: _predicted(rows, variance, "exact losses") for variance in found}
+    exact, constant = (
+        {v: select(rows, "crossover_fraction", variance=v, prediction=name)[0].interval for v in found}
+        for name in ("exact losses", "constant 0.8")
+    )
     held = {
         "every setting goes from under 10 % to over 90 % memorized": all(
             min(f) < 0.1 and max(f) > 0.9
@@ -111,30 +113,14 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         shift, predicted = found[last].value - found[first].value, exact[last].value - exact[first].value
         tolerance = (found[last].high - found[last].low + found[first].high - found[first].low) / 2
         held["it moves as far as the exact losses predict"] = abs(shift - predicted) <= tolerance
-        constant = {v: _predicted(rows, v, "constant 0.8") for v in found}
-        exact_error = sum(abs(found[v].value - exact[v].value) for v in found)
-        constant_error = sum(abs(found[v].value - constant[v].value) for v in found)
-        held["the exact losses predict better than the constant 0.8"] = exact_error < constant_error
-    losses = list(_training_losses(rows))
+        errors = [sum(abs(found[v].value - said[v].value) for v in found) for said in (exact, constant)]
+        held["the exact losses predict better than the constant 0.8"] = errors[0] < errors[1]
+    losses = list(training_losses(rows))
     if losses:
         held["at t near 0.36 the training loss follows the lower of the two exact ones, within 10 %"] = all(
             abs(trained / lower - 1) <= 0.1 for trained, lower in losses
         )
     return held
-
-
-def _training_losses(rows: Sequence[Row]) -> Iterator[tuple[float, float]]:
-    """For every model, the trained loss on the training points and the lower of the generalizing and partly memorizing.
-
-    The crossover supposes that a model of size M is one or the other. Where the trained loss is lower than both, it is
-    neither, and may start to copy elsewhere. Size N is left out: it can memorize all.
-    """
-    losses = [row for row in select(rows, "denoising_loss", on="train") if row.setting.get("size_over_n", 0) < 1]
-    for row in select(losses, "denoising_loss", denoiser="trained"):
-        same = {key: row.setting[key] for key in ("variance", "data_set")}
-        (general,) = select(losses, "denoising_loss", denoiser="generalizing", **same)
-        (partly,) = select(losses, "denoising_loss", denoiser="partly memorizing", size=row.setting["size"], **same)
-        yield row.value, min(general.value, partly.value)
 
 
 def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
@@ -153,7 +139,3 @@ def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]
 
 def _variances(rows: Sequence[Row]) -> list[float]:
     return sorted({row.setting["variance"] for row in select(rows, "memorized_fraction")})
-
-
-def _predicted(rows: Sequence[Row], variance: float, prediction: str) -> Interval:
-    return select(rows, "crossover_fraction", variance=variance, prediction=prediction)[0].interval

@@ -22,6 +22,7 @@ from jaxtyping import Int
 from matplotlib.figure import Figure
 
 from difflab.errors import require
+from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from synthetic.data.dataset import data_keys
@@ -41,7 +42,6 @@ from synthetic.panels.settings import copies_of_groups_figure, located_groups_fi
 from synthetic.predictions import EXACT
 from synthetic.study import Study
 from synthetic.train import Training
-from synthetic.workers import kept_in_float64
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ SMOKE = Config(
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Measure every number of repetitions in a process of its own."""
     arguments = {f"counts{count}": (config, count) for count in config.counts}
-    found = kept_in_float64(_of_count, arguments, checkpoints, config.workers, "repetitions")
+    found = kept(_of_count, arguments, checkpoints, config.workers, "repetitions")
     by_count = dict(zip(config.counts, found.values(), strict=True))
     points = groups(config.n, round(config.share * config.n))
     seed, objective = config.seed, config.study.objective()

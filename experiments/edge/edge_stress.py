@@ -24,6 +24,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from difflab.errors import require
+from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from synthetic.comparison import Comparison, error_rows, shift_rows
@@ -33,7 +34,6 @@ from synthetic.predictions import EXACT
 from synthetic.stress import BASE, THEORY, chosen, compare_under, copies_under, family, study_for
 from synthetic.study import Study
 from synthetic.train import Training
-from synthetic.workers import kept_in_float64
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     settings = chosen(config.only)
     given = (config.study, config.seed, config.n, config.dim, config.components, config.refined)
     arguments = {f"setting{i}": (setting, *given) for i, setting in enumerate(settings)}
-    by_setting = kept_in_float64(copies_under, arguments, checkpoints, config.workers, "settings")
+    by_setting = kept(copies_under, arguments, checkpoints, config.workers, "settings")
     comparisons: list[Comparison] = []
     for setting, arrays in zip(settings, by_setting.values(), strict=True):
         comparison, rows = compare_under(setting, config.study, config.seed, arrays, config.components)

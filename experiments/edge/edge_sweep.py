@@ -24,6 +24,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from difflab.errors import require
+from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from synthetic.comparison import Comparison, compare, copies_by_size, error_rows, of_data_sets, spread_rows
@@ -36,7 +37,6 @@ from synthetic.panels.settings import curves_figure, located_figure
 from synthetic.predictions import CONSTANT_FRACTION, EXACT
 from synthetic.study import Study
 from synthetic.train import Training
-from synthetic.workers import kept_in_float64
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Measure every shape of data in a process of its own, and compare with what was predicted."""
     shapes = list(product(config.n, config.dim))
     arguments = {f"n{n}_d{dim}": (config, n, dim) for n, dim in shapes}
-    by_shape = kept_in_float64(_of_shape, arguments, checkpoints, config.workers, "shapes of data")
+    by_shape = kept(_of_shape, arguments, checkpoints, config.workers, "shapes of data")
     seeds, objective = config.study.seeds, config.study.objective()
     settings: list[Comparison] = []
     for (n, dim), arrays in zip(shapes, by_shape.values(), strict=True):

@@ -17,21 +17,19 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from difflab.errors import require
+from difflab.errors import at_least, require
 from difflab.randomness import stream
+from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import Prefixed
 from difflab.runs.rows import Artefact, Row, select
-from difflab.statistics.intervals import summary
 from synthetic.data.dataset import data_keys
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
-from synthetic.network_study import Probe, copies_by_step, looks, rows_by_step
+from synthetic.network_study import Probe, copies_by_step, growth_rows, looks, rows_by_step
 from synthetic.networks import Perceptron
 from synthetic.panels.networks import copies_by_step_figure, losses_by_step_figure, onset_figure
 from synthetic.problem import objective_for
 from synthetic.train import Training
-from synthetic.transition import reached
-from synthetic.workers import kept_in_float64
 from theory.noise import SCHEDULES, uniform_times
 
 NOISE = SCHEDULES["vp"]
@@ -82,10 +80,8 @@ class Config:
         for n in self.n:
             GaussianMixture(n, self.dim, self.components, self.variance)
             require(n >= self.training.batch, f"a batch of {self.training.batch} needs as many points; n is {n}.")
-        for name in ("width", "seeds", "samples", "workers"):
-            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; give at least 1.")
-        for name in ("looks", "loss_draws", "times"):
-            require(getattr(self, name) >= 2, f"{name} is {getattr(self, name)}; give at least 2.")
+        at_least(self, 1, "width", "seeds", "samples", "workers")
+        at_least(self, 2, "looks", "loss_draws", "times")
         require(self.training.steps >= self.training.chunk, "steps must be at least one chunk.")
         require(self.training.start == "points", "networks have no components; leave --start away.")
 
@@ -107,16 +103,11 @@ SMOKE = Config(
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Train for every N in a process of its own, and say when copies began."""
     arguments = {f"n{n}": (config, n, checkpoints) for n in config.n}
-    found = kept_in_float64(_of_size, arguments, checkpoints, config.workers, "numbers of points")
-    onsets = []
-    for n, arrays in zip(config.n, found.values(), strict=True):
+    found = kept(_of_size, arguments, checkpoints, config.workers, "numbers of points")
+    by_n = dict(zip(config.n, found.values(), strict=True))
+    for n, arrays in by_n.items():
         yield from rows_by_step(config.seed, n, arrays, config.samples)
-        onsets.append(reached(np.log(arrays["steps"]), arrays["copies"], config.samples))
-        yield Row("censored_count", int((~np.isfinite(onsets[-1])).sum()), None, None, config.seeds, {"n": n})
-    if len(config.n) >= 2 and np.isfinite(onsets).all():
-        # A slope for each seed; data and networks of different N and seed share nothing.
-        slopes = np.polyfit(np.log(config.n), np.stack(onsets), 1)[0]
-        yield Row("growth_score", *summary(slopes), config.seeds, {})
+    yield from growth_rows(by_n, config.samples)
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:

@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from difflab.errors import require
+from difflab.errors import at_least, require
 from difflab.randomness import stream
+from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from difflab.statistics.intervals import POSITIVE, grouped_fraction, summary
@@ -39,7 +40,6 @@ from synthetic.predictions import exact_fractions
 from synthetic.problem import objective_for
 from synthetic.train import Training
 from synthetic.transition import half_way_rows
-from synthetic.workers import kept_in_float64
 from theory.noise import FIELDS, SCHEDULES, uniform_times
 
 NOISE = SCHEDULES["vp"]
@@ -90,10 +90,8 @@ class Config:
         require(min(self.widths) >= 1, "a width is at least 1.")
         for name in self.parameterizations:
             require(name in FIELDS, f"a parameterization is {name!r}; choose from {', '.join(FIELDS)}.")
-        for name in ("seeds", "samples", "workers"):
-            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; give at least 1.")
-        for name in ("times", "loss_draws"):
-            require(getattr(self, name) >= 2, f"{name} is {getattr(self, name)}; give at least 2.")
+        at_least(self, 1, "seeds", "samples", "workers")
+        at_least(self, 2, "times", "loss_draws")
         require(self.training.parameterization == "x0", "name what networks predict with --parameterizations.")
         require(self.training.start == "points", "networks have no components; leave --start away.")
         GaussianMixture(self.n, self.dim, self.components)
@@ -118,7 +116,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Train every width and parameterization in a process of its own, and find the transitions."""
     cells = list(product(config.parameterizations, config.widths))
     arguments = {f"{name}_{width}": (config, name, width) for name, width in cells}
-    arrays_of = kept_in_float64(_of_network, arguments, checkpoints, config.workers, "networks")
+    arrays_of = kept(_of_network, arguments, checkpoints, config.workers, "networks")
     found = dict(zip(cells, arrays_of.values(), strict=True))
     for cell, arrays in found.items():
         here = {"parameterization": cell[0], "width": cell[1], "parameters": int(arrays["parameters"])}

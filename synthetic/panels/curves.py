@@ -41,7 +41,7 @@ def crossover_lines(ax: Axes, rows: Sequence[Row], along: str) -> None:
     """Every prediction along one entry of the settings; with a band where it has intervals."""
     for name, (colour, dashes) in PREDICTIONS.items():
         own = [row for row in select(rows, "crossover_fraction", prediction=name) if along in row.setting]
-        if own and own[0].low is not None:
+        if any(row.low != row.high for row in own):
             curve(ax, own, along, name, colour)
         elif own:
             line(ax, own, along, name, colour, dashes)

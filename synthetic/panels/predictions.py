@@ -69,7 +69,7 @@ def predicted_figure(rows: Sequence[Row], by: str, title: str) -> Figure:
     figure, (ax,) = new_figure(title, "M / N by the exact losses", "M / N found")
     located = select(rows, "transition_fraction", point="middle")
     colours = coloured(row.setting[by] for row in located)
-    for row in located:
+    for row in sorted(located, key=lambda row: str(row.setting[by])):
         labels = {name: value for name, value in row.setting.items() if name != "point"}
         (exact,) = select(rows, "crossover_fraction", prediction=EXACT, **labels)
         value = row.setting[by]

@@ -8,7 +8,7 @@ from difflab.runs.figures import COLOURS, legend_below, new_figure, points_with_
 from difflab.runs.rows import Row, select
 from synthetic.duplicates import ALL, OTHERS, REPEATED
 from synthetic.panels.curves import PREDICTIONS, coloured, constant_line, crossover_lines, curve, line
-from synthetic.predictions import CONSTANT, CONSTANT_FRACTION, EXACT
+from synthetic.predictions import BOUNDS, CONSTANT, CONSTANT_FRACTION, EXACT
 
 
 def curves_figure(rows: Sequence[Row], metric: str) -> Figure:
@@ -46,13 +46,11 @@ def shifts_figure(rows: Sequence[Row]) -> Figure:
     """How far every setting's transition lies from the base's, found and predicted."""
     found = select(rows, "shift_fraction", prediction="found")
     figure, (ax,) = new_figure("How far the transition moves", "shift of M / N from the base", "")
-    markers = zip((name for name in PREDICTIONS if name != CONSTANT), ("x", "<", ">"), strict=True)
+    markers = dict(zip((EXACT, *BOUNDS), ("x", "<", ">"), strict=True))
     for place, row in enumerate(found):
         points_with_intervals(ax, [place], [row.interval], "found, 95 %", "trained", along_x=True)
-    for name, marker in markers:
-        for place, row in enumerate(found):
-            here = {**row.setting, "prediction": name}
-            (predicted,) = select(rows, "shift_fraction", **here)
+        for name, marker in markers.items():
+            (predicted,) = select(rows, "shift_fraction", **{**row.setting, "prediction": name})
             ax.plot(predicted.value, place, marker, color=COLOURS[PREDICTIONS[name][0]], label=name)
     labels = [f"{row.setting['kind']}: {row.setting['value']}" for row in found]
     ax.set_yticks(range(len(found)), labels, fontsize="small")
