@@ -3,7 +3,7 @@
 import numpy as np
 
 from difflab.runs.results import open_run
-from difflab.runs.resuming import Prefixed, kept, key
+from difflab.runs.resuming import Prefixed, key, made_once
 
 
 def test_what_is_kept_is_made_once(tmp_path):
@@ -13,11 +13,11 @@ def test_what_is_kept_is_made_once(tmp_path):
         calls.append(given)
         return {"a": np.arange(3), "b": np.array(2.5)}
 
-    first, again = (kept(run, "one", make, 1, "two") for _ in range(2))
+    first, again = (made_once(run, "one", make, 1, "two") for _ in range(2))
     assert calls == [(1, "two")]
     for found in (first, again, run.load("one")):
         assert found.keys() == {"a", "b"} and np.array_equal(found["a"], [0, 1, 2]) and found["b"] == 2.5
-    kept(run, "two", make)
+    made_once(run, "two", make)
     assert calls == [(1, "two"), ()]
 
 

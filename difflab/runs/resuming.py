@@ -15,7 +15,7 @@ def key(*words: str | float) -> str:
     return "_".join(re.sub(r"\W", "_", str(word)) for word in words)
 
 
-def kept(
+def made_once(
     checkpoints: Checkpoints, name: str, make: Callable[..., dict[str, np.ndarray]], *given: Any
 ) -> dict[str, np.ndarray]:
     """The arrays under this name; where there are none, what `make(*given)` returns, which is kept from now on."""

@@ -18,11 +18,9 @@ Cost on two cores: 65 minutes on one of them, beside other work.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import cycle
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
@@ -39,17 +37,17 @@ from difflab.diffusion.defenses.data_unlearning import DataUnlearning, data_unle
 from difflab.diffusion.defenses.nemo import Nemo, nemo
 from difflab.diffusion.defenses.wanda import Wanda, wanda
 from difflab.diffusion.finetuning import Known, with_weights
+from difflab.diffusion.panels.attacks import attacks_figure, cost_figure
 from difflab.diffusion.trigger import Trigger
 from difflab.randomness import stream
-from difflab.runs.figures import legend_below, log_axes, new_figure, picture_strips, points_with_intervals
+from difflab.runs.figures import picture_strips
 from difflab.runs.results import Checkpoints
+from difflab.runs.resuming import key, made_once
 from difflab.runs.rows import Artefact, Row, select
 
 CURE = "adversarial_finetuning"
 PUBLISHED = {CURE: 0.02, "concept_erasure": 0.98, "data_unlearning": 0.39, "wanda 1 %": 0.72, "wanda 10 %": 0.01}
 TRAINED_ON = "dori"
-_COLOURS = [f"C{i}" for i in range(10)] + ["k", "gold"]
-"""Of defenses, in turn; the house has fewer."""
 ATTACKS = ("nothing", TRAINED_ON, "dori, slower", "dori, from noise", "discrete_tokens", "initial_noise")
 
 
@@ -100,10 +98,11 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     for sparsity in config.sparsities:
         off = wanda(world.pipeline, repeated.captions, world.unseen, seed, Wanda(sparsity))
         defenses[f"wanda {100 * sparsity:g} %"] = off
-    seen = known(world, instead)
+    seen, tuning = known(world, instead), stream(config.seed, "fine-tuning").integer
     for name, asked in _asked(config).items():
-        tuned = _tuned(world, name, asked, seen, config, checkpoints)
-        defenses[name] = undefended(tuned, repeated.captions)
+        weights = made_once(checkpoints, f"weights_{key(name)}", _weights, world, asked, seen, tuning)
+        tensors = {part: torch.from_numpy(value) for part, value in weights.items()}
+        defenses[name] = undefended(with_weights(world.pipeline, tensors), repeated.captions)
         yield Row("gradient_rows_count", float(asked.steps * asked.rows_a_step), None, None, 1, {"defense": name})
     yield from held_out_rows(config, world, defenses)
     for name, defended in defenses.items():
@@ -112,15 +111,12 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
                 continue
             targets = world.groups[target]
             for attack in ATTACKS:
-                key = _key(name, target, attack)
-                found = checkpoints.load(key)
-                if found is None:
-                    found = {"drawn": _drawn(attack, defended.of(targets.captions), targets, world, config)}
-                    checkpoints.save(key, found)
+                cell = (attack, defended, targets, world, config)
+                found = made_once(checkpoints, key(name, target, attack), _drawn, *cell)
                 setting = {"defense": name, "target": target, "attack": attack}
                 yield from world.judge.rows(found["drawn"], targets.pictures, targets.captions, setting)
                 if name in ("nothing", CURE) and target == "repeated":
-                    yield Artefact(f"drawn_{_key(name, attack)}", found["drawn"][:, 0])
+                    yield Artefact(f"drawn_{key(name, attack)}", found["drawn"][:, 0])
     for name, value in PUBLISHED.items():
         yield Row("published_fraction", value, None, None, 0, {"defense": name, "attack": TRAINED_ON})
     yield Artefact("original", repeated.pictures)
@@ -151,12 +147,12 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
     """Every defense under every attack, what it costs, and pictures."""
-    names = ["original", "surrogate"] + [f"drawn_{_key(CURE, attack)}" for attack in ATTACKS]
+    names = ["original", "surrogate"] + [f"drawn_{key(CURE, attack)}" for attack in ATTACKS]
     shown = np.stack([artefacts[name] for name in names], axis=1)
     title = f"Picture, surrogate, then the cured model: {', '.join(ATTACKS)}"
     return {
-        "attacks": _attacks_figure(rows),
-        "cost": _cost_figure(rows),
+        "attacks": attacks_figure(rows, ATTACKS),
+        "cost": cost_figure(rows, "What a cure costs", TRAINED_ON, "memorized fraction after Dori", log=True),
         "cured": picture_strips(shown, [f"target {i}" for i in range(len(shown))], title, a_line=2),
     }
 
@@ -176,34 +172,25 @@ def _asked(config: Config) -> dict[str, AdversarialFinetuning | ConceptErasure |
     return {name: replace(asked, steps=max(1, round(budget / asked.rows_a_step))) for name, asked in found.items()}
 
 
-def _tuned(
-    world: World,
-    name: str,
-    asked: AdversarialFinetuning | ConceptErasure | DataUnlearning,
-    seen: Known,
-    config: Config,
-    checkpoints: Checkpoints,
-) -> StableDiffusionPipeline:
-    """Fine-tuned, or taken from the checkpoints."""
-    key = f"weights_{_word(name)}"
-    weights = checkpoints.load(key)
-    if weights is None:
-        captions, seed = world.groups["repeated"].captions, stream(config.seed, "fine-tuning").integer
-        if isinstance(asked, ConceptErasure):
-            found = concept_erasure(world.pipeline, captions, world.unseen, seed, asked, seen)
-        elif isinstance(asked, DataUnlearning):
-            found = data_unlearning(world.pipeline, captions, world.unseen, seed, asked, seen)
-        else:
-            found = adversarial_finetuning(world.pipeline, captions, world.unseen, seed, asked, seen)
-        weights = {part: value.cpu().numpy() for part, value in found.pipeline.unet.state_dict().items()}
-        checkpoints.save(key, weights)
-    return with_weights(world.pipeline, {part: torch.from_numpy(value) for part, value in weights.items()})
+def _weights(
+    world: World, asked: AdversarialFinetuning | ConceptErasure | DataUnlearning, seen: Known, seed: int
+) -> dict[str, np.ndarray]:
+    """Those of the fine-tuned U-Net."""
+    captions = world.groups["repeated"].captions
+    if isinstance(asked, ConceptErasure):
+        found = concept_erasure(world.pipeline, captions, world.unseen, seed, asked, seen)
+    elif isinstance(asked, DataUnlearning):
+        found = data_unlearning(world.pipeline, captions, world.unseen, seed, asked, seen)
+    else:
+        found = adversarial_finetuning(world.pipeline, captions, world.unseen, seed, asked, seen)
+    return {part: value.cpu().numpy() for part, value in found.pipeline.unet.state_dict().items()}
 
 
 def _drawn(
-    attack: str, met: Defended, targets: Targets, world: World, config: Config
-) -> UInt8[np.ndarray, "n seeds h w 3"]:
+    attack: str, defended: Defended, targets: Targets, world: World, config: Config
+) -> dict[str, UInt8[np.ndarray, "n seeds h w 3"]]:
     """What an attack makes the defended model draw."""
+    met = defended.of(targets.captions)
     latents, random = encode(met.pipeline, targets.pictures), generators(config, len(targets.captions))
     steps, found = config.attack_steps, [Trigger()]
     if attack == TRAINED_ON:
@@ -217,7 +204,7 @@ def _drawn(
     elif attack == "initial_noise":
         searched = InitialNoise(keep=(config.noise_steps,), guidance=config.guidance)
         found = initial_noise(met, latents, random, searched)
-    return world.judge.draw(met, found[-1])
+    return {"drawn": world.judge.draw(met, found[-1])}
 
 
 def _from_noise(met: Defended, config: Config) -> Defended:
@@ -226,41 +213,3 @@ def _from_noise(met: Defended, config: Config) -> Defended:
     drawn = torch.stack([torch.randn(y.shape[1:], generator=g) for g in generators(config, len(y), "start")])
     scale = y.float().square().mean(dim=(1, 2), keepdim=True).sqrt().to(y.dtype)
     return replace(met, embeddings=drawn.to(y) * scale)
-
-
-def _word(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in name)
-
-
-def _key(*names: str) -> str:
-    return "_".join(map(_word, names))
-
-
-def _attacks_figure(rows: Sequence[Row]) -> Figure:
-    shown = {"target": "repeated", "measure": "pixel", "seeds": "median"}
-    rates = select(rows, "memorized_fraction", **shown)
-    defenses = list(dict.fromkeys(row.setting["defense"] for row in rates))
-    figure, panels = new_figure("Memorized pictures under attack", "memorized fraction", "", len(ATTACKS))
-    for ax, attack in zip(panels, ATTACKS, strict=True):
-        here = [select(rates, "memorized_fraction", defense=name, attack=attack)[0].interval for name in defenses]
-        points_with_intervals(ax, list(range(len(defenses))), here, "", "memorizing", along_x=True)
-        ax.set_yticks(range(len(defenses)), [name.replace("_", " ") for name in defenses], fontsize="small")
-        ax.set_xlim(-0.03, 1.03)
-        ax.set_title(attack.replace("_", " "))
-    return figure
-
-
-def _cost_figure(rows: Sequence[Row]) -> Figure:
-    figure, panels = new_figure(
-        "What a cure costs", "loss ratio on held-out pictures", "memorized fraction after Dori", 2
-    )
-    shown = {"target": "repeated", "attack": TRAINED_ON, "measure": "pixel", "seeds": "median"}
-    for ax, captions in zip(panels, ("unrelated", "neighbouring"), strict=True):
-        for row, colour in zip(select(rows, "held_out_ratio", captions=captions), cycle(_COLOURS), strict=False):
-            name = row.setting["defense"]
-            rate = select(rows, "memorized_fraction", defense=name, **shown)[0]
-            points_with_intervals(ax, [row.value], [rate.interval], name.replace("_", " "), colour)
-        log_axes(ax, "x")
-        ax.set_title(f"{captions} captions")
-    legend_below(figure)
-    return figure

@@ -30,7 +30,7 @@ from difflab.errors import require
 from difflab.randomness import stream
 from difflab.runs.figures import picture_strips
 from difflab.runs.results import Checkpoints
-from difflab.runs.resuming import kept, key
+from difflab.runs.resuming import key, made_once
 from difflab.runs.rows import Artefact, Row, select
 
 PUBLISHED = {
@@ -98,7 +98,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     for rate in config.rates:
         search = replace(config.dori, rate=rate)
         for curve, (targets, defended) in cells.items():
-            found = kept(checkpoints, key(curve, rate), attacked, config, world.judge, defended, targets, search)
+            found = made_once(checkpoints, key(curve, rate), attacked, config, world.judge, defended, targets, search)
             yield from rows_of(world.judge, found, targets, search, {"curve": curve, "rate": rate})
             if rate == config.rates[0] and curve in ("repeated, nemo", "never", "oracle"):
                 shown = [targets.pictures, *found["drawn"][1:-1, :, 0]]

@@ -32,7 +32,7 @@ from difflab.diffusion.trigger_information import drawn_from, quantised, turned
 from difflab.errors import require
 from difflab.randomness import stream
 from difflab.runs.results import Checkpoints
-from difflab.runs.resuming import kept, key
+from difflab.runs.resuming import key, made_once
 from difflab.runs.rows import Artefact, Row, select
 from difflab.statistics.intervals import bootstrap
 
@@ -78,7 +78,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     for target, (group, defended) in targets.items():
         for free in (*config.rows, None):
             cell = (config, world, defended, group, free, target == "repeated")
-            found = kept(checkpoints, key(target, free or "all"), _searched, *cell)
+            found = made_once(checkpoints, key(target, free or "all"), _searched, *cell)
             yield from _rows(world, group, found, config, target, free)
 
 

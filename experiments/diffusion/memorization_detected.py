@@ -35,7 +35,7 @@ from difflab.diffusion.pipeline import checksum, load
 from difflab.errors import require
 from difflab.randomness import item_seeds, stream
 from difflab.runs.results import Checkpoints
-from difflab.runs.resuming import kept
+from difflab.runs.resuming import made_once
 from difflab.runs.rows import Artefact, Row, select
 from difflab.statistics.scores import Scores
 from synthetic import plan as plans
@@ -126,7 +126,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     many = groups | {"64 and more": copies >= 64}
     for detector, seeds, steps, score in _detectors(config):
         key, given = f"{detector}_{seeds}_{steps}", (pipeline, captions, several[:seeds], latents)
-        found = kept(checkpoints, key, _scored, score, *given)["scores"]
+        found = made_once(checkpoints, key, _scored, score, *given)["scores"]
         setting: dict[str, str | int] = {"detector": detector, "seeds": seeds, "steps": steps}
         for against in ("held_out", "twin"):
             random = stream(config.seed, "bootstrap")

@@ -44,7 +44,7 @@ from difflab.errors import require
 from difflab.randomness import stream
 from difflab.runs.figures import picture_strips
 from difflab.runs.results import Checkpoints
-from difflab.runs.resuming import kept
+from difflab.runs.resuming import made_once
 from difflab.runs.rows import Artefact, Row, select
 
 # By what stands there: different pictures, then one picture, layer by layer.
@@ -128,7 +128,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     pictures, captions = repeated.pictures[targets[owner]], [repeated.captions[i] for i in targets[owner]]
     for (defense, defended), (kind, start) in ((a, b) for a in defenses.items() for b in starts.items()):
         met = Defended(pipeline, start, [defended.masks[int(i)] for i in owner])
-        found = kept(checkpoints, f"{defense}_{kind}", _searched, config, judge, met, pictures)
+        found = made_once(checkpoints, f"{defense}_{kind}", _searched, config, judge, met, pictures)
         end, setting = torch.from_numpy(found["end"]).to(start), {"defense": defense, "starts": kind}
         for embedding, drawn in zip(("starts", "triggers"), found["drawn"], strict=True):
             yield from judge.rows(drawn, pictures, captions, setting | {"embedding": embedding})
@@ -254,7 +254,7 @@ def _overlap_rows(
 
     for part in PARTS:
         layers = [(setting, name) for setting, name in locality.settings(pipeline) if setting["part"] == part]
-        sets = kept(checkpoints, f"selected_{part}", selected, part, [name for _, name in layers])
+        sets = made_once(checkpoints, f"selected_{part}", selected, part, [name for _, name in layers])
         ends = np.cumsum([len(owner) for owner in owners.values()])
         for (group, owner), end in zip(owners.items(), ends, strict=True):
             for setting, name in layers:

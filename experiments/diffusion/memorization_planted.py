@@ -32,7 +32,7 @@ from difflab.diffusion.similarity import Measure, measures
 from difflab.diffusion.train import Training
 from difflab.randomness import item_seeds, stream
 from difflab.runs.results import Checkpoints
-from difflab.runs.resuming import kept
+from difflab.runs.resuming import made_once
 from difflab.runs.rows import Artefact, Row, select
 from synthetic import plan as plans
 from synthetic.plan import Plan, Planted
@@ -114,7 +114,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
 
     def reached(step: int, pipeline: StableDiffusionPipeline) -> None:
         """A resumed run does not look again."""
-        kept(checkpoints, f"look_{step}", look, pipeline, asked, judge)
+        made_once(checkpoints, f"look_{step}", look, pipeline, asked, judge)
 
     if config.milestones:
         train_pipeline(

@@ -15,16 +15,14 @@ another city) and of unrelated ones.
 Cost on two cores: about 30 minutes on one of them; NeMo's searches take another minute when a killed run goes on.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import cycle
 
 import numpy as np
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
-from difflab.audits.searches import attacked, held_out_rows, over_steps
+from difflab.audits.searches import attacked, held_out_rows
 from difflab.audits.searches import rows as rows_of
 from difflab.audits.worlds import OnWorld, World, open_world, random_network
 from difflab.diffusion.attacks.dori import Dori
@@ -36,18 +34,23 @@ from difflab.diffusion.defenses.prompt_embedding import prompt_embedding
 from difflab.diffusion.defenses.random_neurons import RandomNeurons, random_neurons
 from difflab.diffusion.defenses.token_insertion import token_insertion
 from difflab.diffusion.defenses.wanda import Wanda, wanda
+from difflab.diffusion.panels.attacks import cost_figure, steps_figure
 from difflab.diffusion.pruning import off_fraction, size
 from difflab.errors import require
 from difflab.randomness import stream
-from difflab.runs.figures import legend_below, new_figure, picture_strips, points_with_intervals
+from difflab.runs.figures import picture_strips
 from difflab.runs.results import Checkpoints
+from difflab.runs.resuming import key, made_once
 from difflab.runs.rows import Artefact, Row, select
 
 CONTROLS = ("once", "never", "random network", "oracle")
-_COLOURS = [
-    f"tab:{name}" for name in ("blue", "orange", "green", "red", "purple", "brown", "pink", "olive", "cyan", "gray")
-]
-"""Of defenses, in turn; the house has fewer."""
+COLOURS = {
+    "repeated": "memorizing",
+    "once": "trained",
+    "never": "control",
+    "oracle": "exact",
+    "random network": "predicted",
+}
 
 
 @dataclass(frozen=True)
@@ -101,14 +104,11 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     if world.oracle is not None:
         cells.append(("nothing", "oracle", undefended(world.oracle, repeated.captions), repeated))
     for defense, target, defended, group in cells:
-        name = re.sub(r"\W", "_", f"{defense}_{target}")
-        kept = checkpoints.load(name)
-        if kept is None:
-            kept = attacked(config, world.judge, defended, group, config.dori)
-            checkpoints.save(name, kept)
-        yield from rows_of(world.judge, kept, group, config.dori, {"defense": defense, "target": target})
-        for key, shown in _shown(defense, target, kept["drawn"], group.pictures).items():
-            yield Artefact(key, shown)
+        cell = (config, world.judge, defended, group, config.dori)
+        found = made_once(checkpoints, key(defense, target), attacked, *cell)
+        yield from rows_of(world.judge, found, group, config.dori, {"defense": defense, "target": target})
+        for name, shown in _shown(defense, target, found["drawn"], group.pictures).items():
+            yield Artefact(name, shown)
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
@@ -143,7 +143,13 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
     """Curves over the steps of the attack, copying against quality, and the pictures."""
-    found = {"steps": _steps_figure(rows), "quality": _quality_figure(rows)}
+    curves = select(rows, "memorized_fraction", attack="dori", measure="pixel", seeds="median")
+    panels = {row.setting["defense"]: row.setting["defense"] for row in curves}
+    title, label = "Pictures that come back", "steps of the attack"
+    found = {
+        "steps": steps_figure(curves, title, label, ("defense", panels), ("target", COLOURS)),
+        "quality": cost_figure(rows, "What stopping copies costs", "nothing", "memorized fraction"),
+    }
     titles = {
         "original": "training picture",
         "nothing": "no defense",
@@ -167,10 +173,8 @@ def _pruned(world: World, config: Config) -> dict[str, Defended]:
     found = {"nothing": undefended(pipeline, captions)}
     found["nemo"] = nemo(pipeline, captions, unseen, seed, config.nemo)
     found["nemo, published"] = nemo(pipeline, captions, unseen, seed, config.published)
-    width = pipeline.unet.config.cross_attention_dim
-    numbers = tuple(size(mask) // width for mask in found["nemo"].switched_off)
-    controls = RandomNeurons(numbers, config.nemo.blocks)
-    found["random_neurons"] = random_neurons(pipeline, captions, unseen, seed, controls)
+    as_many = RandomNeurons.as_many(found["nemo"], config.nemo.blocks)
+    found["random_neurons"] = random_neurons(pipeline, captions, unseen, seed, as_many)
     for sparsity in config.sparsities:
         found[f"wanda {100 * sparsity:g} %"] = wanda(pipeline, captions, unseen, seed, Wanda(sparsity))
     share = off_fraction(found[f"wanda {100 * config.sparsities[-1]:g} %"].switched_off[0])
@@ -200,36 +204,3 @@ def _shown(
     if target == "oracle":
         return {"oracle_dori": drawn[-2, :, 0]}
     return {}
-
-
-def _steps_figure(rows: Sequence[Row]) -> Figure:
-    attacked = select(rows, "memorized_fraction", attack="dori", measure="pixel", seeds="median")
-    defenses = list(dict.fromkeys(row.setting["defense"] for row in attacked))
-    figure, panels = new_figure("Pictures that come back", "steps of the attack", "memorized fraction", len(defenses))
-    colours = {
-        "repeated": "memorizing",
-        "once": "trained",
-        "never": "control",
-        "oracle": "exact",
-        "random network": "predicted",
-    }
-    for ax, defense in zip(panels, defenses, strict=True):
-        over_steps(ax, select(attacked, "memorized_fraction", defense=defense), "target", colours)
-        ax.set_title(defense)
-        ax.set_ylim(-0.03, 1.03)
-    legend_below(figure)
-    return figure
-
-
-def _quality_figure(rows: Sequence[Row]) -> Figure:
-    title = "What stopping copies costs"
-    figure, panels = new_figure(title, "loss ratio on held-out pictures", "memorized fraction", 2)
-    shown = {"target": "repeated", "attack": "nothing", "measure": "pixel", "seeds": "median"}
-    for ax, captions in zip(panels, ("unrelated", "neighbouring"), strict=True):
-        for row, colour in zip(select(rows, "held_out_ratio", captions=captions), cycle(_COLOURS), strict=False):
-            defense = row.setting["defense"]
-            rate = select(rows, "memorized_fraction", defense=defense, **shown)[0]
-            points_with_intervals(ax, [row.value], [rate.interval], defense.replace("_", " "), colour)
-        ax.set_title(f"{captions} captions")
-    legend_below(figure)
-    return figure
