@@ -278,9 +278,13 @@ def test_rows_of_discrepancy_and_overlap(pipeline, noise):
 def test_defenses_take_embeddings_as_well_as_captions(pipeline):
     config = Nemo(blocks=("down", "mid", "up"), seeds=2, threshold=-1.0, highest=2.0, window=3, refine=False)
     captions, y = CAPTIONS[:2], embed(pipeline, CAPTIONS[:2])
-    by_captions, by_embeddings = (nemo(pipeline, asked, CAPTIONS, 0, config) for asked in (captions, y))
-    by_captions += wanda(pipeline, captions, (), 0, Wanda(0.1, steps=5))
-    by_embeddings += wanda(pipeline, y, (), 0, Wanda(0.1, steps=5))
+    by_captions, by_embeddings = (
+        [
+            *nemo(pipeline, asked, CAPTIONS, 0, config).switched_off,
+            *wanda(pipeline, asked, (), 0, Wanda(0.1, steps=5)).switched_off,
+        ]
+        for asked in (captions, y)
+    )
     for one, other in zip(by_captions, by_embeddings, strict=True):
         assert one.keys() == other.keys() and len(one) > 0
         assert all(torch.equal(one[name], other[name]) for name in one)
