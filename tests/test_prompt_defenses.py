@@ -211,6 +211,14 @@ def test_the_batch_does_not_matter(pipeline, monkeypatch):
     assert (parts - whole).norm() < 1e-4 * (whole - embed(pipeline, SOME)).norm()
 
 
+def test_other_prompts_meet_the_same_defense_later(pipeline):
+    others = CAPTIONS[2:5]
+    met = prompt_embedding(pipeline, SOME, (), 40, SMALL).of(others)
+    torch.testing.assert_close(met.embeddings, prompt_embedding(pipeline, others, (), 40, SMALL).embeddings)
+    assert not met.embeddings.requires_grad
+    assert float((met.embeddings - embed(pipeline, others)).abs().max()) > 0.01
+
+
 def test_other_noises_find_another_embedding(pipeline):
     config = replace(SMALL, updates=1)
     one, other = (prompt_embedding(pipeline, SOME, seed=seed, config=config).embeddings for seed in (40, 41))

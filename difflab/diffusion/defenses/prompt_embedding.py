@@ -93,6 +93,7 @@ def prompt_embedding(
         usual = [first.magnitude(part) for part in embed(pipeline, list(unseen)[: config.unseen]).split(size)]
         target = memorized_above(torch.cat(usual).double().cpu().numpy())
 
+    @torch.no_grad()
     def rewrite(captions: Sequence[str]) -> Float[torch.Tensor, "n tokens width"]:
         parts = embed(pipeline, captions).split(size)
         found = list[torch.Tensor]()
