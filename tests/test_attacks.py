@@ -11,6 +11,7 @@ import torch
 from conformance import assert_same_state, changed, method, random, says_one_sentence, state
 from diffusers import DDIMScheduler
 
+from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.attacks.discrete_tokens import (
     DiscreteTokens,
     _TokenSearch,
@@ -25,7 +26,6 @@ from difflab.diffusion.defended import Defended
 from difflab.diffusion.generate import embed, generate, seeded
 from difflab.diffusion.judge import Judge
 from difflab.diffusion.loss import denoising_loss, wanted
-from difflab.diffusion.pipeline import Architecture, build
 from difflab.diffusion.pruning import feedforward_layers, value_layers
 from difflab.diffusion.search import Search
 from difflab.diffusion.tokens import tokens, vocabulary

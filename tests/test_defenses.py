@@ -11,6 +11,7 @@ import torch
 from conformance import assert_same_state, changed, method, says_one_sentence, state
 from diffusers import UNet2DConditionModel
 
+from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.defenses.magnitude import Magnitude, magnitude
 from difflab.diffusion.defenses.nemo import Nemo, _activations, nemo
 from difflab.diffusion.defenses.random_neurons import RandomNeurons, random_neurons
@@ -19,7 +20,6 @@ from difflab.diffusion.detectors.seed_similarity import SeedSimilarity, seed_sim
 from difflab.diffusion.first_prediction import first_predictions, memorized_above, structural_similarity
 from difflab.diffusion.generate import embed, generate, seeded
 from difflab.diffusion.masks import TokenMask
-from difflab.diffusion.pipeline import Architecture, build
 from difflab.diffusion.pruning import check, feedforward_layers, off_fraction, size, union, value_layers
 from difflab.methods import methods
 from difflab.randomness import item_seeds

@@ -12,6 +12,7 @@ from conformance import assert_same_state, changed, method, says_one_sentence, s
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from scipy.special import entr, softmax
 
+from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.attention import attention
 from difflab.diffusion.detectors.attention_entropy import AttentionEntropy, attention_entropy
 from difflab.diffusion.detectors.bright_ending import BrightEnding, bright_ending, end_attention
@@ -20,7 +21,6 @@ from difflab.diffusion.detectors.noise_magnitude import NoiseMagnitude, noise_ma
 from difflab.diffusion.detectors.seed_similarity import SeedSimilarity, seed_similarity
 from difflab.diffusion.first_prediction import memorized_above
 from difflab.diffusion.generate import embed
-from difflab.diffusion.pipeline import Architecture, build
 from difflab.methods import methods
 
 NAMES = list(methods("detectors"))

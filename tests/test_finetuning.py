@@ -13,13 +13,13 @@ from conformance import assert_same_state, changed, method, random, says_one_sen
 from diffusers import UNet2DConditionModel
 
 from difflab.diffusion import defenses
+from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.defenses.adversarial_finetuning import AdversarialFinetuning, adversarial_finetuning, searched
 from difflab.diffusion.defenses.concept_erasure import ConceptErasure, concept_erasure, erased
 from difflab.diffusion.defenses.data_unlearning import DataUnlearning, data_unlearning, importance
 from difflab.diffusion.finetuning import Finetuning, Known, finetune, picked
 from difflab.diffusion.generate import embed, seeded
 from difflab.diffusion.loss import as_noise, denoising_loss, levels, wanted
-from difflab.diffusion.pipeline import Architecture, build
 from difflab.diffusion.tokens import tokens
 from difflab.diffusion.train import Training, train
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from difflab.diffusion import locality
+from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.defenses.nemo import Nemo, nemo
 from difflab.diffusion.defenses.wanda import Wanda, wanda
 from difflab.diffusion.generate import embed, initial_noise, seeded
-from difflab.diffusion.pipeline import Architecture, build
 from difflab.errors import InputError
 from difflab.runs.rows import select
 

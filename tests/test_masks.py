@@ -7,11 +7,11 @@ import pytest
 import torch
 from conformance import random, says_one_sentence
 
+from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.attention import cross_attentions
 from difflab.diffusion.generate import embed, generate, seeded
 from difflab.diffusion.loss import denoising_loss, draw, loss_at
 from difflab.diffusion.masks import TokenMask, masked, of_weights
-from difflab.diffusion.pipeline import Architecture, build
 from difflab.diffusion.pruning import feedforward_layers, value_layers
 
 SIZES = Architecture(

@@ -8,10 +8,11 @@ import pytest
 import torch
 from conformance import says_one_sentence
 
+from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.defenses import nemo as module
 from difflab.diffusion.defenses.nemo import Nemo, nemo
 from difflab.diffusion.first_prediction import structural_similarity
-from difflab.diffusion.pipeline import SHIPPED, Architecture, build, load
+from difflab.diffusion.pipeline import SHIPPED, load
 from difflab.diffusion.pruning import value_layers
 from difflab.randomness import item_seeds
 from synthetic import plan as plans

@@ -24,9 +24,10 @@ from diffusers import (
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.attention import cross_attentions
 from difflab.diffusion.generate import embed, generate, initial_noise, sampling, seeded
-from difflab.diffusion.pipeline import Architecture, build, checksum, latent_size, load, picture_side, save
+from difflab.diffusion.pipeline import checksum, latent_size, load, picture_side, save
 from difflab.diffusion.tokens import BEGIN, END, learn_tokenizer, tokens
 from difflab.errors import InputError, WriteError
 

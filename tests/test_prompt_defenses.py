@@ -10,11 +10,11 @@ import torch
 from conformance import says_one_sentence
 from diffusers import DDIMScheduler
 
+from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.defenses.attention_scaling import AttentionScaling, attention_scaling
 from difflab.diffusion.defenses.prompt_embedding import PromptEmbedding, _FirstStep, prompt_embedding
 from difflab.diffusion.defenses.token_insertion import TokenInsertion, inserted, token_insertion
 from difflab.diffusion.generate import embed
-from difflab.diffusion.pipeline import Architecture, build
 from difflab.randomness import item_seeds
 
 SIZES = Architecture(

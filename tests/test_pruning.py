@@ -9,9 +9,9 @@ import torch
 from conformance import random, says_one_sentence
 from safetensors.torch import save_file
 
+from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.generate import embed, generate
 from difflab.diffusion.loss import denoising_loss
-from difflab.diffusion.pipeline import Architecture, build
 from difflab.diffusion.pruning import (
     check,
     feedforward_layers,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.generate import embed, initial_noise, sampling, seeded
-from difflab.diffusion.pipeline import Architecture, build
 from difflab.diffusion.regions import (
     best_overlap,
     copied_outlines,

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.autoencoder import as_pixels, encode, train_autoencoder
 from difflab.diffusion.generate import embed
 from difflab.diffusion.loss import denoising_loss
-from difflab.diffusion.pipeline import Architecture, build
 from difflab.diffusion.recipe import Material, Recipe, train_pipeline
 from difflab.diffusion.tokens import tokens
 from difflab.diffusion.train import Training, train

@@ -1,6 +1,7 @@
 """A pipeline of anybody's, and how pictures are drawn from it: the flags that audits and attacks share."""
 
 import hashlib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +46,10 @@ class OnPipeline:
         )
 
     def load(self, source: str) -> StableDiffusionPipeline:
-        """This pipeline, or another one to stand beside it, where the flags say."""
-        return load(source, device=self.device, dtype=self.dtype, download=self.download)
+        """This pipeline, or another one to stand beside it, where the flags say; one line on stderr says where."""
+        pipeline = load(source, device=self.device, dtype=self.dtype, download=self.download)
+        print(f"{source}: on {pipeline.device}", file=sys.stderr)
+        return pipeline
 
     def measures(self) -> dict[str, Measure]:
         """Every measure at hand."""

@@ -10,8 +10,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int, UInt8
 
+from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.autoencoder import encode, train_autoencoder
-from difflab.diffusion.pipeline import Architecture, build
 from difflab.diffusion.tokens import tokens
 from difflab.diffusion.train import Training, train
 from difflab.errors import InputError, require

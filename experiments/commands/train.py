@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from difflab.datasets.captioned import captioned_folder
+from difflab.diffusion.architecture import Architecture
 from difflab.diffusion.copies import fit_thresholds, save_thresholds
-from difflab.diffusion.pipeline import MODELS, Architecture, load, save
+from difflab.diffusion.pipeline import MODELS, load, save
 from difflab.diffusion.recipe import Material, Recipe, train_pipeline
 from difflab.diffusion.similarity import measures
 from difflab.diffusion.train import Training

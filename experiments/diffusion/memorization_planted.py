@@ -22,11 +22,12 @@ from jaxtyping import Int, UInt8
 from matplotlib.figure import Figure
 
 from difflab.diffusion.alignment import fit_alignment, tells_apart, word_features
+from difflab.diffusion.architecture import Architecture
 from difflab.diffusion.copies import Threshold, fit_thresholds, read_thresholds, threshold_rows
 from difflab.diffusion.judge import ALIGNED_BY, Judge
 from difflab.diffusion.ladder import Asked, look, look_rows
 from difflab.diffusion.panels.copies import ladder_figure, strips_figure, threshold_figure, training_figure
-from difflab.diffusion.pipeline import SHIPPED, Architecture, checksum, load
+from difflab.diffusion.pipeline import SHIPPED, checksum, load
 from difflab.diffusion.recipe import Material, Recipe, train_pipeline
 from difflab.diffusion.similarity import Measure, measures
 from difflab.diffusion.train import Training

@@ -21,6 +21,7 @@ import numpy as np
 from diffusers import StableDiffusionPipeline
 from matplotlib.figure import Figure
 
+from difflab.diffusion.architecture import Architecture
 from difflab.diffusion.autoencoder import decode, encode
 from difflab.diffusion.copies import compare, fit_thresholds, memorized
 from difflab.diffusion.defended import Defended, undefended
@@ -29,7 +30,6 @@ from difflab.diffusion.defenses.random_neurons import RandomNeurons, random_neur
 from difflab.diffusion.defenses.wanda import Wanda, wanda
 from difflab.diffusion.judge import Judge, held_out_losses, loss_ratio
 from difflab.diffusion.panels.attacks import cells_figure
-from difflab.diffusion.pipeline import Architecture
 from difflab.diffusion.pruning import size
 from difflab.diffusion.recipe import Material, Recipe, train_pipeline
 from difflab.diffusion.similarity import measures
