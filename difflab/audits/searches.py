@@ -1,11 +1,10 @@
 """A defense attacked: what a search of so many steps brings back of memorized pictures and of controls."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from matplotlib.axes import Axes
 
 from difflab.audits.worlds import OnWorld, Targets, World, generators
 from difflab.diffusion.attacks.dori import Dori, dori
@@ -19,7 +18,6 @@ from difflab.diffusion.judge import Judge, held_out_losses, least_alike, loss_ra
 from difflab.diffusion.loss import denoising_loss
 from difflab.diffusion.trigger import Trigger
 from difflab.errors import require
-from difflab.runs.figures import rungs
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import bootstrap, mean
 
@@ -132,10 +130,3 @@ def loss_row(losses: np.ndarray, setting: Mapping[str, str | int | float]) -> Ro
     """The median of `target_losses`."""
     middle = bootstrap(losses, np.median, np.random.default_rng(0))
     return Row("target_loss", *middle, len(losses), dict(setting))
-
-
-def over_steps(ax: Axes, rows: Sequence[Row], key: str, colours: Mapping[str, str]) -> None:
-    """Draw numbers against the steps of the attack, a curve for every entry of the setting's key that has rows."""
-    curves = {name: [row for row in rows if row.setting[key] == name] for name in colours}
-    steps = dict.fromkeys(row.setting["attack_steps"] for row in rows)
-    rungs(ax, list(steps), {name: [row.interval for row in curve] for name, curve in curves.items() if curve}, colours)

@@ -24,13 +24,14 @@ from matplotlib.figure import Figure
 
 from difflab import methods
 from difflab.audits.pipelines import identity, named
-from difflab.audits.searches import held_out_rows, known, lengths, loss_row, over_steps, surrogates, target_losses
+from difflab.audits.searches import held_out_rows, known, lengths, loss_row, surrogates, target_losses
 from difflab.audits.worlds import OnWorld, Targets, World, generators, open_world
 from difflab.diffusion.attacks.dori import Dori
 from difflab.diffusion.autoencoder import encode
 from difflab.diffusion.defended import Defended, pruned, undefended
 from difflab.diffusion.defenses.nemo import Nemo, nemo
 from difflab.diffusion.defenses.wanda import Wanda, wanda
+from difflab.diffusion.panels.attacks import over_steps
 from difflab.diffusion.pruning import check, read_mask
 from difflab.diffusion.trigger import Trigger
 from difflab.errors import require
