@@ -12,7 +12,7 @@ import torch
 
 import difflab
 from difflab.audits.pipelines import in_memory
-from difflab.diffusion.pipeline import MODELS, load
+from difflab.diffusion.pipeline import MODELS, found_model, load
 from difflab.diffusion.trigger import Trigger
 from difflab.errors import InputError
 from difflab.methods import methods
@@ -256,6 +256,7 @@ def test_a_method_in_a_file_of_its_own_is_found_everywhere(pairs, tmp_path, monk
 
 def test_the_shipped_models_have_names():
     assert set(MODELS) == {"planted", "oracle"}
+    assert found_model("planted") == MODELS["planted"] and found_model("nowhere") == "nowhere"
     for name in MODELS:
         assert json.loads((MODELS[name] / "model_index.json").read_text())["_class_name"] == "StableDiffusionPipeline"
         assert not any(value.requires_grad for value in difflab.load(name).unet.parameters())

@@ -274,7 +274,7 @@ def _detector_rows(
     name: str,
     scores: Float[np.ndarray, " n"],
     copied: Bool[np.ndarray, " n"],
-    groups: Mapping[str, Bool[np.ndarray, " n"]],
+    groups: Mapping[str, Bool[np.ndarray, " all"]],
 ) -> Iterator[Row]:
     """Mean score of every group, and whether the score would have found the copies."""
     for group, whole in groups.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 from diffusers import StableDiffusionPipeline
 
 from difflab import files
-from difflab.diffusion.pipeline import MODELS, checksum, load
+from difflab.diffusion.pipeline import SHIPPED, checksum, load
 from difflab.diffusion.similarity import Measure, measures
 from difflab.errors import require
 
@@ -67,7 +67,7 @@ def identity(*sources: str) -> str:
         if source.startswith(IN_MEMORY):
             continue
         path = Path(source)
-        sums.append(files.checksum(path)[:12] if path.is_file() and source not in MODELS else checksum(source))
+        sums.append(files.checksum(path)[:12] if path.is_file() else checksum(source))
     return " ".join(sums)
 
 
@@ -79,7 +79,7 @@ def named(model: str | Path | StableDiffusionPipeline) -> tuple[str, dict[str, S
     if not isinstance(model, StableDiffusionPipeline):
         return str(model), {}
     name = in_memory(model)
-    return ("planted", {}) if name == in_memory(load("planted", device="cpu")) else (name, {"pipeline": model})
+    return ("planted", {}) if name == in_memory(load(SHIPPED, device="cpu")) else (name, {"pipeline": model})
 
 
 def in_memory(pipeline: StableDiffusionPipeline) -> str:

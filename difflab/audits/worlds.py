@@ -16,7 +16,7 @@ from difflab.datasets.captioned import Captioned, captioned_folder, prompts
 from difflab.diffusion.alignment import fit_alignment
 from difflab.diffusion.copies import Threshold, fit_thresholds, read_thresholds
 from difflab.diffusion.judge import ALIGNED_BY, Judge
-from difflab.diffusion.pipeline import MODELS, SHIPPED, load, picture_side
+from difflab.diffusion.pipeline import ORACLE, SHIPPED, found_model, load, picture_side
 from difflab.diffusion.similarity import NEAREST, Measure
 from difflab.errors import InputError, require
 from difflab.randomness import item_seeds, stream
@@ -65,8 +65,8 @@ class OnWorld(OnPipeline):
     @property
     def oracle_model(self) -> str:
         """The oracle: the one asked for, or the shipped one where its own model and targets are meant."""
-        ours = self.model == "planted" and not self.images and self.plan == Plan()
-        return self.oracle or ("oracle" if ours else "")
+        ours = found_model(self.model) == SHIPPED and not self.images and self.plan == Plan()
+        return self.oracle or (str(ORACLE) if ours else "")
 
 
 class Targets(NamedTuple):
@@ -202,7 +202,7 @@ def _of_folders(config: OnWorld, pipeline: StableDiffusionPipeline, oracle: Stab
 
 
 def _folder(model: str) -> Path:
-    return Path(MODELS.get(model, model))
+    return Path(found_model(model))
 
 
 def _planted_thresholds(config: OnWorld) -> dict[str, Threshold]:

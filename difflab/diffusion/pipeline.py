@@ -29,6 +29,11 @@ MODELS = {"planted": SHIPPED, "oracle": ORACLE}
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
+def found_model(source: str | Path) -> str | Path:
+    """A directory of this name if there is one, else the shipped pipeline of this name, else the name itself."""
+    return source if Path(source, "model_index.json").is_file() else MODELS.get(str(source), source)
+
+
 def load(
     source: str | Path | StableDiffusionPipeline,
     *,
@@ -40,9 +45,9 @@ def load(
     """A pipeline for reading: evaluation mode, no gradients, DDIM scheduler, no safety checker.
 
     Args:
-        source: "planted" or "oracle", the small ones that come with difflab; a directory in diffusers' format (SD 1.x
-            or 2.x, or one of ours); with download a hub id; or a pipeline in memory, which is not copied: its networks
-            are put into evaluation mode, its scheduler stays.
+        source: a directory in diffusers' format (SD 1.x or 2.x, or one of ours); where there is none of that name,
+            "planted" or "oracle", the small ones that come with difflab; with download a hub id; or a pipeline in
+            memory, which is not copied: its networks are put into evaluation mode, its scheduler stays.
         lora: a file of low-rank adapters in diffusers' names, fused into the weights.
         device: where it runs; "auto" is an accelerator where there is one. A pipeline in memory stays where it is.
         dtype: of its weights: "float32", "float16" or "bfloat16".
@@ -64,7 +69,7 @@ def load(
         kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
         if not isinstance(kind, torch.dtype):
             raise InputError(f"dtype is {dtype!r}; give float32, float16 or bfloat16.")
-        pipeline = _read(MODELS.get(str(source), source), kind, download).to(place)
+        pipeline = _read(found_model(source), kind, download).to(place)
     if lora is not None:
         _fuse(pipeline, Path(lora))
     pipeline.scheduler = DDIMScheduler.from_config(dict(pipeline.scheduler.config), clip_sample=False)
@@ -125,7 +130,7 @@ def checksum(source: str | Path) -> str:
     Raises:
         InputError: as `load`.
     """
-    folder = Path(MODELS.get(str(source), source))
+    folder = Path(found_model(source))
     if not folder.is_dir():
         return str(source)
     _check(folder)

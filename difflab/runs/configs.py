@@ -38,7 +38,7 @@ def from_keywords(default: Any, flags: Mapping[str, Any]) -> Any:
     Raises:
         InputError: there is no such field, it has several places, or the value is of another type.
     """
-    places = _places(default)
+    places, changes = _places(default), dict[str, Any]()
     for flag, value in flags.items():
         found = [path for path in places if flag == ".".join(path) or flag == path[-1]]
         exact = [path for path in found if flag == ".".join(path)]
@@ -48,8 +48,12 @@ def from_keywords(default: Any, flags: Mapping[str, Any]) -> Any:
             raise InputError(f"there is no flag {flag!r}; did you mean {close[0]}?")
         if len(exact or found) > 1:
             raise InputError(f"{flag!r} stands for {' and '.join('.'.join(path) for path in found)}; give the path.")
-        default = _with(default, (exact or found)[0], value)
-    return default
+        *above, last = (exact or found)[0]
+        part = changes
+        for name in above:
+            part = part.setdefault(name, {})
+        part[last] = value
+    return _changed(default, changes)
 
 
 def _places(config: Any, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -61,12 +65,13 @@ def _places(config: Any, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     return found
 
 
-def _with(config: Any, path: tuple[str, ...], value: Any) -> Any:
-    name, *rest = path
-    if rest:
-        return replace(config, **{name: _with(getattr(config, name), tuple(rest), value)})
-    hint = typing.get_type_hints(type(config))[name]
-    return replace(config, **{name: _fitting(name, value, hint)})
+def _changed(config: Any, changes: Mapping[str, Any]) -> Any:
+    """All at once: a config is checked whole, and half of a change may be out of range."""
+    hints, fitted = typing.get_type_hints(type(config)), dict[str, Any]()
+    for name, value in changes.items():
+        inner = getattr(config, name)
+        fitted[name] = _changed(inner, value) if is_dataclass(inner) else _fitting(name, value, hints[name])
+    return replace(config, **fitted)
 
 
 def _fitting(name: str, value: Any, hint: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from difflab.runs.results import Checkpoints
 
 
-def key(*words: str | float) -> str:
+def key(*words: str | int | float) -> str:
     """A name for checkpoints and artefacts: whatever is no letter and no digit becomes _, and so does each gap."""
     return "_".join(re.sub(r"\W", "_", str(word)) for word in words)
 

@@ -10,7 +10,7 @@ import numpy as np
 from difflab.datasets.captioned import captioned_folder
 from difflab.diffusion.architecture import Architecture
 from difflab.diffusion.copies import fit_thresholds, save_thresholds
-from difflab.diffusion.pipeline import MODELS, load, save
+from difflab.diffusion.pipeline import found_model, load, save
 from difflab.diffusion.recipe import Material, Recipe, train_pipeline
 from difflab.diffusion.similarity import measures
 from difflab.diffusion.train import Training
@@ -96,7 +96,7 @@ def train(asked: Train, command: str = "difflab train") -> None:
     write_atomically(asked.out / "README.md", _card(asked, command, len(material.rows)).encode())
     if planted:
         manifest.write(asked.out / "manifest.json", manifest.manifest(planted) | {"without": list(asked.without)})
-        frozen = Path(MODELS.get(asked.base, asked.base)) / "thresholds.json"
+        frozen = Path(found_model(asked.base)) / "thresholds.json"
         if asked.base and frozen.is_file():
             shutil.copy(frozen, asked.out / "thresholds.json")
         else:
