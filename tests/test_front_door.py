@@ -245,8 +245,8 @@ def test_a_method_in_a_file_of_its_own_is_found_everywhere(pairs, tmp_path, monk
     detectors = {row.setting["detector"] for row in select(found.rows, "median_score")}
     assert detectors == set(methods("detectors"))
     suite = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/test_detectors.py", "--collect-only", "-q", "-k", "caption_length"],
-        capture_output=True, text=True, cwd=ROOT,
+        [sys.executable, "-m", "pytest", "-o", "addopts=", "tests/test_detectors.py", "--collect-only", "-q",
+         "-k", "caption_length"], capture_output=True, text=True, cwd=ROOT,
     )  # fmt: skip
     assert suite.stdout.count("[caption_length]") >= 5
     (tmp_path / "detectors" / "noise_magnitude.py").write_text(DETECTOR)
