@@ -160,7 +160,7 @@ def test_targets_are_at_most_as_many_as_asked_for(own, tmp_path):
         ({"reference_data": "data", "reference_objects": "data.jsonl"}, "pictures of --reference-data lie in --data"),
         ({"reference": "model/open_clip_model.safetensors"}, "have the same weights"),
         ({"model": None, "data": None, "objects": None}, "also needs --model, --data, --objects"),
-        ({"device": "warp:9"}, "on warp:9"),
+        ({"device": "warp:9"}, "no device 'warp:9' here"),
         ({"seed": "-1"}, "seed is -1"),
         ({"search": "annoy"}, "search is 'annoy'"),
         ({"reference": "nowhere.safetensors"}, "no readable file"),
