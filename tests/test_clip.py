@@ -219,7 +219,7 @@ def test_other_mistakes(folder, named):
         ((str(folder), "", "default"), "says itself"),
         (("hf-hub:somebody/something", str(weights), "default"), "no folder"),
         (("local-dir:nowhere", str(weights), "default"), "no folder"),
-        (("difflab-test-named", str(weights), "default", "warp:9"), "can't be loaded as .* on warp:9"),
+        (("difflab-test-named", str(weights), "default", "warp:9"), "there is no device 'warp:9'"),
         (("ViT-B-16-SigLIP", str(weights), "default"), "parts from a hub"),
     ):
         with pytest.raises(InputError, match=said):
