@@ -5,6 +5,10 @@ class InputError(Exception):
     """A mistake in the input; its one sentence says what is wrong and what to do."""
 
 
+class InapplicableError(InputError):
+    """A method that a model has no place for; an audit leaves it out and says so."""
+
+
 class WriteError(InputError):
     """A folder that cannot be written, or a disk that is full."""
 

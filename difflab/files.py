@@ -1,6 +1,7 @@
 """Files that appear complete or not at all, and plain JSON to fill them with."""
 
 import errno
+import functools
 import hashlib
 import json
 import math
@@ -70,10 +71,22 @@ def checksum(path: Path) -> str:
         InputError: it can't be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
+        return _digest(path.resolve(), stamp(path))
+    except (OSError, RuntimeError) as error:
         raise InputError(f"there is no readable file {path}.") from error
+
+
+def stamp(path: Path) -> tuple[int, ...]:
+    """What changes when a file does: its place on the disk, its size, and when it was written."""
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+@functools.lru_cache(maxsize=100_000)
+def _digest(path: Path, _: tuple[int, ...]) -> str:
+    """Of a file that has not changed since."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove(path: Path) -> None:

@@ -27,7 +27,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.attention import cross_attentions
 from difflab.diffusion.generate import embed, generate, initial_noise, sampling, seeded
-from difflab.diffusion.pipeline import checksum, latent_size, load, picture_side, save
+from difflab.diffusion.pipeline import checksum, latent_size, load, picture_size, save
 from difflab.diffusion.tokens import BEGIN, END, learn_tokenizer, tokens
 from difflab.errors import InputError, WriteError
 
@@ -102,7 +102,7 @@ def test_cross_attention_stands_in_every_part_and_once_at_full_resolution(pipeli
     assert {name.split(".")[0] for name in pixels} == {"down_blocks", "mid_block", "up_blocks"}
     height, width = latent_size(pipeline)
     assert (height, width) == (4, 4) and max(pixels.values()) == 16 and min(pixels.values()) == 4
-    assert picture_side(pipeline) == 16
+    assert picture_size(pipeline) == (16, 16)
     assert all(layer.to_k.in_features == 24 for layer in layers.values())
 
 
@@ -275,7 +275,7 @@ def test_a_pipeline_of_plain_classes_loads_and_draws_what_diffusers_draws(tmp_pa
     )  # fmt: skip
     plain.save_pretrained(tmp_path / "plain")
     loaded = load(tmp_path / "plain")
-    assert isinstance(loaded.scheduler, DDIMScheduler) and picture_side(loaded) == 16
+    assert isinstance(loaded.scheduler, DDIMScheduler) and picture_size(loaded) == (16, 16)
     # From the files: what PNDM left at its defaults is written there, and a configuration in memory drops it.
     kept = PNDMScheduler.load_config(tmp_path / "plain" / "scheduler")
     plain.scheduler = DDIMScheduler.from_config(kept, clip_sample=False)

@@ -30,7 +30,7 @@ from difflab.datasets.captioned import Captioned, captioned, captioned_folder, p
 from difflab.diffusion.autoencoder import encode
 from difflab.diffusion.copies import Threshold, ask, fit_threshold, memorized
 from difflab.diffusion.generate import fitting
-from difflab.diffusion.pipeline import load, picture_side
+from difflab.diffusion.pipeline import picture_size
 from difflab.diffusion.similarity import (
     NEAREST,
     Described,
@@ -40,7 +40,7 @@ from difflab.diffusion.similarity import (
     nearest_similarity,
     similarity,
 )
-from difflab.errors import require
+from difflab.errors import InapplicableError, require
 from difflab.files import sha256
 from difflab.randomness import item_seeds
 from difflab.runs.configs import from_keywords
@@ -48,7 +48,7 @@ from difflab.runs.execute import execute
 from difflab.runs.figures import COLOURS, legend_below, new_figure, picture_strips
 from difflab.runs.result import Result
 from difflab.runs.results import Checkpoints
-from difflab.runs.rows import Artefact, Row, select
+from difflab.runs.rows import Artefact, Note, Row, select
 from difflab.statistics.intervals import bootstrap
 from difflab.statistics.ranking import auc
 from difflab.statistics.scores import Scores
@@ -73,14 +73,15 @@ class Config(OnPipeline):
     detectors: str = "all"
     """Detectors to run: all, or names with commas between ('difflab list --methods')."""
     contents: str = field(init=False, default="")
-    """Checksum of the pipeline and of the lists of pictures and prompts."""
+    """Checksums of the pipeline, of the pictures with their list, and of the files that flags name."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for detector in methods.chosen("detectors", self.detectors):
             detector.configured(steps=self.steps, guidance=self.guidance)
-        lists = [str(Path(self.data, "metadata.jsonl"))] if self.data and not self.data.startswith(IN_MEMORY) else []
-        object.__setattr__(self, "contents", identity(self.model, *lists, self.prompts))
+        require(self.captions >= 1, f"captions is {self.captions}; give at least 1.")
+        read = identity(self.model, others=(self.prompts, self.lora, self.sscd), data=(self.data,))
+        object.__setattr__(self, "contents", read)
 
 
 SMOKE = Config(captions=12, seeds=2, steps=4)
@@ -100,8 +101,9 @@ def audit(
         data: its training pictures: a folder with a metadata.jsonl, or pictures and captions in memory; None: some
             planted pictures of the shipped pipeline.
         out: the folder of results that the run is kept in; None keeps it in memory.
-        flags: every flag of `difflab audit`, under its name: prompts=None, captions=200, seeds=4, steps=20,
-            guidance=3.0, detectors="all", sscd, device="auto", dtype="float32", download=False, seed=0.
+        flags: every flag of `difflab audit`, under its name: prompts=None, lora=None, no_lora=False, captions=200,
+            seeds=4, steps=20, guidance=3.0, detectors="all", sscd, device="auto", dtype="float32", download=False,
+            seed=0.
 
     Returns:
         Rows memorized_fraction (by measure, group of captions, and median or any seed), threshold_similarity,
@@ -142,14 +144,19 @@ def run(
     checkpoints: Checkpoints,
     pipeline: StableDiffusionPipeline | None = None,
     own: Captioned | None = None,
-) -> Iterator[Row | Artefact]:
+) -> Iterator[Row | Artefact | Note]:
     """Draw every caption, compare, score, and say which detector would have found the copies."""
-    pipeline = config.load(config.model) if pipeline is None else load(pipeline)
+    pipeline = config.opened(pipeline)
+    size = picture_size(pipeline)
     if own is None:
-        own = captioned_folder(Path(config.data), picture_side(pipeline)) if config.data else _planted()
-    n_pictures, side = len(own.pictures), picture_side(pipeline)
-    fits = own.pictures.shape[1:] == (side, side, 3)
-    require(fits, f"the pictures are {own.pictures.shape[1:]}; this pipeline draws ({side}, {side}, 3).")
+        own = captioned_folder(Path(config.data), size) if config.data else _planted()
+    n_pictures, drawn_as = len(own.pictures), (*size, 3)
+    require(
+        own.pictures.shape[1:] == drawn_as,
+        f"the pictures are {own.pictures.shape[1:]}; this pipeline draws {drawn_as}.",
+    )
+    measures, left_out = config.measures(size)
+    yield from left_out
     require(n_pictures > NEAREST, f"{config.data} holds {n_pictures} pictures; an audit needs over {NEAREST}.")
     extra = prompts(Path(config.prompts)) if config.prompts else ()
     places = np.argsort(-own.copies, kind="stable")[: config.captions]
@@ -159,7 +166,7 @@ def run(
     drawn = checkpoints.load("drawn") or {"drawn": ask(pipeline, captions, seeds, config.steps, config.guidance)}
     checkpoints.save("drawn", drawn)
     copied = np.zeros(len(captions), bool)
-    for name, measure in config.measures().items():
+    for name, measure in measures.items():
         alike, nearest, threshold = _compared(measure, drawn["drawn"], own, asked)
         yield Row("threshold_similarity", threshold.value, None, None, threshold.n, {"measure": name})
         for group, here in asked.members.items():
@@ -172,6 +179,9 @@ def run(
             copied = np.median(alike, axis=1) > threshold.value
             yield Artefact("nearest", own.pictures[nearest])
     for name, scores in _scored(pipeline, own, asked, config, checkpoints):
+        if isinstance(scores, Note):
+            yield scores
+            continue
         yield from _detector_rows(name, scores.values, copied[: len(scores)], asked.members)
         yield Artefact(f"scores_{name}", scores.values)
     yield Artefact("drawn", drawn["drawn"])
@@ -196,8 +206,8 @@ def _compared(
 
 def _scored(
     pipeline: StableDiffusionPipeline, own: Captioned, asked: _Groups, config: Config, checkpoints: Checkpoints
-) -> Iterator[tuple[str, Scores]]:
-    """Every detector's scores; one that needs pictures scores the folder's captions alone."""
+) -> Iterator[tuple[str, Scores | Note]]:
+    """Every detector's scores, or why it has none; one that needs pictures scores the folder's captions alone."""
     latents, seeds = encode(pipeline, own.pictures[asked.places]), item_seeds(config.seed, "detectors", config.seeds)
     for detector in methods.chosen("detectors", config.detectors):
         pictured = "latents" in detector.needs
@@ -205,7 +215,11 @@ def _scored(
         kept = checkpoints.load(detector.name)
         if kept is None:
             settings = detector.configured(steps=config.steps, guidance=config.guidance, at_once=fitting(pipeline))
-            scores = detector.function(pipeline, captions, seeds, settings, latents if pictured else None)
+            try:
+                scores = detector.function(pipeline, captions, seeds, settings, latents if pictured else None)
+            except InapplicableError as reason:
+                yield detector.name, Note(f"{detector.name} is left out: {reason}")
+                continue
             kept = {"scores": scores.values}
             checkpoints.save(detector.name, kept)
         yield detector.name, Scores(tuple(captions), kept["scores"])

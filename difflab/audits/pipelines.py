@@ -1,16 +1,21 @@
 """A pipeline of anybody's, and how pictures are drawn from it: the flags that audits and attacks share."""
 
 import hashlib
+import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from diffusers import StableDiffusionPipeline
 
 from difflab import files
+from difflab.datasets.captioned import files_of
 from difflab.diffusion.pipeline import SHIPPED, checksum, load
 from difflab.diffusion.similarity import Measure, measures
 from difflab.errors import require
+from difflab.runs.rows import Note
+from difflab.training.devices import device
 
 IN_MEMORY = "memory:"
 """How a config names what was given as an object: this, and a checksum of its content."""
@@ -22,6 +27,10 @@ class OnPipeline:
 
     model: str = "planted"
     """Directory of a pipeline, the name of a shipped one (planted, oracle), or with --download a hub id."""
+    lora: str = ""
+    """File of low-rank adapters (.safetensors) to fuse into the pipeline."""
+    no_lora: bool = False
+    """Leave the adapters that lie beside the pipeline."""
     seeds: int = 4
     """Pictures drawn for every caption or embedding."""
     steps: int = 20
@@ -41,34 +50,66 @@ class OnPipeline:
 
     def __post_init__(self) -> None:
         require(self.seeds >= 2, f"seeds is {self.seeds}; the likeness over seeds needs at least 2.")
+        require(1 <= self.steps <= 999, f"steps is {self.steps}; give 1 to 999.")
+        require(math.isfinite(self.guidance), f"guidance is {self.guidance}; give a finite number.")
+        require(self.seed >= 0, f"seed is {self.seed}; give at least 0.")
         require(
             self.dtype in ("float32", "float16", "bfloat16"), f"dtype is {self.dtype!r}; float32, float16, bfloat16."
         )
+        require(not (self.lora and self.no_lora), "--lora and --no-lora are both given; leave one.")
+        device(self.device)
 
     def load(self, source: str) -> StableDiffusionPipeline:
-        """This pipeline, or another one to stand beside it, where the flags say; one line on stderr says where."""
-        pipeline = load(source, device=self.device, dtype=self.dtype, download=self.download)
+        """Another pipeline to stand beside this one, where the flags say; one line on stderr says where."""
+        return self._load(source, None)
+
+    def opened(self, given: StableDiffusionPipeline | None = None) -> StableDiffusionPipeline:
+        """This pipeline, which may be given as an object in memory, with its adapters."""
+        lora = self.lora or None
+        return self._load(self.model, lora) if given is None else load(given, lora=lora)
+
+    def _load(self, source: str, lora: str | None) -> StableDiffusionPipeline:
+        pipeline = load(
+            source, lora=lora, no_lora=self.no_lora, device=self.device, dtype=self.dtype, download=self.download
+        )
         print(f"{source}: on {pipeline.device}", file=sys.stderr)
         return pipeline
 
-    def measures(self) -> dict[str, Measure]:
-        """Every measure at hand."""
-        return measures(Path(self.sscd) if self.sscd else None)
+    def measures(self, size: tuple[int, int]) -> tuple[dict[str, Measure], list[Note]]:
+        """Every measure at hand for pictures of this height and width, and a note on each that is not for them."""
+        known = measures(Path(self.sscd) if self.sscd else None)
+        told = " x ".join(map(str, size))
+        left_out = [
+            Note(f"{name} is left out: pictures of {told} can't be cut in {measure.per_side} along each side.")
+            for name, measure in known.items()
+            if not measure.fits(size)
+        ]
+        return {name: measure for name, measure in known.items() if measure.fits(size)}, left_out
 
 
-def identity(*sources: str) -> str:
-    """Checksums of the pipelines, and of the files, that decide the numbers; what is in memory stands for itself.
+def identity(*models: str, others: Sequence[str] = (), data: Sequence[str] = ()) -> str:
+    """Checksums of all that is read and decides the numbers; what is in memory stands for itself.
+
+    Args:
+        models: directories of pipelines, hub ids, or files of masks; what is empty is left out, as below.
+        others: files of prompts, adapters and other things.
+        data: folders of pictures with captions.
 
     Raises:
         InputError: one of them is missing.
     """
     sums = []
-    for source in filter(None, sources):
-        if source.startswith(IN_MEMORY):
-            continue
-        path = Path(source)
-        sums.append(files.checksum(path)[:12] if path.is_file() else checksum(source))
-    return " ".join(sums)
+    for model in _on_disk(models):
+        path = Path(model)
+        sums.append(files.checksum(path)[:12] if path.is_file() else checksum(model))
+    for folder in _on_disk(data):
+        pictures = [files.checksum(path) for path in files_of(Path(folder))]
+        sums.append(files.sha256(" ".join(pictures).encode())[:12])
+    return " ".join([*sums, *(files.checksum(Path(other))[:12] for other in _on_disk(others))])
+
+
+def _on_disk(sources: Sequence[str]) -> list[str]:
+    return [source for source in sources if source and not source.startswith(IN_MEMORY)]
 
 
 def named(model: str | Path | StableDiffusionPipeline) -> tuple[str, dict[str, StableDiffusionPipeline]]:
@@ -92,4 +133,5 @@ def in_memory(pipeline: StableDiffusionPipeline) -> str:
             found.update(value.detach().cpu().float().numpy().tobytes())
     for settings in (pipeline.scheduler.config, pipeline.unet.config, pipeline.vae.config):
         found.update(repr(sorted((name, str(value)) for name, value in settings.items() if name[0] != "_")).encode())
+    found.update(repr(sorted(pipeline.tokenizer.get_vocab().items())).encode())
     return IN_MEMORY + found.hexdigest()[:12]

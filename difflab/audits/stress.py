@@ -42,7 +42,7 @@ from difflab.runs.execute import execute
 from difflab.runs.figures import legend_below, new_figure, picture_strips
 from difflab.runs.result import Result
 from difflab.runs.results import Checkpoints
-from difflab.runs.rows import Artefact, Row, select
+from difflab.runs.rows import Artefact, Note, Row, select
 from difflab.statistics.intervals import mean
 
 NAME = "defense_stressed"
@@ -98,7 +98,8 @@ def stress(
         model: a pipeline in memory, a directory in diffusers' format, "planted", or with download=True a hub id.
         out: the folder of results that the run is kept in; None keeps it in memory.
         flags: every flag of `difflab stress`, under its name: defense="nemo", attacks="dori", targets=12, images,
-            never, prompts, oracle, held_out=240, seeds=4, steps=20, guidance=3.0, device="auto", seed=0 and others.
+            never, prompts, oracle, lora, no_lora=False, held_out=240, seeds=4,
+            steps=20, guidance=3.0, device="auto", seed=0 and others.
 
     Returns:
         Rows memorized_fraction (by state, target, attack and its steps), original_similarity, target_loss,
@@ -124,9 +125,10 @@ class _Cell(NamedTuple):
 
 def run(
     config: Config, checkpoints: Checkpoints, pipeline: StableDiffusionPipeline | None = None
-) -> Iterator[Row | Artefact]:
+) -> Iterator[Row | Artefact | Note]:
     """Defend, search and draw; a killed run goes on with the next attack on the next group of pictures."""
     world = open_world(config, pipeline)
+    yield from world.left_out
     repeated, plain = world.groups["repeated"], undefended(world.pipeline, world.groups["repeated"].captions)
     defended = _defense(world, config)
     yield from held_out_rows(config, world, {"yours": defended})

@@ -16,10 +16,11 @@ from difflab.datasets.captioned import Captioned, captioned_folder, prompts
 from difflab.diffusion.alignment import fit_alignment
 from difflab.diffusion.copies import Threshold, fit_thresholds, read_thresholds
 from difflab.diffusion.judge import ALIGNED_BY, Judge
-from difflab.diffusion.pipeline import ORACLE, SHIPPED, found_model, load, picture_side
+from difflab.diffusion.pipeline import ORACLE, SHIPPED, found_model, picture_size
 from difflab.diffusion.similarity import NEAREST, Measure
 from difflab.errors import InputError, require
 from difflab.randomness import item_seeds, stream
+from difflab.runs.rows import Note
 from synthetic import plan as plans
 from synthetic.plan import Plan, Planted
 
@@ -51,7 +52,7 @@ class OnWorld(OnPipeline):
     retained: int = 2000
     """Ordinary training pictures at hand: the first 1000 say which words go with which features."""
     contents: str = field(init=False, default="")
-    """Checksum of the models and of the lists of pictures."""
+    """Checksums of the models, of the pictures with their lists, and of the files that flags name."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,13 +60,15 @@ class OnWorld(OnPipeline):
         require(self.held_out >= 2 and self.draws >= 1, "give at least 2 held-out pictures and 1 draw.")
         require(self.retained >= 50, f"retained is {self.retained}; give at least 50.")
         require(bool(self.images) == bool(self.never), "--images and --never go together: one is the other's control.")
-        lists = [str(Path(folder, "metadata.jsonl")) for folder in (self.images, self.never) if folder]
-        object.__setattr__(self, "contents", identity(self.model, self.oracle_model, *lists, self.prompts))
+        frozen = _folder(self.model) / _THRESHOLDS
+        others = (self.prompts, self.lora, self.sscd, str(frozen) if frozen.is_file() else "")
+        read = identity(self.model, self.oracle_model, others=others, data=(self.images, self.never))
+        object.__setattr__(self, "contents", read)
 
     @property
     def oracle_model(self) -> str:
         """The oracle: the one asked for, or the shipped one where its own model and targets are meant."""
-        ours = found_model(self.model) == SHIPPED and not self.images and self.plan == Plan()
+        ours = found_model(self.model) == SHIPPED and not (self.images or self.lora) and self.plan == Plan()
         return self.oracle or (str(ORACLE) if ours else "")
 
 
@@ -87,6 +90,7 @@ class World(NamedTuple):
         held_out: pictures never trained on, by how near they are to the targets.
         retained: ordinary pictures, which a defense should leave the model able to draw: once-seen ones of the plan.
         judge: seeds, measures and thresholds.
+        left_out: measures that are not for pictures of this size.
     """
 
     pipeline: StableDiffusionPipeline
@@ -96,6 +100,7 @@ class World(NamedTuple):
     held_out: dict[str, Targets]
     retained: Targets
     judge: Judge
+    left_out: tuple[Note, ...] = ()
 
 
 def open_world(config: OnWorld, pipeline: StableDiffusionPipeline | None = None) -> World:
@@ -108,7 +113,7 @@ def open_world(config: OnWorld, pipeline: StableDiffusionPipeline | None = None)
     Raises:
         InputError: something is missing, or the oracle was trained on a target.
     """
-    pipeline = config.load(config.model) if pipeline is None else load(pipeline)
+    pipeline = config.opened(pipeline)
     oracle = config.load(config.oracle_model) if config.oracle_model else None
     return (_of_folders if config.images else _planted)(config, pipeline, oracle)
 
@@ -149,7 +154,7 @@ def _planted(config: OnWorld, pipeline: StableDiffusionPipeline, oracle: StableD
     unrelated = generator.permutation(planted.where("held_out", source="scene"))[: config.held_out]
     neighbours = planted.where("twin", source="scene")[: config.held_out]
     retained = _listed(planted, generator.permutation(planted.where("unique"))[: config.retained])
-    known = config.measures()
+    known, left_out = config.measures(picture_size(pipeline))
     return World(
         pipeline,
         oracle,
@@ -162,13 +167,14 @@ def _planted(config: OnWorld, pipeline: StableDiffusionPipeline, oracle: StableD
         {"unrelated": _listed(planted, unrelated), "neighbouring": _listed(planted, neighbours)},
         retained,
         _judge(config, known, _planted_thresholds(config), planted.references(), retained),
+        tuple(left_out),
     )
 
 
 def _of_folders(config: OnWorld, pipeline: StableDiffusionPipeline, oracle: StableDiffusionPipeline | None) -> World:
     """Targets: the first pictures of one folder, and of another that the model never saw; then the other's rest."""
-    side = picture_side(pipeline)
-    images, never = (captioned_folder(Path(folder), side) for folder in (config.images, config.never))
+    size = picture_size(pipeline)
+    images, never = (captioned_folder(Path(folder), size) for folder in (config.images, config.never))
     unseen = prompts(Path(config.prompts)) if config.prompts else never.captions
     references = np.concatenate([images.pictures, never.pictures])
     n = len(references)
@@ -178,7 +184,7 @@ def _of_folders(config: OnWorld, pipeline: StableDiffusionPipeline, oracle: Stab
         f"{config.never} holds {len(never.pictures)} pictures; give more than {config.targets + 1}, for some are held"
         " out.",
     )
-    known = config.measures()
+    known, left_out = config.measures(picture_size(pipeline))
     frozen = _folder(config.model) / _THRESHOLDS
     if frozen.is_file():
         thresholds = read_thresholds(frozen)[0]
@@ -198,6 +204,7 @@ def _of_folders(config: OnWorld, pipeline: StableDiffusionPipeline, oracle: Stab
         {"unrelated": some(never, held_out)},
         some(never, slice(held_out.stop, held_out.stop + config.retained)),
         _judge(config, known, thresholds, references),
+        tuple(left_out),
     )
 
 

@@ -20,51 +20,63 @@ class Captioned(NamedTuple):
     """Pictures with captions.
 
     Attributes:
-        pictures: cropped to a square about the middle and resized.
+        pictures: cropped about the middle to the wanted proportions and resized.
         captions: one for each picture.
         copies: how many pictures of the folder have the same bytes and the same caption, this one included.
         names: the files.
     """
 
-    pictures: UInt8[np.ndarray, "n side side 3"]
+    pictures: UInt8[np.ndarray, "n h w 3"]
     captions: tuple[str, ...]
     copies: Int[np.ndarray, " n"]
     names: tuple[str, ...]
 
 
-def captioned_folder(folder: Path, side: int) -> Captioned:
+def captioned_folder(folder: Path, size: int | tuple[int, int]) -> Captioned:
     """Read every picture that metadata.jsonl lists; its lines hold "file_name" and "text".
 
     Args:
         folder: holds metadata.jsonl and the pictures.
-        side: pixels of the square that pictures are brought to.
+        size: height and width in pixels that pictures are brought to, or one side of a square.
 
     Raises:
         InputError: the folder, the list or a picture is missing or can't be read; the sentence names it.
     """
+    entries = _listed(folder)
+    height, width = (size, size) if isinstance(size, int) else size
+    pictures = np.stack([_fitted(folder / name, height, width) for name, _ in entries])
+    return captioned(pictures, [caption for _, caption in entries], [name for name, _ in entries])
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files whose bytes decide what `captioned_folder` returns: the list, and every picture that it names.
+
+    Raises:
+        InputError: there is no list, or it can't be read.
+    """
+    return [folder / "metadata.jsonl", *(folder / name for name, _ in _listed(folder))]
+
+
+def _listed(folder: Path) -> list[tuple[str, str]]:
+    """File name and caption of every picture."""
     path = folder / "metadata.jsonl"
     if not path.is_file():
         raise InputError(f"{folder} holds no metadata.jsonl; list its pictures there, one JSON object a line.")
-    names, captions, pictures = list[str](), list[str](), list[np.ndarray]()
+    entries = []
     # Not splitlines: JSON text may hold other characters that Unicode calls the end of a line.
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            name, caption = _entry(line)
+            entries.append(_entry(line))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f'{path}, line {number}, is no JSON object with "file_name" and "text".') from error
-        names.append(name)
-        captions.append(caption)
-        pictures.append(_square(folder / name, side))
-    if not names:
+    if not entries:
         raise InputError(f"{path} lists no pictures.")
-    return captioned(np.stack(pictures), captions, names)
+    return entries
 
 
-def captioned(
-    pictures: UInt8[np.ndarray, "n side side 3"], captions: Sequence[str], names: Sequence[str] = ()
-) -> Captioned:
+def captioned(pictures: UInt8[np.ndarray, "n h w 3"], captions: Sequence[str], names: Sequence[str] = ()) -> Captioned:
     """Pictures and captions in memory.
 
     Raises:
@@ -109,11 +121,11 @@ def _entry(line: str) -> tuple[str, str]:
     return name, caption
 
 
-def _square(path: Path, side: int) -> UInt8[np.ndarray, "side side 3"]:
+def _fitted(path: Path, height: int, width: int) -> UInt8[np.ndarray, "height width 3"]:
     try:
         with Image.open(path) as image:
             upright = _rgb(ImageOps.exif_transpose(image))
-            return np.asarray(ImageOps.fit(upright, (side, side), Image.Resampling.BICUBIC))
+            return np.asarray(ImageOps.fit(upright, (width, height), Image.Resampling.BICUBIC))
     except FileNotFoundError as error:
         raise InputError(f"there is no picture {path}, which metadata.jsonl lists.") from error
     # Whatever a decoder of Pillow raises on a damaged file: SyntaxError, struct.error and others besides OSError.

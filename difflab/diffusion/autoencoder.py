@@ -54,11 +54,17 @@ def encode(
 def decode(
     pipeline: StableDiffusionPipeline, latents: Float[torch.Tensor, "n c h_latent w_latent"], batch: int = 256
 ) -> UInt8[np.ndarray, "n h w 3"]:
-    """Pictures of latents; the inverse of `encode` up to the autoencoder's error."""
+    """Pictures of latents; the inverse of `encode` up to the autoencoder's error.
+
+    Raises:
+        InputError: a picture is not finite, as half precision makes them now and then.
+    """
     vae, parts = pipeline.vae, []
     for part in latents.to(vae.device, vae.dtype).split(batch):
         unscaled = part / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", None) or 0)
-        parts.append(as_bytes(vae.decode(unscaled).sample))
+        pixels = vae.decode(unscaled).sample
+        require(bool(pixels.isfinite().all()), f"a picture drawn in {vae.dtype} is not finite; give dtype float32.")
+        parts.append(as_bytes(pixels))
     return np.concatenate(parts)
 
 

@@ -17,17 +17,19 @@ def wanted(
     noise: Float[torch.Tensor, "b c h w"],
     times: Int[torch.Tensor, " b"],
 ) -> Float[torch.Tensor, "b c h w"]:
-    """What the network should predict: the noise, or the velocity where the scheduler says so (SD 2.x).
+    """What the network should predict: the noise, or where the scheduler says so the velocity (SD 2.x) or the latents.
 
     Raises:
-        InputError: the scheduler's prediction type is neither.
+        InputError: the scheduler's prediction type is none of these.
     """
     kind = scheduler.config.prediction_type
     if kind == "epsilon":
         return noise
     if kind == "v_prediction":
         return scheduler.get_velocity(latents, noise, times)
-    raise InputError(f"the scheduler predicts {kind!r}; difflab knows epsilon and v_prediction.")
+    if kind == "sample":
+        return latents
+    raise InputError(f"the scheduler predicts {kind!r}; difflab knows epsilon, v_prediction and sample.")
 
 
 def levels(
@@ -45,13 +47,16 @@ def as_noise(
     noisy: Float[torch.Tensor, "b c h w"],
     times: int | Int[torch.Tensor, " b"],
 ) -> Float[torch.Tensor, "b c h w"]:
-    """The noise that a prediction amounts to: itself, or alpha v + sigma x for a velocity (SD 2.x).
+    """The noise that a prediction amounts to.
 
-    The inverse of `wanted`, at one time for the whole batch or at each one's own.
+    Itself, alpha v + sigma x of a velocity (SD 2.x), or (x - alpha z) / sigma of latents: the inverse of
+    `wanted`, at one time for the whole batch or at each one's own.
     """
     if scheduler.config.prediction_type == "epsilon":
         return predicted
     alpha, sigma = levels(scheduler, times, noisy)
+    if scheduler.config.prediction_type == "sample":
+        return (noisy - alpha * predicted) / sigma
     return alpha * predicted + sigma * noisy
 
 
@@ -93,7 +98,7 @@ def loss_at(
     Gradients flow to the embeddings, and to whatever weights want them.
 
     Args:
-        pipeline: the model, whose own loss it is: of the noise, or of the velocity.
+        pipeline: the model, whose own loss it is: of what it predicts.
         latents: n pictures, encoded.
         embeddings: one prompt for each.
         draws: of noise and time, k for each.

@@ -2,22 +2,30 @@
 
 import contextlib
 import copy
+import functools
 import hashlib
 import json
 import shutil
 import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+import diffusers
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+import transformers
+from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging as transformers_logging
 
+from difflab.diffusion.adapters import BESIDE, fuse
+from difflab.diffusion.supported import check, ddim
+from difflab.diffusion.weights import read_network, stem, weights_of
 from difflab.errors import InputError, WriteError, require
-from difflab.files import json_bytes
+from difflab.files import json_bytes, stamp
 from difflab.training.devices import device as find_device
 
 SHIPPED = Path(__file__).parent / "planted"
@@ -26,7 +34,17 @@ ORACLE = SHIPPED.with_name("oracle")
 """The same, trained without the pictures that are repeated most: all else is as it was, the noise included."""
 MODELS = {"planted": SHIPPED, "oracle": ORACLE}
 """What can be loaded by name."""
-PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+NETWORKS = ("unet", "vae", "text_encoder")
+PARTS = (*NETWORKS, "tokenizer", "scheduler")
+USUAL = {
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "scheduler": ["diffusers", "DDIMScheduler"],
+}
+"""Classes of the parts that the checksum takes for granted."""
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def found_model(source: str | Path) -> str | Path:
@@ -38,6 +56,7 @@ def load(
     source: str | Path | StableDiffusionPipeline,
     *,
     lora: str | Path | None = None,
+    no_lora: bool = False,
     device: str = "auto",
     dtype: str | torch.dtype = "float32",
     download: bool = False,
@@ -48,7 +67,8 @@ def load(
         source: a directory in diffusers' format (SD 1.x or 2.x, or one of ours); where there is none of that name,
             "planted" or "oracle", the small ones that come with difflab; with download a hub id; or a pipeline in
             memory, which is not copied: its networks are put into evaluation mode, its scheduler stays.
-        lora: a file of low-rank adapters in diffusers' names, fused into the weights.
+        lora: a file of low-rank adapters in diffusers' or kohya's names, fused into the weights.
+        no_lora: leave the adapters that lie beside the pipeline; without this or lora they are asked about.
         device: where it runs; "auto" is an accelerator where there is one. A pipeline in memory stays where it is.
         dtype: of its weights: "float32", "float16" or "bfloat16".
         download: allow a hub id that isn't in the local cache; otherwise nothing is fetched.
@@ -57,69 +77,85 @@ def load(
         The pipeline; its scheduler is DDIM with the parameters of the one that was saved.
 
     Raises:
-        InputError: the directory is missing, a part of it is missing or cut short, it is another kind of pipeline, or
-            there is no such device.
+        InputError: the directory is missing, a part of it is missing or cut short, a weight is missing, too many or not
+            finite, it is another kind of pipeline, or there is no such device.
     """
+    require(lora is None or not no_lora, "lora and no_lora are both given; adapters are fused or left.")
     if isinstance(source, StableDiffusionPipeline):
-        pipeline = copy.copy(source)
+        pipeline, name = copy.copy(source), "the pipeline"
         if lora is not None:
             pipeline.register_modules(unet=copy.deepcopy(source.unet), text_encoder=copy.deepcopy(source.text_encoder))
     else:
-        place = find_device(device)
+        place, name = find_device(device), str(source)
         kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-        if not isinstance(kind, torch.dtype):
+        if kind not in DTYPES:
             raise InputError(f"dtype is {dtype!r}; give float32, float16 or bfloat16.")
-        pipeline = _read(found_model(source), kind, download).to(place)
+        folder = _folder(source, download)
+        require(
+            lora is not None or no_lora or not (folder / BESIDE).exists(),
+            f"{folder} holds {BESIDE}, which a pipeline does not load by itself; give --lora {folder / BESIDE} to fuse"
+            " these adapters, or --no-lora for the pipeline without them.",
+        )
+        pipeline = _read(folder, kind).to(place)
+    check(pipeline, name)
     if lora is not None:
-        _fuse(pipeline, Path(lora))
-    pipeline.scheduler = DDIMScheduler.from_config(dict(pipeline.scheduler.config), clip_sample=False)
+        fuse(pipeline, Path(lora))
+    pipeline.scheduler = ddim(pipeline.scheduler, name)
     return ready(pipeline)
 
 
-def _read(source: str | Path, dtype: torch.dtype, download: bool) -> StableDiffusionPipeline:
-    """From disk, the cache or the hub, all weights there."""
-    folder, found = Path(source), {}
+def _folder(source: str | Path, download: bool) -> Path:
+    """Where a pipeline lies on disk; a hub id in the cache, fetched where that is allowed."""
+    folder = Path(found_model(source))
     if folder.is_dir():
-        found = _check(folder)
-    elif not download:
+        return folder
+    if not download:
         raise InputError(
             f"there is no pipeline directory {source}; give one, {' or '.join(MODELS)}, or allow the download of a hub"
             " id."
         )
+    with _reading(source):
+        return Path(StableDiffusionPipeline.download(str(source), use_safetensors=True))
+
+
+def _read(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
+    """From disk, every weight there."""
+    index = _check(folder)
+    with _reading(folder):
+        networks = {part: read_network(folder / part, _class(folder, index, part), dtype) for part in NETWORKS}
+        return StableDiffusionPipeline.from_pretrained(
+            str(folder),
+            **networks,
+            safety_checker=None,
+            feature_extractor=None,
+            image_encoder=None,
+            requires_safety_checker=False,
+            local_files_only=True,
+        )
+
+
+@contextlib.contextmanager
+def _reading(source: str | Path) -> Iterator[None]:
+    """What the libraries say while they read, in one sentence."""
     try:
         with warnings.catch_warnings(), _quiet():
             warnings.simplefilter("ignore")
-            pipeline = StableDiffusionPipeline.from_pretrained(
-                str(source),
-                torch_dtype=dtype,
-                safety_checker=None,
-                feature_extractor=None,
-                image_encoder=None,
-                requires_safety_checker=False,
-                local_files_only=not download,
-                use_safetensors=True,
-            )
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError, SafetensorError) as error:
+            yield
+    except (OSError, ValueError, TypeError, LookupError, RuntimeError, AttributeError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise InputError(f"{source} can't be loaded as a Stable Diffusion pipeline: {reason}.") from error
-    for part, n in found.items():
-        # Both libraries fill in what a file lacks with random weights. Names are no help: they changed over the years.
-        needed = len(list(getattr(pipeline, part).parameters()))
-        require(n >= needed, f"{folder / part} holds {n} of {needed} weights; fetch or save it again.")
-    return pipeline
 
 
-def _fuse(pipeline: StableDiffusionPipeline, lora: Path) -> None:
-    """Low-rank adapters become part of the weights."""
-    require(lora.is_file(), f"there is no file {lora}; give one of low-rank adapters.")
-    try:
-        with _quiet():
-            pipeline.load_lora_weights(str(lora.parent), weight_name=lora.name)
-            pipeline.fuse_lora()
-            pipeline.unload_lora_weights()
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise InputError(f"{lora} can't be loaded as adapters of this pipeline: {reason}.") from error
+def _class(folder: Path, index: Mapping[str, Any], part: str) -> Any:
+    """The class of a network that model_index.json names, from diffusers or transformers."""
+    library, name = (*index[part], None, None)[:2] if isinstance(index[part], list) else (None, None)
+    found = getattr({"diffusers": diffusers, "transformers": transformers}.get(str(library)), str(name), None)
+    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
+        raise InputError(
+            f"{folder / 'model_index.json'} names {index[part]} as {part}; give a pipeline of the networks of diffusers"
+            " and transformers."
+        )
+    return found
 
 
 def checksum(source: str | Path) -> str:
@@ -133,12 +169,26 @@ def checksum(source: str | Path) -> str:
     folder = Path(found_model(source))
     if not folder.is_dir():
         return str(source)
-    _check(folder)
+    index = _check(folder)
+    classes = {part: index[part] for part in PARTS}
+    try:
+        there = sorted(path for part in PARTS for path in (folder / part).rglob("*"))
+        paths = [path for path in there if path.suffix in (".safetensors", ".json", ".txt", ".model")]
+        stamps = tuple((path, stamp(path)) for path in paths if path.is_file())
+        return _digest(folder, stamps, "" if classes == USUAL else json.dumps(classes, sort_keys=True))
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{folder} holds a file that can't be read: {error}.") from error
+
+
+@functools.lru_cache
+def _digest(folder: Path, stamps: tuple[tuple[Path, tuple[int, ...]], ...], classes: str) -> str:
+    """Of files that have not changed since: a config is made several times before its run."""
     found = hashlib.sha256()
-    for path in sorted(path for part in PARTS for path in (folder / part).rglob("*")):
-        if path.suffix in (".safetensors", ".json"):
-            found.update(path.relative_to(folder).as_posix().encode())
-            found.update(_content(path))
+    for path, _ in stamps:
+        found.update(path.relative_to(folder).as_posix().encode())
+        for part in _content(path):
+            found.update(part)
+    found.update(classes.encode())
     return found.hexdigest()[:12]
 
 
@@ -148,9 +198,10 @@ def latent_size(pipeline: StableDiffusionPipeline) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
-def picture_side(pipeline: StableDiffusionPipeline) -> int:
-    """Width and height in pixels of the pictures that it draws; the smaller one where they differ."""
-    return int(min(latent_size(pipeline)) * pipeline.vae_scale_factor)
+def picture_size(pipeline: StableDiffusionPipeline) -> tuple[int, int]:
+    """Height and width in pixels of the pictures that it draws."""
+    height, width = latent_size(pipeline)
+    return height * pipeline.vae_scale_factor, width * pipeline.vae_scale_factor
 
 
 def save(pipeline: StableDiffusionPipeline, folder: Path, half: bool = False) -> None:
@@ -203,8 +254,8 @@ def ready(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
     return pipeline
 
 
-def _check(folder: Path) -> dict[str, int]:
-    """What from_pretrained would report at length, in one sentence; else how many weights each model's files hold."""
+def _check(folder: Path) -> dict[str, Any]:
+    """model_index.json, after a look at what the directory holds: what from_pretrained would report at length."""
     try:
         index = dict(json.loads((folder / "model_index.json").read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -216,33 +267,27 @@ def _check(folder: Path) -> dict[str, int]:
     for part in PARTS:
         if part not in index or not (folder / part).is_dir():
             raise InputError(f"{folder} has no {part}; a Stable Diffusion pipeline has {', '.join(PARTS)}.")
-    found = {}
-    for part in ("unet", "vae", "text_encoder"):
-        weights, n = sorted((folder / part).glob("*.safetensors")), 0
-        if not weights:
-            raise InputError(f"{folder / part} holds no .safetensors file; save the pipeline with safetensors.")
-        for path in weights:
-            try:
-                with safe_open(path, framework="pt") as file:
-                    n += len(file.keys())
-            except (OSError, SafetensorError) as error:
-                raise InputError(f"{path} is cut short or damaged; fetch or save it again.") from error
-        found[part] = n
-    return found
+    for part in NETWORKS:
+        library = index[part][0] if isinstance(index[part], list) and index[part] else None
+        weights_of(folder / part, stem(str(library)))
+    return index
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path) -> Iterator[bytes]:
     """Bytes of a file, of a configuration without what depends on where it was loaded from."""
-    if not path.name.endswith("config.json"):
-        return path.read_bytes()
-    entries = json.loads(path.read_text("utf-8"))
-    for name in ("_name_or_path", "is_local", "local_files_only"):
-        entries.pop(name, None)
-    return json.dumps(entries, sort_keys=True).encode()
+    if path.name.endswith("config.json"):
+        entries = json.loads(path.read_text("utf-8"))
+        for name in ("_name_or_path", "is_local", "local_files_only"):
+            entries.pop(name, None)
+        yield json.dumps(entries, sort_keys=True).encode()
+        return
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            yield part
 
 
 @contextlib.contextmanager
-def _quiet():  # type: ignore[no-untyped-def]
+def _quiet() -> Iterator[None]:
     """Neither library prints a line or a bar while it reads and writes files."""
     levels = diffusers_logging.get_verbosity(), transformers_logging.get_verbosity()
     diffusers_logging.set_verbosity_error()

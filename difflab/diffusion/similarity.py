@@ -13,7 +13,9 @@ trained on ImageNet classes, not on copies, and is never called SSCD. On planted
 0.1 % false positives it passes 2.5 % of training pictures that only went through the autoencoder.
 """
 
+import itertools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +29,8 @@ from difflab.errors import InputError, require
 from difflab.files import checksum
 
 NEAREST = 50
+_SSCD_SIDES = (320, 288, 256, 224)
+"""NeMo brings pictures straight to 320 x 320; a model of one size only is asked at the next smaller ones."""
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -50,12 +54,18 @@ class Measure(NamedTuple):
         describe: pictures -> features, one row per tile, of unit length where angular.
         angular: compared by cosine (True) or by distance (False).
         checksum: SHA-256 of the file that the features come from; "" where there is none.
+        per_side: tiles along each side, into which pictures must be cut without a rest.
     """
 
     name: str
     describe: Callable[[UInt8[np.ndarray, "n h w 3"]], Float[torch.Tensor, "n tiles width"]]
     angular: bool
     checksum: str
+    per_side: int = 1
+
+    def fits(self, size: tuple[int, int]) -> bool:
+        """Whether pictures of this height and width can be cut into its tiles."""
+        return all(side % self.per_side == 0 for side in size)
 
 
 def measures(sscd: Path | None = None) -> dict[str, Measure]:
@@ -69,7 +79,7 @@ def measures(sscd: Path | None = None) -> dict[str, Measure]:
     """
     found = [
         Measure("pixel", lambda pictures: _tiles(pictures, 1), False, ""),
-        Measure("patch", lambda pictures: _tiles(pictures, 4), False, ""),
+        Measure("patch", lambda pictures: _tiles(pictures, 4), False, "", 4),
         efficientnet(),
     ]
     if sscd is not None:
@@ -171,7 +181,10 @@ def _tiles(pictures: UInt8[np.ndarray, "n h w 3"], per_side: int) -> Float[torch
 
 
 def _network(
-    model: torch.nn.Module, pictures: UInt8[np.ndarray, "n h w 3"], side: int, batch: int = 256
+    model: Callable[[torch.Tensor], torch.Tensor],
+    pictures: UInt8[np.ndarray, "n h w 3"],
+    side: int,
+    batch: int = 256,
 ) -> Float[torch.Tensor, "n 1 width"]:
     mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (_IMAGENET_MEAN, _IMAGENET_STD))
     parts = []
@@ -184,13 +197,49 @@ def _network(
 
 
 def _torchscript(path: Path) -> Measure:
+    """Whatever maps pictures to vectors: of one float type, perhaps of one size, perhaps with more than the vector."""
     require(path.is_file(), f"there is no file {path}; give the TorchScript model of SSCD.")
     try:
         model = torch.jit.load(str(path), map_location="cpu").eval()
-    except RuntimeError as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{path} is no TorchScript model; give sscd_disc_mixup.torchscript.pt.") from error
-    # NeMo's preprocessing: straight to 320 x 320.
-    return Measure("sscd", lambda pictures: _network(model, pictures, 320, batch=32), True, checksum(path))
+    vectors, side = _usable(path, model)
+    return Measure("sscd", lambda pictures: _network(vectors, pictures, side, batch=32), True, checksum(path))
+
+
+def _usable(path: Path, model: torch.nn.Module) -> tuple[Callable[[torch.Tensor], torch.Tensor], int]:
+    """A way to ask the model, and the side of the pictures that it takes."""
+    reasons = []
+    for kind, side in itertools.product((torch.float32, torch.float16, torch.bfloat16), _SSCD_SIDES):
+        pictures = torch.stack([torch.zeros(3, side, side), torch.linspace(-1, 1, 3 * side**2).view(3, side, side)])
+        try:
+            with torch.no_grad():
+                first, second = _vectors(model, kind, pictures)
+        except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+            reasons.append(str(error).strip().split("\n")[-1].rstrip("."))
+            continue
+        require(not torch.equal(first, second), f"{path} says the same of every picture; give a model of SSCD.")
+        return partial(_vectors, model, kind), side
+    raise InputError(f"{path} gives no vector for a picture ({reasons[0]}); give sscd_disc_mixup.torchscript.pt.")
+
+
+def _vectors(
+    model: torch.nn.Module, kind: torch.dtype, pixels: Float[torch.Tensor, "n 3 h w"]
+) -> Float[torch.Tensor, "n width"]:
+    """What a network says of pictures in its own float type: a vector each, the first thing where it says several.
+
+    Raises:
+        ValueError: it says something else.
+    """
+    found = model(pixels.to(kind))
+    while not isinstance(found, torch.Tensor):
+        found = next(iter(found.values() if isinstance(found, dict) else found))
+    flat = found.flatten(1).float() if found.ndim > 1 else found[:, None].float()
+    if flat.shape[0] != len(pixels) or flat.shape[1] < 2 or found[0].numel() != max(found[0].shape, default=0):
+        raise ValueError(f"it makes {tuple(found.shape)} of {len(pixels)} pictures")
+    if not flat.isfinite().all():
+        raise ValueError("its numbers are not finite")
+    return flat
 
 
 def _squares(

@@ -17,7 +17,7 @@ from difflab.runs.locks import held
 from difflab.runs.precision import double_precision
 from difflab.runs.result import Result
 from difflab.runs.results import Checkpoints, Run, open_run, read_run
-from difflab.runs.rows import Artefact, Row
+from difflab.runs.rows import Artefact, Note, Row
 
 _PACKAGES = {
     "torch": "torch",
@@ -39,7 +39,7 @@ _PACKAGES = {
 class Experiment(Protocol):
     """What a module that asks a question holds."""
 
-    def run(self, config: Any, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+    def run(self, config: Any, checkpoints: Checkpoints) -> Iterator[Row | Artefact | Note]:
         """Compute; half-done work goes to the checkpoints."""
 
     def claims(self, rows: Sequence[Row]) -> Mapping[str, bool]:
@@ -90,15 +90,19 @@ def _compute(module: Experiment, config: Any, opened: Run, given: Mapping[str, A
     begin = time.monotonic()
     resumed = any(opened.folder.glob("checkpoints/*.safetensors"))
     print(f"{opened.experiment}: {opened.folder}{' (resumed from its checkpoint)' if resumed else ''}", file=sys.stderr)
-    rows, artefacts = list[Row](), list[Artefact]()
+    rows, artefacts, notes = list[Row](), list[Artefact](), list[str]()
     for item in module.run(config, opened, **given):
         if isinstance(item, Row):
             rows.append(item)
+        elif isinstance(item, Note):
+            notes.append(item.sentence)
+            print(f"  {item.sentence}", file=sys.stderr)
         else:
             artefacts.append(item)
     claims = module.claims(rows)
     figures = module.figures(rows, {artefact.name: artefact.array for artefact in artefacts})
     meta = about(time.monotonic() - begin) | {"resumed": resumed, "papers": papers.named(module.__doc__ or "")}
+    meta |= {"notes": notes} if notes else {}
     opened.finish(rows, artefacts, figures, claims, meta)
     for claim, so in claims.items():
         print(f"  {'held        ' if so else 'did not hold'}  {claim}", file=sys.stderr)

@@ -54,6 +54,12 @@ class Artefact(NamedTuple):
     array: Shaped[np.ndarray, "..."] | Mapping[str, Shaped[np.ndarray, "..."]]
 
 
+class Note(NamedTuple):
+    """What a run left out and why, in a sentence that stands in its result and on the page."""
+
+    sentence: str
+
+
 def check_row(row: Row) -> Row:
     """Check a row and return it in plain Python types.
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from difflab.diffusion.attention import Probabilities, attention, cross_attentions
 from difflab.diffusion.generate import AT_ONCE, batches, embed, seeded
-from difflab.errors import require
+from difflab.errors import InapplicableError, require
 from difflab.statistics.scores import Scores
 
 
@@ -67,6 +67,7 @@ def attention_entropy(
 
     Raises:
         InputError: there is no caption or no seed, the U-Net has no such layer, or a caption is too long.
+        InapplicableError: the U-Net has no cross-attention.
 
     Reference:
         Ren et al. 2024 (ECCV), arXiv 2403.11052: D, and the entropy of one layer.
@@ -78,6 +79,8 @@ def attention_entropy(
     require(len(captions) > 0, "there is no caption to score; give at least one.")
     require(len(seeds) > 0, "there is no seed to draw with; give at least one.")
     n_layers = len(cross_attentions(pipeline.unet))
+    if n_layers == 0:
+        raise InapplicableError("the U-Net has no cross-attention, so no token gets any.")
     require(
         config.kind == "D" or config.layer < n_layers,
         f"layer is {config.layer} and the U-Net has {n_layers} layers of cross-attention; give 0 to {n_layers - 1}.",

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from difflab.diffusion.attention import Probabilities, attention, cross_attentions
 from difflab.diffusion.generate import AT_ONCE, batches, embed, seeded
-from difflab.errors import require
+from difflab.errors import InapplicableError, require
 from difflab.statistics.scores import Scores
 
 _LAYERS = "down_blocks.0."
@@ -61,8 +61,8 @@ def bright_ending(
         One score per caption, not negative, higher = more memorized.
 
     Raises:
-        InputError: there is no caption or no seed, the first down block has no cross-attention, or a caption is too
-            long.
+        InputError: there is no caption or no seed, or a caption is too long.
+        InapplicableError: the first down block has no cross-attention.
 
     Reference:
         Chen et al. 2025 (ICLR), arXiv 2410.21665.
@@ -98,8 +98,8 @@ def end_attention(
         A mask in [0, 1] for every caption and seed, one number per latent pixel.
 
     Raises:
-        InputError: there is no caption or no seed, the first down block has no cross-attention, or a caption is too
-            long.
+        InputError: there is no caption or no seed, or a caption is too long.
+        InapplicableError: the first down block has no cross-attention.
 
     Reference:
         Chen et al. 2025 (ICLR), arXiv 2410.21665.
@@ -114,10 +114,10 @@ def _masks_and_magnitudes(
     """Of every picture, the mask and mean over steps of |mask (eps(x_t, t, y) - eps(x_t, t, empty))|_2."""
     require(len(captions) > 0, "there is no caption to score; give at least one.")
     require(len(seeds) > 0, "there is no seed to draw with; give at least one.")
-    require(
-        any(name.startswith(_LAYERS) for name in cross_attentions(pipeline.unet)),
-        "the U-Net's first down block has no cross-attention, so there is no mask at the latents' resolution.",
-    )
+    if not any(name.startswith(_LAYERS) for name in cross_attentions(pipeline.unet)):
+        raise InapplicableError(
+            "the U-Net's first down block has no cross-attention, so there is no mask at the latents' resolution."
+        )
     embeddings, generators = embed(pipeline, captions), seeded(len(captions), seeds)
     ends = torch.tensor([len(ids) - 1 for ids in pipeline.tokenizer(list(captions))["input_ids"]])
     masks, magnitudes = [], []
