@@ -1,5 +1,7 @@
 """Mistakes in the input: the command line prints the one sentence and exits with 2."""
 
+import re
+
 
 class InputError(Exception):
     """A mistake in the input; its one sentence says what is wrong and what to do."""
@@ -11,6 +13,11 @@ class InapplicableError(InputError):
 
 class WriteError(InputError):
     """A folder that cannot be written, or a disk that is full."""
+
+
+def reason(error: Exception) -> str:
+    """The first sentence of what a library says, without its end, to stand in one of ours."""
+    return re.split(r"\.\s|\n", str(error).strip())[0].rstrip(".")
 
 
 def require(condition: bool, sentence: str) -> None:

@@ -24,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 from difflab.diffusion.adapters import BESIDE, fuse
 from difflab.diffusion.supported import check, ddim
 from difflab.diffusion.weights import read_network, stem, weights_of
-from difflab.errors import InputError, WriteError, require
+from difflab.errors import InputError, WriteError, reason, require
 from difflab.files import json_bytes, stamp
 from difflab.training.devices import device as find_device
 
@@ -142,8 +142,7 @@ def _reading(source: str | Path) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except (OSError, ValueError, TypeError, LookupError, RuntimeError, AttributeError, SafetensorError) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise InputError(f"{source} can't be loaded as a Stable Diffusion pipeline: {reason}.") from error
+        raise InputError(f"{source} can't be loaded as a Stable Diffusion pipeline: {reason(error)}.") from error
 
 
 def _class(folder: Path, index: Mapping[str, Any], part: str) -> Any:
@@ -240,8 +239,8 @@ def save(pipeline: StableDiffusionPipeline, folder: Path, half: bool = False) ->
             raise
         shutil.rmtree(old, ignore_errors=True)
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise WriteError(f"cannot write {folder}: {reason}; give another folder.") from error
+        why = getattr(error, "strerror", None) or error
+        raise WriteError(f"cannot write {folder}: {why}; give another folder.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -267,6 +266,12 @@ def _check(folder: Path) -> dict[str, Any]:
     for part in PARTS:
         if part not in index or not (folder / part).is_dir():
             raise InputError(f"{folder} has no {part}; a Stable Diffusion pipeline has {', '.join(PARTS)}.")
+    for path in (*(folder / part / "config.json" for part in NETWORKS), folder / "scheduler/scheduler_config.json"):
+        try:
+            readable = isinstance(json.loads(path.read_text("utf-8")), dict)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} can't be read as JSON; fetch or save it again.") from error
+        require(readable, f"{path} holds no JSON object; fetch or save it again.")
     for part in NETWORKS:
         library = index[part][0] if isinstance(index[part], list) and index[part] else None
         weights_of(folder / part, stem(str(library)))

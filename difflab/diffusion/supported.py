@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
-from difflab.errors import InputError, require
+from difflab.errors import InputError, reason, require
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 _BESIDE_THE_PROMPT = (
@@ -168,5 +168,4 @@ def ddim(scheduler: Any, name: str) -> DDIMScheduler:
         made.set_timesteps(2)
         return made
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise InputError(f"{name}: DDIM does not know the scheduler's settings: {reason}.") from error
+        raise InputError(f"{name}: DDIM does not know the scheduler's settings: {reason(error)}.") from error
