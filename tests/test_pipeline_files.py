@@ -253,7 +253,7 @@ REFUSED = {
         ["not fused", UNET],
     ),
     "nested in .bin": (as_bin, ["unet", "diffusion_pytorch_model.bin", "safe_serialization"]),
-    "a pickled module": (lambda f: as_bin(f, torch.nn.Linear(2, 2)), ["diffusion_pytorch_model.bin", "save_pretrained"]),
+    "a pickled module": (lambda f: as_bin(f, torch.nn.Linear(2, 2)), ["model.bin", "save_pretrained"]),
     "TorchScript": (scripted, ["diffusion_pytorch_model.pt", "save_pretrained"]),
     "no tensor": (lambda f: written(f / UNET, {}), ["holds no weights", UNET]),
     "empty": (raw(UNET, b""), ["cut short", UNET]),

@@ -17,7 +17,7 @@ def from_arguments(default: Any, arguments: Sequence[str], program: str, descrip
     """The config that the words of a command line name; a word that names nothing ends the program with code 2."""
     import tyro
 
-    return tyro.cli(
+    found = tyro.cli(
         type(default),
         args=arguments,
         default=default,
@@ -25,6 +25,8 @@ def from_arguments(default: Any, arguments: Sequence[str], program: str, descrip
         description=description,
         config=(tyro.conf.OmitArgPrefixes,) if _one_name_each(asdict(default)) else (),
     )
+    # tyro leaves what the config works out by itself, checksums of the files that it names, at the default's.
+    return replace(found)
 
 
 def from_keywords(default: Any, flags: Mapping[str, Any]) -> Any:
