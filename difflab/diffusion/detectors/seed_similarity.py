@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from difflab.diffusion.first_prediction import first_predictions, pairwise_similarity
 from difflab.diffusion.generate import AT_ONCE, embed, initial_noise, seeded
-from difflab.errors import require
+from difflab.errors import InapplicableError, require
 from difflab.statistics.scores import Scores
 
 
@@ -64,8 +64,9 @@ def seed_similarity(
             threshold.
 
     Raises:
-        InputError: there is no caption, there are not two different seeds, a seed comes twice, the window is wider
-            than the latents, or a caption is too long.
+        InputError: there is no caption, there are not two different seeds, a seed comes twice, or a caption is too
+            long.
+        InapplicableError: the window is wider than the latents.
 
     Reference:
         Hintersdorf et al. 2024 (NeMo), arXiv 2406.02366. The similarity: Wang et al. 2004.
@@ -81,7 +82,8 @@ def seed_similarity(
         len(set(seeds)) == len(seeds), "a seed comes twice and would be compared with itself; give different seeds."
     )
     side = min(initial_noise(pipeline, seeded(1, seeds[:1])).shape[2:])
-    require(config.window <= side, f"window is {config.window} and the latents' side {side}; give a smaller window.")
+    if config.window > side:
+        raise InapplicableError(f"window is {config.window} and the latents' side {side}; give a smaller window.")
     embeddings = embed(pipeline, captions)
     scores = []
     # Whole captions together, since a pair of seeds belongs to one caption.
