@@ -2,13 +2,16 @@
 
 import json
 import math
+import shutil
 
 import pytest
 import torch
 from conformance import says_one_sentence
 from safetensors.torch import save_file
 
+from difflab.audits import audit
 from difflab.diffusion.pipeline import NETWORKS, SHIPPED, load
+from difflab.runs.configs import from_arguments
 
 DOWN = "down_blocks.0.attentions.0.transformer_blocks.0.attn2"
 UP = "up_blocks.0.attentions.0.transformer_blocks.0.attn1"
@@ -198,3 +201,24 @@ def test_a_file_that_is_none_is_one_sentence(name, content, word, base, tmp_path
 def test_a_header_that_says_nothing_is_one_sentence(header, base, pairs, tmp_path):
     save_file(peft(pairs), tmp_path / "a.safetensors", metadata={"lora_adapter_metadata": header})
     assert "a.safetensors" in says_one_sentence(lambda: load(base, lora=tmp_path / "a.safetensors"))
+
+
+def test_adapters_beside_a_pipeline_are_asked_about_and_flags_answer(base, pairs, tmp_path):
+    folder = tmp_path / "theirs"
+    shutil.copytree(SHIPPED, folder)
+    path = folder / "pytorch_lora_weights.safetensors"
+    save_file(kohya(pairs), path)
+    tuned = load(base, lora=path).unet.state_dict()
+
+    def opened(*words, given=None):
+        return from_arguments(audit.Config(), ["--model", str(folder), *words], "difflab", None).opened(given)
+
+    said = says_one_sentence(opened)
+    assert f"--lora {path}" in said and "--no-lora" in said
+    for found, expected in (
+        (opened("--lora", str(path)), tuned),
+        (opened("--lora", str(path), given=base), tuned),
+        (opened("--no-lora"), base.unet.state_dict()),
+        (load(folder, no_lora=True), base.unet.state_dict()),
+    ):
+        torch.testing.assert_close(found.unet.state_dict(), expected, rtol=0, atol=0)
