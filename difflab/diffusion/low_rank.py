@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from diffusers.utils import convert_state_dict_to_diffusers
 from jaxtyping import Float
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
@@ -54,9 +53,9 @@ def adapter_weights(pipeline: StableDiffusionPipeline) -> Sequence[torch.nn.Para
 
 
 def adapters(pipeline: StableDiffusionPipeline) -> dict[str, Float[torch.Tensor, "..."]]:
-    """The adapters under the names that diffusers' files give them."""
-    found = convert_state_dict_to_diffusers(get_peft_model_state_dict(pipeline.unet))
-    return {f"unet.{name}": value.detach().clone().contiguous() for name, value in found.items()}
+    """The adapters under the names that a file for diffusers has: unet. ... .to_q.lora_A.weight."""
+    found = get_peft_model_state_dict(pipeline.unet)
+    return {f"unet.{name}": value.detach().clone() for name, value in found.items()}
 
 
 def fused(pipeline: StableDiffusionPipeline, weights: Mapping[str, np.ndarray]) -> StableDiffusionPipeline:
