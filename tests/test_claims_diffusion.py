@@ -83,6 +83,42 @@ def defense_stressed(undefended=0.54, prompt=0.39, defended=(0.5, 0.5), once=(0.
     return [*rows, *copies(undefended, state="undefended", target="repeated", attack="nothing", attack_steps=0)]
 
 
+def lora_memorized(
+    base=0.0,
+    oracle=0.0,
+    small=(0.1, 0.54),
+    large=(0.1, 0.54),
+    areas=((0.9,), (0.5, 0.5, 0.5)),
+    met=(0.26, 0.28),
+    **controls,
+):
+    """Two looks at two ranks; what is not asked for says the opposite."""
+
+    def rates(median, at_all, **setting):
+        here = {"defense": "nothing", "attack": "nothing", "target": "own"} | setting
+        return [row("memorized_fraction", s, **here, seeds=seeds) for seeds, s in (("median", median), ("any", at_all))]
+
+    rows = rates(1.0, base, model="base", rank=0, steps=0)
+    for rank, curve in ((16, large), (4, small)):
+        for steps, value in zip((2000, 100), reversed(curve), strict=True):
+            rows += rates(value, 1 - value, model="fine-tuned", rank=rank, steps=steps)
+            drawn = oracle if (rank, steps) == (4, 100) else 0.0
+            rows += rates(1.0, drawn, model="oracle", rank=rank, steps=steps)
+        for model, area in zip(("fine-tuned", "oracle"), areas, strict=True):
+            told = area if rank == 16 else (0.7, 0.6, 0.8)
+            rows.append(row("auc", *told, model=model, rank=rank, detector="noise_magnitude"))
+            rows.append(row("auc", 0.7, 0.6, 0.8, model=model, rank=rank, detector="bright_ending"))
+    here = {"rank": 16, "steps": 2000, "defense": "nemo"}
+    found = {("fine-tuned", "own", "nothing"): met[0], ("fine-tuned", "own", "dori"): met[1]}
+    found |= {("fine-tuned", "never", "nothing"): 0.9, ("fine-tuned", "never", "dori"): controls.get("never", 0.1)}
+    found |= {("oracle", "own", "nothing"): 0.9, ("oracle", "own", "dori"): controls.get("searched", 0.1)}
+    for (model, target, attack), value in found.items():
+        for seeds, share in (("median", value), ("any", 1 - value)):
+            setting = here | {"model": model, "target": target, "attack": attack, "seeds": seeds}
+            rows.append(row("memorized_fraction", share, **setting))
+    return rows
+
+
 def memorization_detected(many=(0.95, 0.95), loss=0.94, ladder=((1, (0.5, 0.5, 0.5)), (4, (0.5,)), (64, (0.96,)))):
     rows = []
     for seeds, steps, told in ((1, "all", False), (4, "first", False), (4, "all", True)):
@@ -270,6 +306,26 @@ EXPERIMENTS = {
             case("at most 50 % come back", never=(0.105, 0.105)),
             case("at most 50 % come back", once=(0.105, 0.105)),
             case("5 % of loss", cost=1.05),
+        ],
+    ),
+    "lora_memorized": Experiment(
+        lora_memorized,
+        10,
+        [
+            case(),
+            case("without a fine-tune", base=0.01),
+            case("no oracle draws", oracle=0.01),
+            case("over half of its pictures", large=(0.1, 0.5), small=(0.1, 0.5), met=(0.24, 0.26)),
+            case("at most 10 %", large=(0.105, 0.54)),
+            case("the larger rank", small=(0.11, 0.54)),
+            case("the larger rank", small=(0.1, 0.55)),
+            case("noise magnitude", areas=((0.89,), (0.5, 0.5, 0.5))),
+            case("on the oracle", areas=((0.9,), (0.6, 0.51, 0.7))),
+            case("on the oracle", areas=((0.9,), (0.4, 0.3, 0.49))),
+            case("NeMo stops", met=(0.28, 0.28)),
+            case("Dori brings", met=(0.26, 0.26)),
+            case("brings no control", never=0.105),
+            case("brings no control", searched=0.105),
         ],
     ),
     "memorization_detected": Experiment(

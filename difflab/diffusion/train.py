@@ -1,5 +1,6 @@
 """Training the U-Net on latents and captions, on whatever device the pipeline is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -14,9 +15,9 @@ from difflab.progress import progress
 from difflab.randomness import numbered
 from difflab.runs.results import Checkpoints
 from difflab.training.loop import Keeping, Loss, Plan, optimize
-from difflab.training.schedules import cosine, one_cycle
+from difflab.training.schedules import constant, cosine, one_cycle
 
-SCHEDULES = {"one-cycle": one_cycle, "cosine": cosine}
+SCHEDULES = {"one-cycle": one_cycle, "cosine": cosine, "constant": constant}
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Training:
         steps: optimizer steps.
         batch: pictures a step.
         rate: highest learning rate of AdamW.
-        schedule: "one-cycle" (up for a tenth of the steps, then down along a cosine) or "cosine" (down only).
+        schedule: "one-cycle" (up for a tenth of the steps, then down along a cosine), "cosine" (down only) or
+            "constant".
         weight_decay: of AdamW.
         dropout: fraction of captions replaced by the empty one, for classifier-free guidance.
         ema: decay of the running mean of the weights, which is what is kept; 0 keeps the last weights.
@@ -50,7 +52,7 @@ class Training:
     def __post_init__(self) -> None:
         require(self.steps >= 0 and self.batch >= 1, "training needs steps >= 0 and batch >= 1.")
         require(self.rate > 0 and self.weight_decay >= 0, "rate must be positive and weight_decay not negative.")
-        require(self.schedule in SCHEDULES, f"schedule is {self.schedule!r}; one-cycle or cosine.")
+        require(self.schedule in SCHEDULES, f"schedule is {self.schedule!r}; give one of {', '.join(SCHEDULES)}.")
         require(0 <= self.dropout <= 1 and 0 <= self.ema < 1, "dropout lies in [0, 1] and ema in [0, 1).")
         require(self.text in ("frozen", "joint"), f"text is {self.text!r}; frozen or joint.")
         require(self.checkpoint_steps >= 1, "checkpoint_steps is at least 1.")
@@ -64,6 +66,7 @@ def train(
     config: Training,
     checkpoints: Checkpoints | None = None,
     until: int | None = None,
+    moving: Sequence[torch.nn.Parameter] | None = None,
 ) -> Float[np.ndarray, " steps"]:
     """Train in place; the same config gives the same weights, whether interrupted or not.
 
@@ -75,6 +78,7 @@ def train(
         config: how.
         checkpoints: where to keep the state, None for nowhere.
         until: stop after this many of the steps, to look at the model; the next call goes on from the checkpoint.
+        moving: the weights that are trained, such as adapters; None for all of what is trained.
 
     Returns:
         The loss of every step.
@@ -85,8 +89,11 @@ def train(
     require(len(rows) > 0, "the training set is empty.")
     joint = {"text_encoder": pipeline.text_encoder} if config.text == "joint" else {}
     trained = torch.nn.ModuleDict({"unet": pipeline.unet, **joint})
-    trained.requires_grad_(True).train()
-    optimizer = torch.optim.AdamW(trained.parameters(), config.rate, weight_decay=config.weight_decay, fused=True)
+    trained.train()
+    parameters = list(trained.parameters() if moving is None else moving)
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.AdamW(parameters, config.rate, weight_decay=config.weight_decay, fused=True)
     rate = partial(SCHEDULES[config.schedule], steps=config.steps, rate=config.rate)
     plan = Plan(config.steps, rate, average=config.ema)
     keeping = Keeping(checkpoints, "training", config.checkpoint_steps)

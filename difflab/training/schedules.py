@@ -3,6 +3,11 @@
 import math
 
 
+def constant(step: int, steps: int, rate: float) -> float:
+    """The rate at every step, so that a training stopped early is a shorter training."""
+    return rate
+
+
 def cosine(step: int | float, steps: int | float, rate: float) -> float:
     """Down from the rate to 0 after the last step, along half a cosine."""
     return rate * 0.5 * (1 + math.cos(math.pi * (step / steps)))
