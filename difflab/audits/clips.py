@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import tyro
 from PIL import Image
 
 from difflab import files
@@ -56,7 +57,7 @@ class OnClips:
     """Where the models and the search run; auto: an accelerator where there is one."""
     study: Study = field(default_factory=lambda: Study(pairs=2))
     """Of the small models, where there is no data."""
-    contents: str = field(init=False, default="")
+    contents: tyro.conf.Suppress[str] = field(init=False, default="")
     """Checksums of checkpoints and lists."""
 
     def __post_init__(self) -> None:

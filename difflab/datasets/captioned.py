@@ -123,9 +123,7 @@ def prompt_table(path: Path) -> Prompts:
     return Prompts(listed, f"{path}: {len(listed)} prompts, columns separated by {table.separator}{without}")
 
 
-def _read(
-    paths: Sequence[Path], side: int | tuple[int, int], folder: Path
-) -> UInt8[np.ndarray, "n height width 3"]:
+def _read(paths: Sequence[Path], side: int | tuple[int, int], folder: Path) -> UInt8[np.ndarray, "n height width 3"]:
     height, width = (side, side) if isinstance(side, int) else side
 
     def opened() -> Iterator[UInt8[np.ndarray, "height width 3"]]:

@@ -21,6 +21,7 @@ from difflab.errors import InputError, require
 from difflab.files import sha256
 from difflab.progress import progress
 
+
 class Labelled(NamedTuple):
     """Pictures, captions and objects.
 

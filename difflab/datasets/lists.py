@@ -41,8 +41,8 @@ def list_file(folder: Path) -> Path:
     found = [folder / name for name in LISTS if (folder / name).is_file()]
     if not found:
         raise InputError(
-            f"{folder} holds no metadata.jsonl, no metadata.csv and no captions.txt, and pictures without captions can't"
-            ' be used; list them, one JSON object with "file_name" and "text" a line.'
+            f"{folder} holds no metadata.jsonl, no metadata.csv and no captions.txt, and pictures without captions"
+            ' can\'t be used; list them, one JSON object with "file_name" and "text" a line.'
         )
     names = " and ".join(path.name for path in found)
     require(len(found) == 1, f"{folder} holds {names}, which may say different things; keep one of them.")

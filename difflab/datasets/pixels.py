@@ -5,6 +5,7 @@ import mmap
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -77,10 +78,13 @@ def parts(
     pictures: UInt8[np.ndarray, "n height width 3"], at_once: int
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "some height width 3"]]]:
     """Pictures from each place on, so many at a time; of those on disk no more than that stays in memory."""
+    base: Any = pictures
+    while isinstance(base, np.ndarray):
+        base = base.base
     for start in range(0, len(pictures), at_once):
         yield start, np.array(pictures[start : start + at_once])
-        if isinstance(pictures.base, mmap.mmap):
-            pictures.base.madvise(mmap.MADV_DONTNEED)
+        if isinstance(base, mmap.mmap):
+            base.madvise(mmap.MADV_DONTNEED)
 
 
 def _no_room(size: int) -> str:

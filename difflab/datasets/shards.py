@@ -90,8 +90,8 @@ def _shard(path: Path) -> list[Sample]:
             for ending, piece in files.items():
                 require(
                     not ending.endswith(ENDINGS),
-                    f"{path} holds {piece.name}, whose key is {key} and whose ending {ending}, for webdataset cuts names"
-                    " at their first dot; rename it without that dot.",
+                    f"{path} holds {piece.name}, whose key is {key} and whose ending {ending}, for webdataset cuts"
+                    " names at their first dot; rename it without that dot.",
                 )
             continue
         told = next((files[ending] for ending in (".txt", ".json") if ending in files), None)
@@ -113,9 +113,7 @@ def _members(path: Path) -> dict[str, dict[str, Piece]]:
                     continue
                 stem, _, ending = file.partition(".")
                 key, ending = f"{folder}/{stem}" if folder else stem, f".{ending.lower()}"
-                require(
-                    ending not in found.setdefault(key, {}), f"{path} holds {member.name} twice; keep one of them."
-                )
+                require(ending not in found.setdefault(key, {}), f"{path} holds {member.name} twice; keep one of them.")
                 found[key][ending] = Piece(path, member.offset_data, member.size, member.name)
     except (OSError, tarfile.TarError) as error:
         raise InputError(f"{path} can't be read as an uncompressed tar; give a webdataset shard.") from error
