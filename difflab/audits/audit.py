@@ -247,7 +247,7 @@ def _compared(
     references = whole if calibrated.pictures is own.pictures else gallery(measure, calibrated.pictures)
     mine, alike, which = np.repeat(asked.places, k), np.empty(n * k), np.empty(n * k, np.int64)
     flat = drawn.reshape(-1, *drawn.shape[2:])
-    for start, some in parts(flat, min(512, 8 * at_once(flat))):
+    for start, some in parts(flat, min(512, 4 * at_once(flat))):
         here = slice(start, start + len(some))
         looked = described(measure, some, references)
         alike[here], which[here] = nearest_similarity(measure, looked, whole)

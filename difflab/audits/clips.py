@@ -13,7 +13,7 @@ from difflab import files
 from difflab.audits.collage_models import Study, gallery, job, training_set
 from difflab.clip.model import CONFIG, WEIGHTS, Clip, load_clip
 from difflab.clip.train import train_all
-from difflab.datasets.labelled import Labelled, classes_of, labelled, pixel_digests
+from difflab.datasets.labelled import Labelled, check_list, classes_of, labelled, pixel_digests
 from difflab.datasets.lists import LISTS
 from difflab.datasets.shards import shard_paths
 from difflab.errors import require
@@ -77,6 +77,10 @@ class OnClips:
             require(not missing, f"a test of your own model also needs {', '.join(missing)}.")
             require(bool(self.reference_data) == bool(self.reference_objects), "--reference-data needs its objects.")
             require(self.one_model or bool(self.reference), "give a --reference checkpoint, or --one-model.")
+            # Every line is looked at before anything is loaded.
+            for source in filter(None, (self.data, self.reference_data, self.public)):
+                check_list(Path(source))
+            classes_of(*(Path(path) for path in (self.objects, self.public_objects, self.reference_objects) if path))
         object.__setattr__(self, "contents", " ".join(files.checksum(path)[:12] for path in self._contents()))
 
     def _contents(self) -> list[Path]:

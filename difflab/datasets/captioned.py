@@ -70,7 +70,7 @@ def bare_folder(folder: Path, side: int | tuple[int, int]) -> UInt8[np.ndarray, 
     return _read(paths, side, folder)
 
 
-def captioned(pictures: Any, captions: Sequence[str], names: Sequence[str] = ()) -> Captioned:
+def captioned(pictures: Any, captions: Sequence[Any], names: Sequence[str] = ()) -> Captioned:
     """Pictures and captions in memory.
 
     Args:

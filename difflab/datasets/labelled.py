@@ -101,6 +101,21 @@ def labelled(source: Path, objects: Path, classes: Sequence[str]) -> Labelled:
     return Labelled(found.names, found.captions, held, named, picture, digests)
 
 
+def check_list(source: Path) -> None:
+    """Look at the list of a source, but at no picture and no tar.
+
+    Raises:
+        InputError: something of it is missing or makes no sense.
+    """
+    shards = shard_paths(source)
+    if shards and not (source.is_dir() and _listed(source)):
+        for shard in shards:
+            require(shard.is_file(), f"there is no shard {shard}; give a webdataset tar that is there.")
+    else:
+        require(source.is_dir(), f"there is no folder {source}; give a folder of pictures, or uncompressed .tar files.")
+        folder_list(source)
+
+
 def pixel_digests(pairs: Labelled, label: str) -> tuple[str, ...]:
     """Of every picture as it is decoded: the same picture has the same one whatever file it lies in.
 
