@@ -121,6 +121,7 @@ def test_near_copies_do_not_move_the_threshold(scenes):
     both = np.concatenate([pictures, again])
     results = [_audited(pictures, captions), _audited(both, [*captions, *(f"again {i}" for i in range(10))])]
     assert [_on(one) for one in results] == [(0, 70, "the folder"), (10, 80, "the folder")]
+    assert "without 10 near-copies" in results[1].figures["similarity"].alt
     for metric in ("threshold_similarity", "memorized_fraction"):
         one, other = ([row.value for row in select(result.rows, metric, measure="pixel")] for result in results)
         assert one == other

@@ -295,7 +295,9 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
 
 def _similarity_figure(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> Figure:
     thresholds = select(rows, "threshold_similarity")
-    figure, panels = new_figure("How alike", "median similarity over seeds", "share of captions above", len(thresholds))
+    (left_out,) = select(rows, "calibration_left_out_count")
+    title = f"How alike. Threshold from {left_out.setting['on']}, without {left_out.value:.0f} near-copies"
+    figure, panels = new_figure(title, "median similarity over seeds", "share of captions above", len(thresholds))
     for ax, row in zip(panels, thresholds, strict=True):
         name = row.setting["measure"]
         ordered = np.sort(np.median(artefacts[f"similarity_{name}"], axis=1))
