@@ -35,12 +35,13 @@ from difflab.datasets.lists import folder_list, list_file, pictures_in
 from difflab.datasets.pixels import parts
 from difflab.diffusion.autoencoder import encode
 from difflab.diffusion.calibration import Calibration, calibration, different, enough
-from difflab.diffusion.copies import Threshold, ask, fit_threshold, memorized
+from difflab.diffusion.copies import ask, fit_threshold, memorized
 from difflab.diffusion.generate import fitting
 from difflab.diffusion.pipeline import load, picture_side
 from difflab.diffusion.similarity import (
     NEAREST,
     Described,
+    Gallery,
     Measure,
     at_once,
     at_places,
@@ -187,13 +188,19 @@ def run(
         "calibration_left_out_count", float(calibrated.left_out), None, None, len(own.pictures), {"on": calibrated.on}
     )
     # All that a folder can be refused for comes before anything is drawn.
-    thresholds = {name: _threshold(measure, calibrated) for name, measure in known.items()}
+    galleries = {name: gallery(measure, calibrated.pictures) for name, measure in known.items()}
+    thresholds = {
+        name: fit_threshold(measure, leave_one_out(measure, galleries[name], calibrated.kinds))
+        for name, measure in known.items()
+    }
     say_cut(pipeline.tokenizer, captions)
     seeds = item_seeds(config.seed, "pictures", config.seeds)
     drawn = ask(pipeline, captions, seeds, config.steps, config.guidance, checkpoints)
     copied = np.zeros(len(captions), bool)
     for name, measure in known.items():
-        (alike, nearest), threshold = _compared(measure, drawn, own, asked, calibrated), thresholds[name]
+        same = calibrated.pictures is own.pictures
+        whole = galleries[name] if same else gallery(measure, own.pictures)
+        (alike, nearest), threshold = _compared(measure, drawn, asked, whole, galleries[name]), thresholds[name]
         yield Row("threshold_similarity", threshold.value, None, None, threshold.n, {"measure": name})
         for group, here in asked.members.items():
             for over in ("median", "any"):
@@ -229,22 +236,15 @@ def _calibrated(own: Captioned, config: Config) -> Calibration:
     return found
 
 
-def _threshold(measure: Measure, calibrated: Calibration) -> Threshold:
-    alike = leave_one_out(measure, gallery(measure, calibrated.pictures), calibrated.kinds)
-    return fit_threshold(measure, alike)
-
-
 def _compared(
     measure: Measure,
     drawn: UInt8[np.ndarray, "n seeds h w 3"],
-    own: Captioned,
     asked: _Groups,
-    calibrated: Calibration,
+    whole: Float[torch.Tensor, "m tiles width"] | Gallery,
+    references: Float[torch.Tensor, "r tiles width"] | Gallery,
 ) -> tuple[Float[np.ndarray, "n seeds"], Int[np.ndarray, " n"]]:
     """Similarity to each caption's own picture, or to the nearest one; and which that is, of the first seed."""
     n, k = drawn.shape[:2]
-    whole = gallery(measure, own.pictures)
-    references = whole if calibrated.pictures is own.pictures else gallery(measure, calibrated.pictures)
     mine, alike, which = np.repeat(asked.places, k), np.empty(n * k), np.empty(n * k, np.int64)
     flat = drawn.reshape(-1, *drawn.shape[2:])
     for start, some in parts(flat, min(512, 4 * at_once(flat))):

@@ -80,7 +80,7 @@ def gallery(measure: Measure, pictures: UInt8[np.ndarray, "n h w 3"]) -> Float[t
         measure: one of `measures`; angular features are short and always fit.
         pictures: any number.
     """
-    fits = measure.angular or 4 * pictures.size <= 8 * AT_ONCE
+    fits = measure.angular or 4 * pictures.size <= 4 * AT_ONCE
     return measure.describe(pictures) if fits else Gallery(measure, pictures)
 
 
