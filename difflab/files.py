@@ -53,7 +53,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read as UTF-8 text.") from error
+        raise InputError(f"{path} can't be read as UTF-8 text; save it as UTF-8.") from error
 
 
 def sha256(data: bytes) -> str:

@@ -163,11 +163,12 @@ def test_a_list_of_prompts_without_prompts(theirs, folder, tmp_path, capsys):
     assert "no column named prompt" in said and "caption" in said
 
 
-def test_a_caption_that_is_too_long(theirs, folder, tmp_path, capsys):
+def test_a_caption_that_is_too_long_is_cut_with_a_line(theirs, folder, tmp_path, capsys):
     prompts = tmp_path / "prompts.csv"
     prompts.write_text("prompt\n" + " ".join(["cat"] * 12) + "\n")
-    said = refused(capsys, "audit", theirs, "--data", folder, "--prompts", prompts, "--out", tmp_path)
-    assert "38 tokens" in said and "reads 24" in said
+    words = ["audit", theirs, "--data", folder, "--prompts", prompts, "--captions", 1, "--out", tmp_path]
+    command_line.main([*map(str, words), "--detectors", "noise_magnitude", *QUICKLY])
+    assert "1 of 2 captions are cut after 24 tokens" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

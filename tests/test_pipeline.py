@@ -28,7 +28,7 @@ from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.attention import cross_attentions
 from difflab.diffusion.generate import embed, generate, initial_noise, sampling, seeded
 from difflab.diffusion.pipeline import checksum, latent_size, load, picture_size, save
-from difflab.diffusion.tokens import BEGIN, END, learn_tokenizer, tokens
+from difflab.diffusion.tokens import BEGIN, END, learn_tokenizer, say_cut, tokens
 from difflab.errors import InputError, WriteError
 
 SIZES = Architecture(
@@ -393,9 +393,13 @@ def test_no_caption_is_unknown():
         assert kept == "".join(tokenizer.backend_tokenizer.normalizer.normalize_str(caption).split())
 
 
-def test_a_caption_too_long_is_named(pipeline):
+def test_a_caption_too_long_is_cut_and_counted(pipeline, capsys):
     fits, too_long = "red cat on a blue tree", "red cat on a blue tree in"
     assert tokens(pipeline.tokenizer, [fits])[0, -1] == 1 and tokens(pipeline.tokenizer, [fits])[0, -2] > 1
-    for call in (lambda: tokens(pipeline.tokenizer, [fits, too_long]), lambda: embed(pipeline, [too_long, fits])):
-        sentence = _sentence(call)
-        assert repr(too_long) in sentence and "9 tokens" in sentence and "reads 8" in sentence
+    one, other = tokens(pipeline.tokenizer, [fits, too_long])
+    assert torch.equal(one, other)
+    theirs = pipeline.tokenizer(too_long, truncation=True, max_length=8, padding="max_length")["input_ids"]
+    assert other.tolist() == theirs
+    assert say_cut(pipeline.tokenizer, [fits, too_long]) == 1
+    assert "1 of 2 captions are cut after 8 tokens" in capsys.readouterr().err
+    assert say_cut(pipeline.tokenizer, [fits]) == 0 and capsys.readouterr().err == ""

@@ -2,10 +2,11 @@
 
 The copy metric and the detectors of the planted experiments on any Stable Diffusion pipeline: every caption of a
 folder is drawn with several seeds and compared with its own picture, captions of a CSV file with the nearest picture
-of the folder. A copy is more like that picture than all but 0.1 % of the folder's pictures are like their
-own nearest neighbour, so near-duplicates in the folder make the test stricter. The copies counted are those of the
-papers (arXiv 2507.16880): the median over seeds, and any seed. Every detector that difflab has is run; they never
-see the pictures, but for the denoising loss.
+of the folder. A copy is more like that picture than all but 0.1 % of the folder's different pictures are like their
+own nearest neighbour of another caption; near-copies count as one, and a row says how many were left out. A folder of
+50 different pictures or fewer is compared among pictures of --reference, too, or of an installed package. The copies
+counted are those of the papers (arXiv 2507.16880): the median over seeds, and any seed. Every detector that difflab has
+is run; they never see the pictures, but for the denoising loss.
 
 `difflab.audit(pipeline, data)` in Python and `difflab audit PIPELINE --data FOLDER [--prompts CSV]` run this. Without
 data the shipped pipeline is audited on some of its planted pictures. Cost on two cores: about 4 minutes for the small
@@ -20,27 +21,37 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import tyro
 from diffusers import StableDiffusionPipeline
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from matplotlib.figure import Figure
 
 from difflab import methods
 from difflab.audits.pipelines import IN_MEMORY, OnPipeline, identity, named
-from difflab.datasets.captioned import Captioned, captioned, captioned_folder, prompts
+from difflab.audits.references import PACKAGED, reference_pictures
+from difflab.datasets.captioned import Captioned, captioned, captioned_folder, prompt_table, prompts
+from difflab.datasets.lists import folder_list, pictures_in
+from difflab.datasets.pixels import parts
 from difflab.diffusion.autoencoder import encode
-from difflab.diffusion.copies import Threshold, ask, fit_threshold, memorized
+from difflab.diffusion.calibration import Calibration, calibration, different, enough
+from difflab.diffusion.copies import ask, fit_threshold, memorized
 from difflab.diffusion.generate import fitting
 from difflab.diffusion.pipeline import picture_size
 from difflab.diffusion.similarity import (
     NEAREST,
     Described,
+    Gallery,
     Measure,
+    at_once,
+    at_places,
     described,
+    gallery,
     leave_one_out,
     nearest_similarity,
     similarity,
 )
-from difflab.errors import InapplicableError, require
+from difflab.diffusion.tokens import say_cut
+from difflab.errors import InapplicableError, at_least, require
 from difflab.files import sha256
 from difflab.randomness import item_seeds
 from difflab.runs.configs import from_keywords
@@ -65,23 +76,33 @@ class Config(OnPipeline):
     """The pipeline, its training pictures, and how it is asked."""
 
     data: str = ""
-    """Folder of training pictures with a metadata.jsonl; empty: some planted pictures of the shipped pipeline."""
+    """Folder of training pictures with a metadata.jsonl, metadata.csv or captions.txt; empty: some planted pictures of
+    the shipped pipeline."""
     prompts: str = ""
     """CSV file with a column named prompt: captions to ask for beside those of the folder."""
+    reference: str = ""
+    """Folder of pictures that the model never saw, to calibrate the copy threshold on beside the folder's own; empty:
+    those of an installed package, where the folder holds too few."""
     captions: int = 200
     """Most captions of the folder to ask for, those of repeated pictures first."""
     detectors: str = "all"
     """Detectors to run: all, or names with commas between ('difflab list --methods')."""
-    contents: str = field(init=False, default="")
+    contents: tyro.conf.Suppress[str] = field(init=False, default="")
     """Checksums of the pipeline, of the pictures with their list, and of the files that flags name."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for detector in methods.chosen("detectors", self.detectors):
             detector.configured(steps=self.steps, guidance=self.guidance)
-        require(self.captions >= 1, f"captions is {self.captions}; give at least 1.")
-        read = identity(self.model, others=(self.prompts, self.lora, self.sscd), data=(self.data,))
-        object.__setattr__(self, "contents", read)
+        at_least(self, 1, "captions")
+        # Every line is looked at before anything is loaded.
+        if self.data and not self.data.startswith(IN_MEMORY):
+            folder_list(Path(self.data))
+        if self.prompts:
+            prompt_table(Path(self.prompts))
+        references = [str(path) for path in pictures_in(Path(self.reference))] if self.reference else []
+        others = (self.prompts, self.lora, self.sscd, *references)
+        object.__setattr__(self, "contents", identity(self.model, others=others, data=(self.data,)))
 
 
 SMOKE = Config(captions=12, seeds=2, steps=4)
@@ -101,12 +122,13 @@ def audit(
         data: its training pictures: a folder with a metadata.jsonl, or pictures and captions in memory; None: some
             planted pictures of the shipped pipeline.
         out: the folder of results that the run is kept in; None keeps it in memory.
-        flags: every flag of `difflab audit`, under its name: prompts=None, lora=None, no_lora=False, captions=200,
-            seeds=4, steps=20, guidance=3.0, detectors="all", sscd, device="auto", dtype="float32", download=False,
-            seed=0.
+        flags: every flag of `difflab audit`, under its name: prompts=None, reference=None, lora=None, no_lora=False,
+            captions=200, seeds=4, steps=20, guidance=3.0, detectors="all", sscd, device="auto", dtype="float32",
+            download=False, seed=0.
 
     Returns:
         Rows memorized_fraction (by measure, group of captions, and median or any seed), threshold_similarity,
+        calibration_left_out_count (how many pictures are near-copies of others, and what was calibrated on),
         median_score and auc (by detector); figures; what was drawn.
 
     Raises:
@@ -116,7 +138,8 @@ def audit(
     flags["model"], given = named(model)
     own: dict[str, Captioned] = {}
     if isinstance(data, tuple):
-        pictures, captions = np.asarray(data[0]), tuple(data[1])
+        require(len(data) == 2, f"data holds {len(data)} parts; give pictures and captions.")
+        pictures, captions = np.asanyarray(data[0]), tuple(data[1])
         own["own"] = captioned(pictures, captions)
         flags["data"] = IN_MEMORY + sha256(pictures.tobytes() + repr(captions).encode())[:12]
     elif data is not None:
@@ -150,24 +173,35 @@ def run(
     size = picture_size(pipeline)
     if own is None:
         own = captioned_folder(Path(config.data), size) if config.data else _planted()
-    n_pictures, drawn_as = len(own.pictures), (*size, 3)
+    drawn_as = (*size, 3)
     require(
         own.pictures.shape[1:] == drawn_as,
         f"the pictures are {own.pictures.shape[1:]}; this pipeline draws {drawn_as}.",
     )
-    measures, left_out = config.measures(size)
+    known, left_out = config.measures(size)
     yield from left_out
-    require(n_pictures > NEAREST, f"{config.data} holds {n_pictures} pictures; an audit needs over {NEAREST}.")
     extra = prompts(Path(config.prompts)) if config.prompts else ()
     places = np.argsort(-own.copies, kind="stable")[: config.captions]
     captions = [*(own.captions[i] for i in places), *extra]
     asked = _Groups(captions, places, _groups(own, places, len(extra)))
+    calibrated = _calibrated(own, config)
+    yield Row(
+        "calibration_left_out_count", float(calibrated.left_out), None, None, len(own.pictures), {"on": calibrated.on}
+    )
+    # All that a folder can be refused for comes before anything is drawn.
+    galleries = {name: gallery(measure, calibrated.pictures) for name, measure in known.items()}
+    thresholds = {
+        name: fit_threshold(measure, leave_one_out(measure, galleries[name], calibrated.kinds))
+        for name, measure in known.items()
+    }
+    say_cut(pipeline.tokenizer, captions)
     seeds = item_seeds(config.seed, "pictures", config.seeds)
-    drawn = checkpoints.load("drawn") or {"drawn": ask(pipeline, captions, seeds, config.steps, config.guidance)}
-    checkpoints.save("drawn", drawn)
+    drawn = ask(pipeline, captions, seeds, config.steps, config.guidance, checkpoints)
     copied = np.zeros(len(captions), bool)
-    for name, measure in measures.items():
-        alike, nearest, threshold = _compared(measure, drawn["drawn"], own, asked)
+    for name, measure in known.items():
+        same = calibrated.pictures is own.pictures
+        whole = galleries[name] if same else gallery(measure, own.pictures)
+        (alike, nearest), threshold = _compared(measure, drawn, asked, whole, galleries[name]), thresholds[name]
         yield Row("threshold_similarity", threshold.value, None, None, threshold.n, {"measure": name})
         for group, here in asked.members.items():
             for over in ("median", "any"):
@@ -184,24 +218,48 @@ def run(
             continue
         yield from _detector_rows(name, scores.values, copied[: len(scores)], asked.members)
         yield Artefact(f"scores_{name}", scores.values)
-    yield Artefact("drawn", drawn["drawn"])
+    yield Artefact("drawn", drawn)
     yield Artefact("targets", own.pictures[places])
     yield Artefact("captions", np.array(captions))
 
 
+def _calibrated(own: Captioned, config: Config) -> Calibration:
+    """The folder's different pictures, and where they are few or the user says so, references beside them."""
+    distinct = different(own.pictures)
+    few = not enough([own.captions[i] for i in distinct])
+    references = None
+    if few or config.reference:
+        references = reference_pictures(config.reference, *own.pictures.shape[1:3])
+    found = calibration(own.pictures, own.captions, distinct, references, config.reference or PACKAGED)
+    require(
+        len(found.pictures) > NEAREST,
+        f"{len(distinct)} different pictures and those of {config.reference} are {len(found.pictures)}; give over"
+        f" {NEAREST} of both.",
+    )
+    print(f"calibrated on {found.on}: {len(found.pictures)} different pictures", file=sys.stderr)
+    return found
+
+
 def _compared(
-    measure: Measure, drawn: UInt8[np.ndarray, "n seeds h w 3"], own: Captioned, asked: _Groups
-) -> tuple[Float[np.ndarray, "n seeds"], np.ndarray, Threshold]:
-    """Similarity to each caption's own picture, or to the nearest one; that one's place; when it is a copy."""
-    n, k, n_own = len(drawn), drawn.shape[1], len(asked.places)
-    features = measure.describe(own.pictures)
-    looked = described(measure, drawn.reshape(-1, *drawn.shape[2:]), features)
-    nearest, which = (found.reshape(n, k) for found in nearest_similarity(measure, looked, features))
-    alike = nearest.copy()
-    mine = Described(looked.features[: n_own * k], looked.scale[: n_own * k])
-    targets = features[torch.from_numpy(np.repeat(asked.places, k))]
-    alike[:n_own] = similarity(measure, mine, targets).reshape(n_own, k)
-    return alike, which[:, 0], fit_threshold(measure, _others(measure, own, features))
+    measure: Measure,
+    drawn: UInt8[np.ndarray, "n seeds h w 3"],
+    asked: _Groups,
+    whole: Float[torch.Tensor, "m tiles width"] | Gallery,
+    references: Float[torch.Tensor, "r tiles width"] | Gallery,
+) -> tuple[Float[np.ndarray, "n seeds"], Int[np.ndarray, " n"]]:
+    """Similarity to each caption's own picture, or to the nearest one; and which that is, of the first seed."""
+    n, k = drawn.shape[:2]
+    mine, alike, which = np.repeat(asked.places, k), np.empty(n * k), np.empty(n * k, np.int64)
+    flat = drawn.reshape(-1, *drawn.shape[2:])
+    for start, some in parts(flat, min(512, 4 * at_once(flat))):
+        here = slice(start, start + len(some))
+        looked = described(measure, some, references)
+        alike[here], which[here] = nearest_similarity(measure, looked, whole)
+        places = torch.from_numpy(mine[here])
+        if len(places):
+            first = Described(looked.features[: len(places)], looked.scale[: len(places)])
+            alike[start : start + len(places)] = similarity(measure, first, at_places(whole, places))
+    return alike.reshape(n, k), which.reshape(n, k)[:, 0]
 
 
 def _scored(
@@ -245,7 +303,9 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
 
 def _similarity_figure(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> Figure:
     thresholds = select(rows, "threshold_similarity")
-    figure, panels = new_figure("How alike", "median similarity over seeds", "share of captions above", len(thresholds))
+    (left_out,) = select(rows, "calibration_left_out_count")
+    title = f"How alike. Threshold from {left_out.setting['on']}, without {left_out.value:.0f} near-copies"
+    figure, panels = new_figure(title, "median similarity over seeds", "share of captions above", len(thresholds))
     for ax, row in zip(panels, thresholds, strict=True):
         name = row.setting["measure"]
         ordered = np.sort(np.median(artefacts[f"similarity_{name}"], axis=1))
@@ -273,15 +333,6 @@ def _groups(own: Captioned, asked: np.ndarray, n_extra: int) -> dict[str, Bool[n
     found = {name: (copies >= low) & (copies <= high) for name, (low, high) in bounds.items()}
     found["prompts"] = copies == 0
     return {name: here for name, here in found.items() if here.any()}
-
-
-def _others(
-    measure: Measure, own: Captioned, features: Float[torch.Tensor, "n tiles width"]
-) -> Float[np.ndarray, " different"]:
-    """How like the nearest different picture of the folder each picture is."""
-    _, first = np.unique(own.pictures.reshape(len(own.pictures), -1), axis=0, return_index=True)
-    distinct = features[torch.from_numpy(np.sort(first))]
-    return leave_one_out(measure, distinct)
 
 
 def _detector_rows(

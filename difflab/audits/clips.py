@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import tyro
 from PIL import Image
 
 from difflab import files
 from difflab.audits.collage_models import Study, gallery, job, training_set
 from difflab.clip.model import CONFIG, WEIGHTS, Clip, load_clip
 from difflab.clip.train import train_all
-from difflab.datasets.labelled import Labelled, classes_of, labelled
+from difflab.datasets.labelled import Labelled, check_list, classes_of, labelled, pixel_digests
+from difflab.datasets.lists import LISTS
+from difflab.datasets.shards import shard_paths
 from difflab.errors import require
 from difflab.runs.results import Checkpoints
 from synthetic.data import collages as drawn
@@ -32,7 +35,8 @@ class OnClips:
     preprocess: str = ""
     """How both prepared pictures: "default", a tag of open_clip's, or a JSON file; a folder says so itself."""
     data: str = ""
-    """Training pairs of the target: a folder or a webdataset tar; empty: two small models on collages."""
+    """Training pairs of the target: a folder or webdataset tars ({00000..00003}.tar); empty: two small models on
+    collages."""
     objects: str = ""
     """JSON lines with the objects of those pictures."""
     reference_data: str = ""
@@ -53,7 +57,7 @@ class OnClips:
     """Where the models and the search run; auto: an accelerator where there is one."""
     study: Study = field(default_factory=lambda: Study(pairs=2))
     """Of the small models, where there is no data."""
-    contents: str = field(init=False, default="")
+    contents: tyro.conf.Suppress[str] = field(init=False, default="")
     """Checksums of checkpoints and lists."""
 
     def __post_init__(self) -> None:
@@ -73,14 +77,20 @@ class OnClips:
             require(not missing, f"a test of your own model also needs {', '.join(missing)}.")
             require(bool(self.reference_data) == bool(self.reference_objects), "--reference-data needs its objects.")
             require(self.one_model or bool(self.reference), "give a --reference checkpoint, or --one-model.")
+            # Every line is looked at before anything is loaded.
+            for source in filter(None, (self.data, self.reference_data, self.public)):
+                check_list(Path(source))
+            classes_of(*(Path(path) for path in (self.objects, self.public_objects, self.reference_objects) if path))
         object.__setattr__(self, "contents", " ".join(files.checksum(path)[:12] for path in self._contents()))
 
     def _contents(self) -> list[Path]:
         """Files that decide the numbers; those of folders that have known names."""
         lists = [self.target, self.reference, self.objects, self.reference_objects, self.public_objects, self.classes]
         sources = [self.model, self.preprocess, self.data, self.reference_data, self.public]
-        known = [CONFIG, "metadata.jsonl", "captions.txt", *(() if self.target else (WEIGHTS,))]
+        known = [CONFIG, *LISTS, *(() if self.target else (WEIGHTS,))]
         parts = [Path(source, name) for source in sources if source for name in ("", *known)]
+        pairs = filter(None, (self.data, self.reference_data, self.public))
+        parts += [path for source in pairs for path in shard_paths(Path(source)) if path != Path(source)]
         return [Path(path) for path in lists if path] + [path for path in parts if path.is_file()]
 
 
@@ -111,17 +121,14 @@ def _files(case: OnClips) -> OpenedClips:
     listed = files.read_text(Path(case.classes)).split("\n") if case.classes else ()
     classes = tuple(line.strip() for line in listed if line.strip()) or classes_of(*lists)
     require(len(set(classes)) == len(classes) >= 2, "give at least two classes, each once.")
-    reference = None
-    if not case.one_model:
-        reference = load_clip(case.model, case.reference, case.preprocess, case.device)
-    return OpenedClips(
-        load_clip(case.model, case.target, case.preprocess, case.device),
-        reference,
-        labelled(Path(case.data), Path(case.objects), classes),
-        labelled(Path(case.reference_data), Path(case.reference_objects), classes) if case.reference_data else None,
-        labelled(Path(case.public), Path(case.public_objects), classes),
-        classes,
+    asked, public = (
+        labelled(Path(source), Path(objects), classes)
+        for source, objects in ((case.data, case.objects), (case.public, case.public_objects))
     )
+    other = labelled(Path(case.reference_data), Path(case.reference_objects), classes) if case.reference_data else None
+    target = load_clip(case.model, case.target, case.preprocess, case.device)
+    stranger = None if case.one_model else load_clip(case.model, case.reference, case.preprocess, case.device)
+    return OpenedClips(target, stranger, asked, other, public, classes)
 
 
 def _collages(case: OnClips, checkpoints: Checkpoints) -> OpenedClips:
@@ -146,12 +153,13 @@ def _as_labelled(found: Collages, study: Study) -> Labelled:
 
 
 def _check_overlap(opened: OpenedClips, case: OnClips) -> None:
-    """Files that lie in two sets: none may, unless told otherwise."""
+    """Pictures that lie in two sets, in whatever files: none may, unless told otherwise."""
     sets = {"data": opened.asked, "reference-data": opened.other, "public": opened.public}
     there = [(name, pairs) for name, pairs in sets.items() if pairs is not None]
-    for (one, first), (other, second) in itertools.combinations(there, 2):
-        known = dict(zip(first.digests, first.names, strict=True))
-        both = [known[digest] for digest in second.digests if digest in known]
+    digests = {name: pixel_digests(pairs, f"pictures of {name}") for name, pairs in there}
+    for (one, first), (other, _) in itertools.combinations(there, 2):
+        known = dict(zip(digests[one], first.names, strict=True))
+        both = [known[digest] for digest in digests[other] if digest in known]
         named = f"{len(both)} pictures of --{other} lie in --{one}, too ({both[0] if both else ''})"
         require(case.overlap or not both, f"{named}; take them out of one, or give --overlap.")
     if opened.reference is not None:

@@ -113,14 +113,13 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     opened = open_clips(config, checkpoints)
     n = len(opened.public.names)
     require(config.k <= n, f"k is {config.k} and the gallery holds {n} pictures; give a k from 1 to {n}.")
-    yield Row("gallery_size", float(len(opened.public.names)), None, None, len(opened.public.names), {})
-    directions = [("target", opened.target, opened.reference, opened.asked)]
+    directions = [("target", opened.target, opened.reference, _some(opened.asked, config))]
     if opened.other is not None and opened.reference is not None:
-        directions.append(("reference", opened.reference, opened.target, opened.other))
+        directions.append(("reference", opened.reference, opened.target, _some(opened.other, config)))
     elif opened.other is not None:
-        directions.append((NEVER, opened.target, None, opened.other))
-    for name, member, stranger, pairs in directions:
-        chosen = _some(pairs, config)
+        directions.append((NEVER, opened.target, None, _some(opened.other, config)))
+    yield Row("gallery_size", float(len(opened.public.names)), None, None, len(opened.public.names), {})
+    for name, member, stranger, chosen in directions:
         yield Row("targets_size", float(len(chosen.names)), None, None, len(chosen.names), {"trained": name})
         yield from _direction(name, member, stranger, chosen, opened, config, checkpoints)
 

@@ -40,9 +40,14 @@ def surrogates(world: World, *prunings: Defended) -> UInt8[np.ndarray, "n h w 3"
     return chosen
 
 
+def check_retained(world: World) -> None:
+    """Raises InputError where there are no ordinary pictures, which a fine-tuned defense needs."""
+    require(len(world.retained.captions) > 0, "no ordinary picture is left to retain; give more pictures with --never.")
+
+
 def known(world: World, instead: UInt8[np.ndarray, "n h w 3"]) -> Known:
     """What a fine-tuned defense may see: the memorized pictures, what to draw instead, and ordinary ones."""
-    require(len(world.retained.captions) > 0, "no ordinary picture is left to retain; give more pictures with --never.")
+    check_retained(world)
     pictures = (world.groups["repeated"].pictures, world.retained.pictures, instead)
     targets, retained, others = (encode(world.pipeline, part) for part in pictures)
     return Known(targets, retained, world.retained.captions, others)

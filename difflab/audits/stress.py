@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from difflab import methods
 from difflab.audits.pipelines import identity, named
-from difflab.audits.searches import held_out_rows, known, lengths, loss_row, surrogates, target_losses
+from difflab.audits.searches import check_retained, held_out_rows, known, lengths, loss_row, surrogates, target_losses
 from difflab.audits.worlds import OnWorld, Targets, World, generators, open_world
 from difflab.diffusion.attacks.dori import Dori
 from difflab.diffusion.autoencoder import encode
@@ -262,6 +262,7 @@ def _defense(world: World, config: Config) -> Defended:
     settings = config.nemo if config.defense == "nemo" else defense.configured()
     if "known" not in defense.needs:
         return defense.function(pipeline, captions, world.unseen, seed, settings)
+    check_retained(world)
     few = nemo(pipeline, captions, world.unseen, seed, config.nemo)
     most = wanda(pipeline, captions, world.unseen, seed, Wanda(0.3))
     seen = known(world, surrogates(world, few, most))

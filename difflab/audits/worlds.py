@@ -8,16 +8,20 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import tyro
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Int, UInt8
 
 from difflab.audits.pipelines import OnPipeline, identity
-from difflab.datasets.captioned import Captioned, captioned_folder, prompts
+from difflab.datasets.captioned import Captioned, captioned_folder, prompt_table, prompts
+from difflab.datasets.lists import folder_list
 from difflab.diffusion.alignment import fit_alignment
+from difflab.diffusion.calibration import apart, different
 from difflab.diffusion.copies import Threshold, fit_thresholds, read_thresholds
 from difflab.diffusion.judge import ALIGNED_BY, Judge
 from difflab.diffusion.pipeline import ORACLE, SHIPPED, found_model, picture_size
 from difflab.diffusion.similarity import NEAREST, Measure
+from difflab.diffusion.tokens import say_cut
 from difflab.errors import InputError, require
 from difflab.randomness import item_seeds, stream
 from difflab.runs.rows import Note
@@ -51,7 +55,7 @@ class OnWorld(OnPipeline):
     """Draws of noise and time for that loss."""
     retained: int = 2000
     """Ordinary training pictures at hand: the first 1000 say which words go with which features."""
-    contents: str = field(init=False, default="")
+    contents: tyro.conf.Suppress[str] = field(init=False, default="")
     """Checksums of the models, of the pictures with their lists, and of the files that flags name."""
 
     def __post_init__(self) -> None:
@@ -60,6 +64,11 @@ class OnWorld(OnPipeline):
         require(self.held_out >= 2 and self.draws >= 1, "give at least 2 held-out pictures and 1 draw.")
         require(self.retained >= 50, f"retained is {self.retained}; give at least 50.")
         require(bool(self.images) == bool(self.never), "--images and --never go together: one is the other's control.")
+        # Every line is looked at before anything is loaded.
+        for folder in filter(None, (self.images, self.never)):
+            folder_list(Path(folder))
+        if self.prompts:
+            prompt_table(Path(self.prompts))
         frozen = _folder(self.model) / _THRESHOLDS
         others = (self.prompts, self.lora, self.sscd, str(frozen) if frozen.is_file() else "")
         read = identity(self.model, self.oracle_model, others=others, data=(self.images, self.never))
@@ -176,20 +185,26 @@ def _of_folders(config: OnWorld, pipeline: StableDiffusionPipeline, oracle: Stab
     size = picture_size(pipeline)
     images, never = (captioned_folder(Path(folder), size) for folder in (config.images, config.never))
     unseen = prompts(Path(config.prompts)) if config.prompts else never.captions
-    references = np.concatenate([images.pictures, never.pictures])
+    _check_controls(images, never, config)
+    every = np.concatenate([images.pictures, never.pictures])
+    references = every[different(every)]
     n = len(references)
-    require(n > NEAREST, f"{config.images} and {config.never} hold {n} pictures; give over {NEAREST}.")
+    require(n > NEAREST, f"{config.images} and {config.never} hold {n} different pictures; give over {NEAREST}.")
+    require(len(images.pictures) >= 2, f"{config.images} holds one picture; give at least 2.")
     require(
         len(never.pictures) > config.targets + 1,
         f"{config.never} holds {len(never.pictures)} pictures; give more than {config.targets + 1}, for some are held"
         " out.",
     )
-    known, left_out = config.measures(picture_size(pipeline))
+    say_cut(pipeline.tokenizer, [*images.captions, *never.captions, *unseen])
+    known, left_out = config.measures(size)
     frozen = _folder(config.model) / _THRESHOLDS
     if frozen.is_file():
         thresholds = read_thresholds(frozen)[0]
     else:
-        thresholds = fit_thresholds(known, never.pictures, images.pictures, references)
+        kept = apart(never.pictures, never.captions, images.pictures, images.captions)
+        require(bool(kept.any()), f"every picture of {config.never} is like one of {config.images}; give other ones.")
+        thresholds = fit_thresholds(known, never.pictures[kept], images.pictures, references)
 
     def some(found: Captioned, places: slice) -> Targets:
         return Targets(found.pictures[places], found.captions[places])
@@ -205,6 +220,18 @@ def _of_folders(config: OnWorld, pipeline: StableDiffusionPipeline, oracle: Stab
         some(never, slice(held_out.stop, held_out.stop + config.retained)),
         _judge(config, known, thresholds, references),
         tuple(left_out),
+    )
+
+
+def _check_controls(images: Captioned, never: Captioned, config: OnWorld) -> None:
+    """A control that is a target is none, in whatever files both lie."""
+    known = {picture.tobytes(): name for picture, name in zip(images.pictures, images.names, strict=True)}
+    pairs = zip(never.pictures, never.names, strict=True)
+    both = [(known[picture.tobytes()], name) for picture, name in pairs if picture.tobytes() in known]
+    require(
+        not both,
+        f"{len(both)} pictures of --images lie in --never, too ({' and '.join(both[0]) if both else ''}); take them out"
+        " of one.",
     )
 
 

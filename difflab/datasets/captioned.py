@@ -1,140 +1,148 @@
-"""Pictures and captions of the user's own: a folder with metadata.jsonl (the image-folder convention), or a CSV."""
+"""Pictures and captions of the user's own: a folder with a list, arrays in memory, or a table of prompts."""
 
-import csv
 import hashlib
-import io
-import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int, UInt8
-from PIL import Image, ImageOps
 
+from difflab.datasets.lists import folder_list, list_file, pictures_in
+from difflab.datasets.pixels import decoded, fitted, gathered, parts
+from difflab.datasets.tables import read_table
 from difflab.errors import InputError, require
-from difflab.files import read_text
+from difflab.progress import progress
+
+_SLOW = 500
+"""Pictures whose reading is worth a line of progress."""
 
 
 class Captioned(NamedTuple):
     """Pictures with captions.
 
     Attributes:
-        pictures: cropped about the middle to the wanted proportions and resized.
+        pictures: cut to one form about the middle and resized; where they are many, on disk.
         captions: one for each picture.
         copies: how many pictures of the folder have the same bytes and the same caption, this one included.
         names: the files.
     """
 
-    pictures: UInt8[np.ndarray, "n h w 3"]
+    pictures: UInt8[np.ndarray, "n height width 3"]
     captions: tuple[str, ...]
     copies: Int[np.ndarray, " n"]
     names: tuple[str, ...]
 
 
-def captioned_folder(folder: Path, size: int | tuple[int, int]) -> Captioned:
-    """Read every picture that metadata.jsonl lists; its lines hold "file_name" and "text".
+class Prompts(NamedTuple):
+    """Prompts of a table, and what was understood, in one sentence."""
+
+    texts: tuple[str, ...]
+    said: str
+
+
+def captioned_folder(folder: Path, side: int | tuple[int, int]) -> Captioned:
+    """Read every picture that a folder's list names (see `difflab.datasets.lists.folder_list`).
 
     Args:
-        folder: holds metadata.jsonl and the pictures.
-        size: height and width in pixels that pictures are brought to, or one side of a square.
+        folder: holds the list and the pictures.
+        side: pixels of the square that pictures are brought to, or height and width.
 
     Raises:
         InputError: the folder, the list or a picture is missing or can't be read; the sentence names it.
     """
-    entries = _listed(folder)
-    height, width = (size, size) if isinstance(size, int) else size
-    pictures = np.stack([_fitted(folder / name, height, width) for name, _ in entries])
-    return captioned(pictures, [caption for _, caption in entries], [name for name, _ in entries])
+    found = folder_list(folder)
+    if found.said:
+        print(found.said, file=sys.stderr)
+    pictures = _read([entry.path for entry in found.entries], side, folder)
+    return captioned(pictures, [entry.caption for entry in found.entries], [entry.name for entry in found.entries])
 
 
 def files_of(folder: Path) -> list[Path]:
     """The files whose bytes decide what `captioned_folder` returns: the list, and every picture that it names.
 
     Raises:
-        InputError: there is no list, or it can't be read.
+        InputError: as `captioned_folder`.
     """
-    return [folder / "metadata.jsonl", *(folder / name for name, _ in _listed(folder))]
+    return [list_file(folder), *(entry.path for entry in folder_list(folder).entries)]
 
 
-def _listed(folder: Path) -> list[tuple[str, str]]:
-    """File name and caption of every picture."""
-    path = folder / "metadata.jsonl"
-    if not path.is_file():
-        raise InputError(f"{folder} holds no metadata.jsonl; list its pictures there, one JSON object a line.")
-    entries = []
-    # Not splitlines: JSON text may hold other characters that Unicode calls the end of a line.
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            entries.append(_entry(line))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise InputError(f'{path}, line {number}, is no JSON object with "file_name" and "text".') from error
-    if not entries:
-        raise InputError(f"{path} lists no pictures.")
-    return entries
-
-
-def captioned(pictures: UInt8[np.ndarray, "n h w 3"], captions: Sequence[str], names: Sequence[str] = ()) -> Captioned:
-    """Pictures and captions in memory.
+def bare_folder(folder: Path, side: int | tuple[int, int]) -> UInt8[np.ndarray, "n height width 3"]:
+    """Every picture that lies in a folder, without captions.
 
     Raises:
-        InputError: there is not one caption for each picture.
+        InputError: there is no such folder, no picture in it, or one can't be read.
     """
-    require(len(pictures) == len(captions), f"{len(pictures)} pictures have {len(captions)} captions; give one each.")
-    pairs = zip(pictures, captions, strict=True)
-    digests = [hashlib.sha256(picture.tobytes() + caption.encode()).hexdigest() for picture, caption in pairs]
+    paths = pictures_in(folder)
+    require(len(paths) > 0, f"{folder} holds no pictures; put .png or .jpg files in it.")
+    return _read(paths, side, folder)
+
+
+def captioned(pictures: Any, captions: Sequence[Any], names: Sequence[str] = ()) -> Captioned:
+    """Pictures and captions in memory.
+
+    Args:
+        pictures: bytes, (n, height, width, 3).
+        captions: one for each.
+        names: of the pictures; numbers, if left out.
+
+    Raises:
+        InputError: the pictures are no such array, or there is not one caption, of text, for each.
+    """
+    array = np.asanyarray(pictures)
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
+        raise InputError(
+            f"the pictures are {array.dtype} of shape {array.shape}; give bytes (uint8) from 0 to 255, (n, height,"
+            " width, 3)."
+        )
+    require(len(array) > 0, "there are no pictures; give at least one.")
+    require(len(array) == len(captions), f"{len(array)} pictures have {len(captions)} captions; give one each.")
+    for i, caption in enumerate(captions):
+        if not isinstance(caption, str):
+            raise InputError(f"the caption of picture {i} is {caption!r}; give text.")
+    digests = list[str]()
+    for start, some in parts(array, 256):
+        pairs = zip(some, captions[start : start + 256], strict=True)
+        digests += [hashlib.sha256(picture.tobytes() + caption.encode()).hexdigest() for picture, caption in pairs]
     _, place, counts = np.unique(digests, return_inverse=True, return_counts=True)
-    told = tuple(names) or tuple(f"picture {i}" for i in range(len(pictures)))
-    return Captioned(pictures, tuple(captions), counts[place], told)
+    told = tuple(names) or tuple(f"picture {i}" for i in range(len(array)))
+    return Captioned(array, tuple(captions), counts[place], told)
 
 
 def prompts(path: Path) -> tuple[str, ...]:
-    """The column "prompt" of a CSV file.
+    """The column "prompt" of a CSV file; a line on stderr says how it was read.
 
     Raises:
-        InputError: the file is missing, isn't text, has no such column, or no row.
+        InputError: the file is missing, isn't text, has no such column, a row with more fields than columns, or no row.
     """
-    if not path.is_file():
-        raise InputError(f"there is no file {path}; give a CSV file with a column named prompt.")
-    rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    try:
-        columns = rows.fieldnames or ()
-        named = ", ".join(columns) or "none"
-        require("prompt" in columns, f"{path} has no column named prompt (its columns: {named}).")
-        # A row that ends early has None there.
-        listed = tuple(row["prompt"] for row in rows if (row["prompt"] or "").strip())
-    except csv.Error as error:
-        raise InputError(f"{path} can't be read as CSV, line {rows.line_num + 1}: {error}.") from error
+    found = prompt_table(path)
+    print(found.said, file=sys.stderr)
+    return found.texts
+
+
+def prompt_table(path: Path) -> Prompts:
+    """The same without a line."""
+    require(path.is_file(), f"there is no file {path}; give a CSV file with a column named prompt.")
+    table = read_table(path, "prompt")
+    listed = tuple(row[0] for row in table.rows if row[0])
     require(len(listed) > 0, f"{path} holds no prompt.")
-    return listed
+    blank = len(table.rows) - len(listed)
+    without = f", {blank} rows without a prompt left out" if blank else ""
+    return Prompts(listed, f"{path}: {len(listed)} prompts, columns separated by {table.separator}{without}")
 
 
-def _entry(line: str) -> tuple[str, str]:
-    entry = json.loads(line)
-    name, caption = entry["file_name"], entry["text"]
-    if not (isinstance(name, str) and isinstance(caption, str)):
-        raise TypeError("both must be text")
-    # Raises UnicodeEncodeError, a ValueError, for half a character.
-    (name + caption).encode()
-    return name, caption
+def _read(paths: Sequence[Path], side: int | tuple[int, int], folder: Path) -> UInt8[np.ndarray, "n height width 3"]:
+    height, width = (side, side) if isinstance(side, int) else side
 
+    def opened() -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+        for path in paths:
+            yield fitted(decoded(path, str(path)), height, width)
 
-def _fitted(path: Path, height: int, width: int) -> UInt8[np.ndarray, "height width 3"]:
-    try:
-        with Image.open(path) as image:
-            upright = _rgb(ImageOps.exif_transpose(image))
-            return np.asarray(ImageOps.fit(upright, (width, height), Image.Resampling.BICUBIC))
-    except FileNotFoundError as error:
-        raise InputError(f"there is no picture {path}, which metadata.jsonl lists.") from error
-    # Whatever a decoder of Pillow raises on a damaged file: SyntaxError, struct.error and others besides OSError.
-    except Exception as error:
-        raise InputError(f"{path} can't be read as a picture; mend it or take it off the list.") from error
+    def shown() -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+        with progress(len(paths), f"reading {folder.name}") as advance:
+            for picture in opened():
+                yield picture
+                advance()
 
-
-def _rgb(image: Image.Image) -> Image.Image:
-    # Pillow would cut the greys of 16 bits off at 255.
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
-    return image.convert("RGB")
+    return gathered(shown() if len(paths) > _SLOW else opened(), len(paths), height, width)

@@ -1,25 +1,25 @@
-"""Captioned pictures with lists of their objects, of the user's own: a folder or a webdataset tar, and JSON lines.
+"""Captioned pictures with lists of their objects, of the user's own: a folder or webdataset tars, and JSON lines.
 
 Pictures are opened one by one, for a gallery may be larger than memory.
 """
 
-import io
-import json
 import re
-import tarfile
+import sys
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
-from PIL import Image, ImageOps
+from PIL import Image
 
+from difflab.datasets.lists import LISTS, folder_list, json_lines, same_name
+from difflab.datasets.pixels import decoded, pixel_digest
+from difflab.datasets.shards import read_shards, shard_paths
 from difflab.errors import InputError, require
-from difflab.files import read_text, sha256
-
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+from difflab.files import sha256
+from difflab.progress import progress
 
 
 class Labelled(NamedTuple):
@@ -65,9 +65,9 @@ def labelled(source: Path, objects: Path, classes: Sequence[str]) -> Labelled:
     """Read a data set.
 
     Args:
-        source: a folder with metadata.jsonl ("file_name" and "text" on each line), or with captions.txt (a line for
-            each picture, in the order of their names); or a webdataset tar, in which a picture's caption has its key
-            and ends in .txt, or in .json with "caption" or "text".
+        source: a folder with a list of its pictures (see `difflab.datasets.lists.folder_list`); or a webdataset tar, a
+            range of them ({00000..00003}.tar) or a folder of them, in which a picture's caption has its key and ends in
+            .txt, or in .json with "caption" or "text".
         objects: JSON lines: {"file_name": ..., "objects": [labels]} for each picture, or a list of labels, one line
             for each picture in order. A caption names a label if it holds its words, one or more of the thing, in
             whatever case and spelling of Unicode ("traffic_light": "two traffic lights"); synonyms it cannot know,
@@ -77,7 +77,9 @@ def labelled(source: Path, objects: Path, classes: Sequence[str]) -> Labelled:
     Raises:
         InputError: something is missing, damaged, unknown or not as many; the sentence names it.
     """
-    found = _tar(source) if source.suffix == ".tar" else _folder(source)
+    found = _source(source)
+    blank = next((name for name, caption in zip(found.names, found.captions, strict=True) if not caption.strip()), None)
+    require(blank is None, f"{source}: the caption of {blank} is empty; write one, or take the picture out.")
     place = {label: i for i, label in enumerate(classes)}
     held, named = (np.zeros((len(found.names), len(classes)), bool) for _ in range(2))
     listed = _aligned(found.names, _lists(objects), objects)
@@ -93,118 +95,71 @@ def labelled(source: Path, objects: Path, classes: Sequence[str]) -> Labelled:
             named[i, [place[label] for label in entry.named]] = True
 
     def picture(i: int) -> Image.Image:
-        return _decoded(found.read(i), found.names[i], source)
+        return decoded(found.read(i), f"{found.names[i]} of {source}")
 
     digests = tuple(sha256(found.read(i)) for i in range(len(found.names)))
     return Labelled(found.names, found.captions, held, named, picture, digests)
 
 
-def _folder(folder: Path) -> _Source:
-    require(folder.is_dir(), f"there is no folder {folder}; give a folder of pictures, or a .tar file.")
-    listed, captions = folder / "metadata.jsonl", folder / "captions.txt"
-    if listed.is_file():
-        entries = [entry for _, entry in _lines(listed)]
-        try:
-            names = tuple(str(entry["file_name"]) for entry in entries)
-            texts = tuple(str(entry["text"]) for entry in entries)
-        except (TypeError, KeyError) as error:
-            raise InputError(f'{listed} has a line without "file_name" and "text".') from error
-    elif captions.is_file():
-        names = tuple(sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICTURES))
-        texts = tuple(line for line in read_text(captions).split("\n") if line.strip())
-        require(len(names) == len(texts), f"{captions} has {len(texts)} lines and the folder {len(names)} pictures.")
+def check_list(source: Path) -> None:
+    """Look at the list of a source, but at no picture and no tar.
+
+    Raises:
+        InputError: something of it is missing or makes no sense.
+    """
+    shards = shard_paths(source)
+    if shards and not (source.is_dir() and _listed(source)):
+        for shard in shards:
+            require(shard.is_file(), f"there is no shard {shard}; give a webdataset tar that is there.")
     else:
-        raise InputError(f"{folder} holds pictures without captions; add a metadata.jsonl or a captions.txt.")
-    require(len(names) > 0, f"{folder} lists no picture.")
-    require(len(set(names)) == len(names), f"{folder} lists a picture twice; list each once.")
+        require(source.is_dir(), f"there is no folder {source}; give a folder of pictures, or uncompressed .tar files.")
+        folder_list(source)
+
+
+def pixel_digests(pairs: Labelled, label: str) -> tuple[str, ...]:
+    """Of every picture as it is decoded: the same picture has the same one whatever file it lies in.
+
+    Raises:
+        InputError: a picture can't be read.
+    """
+    found = list[str]()
+    with progress(len(pairs.names), f"comparing {label}") as advance:
+        for i in range(len(pairs.names)):
+            found.append(pixel_digest(pairs.picture(i)))
+            advance()
+    return tuple(found)
+
+
+def _source(source: Path) -> _Source:
+    shards = shard_paths(source)
+    if shards and not (source.is_dir() and _listed(source)):
+        samples = read_shards(shards)
+        names, captions = tuple(piece.name for piece, _ in samples), tuple(caption for _, caption in samples)
+        return _Source(names, captions, lambda i: samples[i].picture.read())
+    require(source.is_dir(), f"there is no folder {source}; give a folder of pictures, or uncompressed .tar files.")
+    listed = folder_list(source)
+    if listed.said:
+        print(listed.said, file=sys.stderr)
+    names = tuple(entry.name for entry in listed.entries)
+    require(len(set(names)) == len(names), f"{source} lists a picture twice; list each once.")
 
     def read(i: int) -> bytes:
         try:
-            return (folder / names[i]).read_bytes()
+            return listed.entries[i].path.read_bytes()
         except OSError as error:
-            raise InputError(f"there is no picture {folder / names[i]}, which its list names.") from error
+            raise InputError(f"the picture {listed.entries[i].path} can't be read; make it readable.") from error
 
-    return _Source(names, tuple(_whole(text, folder) for text in texts), read)
-
-
-def _whole(text: str, source: Path) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"a caption of {source} ends in half a character: {text[:40]!r}.") from error
-    return text
+    return _Source(names, tuple(entry.caption for entry in listed.entries), read)
 
 
-def _tar(path: Path) -> _Source:
-    """One pass over the headers; pictures are read where they lie."""
-    parts: dict[str, dict[str, tuple[int, int, str]]] = {}
-    try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                if member.isfile():
-                    folder, _, file = member.name.rpartition("/")
-                    stem, _, ending = file.partition(".")
-                    key = f"{folder}/{stem}" if folder else stem
-                    parts.setdefault(key, {})[f".{ending.lower()}"] = (member.offset_data, member.size, member.name)
-    except (OSError, tarfile.TarError) as error:
-        raise InputError(f"{path} can't be read as an uncompressed tar; give a webdataset shard.") from error
-    pictures, captions = list[tuple[int, int, str]](), list[str]()
-    for key, found in parts.items():
-        own = [found[ending] for ending in PICTURES if ending in found]
-        if not own:
-            continue
-        told = next((found[ending] for ending in (".txt", ".json") if ending in found), None)
-        if told is None:
-            raise InputError(f"{path} holds the picture {key} without a caption ({key}.txt or {key}.json).")
-        pictures.append(own[0])
-        captions.append(_caption(_piece(path, told), told[2], path))
-    require(len(pictures) > 0, f"{path} holds no picture.")
-    texts = tuple(_whole(caption, path) for caption in captions)
-    return _Source(tuple(name for _, _, name in pictures), texts, lambda i: _piece(path, pictures[i]))
-
-
-def _piece(path: Path, where: tuple[int, int, str]) -> bytes:
-    with path.open("rb") as file:
-        file.seek(where[0])
-        return file.read(where[1])
-
-
-def _caption(data: bytes, name: str, path: Path) -> str:
-    try:
-        text = data.decode("utf-8").strip()
-        if name.lower().endswith(".json"):
-            entry = json.loads(text)
-            return str(entry["caption"] if "caption" in entry else entry["text"])
-        return text
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: {name} is no caption; give UTF-8 text, or JSON with caption or text.") from error
-
-
-def _decoded(data: bytes, name: str, source: Path) -> Image.Image:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    # Whatever a decoder of Pillow raises on a damaged file: SyntaxError, struct.error and others besides OSError.
-    except Exception as error:
-        raise InputError(f"{name} of {source} can't be read as a picture; mend it or take it off the list.") from error
-
-
-def _lines(path: Path) -> list[tuple[int, Any]]:
-    require(path.is_file(), f"there is no file {path}.")
-    entries = []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if line.strip():
-            try:
-                entries.append((number, json.loads(line)))
-            except ValueError as error:
-                raise InputError(f"{path}, line {number}, is no JSON.") from error
-    return entries
+def _listed(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in LISTS)
 
 
 def _lists(path: Path) -> list[_Entry]:
     """Every line of a list of objects."""
     found = []
-    for number, entry in _lines(path):
+    for number, entry in json_lines(path):
         name, objects, named = None, entry, None
         if isinstance(entry, dict):
             name, objects, named = entry.get("file_name"), entry.get("objects"), entry.get("named")
@@ -224,11 +179,11 @@ def _aligned(names: Sequence[str], entries: list[_Entry], path: Path) -> list[_E
         require(len(entries) == len(names), f"{path} has {len(entries)} lines and there are {len(names)} pictures.")
         return entries
     require(len(listed) == len(entries), f"some lines of {path} have a file_name and others none; give all or none.")
-    by_name = {entry.name: entry for entry in entries}
+    by_name = {same_name(name): entry for name, entry in zip(listed, entries, strict=True)}
     require(len(by_name) == len(entries), f"{path} has two lines for one picture; put its objects on one line.")
-    missing = [name for name in names if name not in by_name]
+    missing = [name for name in names if same_name(name) not in by_name]
     require(not missing, f"{path} has no line for {missing[0] if missing else ''} ({len(missing)} are missing).")
-    return [by_name[name] for name in names]
+    return [by_name[same_name(name)] for name in names]
 
 
 class _Words:

@@ -29,19 +29,20 @@ def as_bytes(pixels: Float[torch.Tensor, "n 3 h w"]) -> UInt8[np.ndarray, "n h w
 
 @torch.no_grad()
 def encode(
-    pipeline: StableDiffusionPipeline, pictures: UInt8[np.ndarray, "n h w 3"], batch: int = 256
+    pipeline: StableDiffusionPipeline, pictures: UInt8[np.ndarray, "n h w 3"], batch: int | None = None
 ) -> Float[torch.Tensor, "n c h_latent w_latent"]:
     """Latents of pictures, scaled to about unit variance: the mean of the encoder's normal law, no noise.
 
     Args:
         pipeline: gives the autoencoder; one without a law (AutoencoderTiny) works too.
         pictures: of the size that the pipeline draws.
-        batch: pictures encoded at once.
+        batch: pictures encoded at once; None for 256 small ones, 4 of 512 pixels, in proportion to their size.
 
     Returns:
         Latents on the pipeline's device and in its dtype.
     """
     vae, parts = pipeline.vae, []
+    batch = batch or min(256, max(1, 2**20 // (pictures.shape[1] * pictures.shape[2])))
     for start in range(0, len(pictures), batch):
         pixels = as_pixels(pictures[start : start + batch]).to(vae.device, vae.dtype)
         encoded = vae.encode(pixels)

@@ -1,7 +1,9 @@
 """When does a picture count as a copy: thresholds frozen before any attack, and what share of prompts draws one."""
 
 import hashlib
+import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,10 +13,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, UInt8
 
-from difflab.diffusion.generate import embed, generate, seeded
+from difflab.datasets.pixels import gathered
+from difflab.diffusion.generate import embed, fitting, generate, seeded
 from difflab.diffusion.similarity import Measure, described, nearest_similarity, similarity
 from difflab.errors import InputError, require
 from difflab.files import json_bytes, write_atomically
+from difflab.progress import progress
+from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import Interval, wilson
 
@@ -128,11 +133,29 @@ def ask(
     seeds: Sequence[int],
     steps: int = 20,
     guidance: float = 3.0,
+    checkpoints: Checkpoints | None = None,
 ) -> UInt8[np.ndarray, "n seeds h w 3"]:
-    """Pictures of every caption with every seed."""
-    embeddings = embed(pipeline, captions).repeat_interleave(len(seeds), dim=0)
-    drawn = generate(pipeline, embeddings, seeded(len(captions), seeds), steps, guidance)
-    return drawn.reshape(len(captions), len(seeds), *drawn.shape[1:])
+    """Pictures of every caption with every seed, drawn and kept some captions at a time."""
+    embeddings, k = embed(pipeline, captions), len(seeds)
+    # Whole batches, so that the parts have no say in what stands beside what.
+    at_once = fitting(pipeline) // math.gcd(fitting(pipeline), k)
+
+    def pictures() -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+        with progress(len(captions) * k, "drawing pictures") as advance:
+            for number, part in enumerate(embeddings.split(at_once)):
+                kept = None if checkpoints is None else checkpoints.load(f"drawn_{number}")
+                if kept is None:
+                    random = seeded(len(part), seeds)
+                    kept = {"drawn": generate(pipeline, part.repeat_interleave(k, dim=0), random, steps, guidance)}
+                    if checkpoints is not None:
+                        checkpoints.save(f"drawn_{number}", kept)
+                advance(len(part) * k)
+                yield from kept["drawn"]
+
+    drawn = pictures()
+    first = next(drawn)
+    found = gathered(itertools.chain([first], drawn), len(captions) * k, *first.shape[:2])
+    return found.reshape(len(captions), k, *first.shape)
 
 
 def compare(

@@ -40,11 +40,7 @@ class Step(NamedTuple):
 
 @torch.no_grad()
 def embed(pipeline: StableDiffusionPipeline, captions: Sequence[str]) -> Float[torch.Tensor, "n tokens width"]:
-    """The text encoder's last hidden states, one row per caption.
-
-    Raises:
-        InputError: a caption is longer than the text encoder reads.
-    """
+    """The text encoder's last hidden states, one row per caption; a caption longer than it reads is cut."""
     return embed_tokens(pipeline, tokens(pipeline.tokenizer, captions))
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, UInt8
 
 from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.autoencoder import encode, train_autoencoder
-from difflab.diffusion.tokens import tokens
+from difflab.diffusion.tokens import say_cut, tokens
 from difflab.diffusion.train import Training, train
 from difflab.errors import InputError, require
 from difflab.runs.results import Checkpoints
@@ -81,7 +81,7 @@ def train_pipeline(
         them with half precision changes nothing.
 
     Raises:
-        InputError: pictures are not of the architecture's size, or a caption is too long.
+        InputError: pictures are not of the architecture's size.
     """
     side = recipe.architecture.side
     require(
@@ -95,6 +95,7 @@ def train_pipeline(
         # A copy: joint training would change the base's own.
         text_encoder = copy.deepcopy(base.text_encoder)
         pipeline.register_modules(tokenizer=base.tokenizer, text_encoder=text_encoder, vae=base.vae)
+    say_cut(pipeline.tokenizer, material.captions)
     ids = tokens(pipeline.tokenizer, material.captions)
     pipeline.to(device)
     if base is None:

@@ -14,7 +14,7 @@ trained on ImageNet classes, not on copies, and is never called SSCD. On planted
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch.nn.functional import interpolate, normalize
 
+from difflab.datasets.pixels import parts
 from difflab.diffusion.autoencoder import as_pixels
 from difflab.errors import InputError, require
 from difflab.files import checksum
@@ -31,6 +32,8 @@ from difflab.files import checksum
 NEAREST = 50
 _SSCD_SIDES = (320, 288, 256, 224)
 """NeMo brings pictures straight to 320 x 320; a model of one size only is asked at the next smaller ones."""
+AT_ONCE = 2**26
+"""Bytes of features that are compared with others at once, four times as many for those that stay."""
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -66,6 +69,29 @@ class Measure(NamedTuple):
     def fits(self, size: tuple[int, int]) -> bool:
         """Whether pictures of this height and width can be cut into its tiles."""
         return all(side % self.per_side == 0 for side in size)
+
+
+class Gallery(NamedTuple):
+    """Pictures that a measure describes when it looks at them: described all at once they would not fit."""
+
+    measure: Measure
+    pictures: UInt8[np.ndarray, "n h w 3"]
+
+    def blocks(self) -> Iterator[tuple[int, Float[torch.Tensor, "some tiles width"]]]:
+        """Features from each place on."""
+        for start, some in parts(self.pictures, at_once(self.pictures)):
+            yield start, self.measure.describe(some)
+
+
+def gallery(measure: Measure, pictures: UInt8[np.ndarray, "n h w 3"]) -> Float[torch.Tensor, "n tiles width"] | Gallery:
+    """Pictures to look among: as features where they fit into memory, else described when they are looked at.
+
+    Args:
+        measure: one of `measures`; angular features are short and always fit.
+        pictures: any number.
+    """
+    fits = measure.angular or 4 * pictures.size <= 4 * AT_ONCE
+    return measure.describe(pictures) if fits else Gallery(measure, pictures)
 
 
 def measures(sscd: Path | None = None) -> dict[str, Measure]:
@@ -118,7 +144,7 @@ def distances(
 def described(
     measure: Measure,
     pictures: UInt8[np.ndarray, "n h w 3"],
-    references: Float[torch.Tensor, "r tiles width"] | None = None,
+    references: Float[torch.Tensor, "r tiles width"] | Gallery | None = None,
 ) -> Described:
     """Pictures as the measure sees them.
 
@@ -130,9 +156,10 @@ def described(
     features = measure.describe(pictures)
     if measure.angular:
         return Described(features, torch.ones(len(features)))
-    if references is None or len(references) < NEAREST:
+    if references is None or _count(references) < NEAREST:
         raise InputError(f"the {measure.name} measure needs at least {NEAREST} reference pictures.")
-    return Described(features, _nearest(features, references, NEAREST).mean(dim=1))
+    squares = [_smallest(part, references, NEAREST)[0] for part in features.split(512)]
+    return Described(features, _roots(torch.cat(squares)).mean(dim=1))
 
 
 def similarity(
@@ -145,29 +172,52 @@ def similarity(
 
 
 def nearest_similarity(
-    measure: Measure, pictures: Described, training: Float[torch.Tensor, "m tiles width"]
+    measure: Measure, pictures: Described, training: Float[torch.Tensor, "m tiles width"] | Gallery
 ) -> tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n"]]:
     """The similarity of each picture to the training picture that is most like it, and which that is."""
-    best = _nearest_index(pictures.features, training)
-    return similarity(measure, pictures, training[best]), best.numpy()
+    best = torch.cat([_smallest(part, training, 1)[1][:, 0] for part in pictures.features.split(512)])
+    return similarity(measure, pictures, at_places(training, best)), best.numpy()
 
 
-def leave_one_out(measure: Measure, features: Float[torch.Tensor, "n tiles width"]) -> Float[np.ndarray, " n"]:
+def leave_one_out(
+    measure: Measure,
+    features: Float[torch.Tensor, "n tiles width"] | Gallery,
+    kinds: Int[np.ndarray, " n"] | None = None,
+) -> Float[np.ndarray, " usable"]:
     """The similarity of each picture to the other one that is most like it.
+
+    Args:
+        measure: one of `measures`.
+        features: of more than 50 pictures, or the pictures.
+        kinds: numbers; two pictures of one kind are not compared, and a picture whose 50 nearest are all of its kind is
+            left out.
 
     Raises:
         InputError: there are not more than 50 pictures.
     """
-    require(len(features) > NEAREST, f"there are {len(features)} pictures; comparing them needs over {NEAREST}.")
-    parts = []
-    for rows in torch.arange(len(features)).split(512):
-        squares = _squares(features[rows], features)
-        squares[torch.arange(len(rows)), rows] = torch.inf
-        nearest = squares.topk(NEAREST, dim=1, largest=False)
-        scale = nearest.values.clamp(min=1e-12).sqrt().mean(dim=1)
-        looked = Described(features[rows], torch.ones_like(scale) if measure.angular else scale)
-        parts.append(similarity(measure, looked, features[nearest.indices[:, 0]]))
-    return np.concatenate(parts)
+    n, found = _count(features), []
+    require(n > NEAREST, f"there are {n} pictures; comparing them needs over {NEAREST}.")
+    kind = torch.arange(n) if kinds is None else torch.from_numpy(kinds)
+    step = min(512, 4 * at_once(features.pictures)) if isinstance(features, Gallery) else 512
+    for rows in torch.arange(n).split(step):
+        here = at_places(features, rows)
+        squares, index = _smallest(here, features, NEAREST, rows)
+        other = kind[index] != kind[rows][:, None]
+        usable = other.any(dim=1)
+        best = index.gather(1, other.int().argmax(dim=1, keepdim=True))[:, 0]
+        scale = _roots(squares).mean(dim=1)
+        looked = Described(here, torch.ones_like(scale) if measure.angular else scale)
+        found.append(similarity(measure, looked, at_places(features, best))[usable.numpy()])
+    return np.concatenate(found)
+
+
+def at_places(
+    features: Float[torch.Tensor, "n tiles width"] | Gallery, places: Int[torch.Tensor, " m"]
+) -> Float[torch.Tensor, "m tiles width"]:
+    """Features of the pictures at these places."""
+    if isinstance(features, Gallery):
+        return features.measure.describe(np.array(features.pictures[places.numpy()]))
+    return features[places]
 
 
 def _tiles(pictures: UInt8[np.ndarray, "n h w 3"], per_side: int) -> Float[torch.Tensor, "n tiles width"]:
@@ -175,7 +225,7 @@ def _tiles(pictures: UInt8[np.ndarray, "n h w 3"], per_side: int) -> Float[torch
     require(
         height % per_side == 0 and width % per_side == 0, f"pictures of {width} x {height} can't be cut in {per_side}."
     )
-    values = torch.from_numpy(np.ascontiguousarray(pictures)).float() / 255
+    values = torch.from_numpy(np.ascontiguousarray(pictures)).float().div_(255)
     cut = values.view(n, per_side, height // per_side, per_side, width // per_side, 3)
     return cut.permute(0, 1, 3, 2, 4, 5).reshape(n, per_side**2, -1)
 
@@ -187,13 +237,13 @@ def _network(
     batch: int = 256,
 ) -> Float[torch.Tensor, "n 1 width"]:
     mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (_IMAGENET_MEAN, _IMAGENET_STD))
-    parts = []
+    found = []
     with torch.no_grad():
-        for start in range(0, len(pictures), batch):
-            pixels = (as_pixels(pictures[start : start + batch]) + 1) / 2
+        for _, some in parts(pictures, min(batch, at_once(pictures))):
+            pixels = (as_pixels(some) + 1) / 2
             large = interpolate(pixels, (side, side), mode="bilinear", antialias=True, align_corners=False)
-            parts.append(normalize(model((large - mean) / std), dim=1))
-    return torch.cat(parts)[:, None]
+            found.append(normalize(model((large - mean) / std), dim=1))
+    return torch.cat(found)[:, None]
 
 
 def _torchscript(path: Path) -> Measure:
@@ -254,14 +304,33 @@ def _squares(
     return worst
 
 
-def _nearest(
-    one: Float[torch.Tensor, "n tiles width"], other: Float[torch.Tensor, "m tiles width"], k: int
-) -> Float[torch.Tensor, "n k"]:
-    parts = [_squares(part, other).topk(k, dim=1, largest=False).values for part in one.split(512)]
-    return torch.cat(parts).clamp(min=1e-12).sqrt()
+def _smallest(
+    one: Float[torch.Tensor, "n tiles width"],
+    others: Float[torch.Tensor, "m tiles width"] | Gallery,
+    k: int,
+    own: Int[torch.Tensor, " n"] | None = None,
+) -> tuple[Float[torch.Tensor, "n k"], Int[torch.Tensor, "n k"]]:
+    """The k smallest squares of each and whose they are; its own place, where it has one, is passed over."""
+    values, index = torch.empty(len(one), 0), torch.empty(len(one), 0, dtype=torch.long)
+    for start, block in others.blocks() if isinstance(others, Gallery) else [(0, others)]:
+        squares = _squares(one, block)
+        if own is not None:
+            squares[torch.arange(start, start + len(block)) == own[:, None]] = torch.inf
+        places = torch.arange(start, start + len(block)).expand(len(one), -1)
+        values, index = torch.cat([values, squares], dim=1), torch.cat([index, places], dim=1)
+        top = values.topk(min(k, values.shape[1]), dim=1, largest=False)
+        values, index = top.values, index.gather(1, top.indices)
+    return values, index
 
 
-def _nearest_index(
-    one: Float[torch.Tensor, "n tiles width"], other: Float[torch.Tensor, "m tiles width"]
-) -> Int[torch.Tensor, " n"]:
-    return torch.cat([_squares(part, other).argmin(dim=1) for part in one.split(512)])
+def _roots(squares: Float[torch.Tensor, "n k"]) -> Float[torch.Tensor, "n k"]:
+    return squares.clamp(min=1e-12).sqrt()
+
+
+def _count(features: Float[torch.Tensor, "n tiles width"] | Gallery) -> int:
+    return len(features.pictures if isinstance(features, Gallery) else features)
+
+
+def at_once(pictures: UInt8[np.ndarray, "n h w 3"]) -> int:
+    """How many pictures' features, in float32, are `AT_ONCE` bytes."""
+    return max(1, AT_ONCE // (4 * int(np.prod(pictures.shape[1:]))))

@@ -1,6 +1,7 @@
 """Captions to token ids: a CLIP tokenizer learned from the captions, in the format that transformers loads."""
 
 import json
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -9,8 +10,6 @@ from tokenizers import Tokenizer, decoders, trainers
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTokenizer
-
-from difflab.errors import InputError
 
 BEGIN, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -53,21 +52,24 @@ def learn_tokenizer(captions: Sequence[str], length: int, vocabulary: int = 8192
 
 
 def tokens(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Int[torch.Tensor, "n length"]:
-    """Token ids, padded to the tokenizer's limit.
-
-    Raises:
-        InputError: a caption is longer than the limit; the sentence names it.
-    """
-    ids = tokenizer(list(captions), truncation=False, verbose=False)["input_ids"] if len(captions) else []
+    """Token ids, padded to the tokenizer's limit; a longer caption is cut there, as diffusers does."""
     limit = tokenizer.model_max_length
-    longest = max(range(len(ids)), key=lambda i: len(ids[i]), default=None)
-    if longest is not None and len(ids[longest]) > limit:
-        raise InputError(
-            f"the caption {captions[longest]!r} has {len(ids[longest])} tokens and the text encoder reads {limit}; "
-            "shorten it."
-        )
-    padded = [row + [tokenizer.pad_token_id] * (limit - len(row)) for row in ids]
+    cut = [[*row[: limit - 1], row[-1]] if len(row) > limit else row for row in _whole(tokenizer, captions)]
+    padded = [row + [tokenizer.pad_token_id] * (limit - len(row)) for row in cut]
     return torch.tensor(padded, dtype=torch.long).reshape(len(captions), limit)
+
+
+def say_cut(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> int:
+    """How many captions are cut; a line on stderr says so where there are any."""
+    limit = tokenizer.model_max_length
+    n = sum(len(row) > limit for row in _whole(tokenizer, captions))
+    if n:
+        print(f"{n} of {len(captions)} captions are cut after {limit} tokens, as diffusers cuts them", file=sys.stderr)
+    return n
+
+
+def _whole(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> list[list[int]]:
+    return tokenizer(list(captions), truncation=False, verbose=False)["input_ids"] if len(captions) else []
 
 
 def vocabulary(tokenizer: CLIPTokenizer) -> Int[torch.Tensor, " v"]:

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     asked, others = tyro.cli(
         Sweep,
         args=rest,
-        prog=f"difflab sweep {name} [--smoke] [--out DIR]",
+        prog=f"difflab sweep {name or 'NAME'} [--smoke] [--out DIR]",
         return_unknown_args=True,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )

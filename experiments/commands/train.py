@@ -9,6 +9,7 @@ import numpy as np
 
 from difflab.datasets.captioned import captioned_folder
 from difflab.diffusion.architecture import Architecture
+from difflab.diffusion.calibration import apart
 from difflab.diffusion.copies import fit_thresholds, save_thresholds
 from difflab.diffusion.pipeline import found_model, load, save
 from difflab.diffusion.recipe import Material, Recipe, train_pipeline
@@ -29,7 +30,8 @@ class Train:
     out: Path = Path("pipeline")
     """Directory to write the pipeline to; half-done work lies beside it and the same command goes on with it."""
     data: str = "planted"
-    """"planted", or a folder with pictures and a metadata.jsonl ("file_name" and "text" on each line)."""
+    """"planted", or a folder with pictures and a metadata.jsonl ("file_name" and "text" on each line), metadata.csv or
+    captions.txt."""
     plan: Plan = field(default_factory=Plan)
     """How many planted pictures of each role."""
     recipe: Recipe = field(default_factory=Recipe)
@@ -85,6 +87,7 @@ def train(asked: Train, command: str = "difflab train") -> None:
     Raises:
         InputError: a picture to leave out is not there, an oracle has no base, or the folder can't be read.
     """
+    require(asked.out.is_dir() or not asked.out.exists(), f"{asked.out} is a file; give --out another folder.")
     require(not asked.without or bool(asked.base), "an oracle shares text encoder and autoencoder: give --base too.")
     planted = draw(asked.plan) if asked.data == "planted" else None
     material = _planted(planted, asked) if planted else _folder(asked)
@@ -100,8 +103,10 @@ def train(asked: Train, command: str = "difflab train") -> None:
         if asked.base and frozen.is_file():
             shutil.copy(frozen, asked.out / "thresholds.json")
         else:
-            held_out = planted.pictures(planted.where("held_out"))
-            thresholds = fit_thresholds(measures(), held_out, material.pictures, planted.references())
+            places = planted.where("held_out")
+            held_out, captions = planted.pictures(places), planted.captions(places)
+            kept = apart(held_out, captions, material.pictures, material.captions)
+            thresholds = fit_thresholds(measures(), held_out[kept], material.pictures, planted.references())
             save_thresholds(asked.out / "thresholds.json", thresholds)
     shutil.rmtree(run.folder.parents[1], ignore_errors=True)
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import tyro
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
@@ -91,7 +92,7 @@ class Config:
     seed: int = 0
     """Of the noises; they differ from those that pictures are drawn from."""
 
-    contents: str = field(init=False, default="")
+    contents: tyro.conf.Suppress[str] = field(init=False, default="")
     """Checksum of the model."""
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import tyro
 from diffusers import StableDiffusionPipeline
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
@@ -52,7 +53,7 @@ class Config:
     seed: int = 0
     """Of the pictures drawn."""
 
-    contents: str = field(init=False, default="")
+    contents: tyro.conf.Suppress[str] = field(init=False, default="")
     """Checksum of the model."""
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import tyro
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Int, UInt8
 from matplotlib.figure import Figure
@@ -61,7 +62,7 @@ class Config:
     """TorchScript file of SSCD; without it that measure is left out."""
     seed: int = 0
     """Of the pictures drawn."""
-    contents: str = field(init=False, default="")
+    contents: tyro.conf.Suppress[str] = field(init=False, default="")
     """Checksum of the model."""
 
     def __post_init__(self) -> None:

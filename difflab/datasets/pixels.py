@@ -1,0 +1,101 @@
+"""Pictures in whatever format, as upright red-green-blue ones, and many of them in an array that may lie on disk."""
+
+import io
+import mmap
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from difflab.errors import InputError, WriteError
+from difflab.files import sha256
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+IN_MEMORY = 2**28
+"""Bytes of pictures above which they are kept in a temporary file."""
+
+
+def decoded(source: Path | bytes, name: str) -> Image.Image:
+    """A picture as it should be seen: turned as the camera says, in RGB, 16 bits brought to 8.
+
+    Args:
+        source: a file or its content.
+        name: what the sentence of an error calls it.
+
+    Raises:
+        InputError: it can't be read.
+    """
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            return _rgb(ImageOps.exif_transpose(image))
+    # Whatever a decoder of Pillow raises on a damaged file: SyntaxError, struct.error and others besides OSError.
+    except Exception as error:
+        raise InputError(f"{name} can't be read as a picture; mend it or take it off the list.") from error
+
+
+def fitted(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "height width 3"]:
+    """The middle of a picture, cut to this form and brought to this size."""
+    return np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC))
+
+
+def pixel_digest(image: Image.Image) -> str:
+    """SHA-256 of size and pixels: equal for the same picture in files of other formats."""
+    return sha256(f"{image.size}".encode() + image.tobytes())
+
+
+def gathered(
+    pictures: Iterable[UInt8[np.ndarray, "height width 3"]], n: int, height: int, width: int
+) -> UInt8[np.ndarray, "n height width 3"]:
+    """Pictures as one array: in memory, or where they are more than that a map of a temporary file without a name.
+
+    Raises:
+        WriteError: the disk that holds temporary files is full.
+    """
+    shape = (n, height, width, 3)
+    if n * height * width * 3 <= IN_MEMORY:
+        found = np.empty(shape, np.uint8)
+        for i, picture in enumerate(pictures):
+            found[i] = picture
+        return found
+    with tempfile.TemporaryFile() as file:
+        for picture in pictures:
+            try:
+                file.write(picture.tobytes())
+            except OSError as error:
+                raise WriteError(_no_room(n * height * width * 3)) from error
+        try:
+            file.flush()
+        except OSError as error:
+            raise WriteError(_no_room(n * height * width * 3)) from error
+        return np.memmap(file, np.uint8, "r", shape=shape)
+
+
+def parts(
+    pictures: UInt8[np.ndarray, "n height width 3"], at_once: int
+) -> Iterator[tuple[int, UInt8[np.ndarray, "some height width 3"]]]:
+    """Pictures from each place on, so many at a time; of those on disk no more than that stays in memory."""
+    base: Any = pictures
+    while isinstance(base, np.ndarray):
+        base = base.base
+    for start in range(0, len(pictures), at_once):
+        yield start, np.array(pictures[start : start + at_once])
+        if isinstance(base, mmap.mmap):
+            base.madvise(mmap.MADV_DONTNEED)
+
+
+def _no_room(size: int) -> str:
+    return (
+        f"{size / 1e9:.1f} GB of pictures do not fit on the disk of {tempfile.gettempdir()}; name a folder with room in"
+        " TMPDIR."
+    )
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    # Pillow would cut the greys of 16 bits off at 255.
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")
