@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import test_claims_clip
 import test_claims_diffusion
 import test_claims_edge
 
+from difflab.files import plain
 from difflab.runs import registry
 from difflab.runs.answers import Answer, answered
 from difflab.runs.numbers import Recorded
@@ -45,6 +46,13 @@ def test_every_experiment_answers_beside_its_claims(name):
     assert f'"{figure}"' in text[text.index("def figures(") :] or "metric.rsplit" in text, figure
 
 
+@pytest.mark.parametrize("name", sorted(set(BUILT) - {"edge_stress"}))
+def test_rows_made_by_hand_are_answered_by_a_sentence_and_not_by_claims(name):
+    answer = answered(run_of(name, BUILT[name](), {"it holds": True}))
+    assert "claims held" not in answer.sentence and answer.sentence.endswith(".")
+    assert answer.figure and answer.look.endswith("?")
+
+
 @pytest.mark.parametrize("run", [run for runs in RECORD.values() for run in runs], ids=lambda run: run.digest)
 def test_kept_runs_answer_with_their_own_rows(run):
     answer = answered(run)
@@ -68,7 +76,7 @@ def test_kept_runs_answer_with_their_own_rows(run):
         ("clip_audited", "tells 0.100 [0.050, 0.200] (AUC) more than naive Bayes does.", ""),
         ("memorization_detected", "with an AUC of", "0.97"),
         ("pruning_attacked", "Without a defense 7 of 8 pictures are drawn", "0.98, 0.20, 0.99 and 0.00"),
-        ("pipeline_audited", "0 of 8 draw a copy", ""),
+        ("pipeline_audited", "how often the picture was shown: once: 0 of 8", ""),
     ],
 )  # fmt: skip
 def test_answers_on_rows_made_by_hand(name, sentence, published):
@@ -95,18 +103,21 @@ def test_rows_that_no_sentence_fits_answer_with_the_claims(name):
 def test_runs_stand_by_wing_and_audits_of_a_users_own_apart():
     clip, edge = run_of("clip_dejavu", BUILT["clip_dejavu"]()), RECORD["crossover_trained"][0]
     own = run_of("pipeline_audited", BUILT["pipeline_audited"](), model="mine/")
+    quick = plain(asdict(registry.load("pipeline_audited").QUICK), "config")
+    ours = run_of("pipeline_audited", BUILT["pipeline_audited"](), **quick)
     gone = run_of("an_old_one", [])
-    groups = grouped([gone, clip, own, edge], registry.documents(), RECORD)
+    groups = grouped([gone, clip, own, ours, edge], registry.documents(), RECORD)
     titles = [(group.title, [section.run.experiment for section in group.sections]) for group in groups]
     assert titles == [
         ("Edge", ["crossover_trained"]),
+        ("Diffusion", ["pipeline_audited"]),
         ("CLIP", ["clip_dejavu"]),
         (OTHERS, ["an_old_one"]),
         (OWN, ["pipeline_audited"]),
     ]
     (section,) = groups[0].sections
     assert section.recorded == (section.answer,) and section.apart == ""
-    assert groups[1].sections[0].recorded == ()
+    assert groups[2].sections[0].recorded == ()
 
 
 def test_runs_of_one_experiment_say_what_tells_them_apart():

@@ -1,6 +1,5 @@
 """What the page is made of: runs by wing, each with its answer, and what stands in the record beside it."""
 
-import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from types import ModuleType
@@ -93,7 +92,8 @@ def _wing(run: Result) -> str:
 
 def _is_shipped(run: Result, module: ModuleType) -> bool:
     """Whether it is an audit of what difflab ships, at flags that difflab ships."""
-    return run.config in [plain(asdict(config), "config") for config in (module.Config(), module.SMOKE)]
+    shipped = [module.Config(), *(getattr(module, name) for name in ("SMOKE", "QUICK") if hasattr(module, name))]
+    return run.config in [plain(asdict(config), "config") for config in shipped]
 
 
 def _title(wing: str) -> tuple[str, str]:
@@ -101,7 +101,7 @@ def _title(wing: str) -> tuple[str, str]:
         return wing, ""
     path = next(found.path for found in registry.experiments().values() if found.wing == wing)
     title, _, about = registry.document(path.parent / "__init__.py").split("\n")[0].partition(": ")
-    return inspect.cleandoc(title) or wing, about[:1].upper() + about[1:]
+    return title or wing, about[:1].upper() + about[1:]
 
 
 def _apart(run: Result, alike: list[Result]) -> str:

@@ -12,11 +12,11 @@ import difflab
 
 # We ask for few captions in few steps, to be done in seconds. Without these flags the audit takes minutes and is surer.
 
-audit = difflab.audit("planted", captions=16, seeds=2, steps=5, detectors="noise_magnitude")
+audit = difflab.audit("planted", captions=56, seeds=1, steps=5, detectors="noise_magnitude")
 
-# The result is a table. Every number has an interval (low, high) and a count (n). `captions` names the group: pictures
-# that were repeated in training, and pictures that were shown once. `measure` is how two pictures are compared, and
-# `seeds` whether one seed is enough for a copy (any) or half of them are needed (median).
+# The result is a table. Every number has an interval (low, high) and a count (n). `captions` names the group: how often
+# the picture was shown in training. `measure` is how two pictures are compared, and `seeds` whether one seed is enough
+# for a copy (any) or half of them are needed (median).
 
 rates = audit.table("memorized_fraction", measure="pixel", seeds="any")
 print(rates[["captions", "value", "low", "high", "n"]].to_string(index=False))

@@ -18,12 +18,8 @@ for row in predicted.rows:
 # Then we train models of five sizes on points of the same law, and count how many of their samples are copies: samples
 # that lie three times nearer to their nearest training point than to the second nearest.
 
-sizes = (4, 20, 28, 34, 40)
-trained = difflab.run(
-    "crossover_trained",
-    **law, sizes=sizes, seeds=2, samples=300, steps=1000, draws=1, loss_draws=2, replicates=4, times=16, padded=True,
-    out=None,
-)  # fmt: skip
+few = {"seeds": 2, "samples": 300, "steps": 1000, "draws": 1, "times": 16, "loss_draws": 2, "replicates": 4}
+trained = difflab.run("crossover_trained", **law, **few, sizes=(4, 20, 28, 34, 40), padded=True, out=None)
 copies = trained.table("memorized_fraction", variance=1.0).groupby("size_over_n")["value"].mean()
 for ratio, share in copies.items():
     print(f"M/N = {ratio:.2f}: {share:4.0%} of the samples are copies")

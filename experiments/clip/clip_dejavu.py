@@ -85,7 +85,7 @@ class Config(Study):
 
 
 SMOKE = Config(**SMALLEST)
-QUICK = Config(training=Training(steps=100, batch=100), pairs=3, n=200, public=1500, held_out=200, replicates=500)
+QUICK = Config(training=Training(steps=160, batch=40), pairs=2, n=80, public=500, held_out=100, replicates=200)
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:

@@ -157,7 +157,7 @@ def answer(run: Recorded) -> Answer:
     knob = best.setting["mitigation"]
     (cost, *_) = run.rows("useful_score", mitigation=knob)
     return Answer(
-        f"The knob {knob} lowers memory most: the gap changes by {with_interval(best)}, held-out retrieval by "
+        f"Of all knobs {knob} leaves the least memory: the gap changes by {with_interval(best)}, held-out retrieval by "
         f"{with_interval(cost)}.",
         "",
         "retrieved",

@@ -103,7 +103,6 @@ class Config:
 
 
 SMOKE = Config(seeds=2, steps=4, uniques=8, twins=24, held_out=24, replicates=20)
-QUICK = Config(seeds=2, steps=10, uniques=24, twins=60, held_out=60, replicates=200)
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:

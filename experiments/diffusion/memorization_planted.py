@@ -89,7 +89,6 @@ SMOKE = Config(
     steps=4,
     uniques=8,
 )
-QUICK = Config(milestones=())
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:

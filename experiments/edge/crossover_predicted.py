@@ -64,7 +64,6 @@ class Config:
 
 
 SMOKE = Config(n=20, dim=8, components=2, variances=(0.5, 1.0, 2.0), times=6, replicates=4)
-QUICK = Config(n=100, dim=30, components=4, variances=(0.25, 0.5, 1.0, 2.0, 4.0), replicates=16)
 
 
 def run(config: Config, checkpoints: Checkpoints | None = None) -> Iterator[Row | Artefact]:

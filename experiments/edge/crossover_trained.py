@@ -69,7 +69,19 @@ SMOKE = Config(
         training=Training(steps=300, chunk=100),
     ),
 )
-QUICK = Config(study=Study(seeds=4, training=Training(steps=2500, draws=2, learning_rate=2e-2)))
+QUICK = Config(
+    n=60,
+    dim=20,
+    variances=(1.0,),
+    study=Study(
+        sizes=(6, 24, 36, 42, 48, 54, 60),
+        seeds=2,
+        samples=500,
+        loss_draws=4,
+        replicates=16,
+        training=Training(steps=1200, draws=2, learning_rate=2e-2),
+    ),
+)
 
 
 def cost(config: Config) -> float:

@@ -64,10 +64,6 @@ SMOKE = Config(
         training=Training(steps=200, chunk=100),
     ),
 )
-QUICK = Config(
-    data=ColouredTemplates(n=50, source="digits", side=0),
-    study=Study(seeds=1, training=Training(steps=3000, draws=4)),
-)
 
 
 def run(config: Config, checkpoints: Checkpoints | None = None) -> Iterator[Row | Artefact]:
