@@ -50,14 +50,14 @@ def test_every_experiment_answers_beside_its_claims(name):
 def test_rows_made_by_hand_are_answered_by_a_sentence_and_not_by_claims(name):
     answer = answered(run_of(name, BUILT[name](), {"it holds": True}))
     assert "claims held" not in answer.sentence and answer.sentence.endswith(".")
-    assert answer.figure and answer.look.endswith("?")
+    assert answer.figure and answer.look.endswith(("?", "."))
 
 
 @pytest.mark.parametrize("run", [run for runs in RECORD.values() for run in runs], ids=lambda run: run.digest)
 def test_kept_runs_answer_with_their_own_rows(run):
     answer = answered(run)
     assert answer.figure in run.figures
-    assert answer.look.endswith("?") and answer.sentence.endswith(".")
+    assert answer.look.endswith(("?", ".")) and answer.sentence.endswith(".")
     numbers = re.findall(r"\d+\.\d{2,3}", answer.sentence)
     ends = {f"{end:.{d}f}" for row in run.rows for end in row.interval for d in (2, 3)}
     found = [row.value for row in select(run.rows, "transition_fraction", point="middle")] or [0.0]

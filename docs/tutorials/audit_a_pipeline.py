@@ -12,7 +12,7 @@ import difflab
 
 # We ask for few captions in few steps, to be done in seconds. Without these flags the audit takes minutes and is surer.
 
-audit = difflab.audit("planted", captions=56, seeds=1, steps=5, detectors="noise_magnitude")
+audit = difflab.audit("planted", captions=56, seeds=2, steps=5, detectors="noise_magnitude")
 
 # The result is a table. Every number has an interval (low, high) and a count (n). `captions` names the group: how often
 # the picture was shown in training. `measure` is how two pictures are compared, and `seeds` whether one seed is enough

@@ -60,7 +60,7 @@ import difflab
 # pictures that the model never saw. If those come back too, the search writes pictures itself and proves nothing.
 
 board = difflab.stress(
-    "planted", defense="noisy_prompt", targets=2, seeds=1, steps=8, held_out=4, draws=1, **{"dori.keep": (0, 10)}
+    "planted", defense="noisy_prompt", targets=2, seeds=2, steps=8, held_out=4, draws=1, **{"dori.keep": (0, 10)}
 )
 rates = board.table("memorized_fraction", measure="pixel", seeds="median", state="defended")
 undefended = board.table("memorized_fraction", measure="pixel", seeds="median", state="undefended")
