@@ -15,6 +15,7 @@ import pytest
 
 from difflab.files import plain
 from difflab.runs import registry, results
+from difflab.runs.answers import answered
 from difflab.runs.execute import execute
 from difflab.runs.rows import select
 from experiments.commands import quickstart, report
@@ -32,7 +33,8 @@ def smoke_runs(tmp_path_factory):
 
 def test_the_folder_is_the_registry():
     assert {"crossover_predicted", "crossover_trained", "templates_trained", "digits_trained"} <= set(NAMES)
-    assert set(quickstart.QUICKSTART) <= set(NAMES)
+    wings = [registry.experiments()[name].wing for name in quickstart.QUICKSTART]
+    assert sorted(wings) == ["clip", "diffusion", "edge"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,6 +66,8 @@ def test_a_smoke_run_is_whole(name, smoke_runs):
     assert run.config == plain(asdict(registry.load(name).SMOKE), "config")
     for row in run.rows:
         assert row.interval.low <= row.value <= row.interval.high
+    told = answered(run)
+    assert told.figure in (*run.figures, "") and told.sentence.endswith(".")
     kept = {json.loads(line)["metric"] for line in (run.folder / "rows.jsonl").read_text().splitlines()}
     assert kept == {row.metric for row in run.rows}
 
@@ -112,33 +116,39 @@ def test_the_page_shows_every_experiment(smoke_runs):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("width", [1200, 400])
+@pytest.mark.parametrize("width", [1200, 360])
 def test_the_page_opens_in_a_browser(width, smoke_runs, tmp_path):
-    """Every figure is drawn and nothing is wider than the window, on a screen and on a telephone."""
+    """Every figure is drawn and nothing is wider than the window, on a screen and on a telephone, folded and not."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("browser: there is no Chromium here")
     page = report.write(next(iter(smoke_runs.values())).parents[1]).read_text()
     look = (
         "<script>addEventListener('load', () => { const all = [...document.images];"
-        "document.title = [all.length, all.filter(i => i.naturalWidth > 0).length,"
-        "document.documentElement.scrollWidth <= innerWidth].join(' '); });</script></body>"
+        "const fits = () => document.documentElement.scrollWidth <= innerWidth; const folded = fits();"
+        "document.querySelectorAll('details').forEach(d => { d.open = true; });"
+        "parent.postMessage([all.length, all.filter(i => i.naturalWidth > 0).length, innerWidth,"
+        "folded && fits()].join(' '), '*'); });</script></body>"
     )
-    # The page itself forbids scripts.
+    # The page itself forbids scripts. A browser's window has a least width, a frame has none.
     policy = "default-src 'none'; "
     assert policy in page
     page = page.replace(policy, policy + "script-src 'unsafe-inline'; ").replace("</body>", look)
     (tmp_path / "page.html").write_text(page)
+    (tmp_path / "frame.html").write_text(
+        "<title>-</title><script>addEventListener('message', e => { document.title = e.data; });</script>"
+        f'<iframe src="page.html" style="width: {width}px; height: 800px; border: 0"></iframe>'
+    )
     flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"
     answer = subprocess.run(
-        [browser, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900",
-         "--virtual-time-budget=10000", "--dump-dom", (tmp_path / "page.html").as_uri()],
+        [browser, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1300,900",
+         "--virtual-time-budget=10000", "--dump-dom", (tmp_path / "frame.html").as_uri()],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    title = re.search(r"<title>(\d+) (\d+) (true|false)</title>", answer.stdout)
+    title = re.search(r"<title>(\d+) (\d+) (\d+) (true|false)</title>", answer.stdout)
     assert title, answer.stdout[:300] + answer.stderr[-300:]
     n_figures = sum(len(results.read_run(folder).figures) for folder in smoke_runs.values())
-    assert title.groups() == (str(n_figures), str(n_figures), "true")
+    assert title.groups() == (str(n_figures), str(n_figures), str(width), "true")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
+import tyro
 from diffusers import StableDiffusionPipeline
 from jaxtyping import UInt8
 
@@ -63,7 +64,7 @@ class OnPersonal:
     """Weight of the prompt."""
     seed: int = 0
     """Of the choice of pictures, the training, the pictures drawn and the search."""
-    contents: str = field(init=False, default="")
+    contents: tyro.conf.Suppress[str] = field(init=False, default="")
     """Checksum of the model."""
 
     def __post_init__(self) -> None:

@@ -28,7 +28,7 @@ class Numbers:
         Raises:
             InputError: there is not exactly one.
         """
-        there = [run for run in self._record.get(experiment, []) if config.items() <= _leaves(run.config).items()]
+        there = [run for run in self._record.get(experiment, []) if config.items() <= leaves(run.config).items()]
         require(len(there) == 1, f"the record holds {len(there)} runs of {experiment} with {config}; name one.")
         return Recorded(there[0])
 
@@ -72,6 +72,10 @@ class Recorded:
     def number(self, metric: str, digits: int = 3, **setting: Any) -> str:
         """A number with its interval, as 0.798 [0.764, 0.831]."""
         return with_interval(self.row(metric, **setting), digits)
+
+    def number_or(self, other: str, metric: str, **setting: Any) -> str:
+        """A number with its interval, or another text where no row has this metric and setting."""
+        return self.number(metric, **setting) if select(self.run.rows, metric, **setting) else other
 
     def count(self, metric: str, **setting: Any) -> str:
         """A fraction as what it counts, as 11 of 12."""
@@ -150,11 +154,12 @@ def _plain(cell: Any) -> str:
     return f"{cell:g}" if isinstance(cell, float) else str(cell)
 
 
-def _leaves(config: Mapping[str, Any]) -> dict[str, Any]:
+def leaves(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Every entry of a config by its own name, at whatever depth."""
     found: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, Mapping):
-            found |= _leaves(value)
+            found |= leaves(value)
         else:
             found[name] = tuple(value) if isinstance(value, list) else value
     return {name: value for name, value in found.items() if _hashable(value)}

@@ -8,35 +8,36 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jinja2
 
 from difflab.files import write_atomically
-from difflab.runs.registry import question
+from difflab.runs.answers import Answer, answered
 from difflab.runs.result import Result
 from difflab.runs.results import finished_runs
+from difflab.runs.sections import Section, grouped
+from difflab.runs.tables import tables
 
 
-class _Table(NamedTuple):
-    """The rows of one metric; what their settings share is said once."""
-
-    metric: str
-    shared: str
-    rows: list[tuple[str, str, str, str]]
-
-
-def build(source: Path, documents: Mapping[str, str], out: Path | None = None, every: bool = False) -> Path:
+def build(
+    source: Path,
+    documents: Mapping[str, str],
+    out: Path | None = None,
+    every: bool = False,
+    record: Mapping[str, list[Result]] | None = None,
+) -> Path:
     """Write `report.html` and `report.md` from the newest finished run of every experiment, or from all runs.
 
-    The page holds everything it shows: no script, no address outside it, figures inside. A claim that did not
-    hold stays on it, and so does an experiment that has not been run.
+    The page holds everything it shows: no script, no address outside it, figures inside. Each run opens with its
+    answer and the figure that shows it; a claim that did not hold stays on the page, before those that held. All other
+    figures, numbers and configs are folded, and so is what has not been run.
 
     Args:
         source: the folder of all results.
         documents: experiment -> its docstring; the first paragraph is the question.
         out: where both files are written; beside the results if not given.
         every: all runs of an experiment, not only its newest.
+        record: experiment -> kept runs, whose answers stand beside those of the page.
 
     Returns:
         The path of the HTML page.
@@ -47,13 +48,11 @@ def build(source: Path, documents: Mapping[str, str], out: Path | None = None, e
     """
     source, out = Path(source), Path(out or source)
     runs, unfinished = finished_runs(source, every)
-    done = {run.experiment for run in runs}
-    open_ends = [f"{name} has not been run." for name in sorted(set(documents) - done)]
-    open_ends += [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in unfinished]
+    record = record or {}
     given = {
-        "runs": runs,
-        "open_ends": open_ends,
-        "questions": {run.experiment: question(documents.get(run.experiment, "")) or "No description." for run in runs},
+        "groups": grouped(runs, documents, record),
+        "missing": _missing({run.experiment for run in runs}, documents, record),
+        "unfinished": [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in unfinished],
         "link": lambda path: os.path.relpath(path, out).replace(os.sep, "/"),
     }
     page, text = (_environment().get_template(name).render(given) for name in ("report.html", "report.md"))
@@ -64,7 +63,14 @@ def build(source: Path, documents: Mapping[str, str], out: Path | None = None, e
 
 def fragment(run: Result) -> str:
     """One result as HTML, as a notebook shows it."""
-    return _environment().get_template("section.html").render(run=run, question="")
+    return _environment().get_template("section.html").render(section=Section(run, "", answered(run)))
+
+
+def _missing(
+    done: set[str], documents: Mapping[str, str], record: Mapping[str, list[Result]]
+) -> list[tuple[str, list[Answer]]]:
+    """Experiments that were not run, each with what the record says to its question."""
+    return [(name, [answered(run) for run in record.get(name, ())]) for name in sorted(set(documents) - done)]
 
 
 def _environment() -> jinja2.Environment:
@@ -86,10 +92,8 @@ def _environment() -> jinja2.Environment:
         "alt": _alt,
         "facts": _facts,
         "held": _held,
-        "seconds": _seconds,
-        "tables": _tables,
+        "tables": tables,
         "verdict": _verdict,
-        "open_rows": 12,  # a longer table is folded
     }
     return found
 
@@ -106,58 +110,6 @@ def _md(text: str) -> str:
         return line
     last = opening.end() - 1
     return f"{line[:last]}&#{ord(line[last])};{line[last + 1 :]}"
-
-
-def _tables(run: Result) -> list[_Table]:
-    tables = []
-    for metric in dict.fromkeys(row.metric for row in run.rows):
-        rows = [row for row in run.rows if row.metric == metric]
-        first = rows[0].setting
-        shared = {
-            key: value
-            for key, value in first.items()
-            if len(rows) > 1 and all(key in row.setting and row.setting[key] == value for row in rows)
-        }
-        cells = [
-            (
-                _setting({key: value for key, value in row.setting.items() if key not in shared}) or "–",
-                number(row.value),
-                _interval(row.low, row.high),
-                str(row.n),
-            )
-            for row in rows
-        ]
-        tables.append(_Table(metric, _setting(shared), cells))
-    return tables
-
-
-def number(value: float) -> str:
-    """Write a number for readers: whole numbers below a million in full, four digits otherwise.
-
-    Just below 1 the distance from 1 is written instead, which is where a crossover fraction says something.
-
-    Args:
-        value: any finite number.
-
-    Returns:
-        The text.
-    """
-    if value == int(value) and abs(value) < 1_000_000:
-        return str(int(value))
-    if 0.999 < value < 1:
-        return f"1 - {1 - value:.3g}"
-    return f"{value:.4g}"
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    if low is None and high is None:
-        return "–"
-    return f"[{'–' if low is None else number(low)}, {'–' if high is None else number(high)}]"
-
-
-def _setting(setting: Mapping[str, Any]) -> str:
-    shown = {key: number(value) if isinstance(value, float) else str(value) for key, value in setting.items()}
-    return ", ".join(f"{key}={value}" for key, value in shown.items())
 
 
 def _facts(run: Result) -> list[tuple[str, str]]:
@@ -178,7 +130,7 @@ def _seconds(run: Result) -> str:
 
 
 def _held(run: Result) -> str:
-    return f"{sum(run.claims.values())}/{len(run.claims)}"
+    return f"{sum(run.claims.values())} of {len(run.claims)} claims held" if run.claims else "no claims"
 
 
 def _verdict(held: bool) -> str:

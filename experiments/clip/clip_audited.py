@@ -6,5 +6,24 @@ seconds.
 """
 
 from difflab.audits.dejavu import SMOKE, Config, claims, figures, run
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded, with_interval
 
-__all__ = ["SMOKE", "Config", "claims", "figures", "run"]
+__all__ = ["SMOKE", "Config", "answer", "claims", "figures", "run"]
+
+
+def answer(run: Recorded) -> Answer:
+    """The gap beyond the strongest reference."""
+    gaps = [
+        row
+        for row in run.rows("gap_score", of="hidden_auc", trained="target")
+        if "permuted" not in row.setting["reference"]
+    ]
+    least = min(gaps, key=lambda row: row.value)
+    return Answer(
+        f"Of objects that no word names the model tells {with_interval(least)} (AUC) more than "
+        f"{least.setting['reference']} does.",
+        "",
+        "gaps",
+        "Are the gaps of own pairs above those of permuted captions and of pairs never seen?",
+    )

@@ -55,7 +55,9 @@ from difflab.clip.model import Clip, build
 from difflab.clip.panels import gaps_figure, ordered_figure
 from difflab.clip.train import Job, Training, train_all
 from difflab.randomness import stream
+from difflab.runs.answers import Answer
 from difflab.runs.figures import picture_strips
+from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from difflab.statistics.intervals import SHARE, mean
@@ -83,7 +85,7 @@ class Config(Study):
 
 
 SMOKE = Config(**SMALLEST)
-QUICK = Config(training=Training(steps=100, batch=100), pairs=3, n=200, public=1500, held_out=200, replicates=500)
+QUICK = Config(training=Training(steps=160, batch=40), pairs=2, n=80, public=500, held_out=100, replicates=200)
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
@@ -169,6 +171,18 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
     )
     found["pictures"] = picture_strips(artefacts["panels"], texts, title, a_line=1)
     return found
+
+
+def answer(run: Recorded) -> Answer:
+    """The hidden AUC of both models."""
+    own, other = (run.number("hidden_auc", models=MEMBER, of=of) for of in ("target", "reference"))
+    return Answer(
+        f"Of objects that a caption hides, the model that saw the pair tells {own} (AUC; chance is 0.5), the other "
+        f"{other}.",
+        "",
+        "gaps",
+        "Does the gap of member and non-member stand out from every control?",
+    )
 
 
 Pair = tuple[Reading, Reading, Truth]

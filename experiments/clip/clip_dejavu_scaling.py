@@ -21,6 +21,8 @@ from difflab.audits.collage_models import SMALLEST, Study, by_level, over_models
 from difflab.clip.panels import axes_figure
 from difflab.clip.train import Training
 from difflab.errors import require
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded, with_interval
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 
@@ -128,6 +130,18 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
         "share": axes_figure(rows, "ceiling_share_ratio", "share of the ceiling", axes),
         "usefulness": axes_figure(rows, "retrieved_fraction", "held-out retrieval", axes),
     }
+
+
+def answer(run: Recorded) -> Answer:
+    """The gap after the fewest and after the most epochs."""
+    found = sorted(run.rows("gap_score", axis="epochs", of="hidden_auc"), key=lambda row: row.setting["at"])
+    first, last = ((with_interval(row), f"{row.setting['at']:g}") for row in (found[0], found[-1]))
+    return Answer(
+        f"The hidden AUC gap is {first[0]} after {first[1]} epochs and {last[0]} after {last[1]}.",
+        "",
+        "gap",
+        "Along which axis does the gap rise?",
+    )
 
 
 def _measured(cell: Cell, config: Config, checkpoints: Checkpoints) -> Iterator[Row]:

@@ -31,6 +31,8 @@ from difflab.audits.collage_models import (
 from difflab.clip.panels import cost_figure
 from difflab.clip.train import Training
 from difflab.errors import require
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded, with_interval
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from difflab.statistics.intervals import paired_difference
@@ -147,3 +149,17 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
         "training_loss": "training loss",
     }
     return {metric.rsplit("_", 1)[0]: cost_figure(rows, metric, words, COLOURS) for metric, words in metrics.items()}
+
+
+def answer(run: Recorded) -> Answer:
+    """The strongest knob, and what it costs."""
+    best = min(run.rows("lowered_score"), key=lambda row: row.value)
+    knob = best.setting["mitigation"]
+    (cost, *_) = run.rows("useful_score", mitigation=knob)
+    return Answer(
+        f"Of all knobs {knob} leaves the least memory: the gap changes by {with_interval(best)}, held-out retrieval by "
+        f"{with_interval(cost)}.",
+        "",
+        "retrieved",
+        "To the right is more useful, below is less memory: which knobs lie to the lower right of none?",
+    )

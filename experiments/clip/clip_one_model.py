@@ -26,6 +26,8 @@ from difflab.clip.gap import hidden_auc, reliability
 from difflab.clip.panels import references_figure
 from difflab.clip.references import sentences, without_training
 from difflab.errors import require
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded, with_interval
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from difflab.statistics.intervals import mean
@@ -110,6 +112,21 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
     """The gap by every reference, world by world."""
     return {"references": references_figure(rows, {TWO_MODELS: "memorizing", EXACT: "exact"})}
+
+
+def answer(run: Recorded) -> Answer:
+    """The gap of two models beside the smallest of one model."""
+    two = run.rows("gap_score", reference=TWO_MODELS)[0]
+    world = {"correlation": two.setting["correlation"]}
+    told = [row for row in run.rows("gap_score", **world) if row.setting["reference"] not in (TWO_MODELS, ANOTHER)]
+    least = min(told, key=lambda row: row.value, default=two)
+    return Answer(
+        f"At correlation {world['correlation']:g} two models show a gap of {with_interval(two)}, one model with "
+        f"{least.setting['reference']} {with_interval(least)}.",
+        "",
+        "references",
+        "Which references show the same gap as two models do?",
+    )
 
 
 def _rows(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from difflab.runs import registry
-from difflab.runs.record import RECORD
+from difflab.runs.record import RECORD, recorded
 from difflab.runs.report import build
 
 
@@ -22,5 +22,5 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def write(out: Path) -> Path:
-    """The page of a folder of results; returns its path."""
-    return build(out, registry.documents())
+    """The page of a folder of results, beside what the record says; returns its path."""
+    return build(out, registry.documents(), record=recorded())

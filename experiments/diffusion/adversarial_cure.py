@@ -40,7 +40,9 @@ from difflab.diffusion.finetuning import Known, with_weights
 from difflab.diffusion.panels.attacks import attacks_figure, cost_figure
 from difflab.diffusion.trigger import Trigger
 from difflab.randomness import stream
+from difflab.runs.answers import Answer
 from difflab.runs.figures import picture_strips
+from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key, made_once
 from difflab.runs.rows import Artefact, Row, select
@@ -155,6 +157,20 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
         "cost": cost_figure(rows, "What a cure costs", TRAINED_ON, "memorized fraction after Dori", log=True),
         "cured": picture_strips(shown, [f"target {i}" for i in range(len(shown))], title, a_line=2),
     }
+
+
+def answer(run: Recorded) -> Answer:
+    """The cure under the attack that it was trained on and under the worst other one, and what it costs."""
+    here = {"defense": CURE, "target": "repeated", "measure": "pixel", "seeds": "median"}
+    others = [row.value for row in run.rows("memorized_fraction", **here) if row.setting["attack"] != TRAINED_ON]
+    cost = run.number("held_out_ratio", defense=CURE, captions="unrelated")
+    return Answer(
+        f"After the cure {run.count('memorized_fraction', attack=TRAINED_ON, **here)} pictures come back under Dori, "
+        f"at most {max(others):.0%} under any other attack; unrelated captions lose {cost} times as much.",
+        "0.02 under Dori (SD 1.4)",
+        "attacks",
+        "Which defenses stay low under every attack, and not only under Dori?",
+    )
 
 
 def _asked(config: Config) -> dict[str, AdversarialFinetuning | ConceptErasure | DataUnlearning]:

@@ -28,7 +28,9 @@ from difflab.diffusion.defenses.wanda import Wanda, wanda
 from difflab.diffusion.panels.attacks import steps_figure
 from difflab.errors import require
 from difflab.randomness import stream
+from difflab.runs.answers import Answer
 from difflab.runs.figures import picture_strips
+from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key, made_once
 from difflab.runs.rows import Artefact, Row, select
@@ -147,3 +149,24 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
         title = f"{name.removeprefix('strip_').replace('_', ' ')}: picture, then after {looks} steps"
         found[name] = picture_strips(strips, [f"target {i}" for i in range(len(strips))], title, a_line=2)
     return found
+
+
+def answer(run: Recorded) -> Answer:
+    """NeMo's pictures at the largest budget up to 50 steps, beside the worst control."""
+    here = {"rate": run.rows("memorized_fraction")[0].setting["rate"], "attack": "dori"}
+    here |= {"measure": "pixel", "seeds": "median"}
+    steps = max(k for k in (row.setting["attack_steps"] for row in run.rows("memorized_fraction", **here)) if k <= 50)
+    controls = [
+        row for row in run.rows("memorized_fraction", attack_steps=steps, **here) if row.setting["curve"] in CONTROLS
+    ]
+    worst = max((row.value for row in controls), default=0.0)
+    back = run.count("memorized_fraction", curve=MEMORIES[0], attack_steps=steps, **here)
+    return Answer(
+        f"After {steps} steps {back} pictures that NeMo stopped are back, and of each control at most {worst:.0%}.",
+        f"{_PUBLISHED[steps]:.2f} under NeMo (SD 1.4)" if steps in _PUBLISHED else "",
+        "memorized",
+        "Where do memories come back, and how much later do the controls begin to rise?",
+    )
+
+
+_PUBLISHED = {0: 0.20, 1: 0.73, 10: 0.79, 25: 0.94, 50: 0.99}

@@ -31,6 +31,8 @@ from difflab.diffusion.panels.attacks import cuts_figure
 from difflab.diffusion.trigger_information import drawn_from, quantised, turned
 from difflab.errors import require
 from difflab.randomness import stream
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key, made_once
 from difflab.runs.rows import Artefact, Row, select
@@ -114,6 +116,21 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
         "bits": cuts_figure(rows, "bits", "bits a number (all: not rounded)", COLOURS),
         "rows": cuts_figure(rows, "rows", "token rows that may move", COLOURS),
     }
+
+
+def answer(run: Recorded) -> Answer:
+    """What whole triggers draw: on the pruned model, of twins, and on the oracle."""
+    here = {"measure": "pixel", "seeds": "median"}
+    here["attack_steps"] = min(row.setting["attack_steps"] for row in run.rows("memorized_fraction", **here))
+    whole = run.count("memorized_fraction", target="repeated", cut="rows", kept="all", **here)
+    twins = run.count("memorized_fraction", target="never", cut="rows", kept="all", **here)
+    oracle = run.count("memorized_fraction", target="repeated", cut="transfer", to="oracle", **here)
+    return Answer(
+        f"Triggers bring {whole} pruned pictures back and {twins} twins; given to the oracle they draw {oracle}.",
+        "",
+        "bits",
+        "How coarsely can a trigger be rounded before its picture is gone?",
+    )
 
 
 def _searched(

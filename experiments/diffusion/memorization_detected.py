@@ -35,6 +35,8 @@ from difflab.diffusion.panels.detectors import by_copies_figure, curves_figure
 from difflab.diffusion.pipeline import checksum, load
 from difflab.errors import require
 from difflab.randomness import item_seeds, stream
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import made_once
 from difflab.runs.rows import Artefact, Row, select
@@ -102,7 +104,6 @@ class Config:
 
 
 SMOKE = Config(seeds=2, steps=4, uniques=8, twins=24, held_out=24, replicates=20)
-QUICK = Config(seeds=2, steps=10, uniques=24, twins=60, held_out=60, replicates=200)
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
@@ -168,6 +169,21 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
     """AUC against copies for every detector, and the curves behind it."""
     return {"copies": by_copies_figure(rows), "curves": curves_figure(rows, artefacts)}
+
+
+def answer(run: Recorded) -> Answer:
+    """Noise magnitude at the most seeds, against captions never trained on."""
+    here: dict[str, Any] = {"detector": "noise_magnitude", "steps": "all", "against": "held_out"}
+    here["copies"] = "64 and more"
+    seeds = max(row.setting["seeds"] for row in run.rows("auc", **here))
+    told = [row for row in select(run.run.rows, "auc", detector="noise_magnitude") if "source" in row.setting]
+    return Answer(
+        f"Noise magnitude tells captions with 64 and more copies from unseen ones with an AUC of "
+        f"{run.number('auc', seeds=seeds, **here)}.",
+        f"{max(row.value for row in told):.3f} (SD 1.4)" if told else "",
+        "copies",
+        "How many copies does each detector need before it leaves one half, which is chance?",
+    )
 
 
 def _detectors(config: Config) -> Iterator[tuple[str, int, str, Score]]:

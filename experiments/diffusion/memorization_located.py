@@ -42,7 +42,9 @@ from difflab.diffusion.pruning import Mask
 from difflab.diffusion.trigger import Trigger
 from difflab.errors import require
 from difflab.randomness import stream
+from difflab.runs.answers import Answer
 from difflab.runs.figures import picture_strips
+from difflab.runs.numbers import Recorded, mean, span
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import made_once
 from difflab.runs.rows import Artefact, Row, select
@@ -214,6 +216,19 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
         "overlap": by_layer_figure(rows, "overlap_fraction", "Selected weights: agreement of pairs"),
         "pictures": picture_strips(shown, [f"start {i}" for i in range(len(shown))], title, a_line=3),
     }
+
+
+def answer(run: Recorded) -> Answer:
+    """How often starts lead to triggers, and how far apart these lie."""
+    found = run.rows("memorized_fraction", defense="nothing", embedding="triggers", measure="pixel", seeds="median")
+    triggers, starts = (run.rows("pairwise_distance", defense="nothing", group=name) for name in ("triggers", "starts"))
+    return Answer(
+        f"A share of {span(found, 2)} of all starts leads to a trigger; triggers of one picture lie "
+        f"{mean(triggers, 1)} apart, their starts {mean(starts, 1)}.",
+        "",
+        "distances",
+        "Are triggers of one picture nearer to each other than starts, or than starts moved at random?",
+    )
 
 
 def _searched(

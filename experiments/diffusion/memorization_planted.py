@@ -33,6 +33,8 @@ from difflab.diffusion.recipe import Material, Recipe, train_pipeline
 from difflab.diffusion.similarity import Measure, measures
 from difflab.diffusion.train import Training
 from difflab.randomness import item_seeds, stream
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import made_once
 from difflab.runs.rows import Artefact, Row, select
@@ -88,7 +90,6 @@ SMOKE = Config(
     steps=4,
     uniques=8,
 )
-QUICK = Config(milestones=())
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
@@ -167,6 +168,21 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
     for name, wanted in (("scenes", False), ("emoji", True)):
         found[name] = strips_figure(artefacts, plans.ROLES, wanted)
     return found
+
+
+def answer(run: Recorded) -> Answer:
+    """Copies among the most repeated pictures, those seen once, and twins, at the last step."""
+    shown = {"measure": "pixel", "seeds": "median", "source": "all"}
+    shown["step"] = max(row.setting["step"] for row in run.rows("memorized_fraction", **shown))
+    most = max(row.setting["copies"] for row in run.rows("memorized_fraction", role="repeated", **shown))
+    repeated = run.count("memorized_fraction", role="repeated", copies=most, **shown)
+    once, twins = (run.count("memorized_fraction", role=role, **shown) for role in ("unique", "twin"))
+    return Answer(
+        f"Of the pictures with {most} copies {repeated} are drawn again, of those seen once {once}, of twins {twins}.",
+        "",
+        "memorized",
+        "From how many copies on does a picture come back?",
+    )
 
 
 def _asked(planted: Planted, config: Config) -> Int[np.ndarray, " n"]:

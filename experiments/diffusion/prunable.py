@@ -36,6 +36,8 @@ from difflab.diffusion.similarity import measures
 from difflab.diffusion.train import Training
 from difflab.errors import require
 from difflab.randomness import item_seeds, stream
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import Prefixed
 from difflab.runs.rows import Artefact, Row, select
@@ -160,6 +162,19 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
         metric: cells_figure(rows, metric, "Where pruning works", cells, DEFENSES, **setting)
         for metric, setting in shown.items()
     }
+
+
+def answer(run: Recorded) -> Answer:
+    """In how many models pruning works."""
+    cells = list(dict.fromkeys(row.setting["cell"] for row in run.rows("planted_fraction")))
+    works = [cell for cell in cells if _prunable(run.run.rows, cell)]
+    return Answer(
+        f"In {len(works)} of {len(cells)} models NeMo stops what is memorized at little cost"
+        f"{': ' + '; '.join(works) if works else ''}.",
+        "",
+        "memorized_fraction",
+        "In which models does NeMo fall far below no defense, and random neurons do not?",
+    )
 
 
 def _prunable(rows: Sequence[Row], cell: str) -> bool:

@@ -38,7 +38,9 @@ from difflab.diffusion.panels.attacks import cost_figure, steps_figure
 from difflab.diffusion.pruning import off_fraction, size
 from difflab.errors import require
 from difflab.randomness import stream
+from difflab.runs.answers import Answer
 from difflab.runs.figures import picture_strips
+from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key, made_once
 from difflab.runs.rows import Artefact, Row, select
@@ -164,6 +166,24 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
     shown = np.stack([artefacts[name] for name in names], axis=1)
     found["pictures"] = picture_strips(shown, [f"target {i}" for i in range(len(shown))], title, a_line=3)
     return found
+
+
+def answer(run: Recorded) -> Answer:
+    """NeMo's pictures before and after the search, and the twins'."""
+
+    def drawn(defense: str, target: str, attack: str) -> str:
+        here = {"defense": defense, "target": target, "attack": attack, "measure": "pixel", "seeds": "median"}
+        steps = max(row.setting["attack_steps"] for row in run.rows("memorized_fraction", **here))
+        return run.count("memorized_fraction", attack_steps=steps, **here)
+
+    return Answer(
+        f"Without a defense {drawn('nothing', 'repeated', 'nothing')} pictures are drawn, under NeMo "
+        f"{drawn('nemo', 'repeated', 'nothing')}, and after Dori {drawn('nemo', 'repeated', 'dori')}; "
+        f"of twins {drawn('nemo', 'never', 'dori')}.",
+        "0.98, 0.20, 0.99 and 0.00 (SD 1.4)",
+        "steps",
+        "How soon do the pruned pictures come back, and do the controls stay at 0?",
+    )
 
 
 def _pruned(world: World, config: Config) -> dict[str, Defended]:

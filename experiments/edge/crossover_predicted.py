@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 
 from difflab.errors import require
 from difflab.randomness import stream
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
@@ -62,7 +64,6 @@ class Config:
 
 
 SMOKE = Config(n=20, dim=8, components=2, variances=(0.5, 1.0, 2.0), times=6, replicates=4)
-QUICK = Config(n=100, dim=30, components=4, variances=(0.25, 0.5, 1.0, 2.0, 4.0), replicates=16)
 
 
 def run(config: Config, checkpoints: Checkpoints | None = None) -> Iterator[Row | Artefact]:
@@ -116,3 +117,17 @@ def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]
         "by_time": crossover_by_time_figure(rows),
         "by_variance": crossover_by_variance_figure(rows),
     }
+
+
+def answer(run: Recorded) -> Answer:
+    """The crossover at the middle variance."""
+    variances = sorted({row.setting["variance"] for row in run.rows("crossover_fraction", parameterization="x0")})
+    here = {"variance": variances[len(variances) // 2], "parameterization": "x0"}
+    exact = run.number("crossover_fraction", prediction=EXACT, **here)
+    low, high = (run.value("crossover_fraction", prediction=form, **here) for form in BOUNDS)
+    return Answer(
+        f"At variance {here['variance']:g} the exact losses cross at {exact} of N.",
+        f"closed forms {low} (C = 1) and {high} (C = 2)",
+        "by_variance",
+        "Does the exact crossover stay between the two closed forms at every variance?",
+    )

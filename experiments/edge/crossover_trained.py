@@ -19,6 +19,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from difflab.errors import require
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from synthetic.data.dataset import data_keys
@@ -67,7 +69,19 @@ SMOKE = Config(
         training=Training(steps=300, chunk=100),
     ),
 )
-QUICK = Config(study=Study(seeds=4, training=Training(steps=2500, draws=2, learning_rate=2e-2)))
+QUICK = Config(
+    n=60,
+    dim=20,
+    variances=(1.0,),
+    study=Study(
+        sizes=(6, 24, 36, 42, 48, 54, 60),
+        seeds=2,
+        samples=500,
+        loss_draws=4,
+        replicates=16,
+        training=Training(steps=1200, draws=2, learning_rate=2e-2),
+    ),
+)
 
 
 def cost(config: Config) -> float:
@@ -135,6 +149,21 @@ def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]
         "learned_means": places_figure(rows, middle, f"Where learned means lie, variance {middle['variance']:g}"),
         "shift": shift_figure(rows, variances),
     }
+
+
+def answer(run: Recorded) -> Answer:
+    """The transition at the middle variance, beside what was predicted."""
+    variances = _variances(run.run.rows)
+    here: dict[str, Any] = {"variance": variances[len(variances) // 2]}
+    found = run.number_or("no size", "transition_fraction", point="middle", **here)
+    exact = run.number("crossover_fraction", prediction="exact losses", **here)
+    return Answer(
+        f"At variance {here['variance']:g} half of the samples are copies at {found} of N; "
+        f"the exact losses cross at {exact}.",
+        "0.8 of N",
+        "transition",
+        "Each curve is one variance; its upright line is the prediction. Where does it pass one half?",
+    )
 
 
 def _variances(rows: Sequence[Row]) -> list[float]:

@@ -12,6 +12,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from synthetic.data.dataset import data_keys
@@ -64,3 +66,14 @@ def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]
         "transition": transition_figure(rows, [{}], "Real digits: where models start to memorize"),
         "loss": loss_figure(rows, {}, "Real digits: losses at t near 0.36"),
     }
+
+
+def answer(run: Recorded) -> Answer:
+    """The transition beside the paper's constant."""
+    found = run.number_or("no size", "transition_fraction", point="middle")
+    return Answer(
+        f"On real digits half of the samples are copies at {found} of N.",
+        "0.8 of N, on other data",
+        "transition",
+        "Where does the curve pass one half, and how far is that from the line at 0.8?",
+    )

@@ -24,6 +24,8 @@ from matplotlib.figure import Figure
 from difflab.errors import require
 from difflab.progress import progress
 from difflab.randomness import stream
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from synthetic.data.dataset import data_keys
@@ -101,3 +103,17 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
     """Dimensions along M / N with the memorized fraction, and what they say of single points."""
     return {"dimension": dimension_figure(rows), "points": collapsed_figure(rows)}
+
+
+def answer(run: Recorded) -> Answer:
+    """The dimension at training points of the largest model, at the lowest noise."""
+    here = {"t": min(row.setting["t"] for row in run.rows("local_dimension")), "on": "training points"}
+    largest = max(row.setting["size_over_n"] for row in run.rows("local_dimension", denoiser=TRAINED, **here))
+    own = run.number("local_dimension", 1, denoiser=TRAINED, size_over_n=largest, **here)
+    law = run.value("local_dimension", 1, denoiser=LAW, **here)
+    return Answer(
+        f"At M / N = {largest:g} the trained model has {own} dimensions at its training points, the law {law}.",
+        "",
+        "dimension",
+        "At high noise the dimension falls with every size; at low noise, does it hold out until samples are copies?",
+    )

@@ -22,6 +22,8 @@ from jaxtyping import Int
 from matplotlib.figure import Figure
 
 from difflab.errors import require
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded
 from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
@@ -133,6 +135,20 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
     """Copies of both groups along M / N, and where each starts."""
     return {"copies": copies_of_groups_figure(rows), "located": located_groups_figure(rows)}
+
+
+def answer(run: Recorded) -> Answer:
+    """How far the transition moves at the largest count."""
+    most = max(row.setting["count"] for row in run.rows("shift_fraction"))
+    repeated, others = (
+        run.number_or("an unknown share", "shift_fraction", points=p, count=most) for p in (REPEATED, OTHERS)
+    )
+    return Answer(
+        f"With {most} copies the transition moves by {repeated} of N for repeated points, by {others} for the others.",
+        "",
+        "located",
+        "How far does each group come before where it starts with one copy?",
+    )
 
 
 def repetitions(config: Config, count: int) -> Int[np.ndarray, " n"]:

@@ -24,6 +24,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from difflab.errors import require
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded
 from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
@@ -147,3 +149,14 @@ def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]
     if select(rows, "error_fraction"):
         shown["errors"] = errors_figure(rows)
     return shown
+
+
+def answer(run: Recorded) -> Answer:
+    """How far off the predictions were."""
+    exact, constant = (run.number("error_fraction", prediction=name) for name in (EXACT, "constant 0.8"))
+    return Answer(
+        f"The exact losses miss the transition by {exact} of N on average, the constant 0.8 by {constant}.",
+        "",
+        "shifts",
+        "Each line is one change: how far did the transition move, and how far should it have moved?",
+    )

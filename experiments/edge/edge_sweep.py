@@ -24,6 +24,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from difflab.errors import require
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded, mean, span
 from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
@@ -155,6 +157,17 @@ def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]
         shown["errors"] = errors_figure(rows)
         shown["weights"] = weights_figure(FITS[1:], artefacts["fitted_weights"])
     return shown
+
+
+def answer(run: Recorded) -> Answer:
+    """The mean transition and its range."""
+    found = run.rows("transition_fraction", point="middle")
+    return Answer(
+        f"Half of the samples are copies at {mean(found)} of N on average, at {span(found)} in {len(found)} settings.",
+        "0.8 of N in every setting",
+        "located",
+        "Do the settings lie on one line, whatever N, d and K are?",
+    )
 
 
 def _of_shape(config: Config, n: int, dim: int) -> dict[str, np.ndarray]:

@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 
 from difflab.errors import at_least, require
 from difflab.randomness import stream
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded
 from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import Prefixed
@@ -132,6 +134,16 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
     """Copies and losses over time, and the onset over N."""
     return {"copies": copies_by_step_figure(rows), "losses": losses_by_step_figure(rows), "onset": onset_figure(rows)}
+
+
+def answer(run: Recorded) -> Answer:
+    """How the onset grows with N."""
+    return Answer(
+        f"The step at which copying begins grows as N to the power {run.number('growth_score', 2)}.",
+        "power 1",
+        "onset",
+        "Onset against N on two logarithmic axes: a straight line is a power.",
+    )
 
 
 def _of_size(config: Config, n: int, checkpoints: Checkpoints) -> dict[str, np.ndarray]:

@@ -26,6 +26,8 @@ from matplotlib.figure import Figure
 
 from difflab.errors import at_least, require
 from difflab.randomness import stream
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded, shown
 from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
@@ -160,6 +162,19 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
     """Copies and losses over the number of parameters."""
     return {"transition": copies_by_parameters_figure(rows), "losses": losses_by_parameters_figure(rows)}
+
+
+def answer(run: Recorded) -> Answer:
+    """The number of parameters at which half of the samples are copies."""
+    asked = dict.fromkeys(row.setting["parameterization"] for row in run.rows("memorized_fraction"))
+    places = {name: select(run.run.rows, "transition_count", parameterization=name) for name in asked}
+    told = [f"{name} {shown(rows[0].value, 0) if rows else 'none'}" for name, rows in places.items()]
+    return Answer(
+        f"Parameters at which half of the samples are copies: {', '.join(told)}.",
+        "",
+        "transition",
+        "Which curve rises first as networks grow?",
+    )
 
 
 def _data(config: Config) -> list[Dataset]:

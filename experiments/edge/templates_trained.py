@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from matplotlib.figure import Figure
 
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from difflab.statistics.intervals import wilson
@@ -62,10 +64,6 @@ SMOKE = Config(
         training=Training(steps=200, chunk=100),
     ),
 )
-QUICK = Config(
-    data=ColouredTemplates(n=50, source="digits", side=0),
-    study=Study(seeds=1, training=Training(steps=3000, draws=4)),
-)
 
 
 def run(config: Config, checkpoints: Checkpoints | None = None) -> Iterator[Row | Artefact]:
@@ -106,3 +104,17 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
         "loss": loss_figure(rows, {}, "Coloured digits: losses at t near 0.36"),
         "samples": strips_figure(artefacts["generated_0"], artefacts["points_0"], sizes),
     }
+
+
+def answer(run: Recorded) -> Answer:
+    """The transition beside the exact losses, and between which sizes the published run has its own."""
+    found = run.number_or("no size", "transition_fraction", point="middle")
+    exact = run.number("crossover_fraction", prediction="exact losses")
+    printed = {row.setting["size_over_n"]: row.value for row in select(run.run.rows, "published_fraction")}
+    below, above = [m for m in printed if printed[m] < 0.5], [m for m in printed if printed[m] >= 0.5]
+    return Answer(
+        f"Half of the samples are copies at {found} of N; the exact losses cross at {exact}.",
+        f"between {max(below)} and {min(above)} of N" if below and above else "",
+        "transition",
+        "How far before the line of the exact losses does the curve pass one half?",
+    )
