@@ -40,6 +40,8 @@ from difflab.diffusion.panels.personal import copies_figure, detectors_figure, p
 from difflab.diffusion.pipeline import load
 from difflab.diffusion.train import Training
 from difflab.randomness import stream
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key, made_once
 from difflab.runs.rows import Artefact, Row, select
@@ -139,6 +141,23 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
         "detectors": detectors_figure(rows, MODELS),
         "pictures": pictures_figure(rows, artefacts["strips"]),
     }
+
+
+def answer(run: Recorded) -> Answer:
+    """After how many steps copies begin, and how many there are in the end."""
+    shown = {"model": "fine-tuned", "defense": NOTHING, "attack": NOTHING, "target": "own", "seeds": "median"}
+    rank = max(row.setting["rank"] for row in run.rows("memorized_fraction", **shown))
+    curve = run.rows("memorized_fraction", rank=rank, **shown)
+    copies = [row.setting["steps"] for row in curve if row.value > 0]
+    last = curve[-1].setting["steps"]
+    count = run.count("memorized_fraction", rank=rank, steps=last, **shown)
+    begin = f"the first copies come after {copies[0]} steps" if copies else "no copy comes"
+    return Answer(
+        f"At rank {rank} {begin}; after {last} steps {count} pictures are copied.",
+        "",
+        "copies",
+        "After how many steps does the fine-tune draw its pictures, while the oracle draws none?",
+    )
 
 
 def _attacked(
