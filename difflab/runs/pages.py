@@ -1,17 +1,22 @@
 """Pages written from the record: README and findings are templates whose numbers are rows."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import jinja2
 
 from difflab.errors import InputError, require
-from difflab.files import write_atomically
+from difflab.files import plain, write_atomically
 from difflab.runs import registry
-from difflab.runs.numbers import Numbers, mean, published, shown, span, with_interval
+from difflab.runs.answers import answered
+from difflab.runs.numbers import Numbers, Recorded, mean, published, shown, span, with_interval
 from difflab.runs.result import Result
+from difflab.runs.tables import tables
 from difflab.siblings import ROOT
 
+_SHORT = 12
+"""Rows of a table that a page of findings shows whole."""
 TEMPLATES = ROOT / "docs" / "templates"
 
 
@@ -57,6 +62,8 @@ def rendered(record: Mapping[str, list[Result]], templates: Path = TEMPLATES) ->
         "heading": lambda name: _heading(name, documents[name]),
         "question": lambda name: registry.question(documents[name]),
         "cost": lambda name: registry.cost(documents[name]),
+        "answered": lambda name: answered(_default(name, record)),
+        "finding": lambda name: _finding(_default(name, record)),
     }
     found = {}
     for path, name in names.items():
@@ -79,6 +86,32 @@ def write_pages(record: Mapping[str, list[Result]]) -> list[Path]:
     for path, text in texts.items():
         write_atomically(path, text.encode())
     return list(texts)
+
+
+def _default(name: str, record: Mapping[str, list[Result]]) -> Result:
+    """The recorded run of an experiment's own command, without flags."""
+    wanted = plain(asdict(registry.load(name).Config()), "config")
+    there = [run for run in record.get(name, []) if run.config == wanted]
+    require(len(there) == 1, f"the record holds {len(there)} default runs of {name}; keep one.")
+    return there[0]
+
+
+def _finding(run: Result) -> str:
+    """What an experiment found: the answer, the figure that shows it, short tables, and every claim."""
+    answer, recorded = answered(run), Recorded(run)
+    shown = answer.figure if answer.figure in run.figures else next(iter(run.figures))
+    parts = [f"**{answer.sentence}**" + (f" Published: {answer.published}." if answer.published else "")]
+    parts += [recorded.figure(shown), f"*{answer.look}*" if answer.look else ""]
+    for table in tables(run):
+        if len(table.rows) <= _SHORT:
+            head = [
+                f"{table.name[0].upper()}{table.name[1:]}:",
+                "| setting | value | interval | n |\n| --- | --- | --- | --- |",
+            ]
+            parts += [head[0], "\n".join([head[1], *(f"| {' | '.join(row)} |" for row in table.rows)])]
+    rows = f"../../experiments/record/{run.experiment}/{run.digest}/rows.jsonl"
+    parts += [f"All numbers are in [its rows]({rows}).", "Claims:", recorded.claims()]
+    return "\n\n".join(filter(None, parts))
 
 
 def _heading(name: str, document: str) -> str:
