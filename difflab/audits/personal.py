@@ -19,11 +19,9 @@ from difflab.diffusion.pipeline import SHIPPED, checksum
 from difflab.diffusion.similarity import measures
 from difflab.diffusion.tokens import tokens
 from difflab.diffusion.train import Training, train
-from difflab.errors import require
+from difflab.errors import at_least, require
 from difflab.methods import chosen
 from difflab.randomness import item_seeds, stream
-from difflab.runs.results import Checkpoints
-from difflab.runs.resuming import Prefixed, key, made_once
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import SHARE, grouped_fraction, summary
 from difflab.statistics.ranking import auc, true_positives
@@ -50,7 +48,7 @@ class OnPersonal:
     looks: tuple[int, ...] = (100, 250, 500, 1000, 2000)
     """Steps of training after which the pictures are asked for."""
     training: Training = field(
-        default_factory=lambda: Training(steps=2000, batch=4, rate=1e-3, schedule="constant", ema=0.0)
+        default_factory=lambda: Training(steps=2000, batch=4, rate=3e-3, schedule="constant", ema=0.0)
     )
     """Of the adapters."""
     unseen: int = 40
@@ -62,6 +60,8 @@ class OnPersonal:
     """DDIM steps."""
     guidance: float = 3.0
     """Weight of the prompt."""
+    workers: int = 2
+    """Processes; each trains one model at a time, on one thread."""
     seed: int = 0
     """Of the choice of pictures, the training, the pictures drawn and the search."""
     contents: tyro.conf.Suppress[str] = field(init=False, default="")
@@ -72,7 +72,7 @@ class OnPersonal:
         require(rising, f"looks is {self.looks}; give rising numbers of steps.")
         require(self.looks[-1] == self.training.steps, "the last look is at the last step of training.")
         require(self.pictures >= 2 and self.pictures % 2 == 0, f"pictures is {self.pictures}; give an even number.")
-        require(self.worlds >= 1, f"worlds is {self.worlds}; give at least 1.")
+        at_least(self, 1, "worlds", "workers")
         require(self.unseen >= 4 and self.unseen % 2 == 0, f"unseen is {self.unseen}; give an even number from 4 on.")
         require(len(self.ranks) > 0 and min(self.ranks) >= 1, f"ranks is {self.ranks}; give at least one, each >= 1.")
         object.__setattr__(self, "contents", checksum(self.model))
@@ -119,44 +119,41 @@ def personal_worlds(planted: Planted, config: OnPersonal) -> list[Personal]:
 
 
 def fine_tuned(
-    pipeline: StableDiffusionPipeline,
-    world: Personal,
-    name: tuple[str, int, int],
-    judge: Judge,
-    config: OnPersonal,
-    checkpoints: Checkpoints,
-) -> list[dict[str, np.ndarray]]:
-    """The adapters after each number of steps, and what the targets' captions draw with them.
+    pipeline: StableDiffusionPipeline, world: Personal, name: tuple[str, int, int], judge: Judge, config: OnPersonal
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Train adapters, and ask for the targets on the way.
 
     Args:
         pipeline: what is fine-tuned; left as it is.
         world: the pictures.
-        name: which of MODELS, the rank, and the world's place: the name of the checkpoints and of the chance.
+        name: which of MODELS, the rank, and the world's place: the name of the chance.
         judge: how pictures are drawn.
         config: how it is trained and when it is looked at.
-        checkpoints: where looks and the state of training are kept.
 
     Returns:
-        For every look the adapters in diffusers' names, and "drawn" (n, seeds, h, w, 3).
+        For every look "drawn_" and the steps: (n, seeds, h, w, 3); and the last adapters, in diffusers' names.
     """
     seen = world.targets if name[0] == "fine-tuned" else world.others
     seed = stream(config.seed, "adapters", *name).integer
     adapted, training = with_adapters(pipeline, name[1], seed), replace(config.training, seed=seed)
     latents, ids = encode(pipeline, seen.pictures), tokens(pipeline.tokenizer, seen.captions)
-    mine, moving = Prefixed(checkpoints, key(*name)), adapter_weights(adapted)
-
-    def look(steps: int) -> dict[str, np.ndarray]:
-        train(adapted, latents, ids, np.arange(len(seen.captions)), training, mine, steps, moving)
+    moving, rows, between = adapter_weights(adapted), np.arange(len(seen.captions)), _InMemory()
+    drawn, weights = dict[str, np.ndarray](), dict[str, np.ndarray]()
+    for steps in config.looks:
+        train(adapted, latents, ids, rows, training, between, steps, moving)
         weights = {entry: value.numpy() for entry, value in adapters(adapted).items()}
-        tuned = fused(pipeline, weights)
-        return weights | {"drawn": judge.draw(undefended(tuned, world.targets.captions))}
-
-    return [made_once(mine, f"look_{steps}", look, steps) for steps in config.looks]
+        drawn[f"drawn_{steps}"] = judge.draw(undefended(fused(pipeline, weights), world.targets.captions))
+    return drawn, weights
 
 
-def adapters_of(look: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The adapters of what `fine_tuned` returned."""
-    return {name: array for name, array in look.items() if name != "drawn"}
+class _InMemory(dict[str, dict[str, np.ndarray]]):
+    """Where a training is kept from one look to the next."""
+
+    def load(self, name: str) -> dict[str, np.ndarray] | None:
+        return self.get(name)
+
+    def save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
+        self[name] = arrays
 
 
 def copied(
@@ -179,33 +176,26 @@ def copied(
         yield Row("memorized_fraction", *rate, best.size, {**setting, **told, "seeds": seeds})
 
 
+def scored(pipeline: StableDiffusionPipeline, world: Personal, config: OnPersonal) -> dict[str, np.ndarray]:
+    """Scores of every detector that needs no picture: of the targets' captions, then of the unseen ones."""
+    captions = [*world.targets.captions, *world.unseen]
+    seeds, sampled = (
+        item_seeds(config.seed, "detectors", config.seeds),
+        {"steps": config.steps, "guidance": config.guidance},
+    )
+    detectors = [one for one in chosen("detectors", "all") if "latents" not in one.needs]
+    return {one.name: one.function(pipeline, captions, seeds, one.configured(**sampled)).values for one in detectors}
+
+
 def detected(
-    pipeline: StableDiffusionPipeline,
-    worlds: Sequence[Personal],
-    weights: Sequence[dict[str, np.ndarray]],
-    setting: dict[str, str | int],
-    config: OnPersonal,
-    checkpoints: Checkpoints,
+    scores: Sequence[dict[str, np.ndarray]], config: OnPersonal, setting: dict[str, str | int]
 ) -> Iterator[Row]:
     """How well every detector tells the targets' captions from unseen ones, world by world."""
-    seeds = item_seeds(config.seed, "detectors", config.seeds)
-    areas, found = dict[str, list[float]](), dict[str, list[float]]()
-    for i, world in enumerate(worlds):
-        captions = [*world.targets.captions, *world.unseen]
-        positive = np.arange(len(captions)) < len(world.targets.captions)
-
-        def scored(i: int = i, captions: list[str] = captions, world: Personal = world) -> dict[str, np.ndarray]:
-            tuned = fused(pipeline, weights[i])
-            detectors = [d for d in chosen("detectors", "all") if "latents" not in d.needs]
-            sampled = {"steps": config.steps, "guidance": config.guidance}
-            return {d.name: d.function(tuned, captions, seeds, d.configured(**sampled)).values for d in detectors}
-
-        for name, scores in made_once(checkpoints, key("scores", *setting.values(), i), scored).items():
-            areas.setdefault(name, []).append(auc(scores, positive))
-            found.setdefault(name, []).append(true_positives(scores, positive))
-    for metric, values in (("auc", areas), ("true_positive_fraction", found)):
-        for name, by_world in values.items():
-            yield Row(metric, *summary(by_world, SHARE), len(by_world), {**setting, "detector": name})
+    positive = np.arange(config.pictures + config.unseen) < config.pictures
+    for name in scores[0]:
+        for metric, statistic in (("auc", auc), ("true_positive_fraction", true_positives)):
+            values = [statistic(world[name], positive) for world in scores]
+            yield Row(metric, *summary(values, SHARE), len(values), {**setting, "detector": name})
 
 
 def personal_judge(planted: Planted, config: OnPersonal) -> Judge:

@@ -65,11 +65,11 @@ def held_out_rows(config: OnWorld, world: World, defenses: Mapping[str, Defended
             yield Row("held_out_ratio", *loss_ratio(losses, plain), n, setting)
 
 
-def target_losses(defended: Defended, trigger: Trigger, targets: Targets) -> np.ndarray:
-    """Denoising loss of the targets under a trigger."""
+def target_losses(defended: Defended, trigger: Trigger, targets: Targets, draws: int) -> np.ndarray:
+    """Denoising loss of the targets under a trigger: over four times the draws of a held-out picture, being few."""
     met = trigger.on(defended)
     latents, random = encode(met.pipeline, targets.pictures), seeded(len(targets.captions), [77])
-    return denoising_loss(met.pipeline, latents, met.embeddings, random, 64, masks=met.masks).numpy()
+    return denoising_loss(met.pipeline, latents, met.embeddings, random, 4 * draws, masks=met.masks).numpy()
 
 
 def attacked(
@@ -91,7 +91,7 @@ def attacked(
     looks = [Trigger(), *(trigger for trigger in triggers if trigger.steps > 0)]
     drawn, losses = (
         [what(trigger) for trigger in looks]
-        for what in (lambda t: judge.draw(met, t), lambda t: target_losses(met, t, targets))
+        for what in (lambda t: judge.draw(met, t), lambda t: target_losses(met, t, targets, config.draws))
     )
     places = [0, *(0 if trigger.steps == 0 else looks.index(trigger) for trigger in triggers)]
     return {

@@ -177,7 +177,9 @@ def _attacked(
                 found |= {f"{i}.{name}": array for name, array in trigger.arrays().items()}
                 found[f"drawn.{i}"] = world.judge.draw(met, trigger)
                 noisy = trigger.noise is not None
-                found[f"loss.{i}"] = np.full(n, np.nan) if noisy else target_losses(met, trigger, cell.pictures)
+                found[f"loss.{i}"] = (
+                    np.full(n, np.nan) if noisy else target_losses(met, trigger, cell.pictures, config.draws)
+                )
             checkpoints.save(key, found)
         numbers = range(int(found["n"]))
         triggers = [

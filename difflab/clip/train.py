@@ -18,6 +18,7 @@ from difflab.progress import Advance, progress
 from difflab.randomness import stream
 from difflab.runs.parallel import SPAWN, in_processes
 from difflab.runs.results import Checkpoints
+from difflab.training.devices import one_thread
 from difflab.training.loop import Keeping, Loss, Plan, optimize, silent
 from difflab.training.schedules import warmup_cosine
 
@@ -189,14 +190,9 @@ def _count(n: int = 1, note: str = "") -> None:
 
 
 def _train_one(name: str, job: Job, checkpoints: Checkpoints, advance: Advance = _count) -> None:
-    """On one thread here, too: sums of several threads round otherwise."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         clip = build(job.architecture, job.vocabulary, job.training.seed)
         losses = train(clip, job.pictures, job.captions, job.rows, job.training, checkpoints, f"half_{name}", advance)
-    finally:
-        torch.set_num_threads(before)
     weights = {part: value.cpu().numpy() for part, value in clip.model.state_dict().items()}
     checkpoints.save(name, weights | {"losses": losses})
 

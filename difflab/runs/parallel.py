@@ -97,20 +97,26 @@ def kept(
     workers: int,
     label: str,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Arrays by name, computed in other processes and kept as they come; what was kept before is not done again.
+    """Arrays by name, computed and kept as they come, in other processes where there is more than one worker.
+
+    What was kept before is not done again.
 
     Args:
         work: a function of a module that returns arrays.
         arguments: of each call, by the name under which its arrays are kept.
         checkpoints: where.
-        workers: processes.
+        workers: processes; 1 is this one.
         label: for the line of progress.
     """
     found = {name: checkpoints.load(name) for name in arguments}
     missing = [name for name, arrays in found.items() if arrays is None]
     with progress(len(arguments), label) as advance:
         advance(len(arguments) - len(missing))
-        for place, arrays in in_processes(work, [arguments[name] for name in missing], workers):
+        wanted = [arguments[name] for name in missing]
+        answers = (
+            in_processes(work, wanted, workers) if workers > 1 else ((i, work(*one)) for i, one in enumerate(wanted))
+        )
+        for place, arrays in answers:
             checkpoints.save(missing[place], arrays)
             found[missing[place]] = arrays
             advance()

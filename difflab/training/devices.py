@@ -1,5 +1,8 @@
 """Where tensors live: what this machine has, and a name checked against it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from difflab.errors import require
@@ -26,3 +29,14 @@ def device(name: str = "auto") -> torch.device:
     names = ", ".join(["auto", *there[:-1]])
     require(name in ("auto", *there), f"there is no device {name!r} here; give {names} or {there[-1]}.")
     return torch.device(there[0] if name == "auto" else name)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums are made on one thread inside: those of several round otherwise, by how many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -74,8 +74,7 @@ class Config(OnWorld):
 SMOKE = Config(
     targets=2,
     nemo=Nemo(blocks=("up",), seeds=2, unseen=20, refine=False),
-    dori=Dori(keep=(0, 1, 3), batch=2, looks=2),
-    rates=(0.1, 0.02),
+    dori=Dori(keep=(0, 1), batch=2, looks=2),
     seeds=2,
     steps=2,
     retained=60,

@@ -15,26 +15,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from diffusers import StableDiffusionPipeline
 from matplotlib.figure import Figure
 
 from difflab.audits.personal import (
     MODELS,
     NOTHING,
     OnPersonal,
-    Personal,
-    adapters_of,
     copied,
     detected,
     fine_tuned,
     personal_judge,
     personal_worlds,
+    scored,
 )
 from difflab.diffusion.attacks.dori import Dori, dori
 from difflab.diffusion.autoencoder import encode
 from difflab.diffusion.defended import undefended
 from difflab.diffusion.defenses.nemo import Nemo, nemo
-from difflab.diffusion.judge import Judge
 from difflab.diffusion.low_rank import fused
 from difflab.diffusion.panels.personal import copies_figure, detectors_figure, pictures_figure
 from difflab.diffusion.pipeline import load
@@ -42,9 +39,11 @@ from difflab.diffusion.train import Training
 from difflab.randomness import stream
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
+from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
-from difflab.runs.resuming import key, made_once
+from difflab.runs.resuming import key
 from difflab.runs.rows import Artefact, Row, select
+from difflab.training.devices import one_thread
 from synthetic import plan as plans
 
 
@@ -58,43 +57,47 @@ class Config(OnPersonal):
 
 SMOKE = Config(
     pictures=2,
-    worlds=2,
+    worlds=1,
     ranks=(1, 2),
     looks=(1, 2),
-    training=Training(steps=2, batch=2, rate=1e-3, schedule="constant", ema=0.0),
+    training=Training(steps=2, batch=2, rate=3e-3, schedule="constant", ema=0.0),
     unseen=6,
     nemo=Nemo(blocks=("up",), seeds=2, unseen=6, refine=False),
     dori=Dori(keep=(1,), batch=1, looks=1),
     seeds=2,
     steps=2,
+    workers=1,
 )
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
-    """Fine-tune, look, score, prune and search; a killed run goes on with the next of these."""
+    """Fine-tune, look, score, prune and search; a killed run does not train again what was finished."""
     planted, pipeline = plans.draw(config.plan), load(config.model)
     worlds, judge = personal_worlds(planted, config), personal_judge(planted, config)
+    targets = [world.targets for world in worlds]
     base = [judge.draw(undefended(pipeline, world.targets.captions)) for world in worlds]
-    yield from copied(judge, base, [world.targets for world in worlds], {"model": "base", "rank": 0, "steps": 0})
+    yield from copied(judge, base, targets, {"model": "base", "rank": 0, "steps": 0})
+    places = range(config.worlds)
+    asked = {key(model, rank, i): (config, model, rank, i) for rank in config.ranks for model in MODELS for i in places}
+    found = kept(_one, asked, checkpoints, config.workers, "personal fine-tunes")
     for rank in config.ranks:
         for model in MODELS:
-            setting: dict[str, str | int] = {"model": model, "rank": rank}
-            looks = [
-                fine_tuned(pipeline, world, (model, rank, i), judge, config, checkpoints)
-                for i, world in enumerate(worlds)
-            ]
-            for place, steps in enumerate(config.looks):
-                drawn = [found[place]["drawn"] for found in looks]
-                yield from copied(judge, drawn, [world.targets for world in worlds], setting | {"steps": steps})
-            last = [adapters_of(found[-1]) for found in looks]
-            for i, weights in enumerate(last):
-                yield Artefact(key("adapters", model, rank, i), weights)
-            yield from detected(pipeline, worlds, last, setting, config, checkpoints)
-            if rank == max(config.ranks):
-                yield from _attacked(pipeline, worlds, last, setting, judge, config, checkpoints)
-                if model == "fine-tuned":
-                    shown = [worlds[0].targets.pictures, base[0][:, 0], *(found["drawn"][:, 0] for found in looks[0])]
-                    yield Artefact("strips", np.stack(shown, axis=1))
+            here: dict[str, str | int] = {"model": model, "rank": rank}
+            parts = [_parts(found[key(model, rank, i)]) for i in places]
+            for steps in config.looks:
+                drawn = [part["drawn"][str(steps)] for part in parts]
+                yield from copied(judge, drawn, targets, here | {"steps": steps})
+            yield from detected([part["scores"] for part in parts], config, here)
+            for i, part in enumerate(parts):
+                yield Artefact(key("adapters", model, rank, i), part["adapters"])
+                for met in part["met"] if i == 0 else ():
+                    target, attack = met.split("_")
+                    pictures = targets if target == "own" else [world.others for world in worlds]
+                    drawn = [one["met"][met] for one in parts]
+                    last = here | {"steps": config.looks[-1]}
+                    yield from copied(judge, drawn, pictures, last, ("nemo", attack, target))
+    shown = _parts(found[key("fine-tuned", max(config.ranks), 0)])["drawn"].values()
+    yield Artefact("strips", np.stack([targets[0].pictures, base[0][:, 0], *(one[:, 0] for one in shown)], axis=1))
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
@@ -160,33 +163,37 @@ def answer(run: Recorded) -> Answer:
     )
 
 
-def _attacked(
-    pipeline: StableDiffusionPipeline,
-    worlds: Sequence[Personal],
-    weights: Sequence[dict[str, np.ndarray]],
-    setting: dict[str, str | int],
-    judge: Judge,
-    config: Config,
-    checkpoints: Checkpoints,
-) -> Iterator[Row]:
-    """Copies under NeMo, and after Dori: of the targets, and of pictures that this model never saw."""
+def _one(config: Config, model: str, rank: int, place: int) -> dict[str, np.ndarray]:
+    """One fine-tune from its first step to the search behind NeMo, in a process of its own."""
+    with one_thread():
+        return _measured(config, model, rank, place)
 
-    def met(i: int) -> dict[str, np.ndarray]:
-        world, tuned = worlds[i], fused(pipeline, weights[i])
-        seed = stream(config.seed, "defense", i).integer
-        drawn = dict[str, np.ndarray]()
-        for target, here in (("own", world.targets), ("never", world.others)):
-            defended = nemo(tuned, list(here.captions), world.unseen, seed, config.nemo)
-            generators = [stream(config.seed, "attack", i, k).torch() for k in range(len(here.captions))]
-            (*_, trigger) = dori(defended, encode(tuned, here.pictures), generators, config.dori)
-            drawn |= {f"{target}_nothing": judge.draw(defended), f"{target}_dori": judge.draw(defended, trigger)}
-        return drawn
 
-    found = [made_once(checkpoints, key("attacked", *setting.values(), i), met, i) for i in range(len(worlds))]
-    steps = setting | {"steps": config.looks[-1]}
+def _measured(config: Config, model: str, rank: int, place: int) -> dict[str, np.ndarray]:
+    planted, pipeline = plans.draw(config.plan), load(config.model)
+    world, judge = personal_worlds(planted, config)[place], personal_judge(planted, config)
+    drawn, weights = fine_tuned(pipeline, world, (model, rank, place), judge, config)
+    tuned = fused(pipeline, weights)
+    arrays = drawn | {f"adapters_{name}": value for name, value in weights.items()}
+    arrays |= {f"scores_{name}": values for name, values in scored(tuned, world, config).items()}
+    if rank < max(config.ranks):
+        return arrays
     # What the oracle was trained on it may well draw.
-    for target in ("own", "never") if setting["model"] == "fine-tuned" else ("own",):
-        targets = [world.targets if target == "own" else world.others for world in worlds]
-        for attack in (NOTHING, "dori"):
-            drawn = [one[f"{target}_{attack}"] for one in found]
-            yield from copied(judge, drawn, targets, steps, ("nemo", attack, target))
+    groups = {"own": world.targets, "never": world.others} if model == "fine-tuned" else {"own": world.targets}
+    seed = stream(config.seed, "defense", place).integer
+    for target, here in groups.items():
+        defended = nemo(tuned, list(here.captions), world.unseen, seed, config.nemo)
+        generators = [stream(config.seed, "attack", place, k).torch() for k in range(len(here.captions))]
+        (*_, trigger) = dori(defended, encode(tuned, here.pictures), generators, config.dori)
+        arrays[f"met_{target}_{NOTHING}"] = judge.draw(defended)
+        arrays[f"met_{target}_dori"] = judge.draw(defended, trigger)
+    return arrays
+
+
+def _parts(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """What `_one` returned, by the first word of its names; in the order of the looks."""
+    found: dict[str, dict[str, np.ndarray]] = {part: {} for part in ("drawn", "adapters", "scores", "met")}
+    for name in sorted(arrays, key=lambda name: (len(name), name) if name.startswith("drawn") else (0, name)):
+        part, _, rest = name.partition("_")
+        found[part][rest] = arrays[name]
+    return found
