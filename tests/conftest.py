@@ -8,8 +8,9 @@ os.environ["MPLBACKEND"] = "Agg"
 # Of processes that tests start; a run sets it by itself.
 os.environ["JAX_ENABLE_X64"] = "1"
 # Small models take longer to compile than to run. Processes that tests start compile in the same way.
-FAST_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FAST_TO_COMPILE}".strip()
+os.environ["XLA_FLAGS"] = " ".join(
+    (os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true")
+)
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores; more threads than cores would wait for each other.
     os.environ["OMP_NUM_THREADS"] = "1"
