@@ -133,7 +133,7 @@ def test_one_model_is_asked_about_pairs_that_it_never_saw(own, tmp_path):
     assert any("never saw" in claim for claim in run.claims)
 
 
-def test_a_changed_caption_or_weight_is_another_run(own, tmp_path):
+def test_a_changed_caption_picture_or_weight_is_another_run(own, tmp_path):
     root, _, _ = own
     config = clip_audited.Config
     paths = {"model": root / "model", "reference": root / "reference.safetensors", "data": root / "data"}
@@ -141,7 +141,10 @@ def test_a_changed_caption_or_weight_is_another_run(own, tmp_path):
     asked = {name: str(path) for name, path in paths.items()}
     before = config(**asked).contents
     assert config(**asked).contents == before
-    for path in (root / "data" / "metadata.jsonl", root / "public" / "metadata.jsonl", root / "model" / WEIGHTS):
+    pictures = [next((root / folder).glob("*.png")) for folder in ("data", "public")]
+    for path in (
+        root / "data" / "metadata.jsonl", root / "public" / "metadata.jsonl", root / "model" / WEIGHTS, *pictures
+    ):  # fmt: skip
         was = path.read_bytes()
         path.write_bytes(was + b"\n")
         assert config(**asked).contents != before

@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -216,6 +217,18 @@ class TestSlurm:
 
 
 class TestRay:
+    def test_an_address_that_does_not_answer_is_one_sentence(self):
+        """A process that listens and says nothing is what a wrong port or a firewall looks like."""
+        pytest.importorskip("ray")
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            address = f"127.0.0.1:{silent.getsockname()[1]}"
+            script = (
+                "import ray\nfrom difflab.errors import InputError\nfrom difflab.runs.executors import _connect\n"
+                f"try:\n    _connect(ray, {address!r}, 2.0)\nexcept InputError as error:\n    print(error)"
+            )
+            answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+        assert answer.stdout == f"no Ray cluster answers at {address}; start one, or leave it out.\n", answer.stderr
+
     def test_more_than_any_node_has_is_refused(self, tmp_path):
         ray = pytest.importorskip("ray")
         try:

@@ -13,9 +13,7 @@ from difflab import files
 from difflab.audits.collage_models import Study, gallery, job, training_set
 from difflab.clip.model import CONFIG, WEIGHTS, Clip, load_clip
 from difflab.clip.train import train_all
-from difflab.datasets.labelled import Labelled, check_list, classes_of, labelled, pixel_digests
-from difflab.datasets.lists import LISTS
-from difflab.datasets.shards import shard_paths
+from difflab.datasets.labelled import Labelled, classes_of, files_of, labelled, pixel_digests
 from difflab.errors import require
 from difflab.runs.results import Checkpoints
 from synthetic.data import collages as drawn
@@ -58,7 +56,7 @@ class OnClips:
     study: Study = field(default_factory=lambda: Study(pairs=2))
     """Of the small models, where there is no data."""
     contents: tyro.conf.Suppress[str] = field(init=False, default="")
-    """Checksums of checkpoints and lists."""
+    """Checksums of checkpoints, lists and pictures."""
 
     def __post_init__(self) -> None:
         # Training pairs, their objects, the gallery and its objects go together, and no other flag does without them.
@@ -79,18 +77,17 @@ class OnClips:
             require(self.one_model or bool(self.reference), "give a --reference checkpoint, or --one-model.")
             # Every line is looked at before anything is loaded.
             for source in filter(None, (self.data, self.reference_data, self.public)):
-                check_list(Path(source))
+                files_of(Path(source))
             classes_of(*(Path(path) for path in (self.objects, self.public_objects, self.reference_objects) if path))
         object.__setattr__(self, "contents", " ".join(files.checksum(path)[:12] for path in self._contents()))
 
     def _contents(self) -> list[Path]:
-        """Files that decide the numbers; those of folders that have known names."""
+        """Files that decide the numbers, every picture among them."""
         lists = [self.target, self.reference, self.objects, self.reference_objects, self.public_objects, self.classes]
-        sources = [self.model, self.preprocess, self.data, self.reference_data, self.public]
-        known = [CONFIG, *LISTS, *(() if self.target else (WEIGHTS,))]
-        parts = [Path(source, name) for source in sources if source for name in ("", *known)]
+        known = ["", CONFIG, *(() if self.target else (WEIGHTS,))]
+        parts = [Path(source, name) for source in (self.model, self.preprocess) if source for name in known]
         pairs = filter(None, (self.data, self.reference_data, self.public))
-        parts += [path for source in pairs for path in shard_paths(Path(source)) if path != Path(source)]
+        parts += [path for source in pairs for path in files_of(Path(source))]
         return [Path(path) for path in lists if path] + [path for path in parts if path.is_file()]
 
 

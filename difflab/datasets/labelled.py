@@ -101,19 +101,19 @@ def labelled(source: Path, objects: Path, classes: Sequence[str]) -> Labelled:
     return Labelled(found.names, found.captions, held, named, picture, digests)
 
 
-def check_list(source: Path) -> None:
-    """Look at the list of a source, but at no picture and no tar.
+def files_of(source: Path) -> list[Path]:
+    """The files whose bytes decide what `labelled` reads, beside the objects: shards, or a list and its pictures.
 
     Raises:
-        InputError: something of it is missing or makes no sense.
+        InputError: something of the list is missing or makes no sense; no picture and no tar is looked into.
     """
     shards = shard_paths(source)
     if shards and not (source.is_dir() and _listed(source)):
         for shard in shards:
             require(shard.is_file(), f"there is no shard {shard}; give a webdataset tar that is there.")
-    else:
-        require(source.is_dir(), f"there is no folder {source}; give a folder of pictures, or uncompressed .tar files.")
-        folder_list(source)
+        return list(shards)
+    require(source.is_dir(), f"there is no folder {source}; give a folder of pictures, or uncompressed .tar files.")
+    return [list_file(source), *(entry.path for entry in folder_list(source).entries)]
 
 
 def pixel_digests(pairs: Labelled, label: str) -> tuple[str, ...]:

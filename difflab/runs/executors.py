@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -170,10 +171,7 @@ def on_ray(jobs: Sequence[Job], work: Work, share: Share, retries: int = 5) -> I
         raise InputError("ray is not installed; pip install 'difflab[ray]' brings it.") from error
     mine = not ray.is_initialized()
     if mine:
-        try:
-            ray.init(address=share.address or "local", log_to_driver=False, include_dashboard=False)
-        except (ConnectionError, ValueError) as error:
-            raise InputError(f"no Ray cluster answers at {share.address}; start one, or leave it out.") from error
+        _connect(ray, share.address)
     cpus = share.cpus or 1
     task = ray.remote(num_cpus=cpus, num_gpus=share.gpus, max_retries=retries, max_calls=1)(work)
     waiting, running = list(jobs), list[ray.ObjectRef]()
@@ -197,6 +195,28 @@ def on_ray(jobs: Sequence[Job], work: Work, share: Share, retries: int = 5) -> I
             ray.cancel(reference)
         if mine:
             ray.shutdown()
+
+
+def _connect(ray: Any, address: str, seconds: float = 25.0) -> None:
+    """Join the cluster at an address, or without one start Ray here; Ray by itself would wait for minutes."""
+    silent = f"no Ray cluster answers at {address}; start one, or leave it out."
+    faults = list[Exception]()
+
+    def join() -> None:
+        try:
+            ray.init(address=address or "local", log_to_driver=False, include_dashboard=False)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            faults.append(error)
+
+    if not address:
+        ray.init(address="local", log_to_driver=False, include_dashboard=False)
+        return
+    thread = threading.Thread(target=join, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    require(not thread.is_alive(), silent)
+    if faults:
+        raise InputError(silent) from faults[0]
 
 
 @dataclass(frozen=True)
