@@ -340,9 +340,15 @@ def test_a_config_that_makes_no_sense(config, word):
     assert word in says_one_sentence(config)
 
 
+@pytest.mark.parametrize("method", [token_insertion, attention_scaling])
+def test_a_caption_that_is_too_long_is_defended_as_it_is_cut(method, pipeline):
+    cut, whole = (method(pipeline, [words], CAPTIONS) for words in ("a b c d e f", "a b c d e f g h"))
+    assert torch.equal(whole.embeddings, cut.embeddings)
+    for one, other in zip(whole.masks, cut.masks, strict=True):
+        assert (one == other) if isinstance(one, dict) else torch.equal(one.hidden, other.hidden)
+
+
 def test_a_call_that_makes_no_sense(own):
-    for method in (prompt_embedding, token_insertion, attention_scaling):
-        assert "tokens" in says_one_sentence(lambda method=method: method(own, ["a b c d e f g"], CAPTIONS))
     for method in (prompt_embedding, token_insertion):
         assert "at least one" in says_one_sentence(lambda method=method: method(own, [], CAPTIONS))
     for n in (0, 1):

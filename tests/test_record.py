@@ -11,10 +11,12 @@ from PIL import Image
 
 from difflab.files import plain
 from difflab.runs import pages, registry
+from difflab.runs.answers import answered
 from difflab.runs.numbers import Numbers, mean, shown, span
 from difflab.runs.record import RECORD, recorded
 from difflab.runs.result import Result
 from difflab.runs.rows import Row
+from difflab.runs.tables import tables
 from experiments.__main__ import main
 
 FOUND = recorded()
@@ -144,6 +146,22 @@ def test_what_is_not_in_the_record_is_marked_and_says_so():
     for name in names:
         (line,) = re.findall(rf"^\| \[`{name}`\].*$", readme, re.M)
         assert ("| not in the record yet |" in line) == (name not in FOUND), name
+
+
+def test_a_finding_begins_with_its_answer_and_holds_figure_short_tables_and_claims():
+    texts = pages.rendered(FOUND)
+    (run,) = FOUND["digits_trained"]
+    answer = answered(run)
+    page = texts[pages.ROOT / "docs" / "findings" / "edge.md"]
+    section = page.split("\n### digits_trained\n")[1].split("\n### ")[0]
+    assert section.split("\n\n")[2].startswith(f"**{answer.sentence}** Published: {answer.published}.")
+    assert f"/figures/{answer.figure}.png)" in section and f"*{answer.look}*" in section
+    assert all(claim in section for claim in run.claims)
+    for table in tables(run):
+        lines = [f"| {' | '.join(row)} |" in section for row in table.rows]
+        assert all(lines) if len(table.rows) <= 12 else not any(lines)
+    (line,) = [line for line in texts[pages.ROOT / "README.md"].splitlines() if line.startswith("| [`digits_trained`]")]
+    assert line.endswith(f"| {answer.sentence} | {answer.published} |")
 
 
 def made_up():

@@ -39,11 +39,7 @@ class Defended:
         return of_weights(self.masks)
 
     def of(self, captions: Sequence[str]) -> "Defended":
-        """The same defense, met by other prompts: a control must meet what the memorized prompts meet.
-
-        Raises:
-            InputError: a caption is too long.
-        """
+        """The same defense, met by other prompts: a control must meet what the memorized prompts meet."""
         embeddings = embed(self.pipeline, captions) if self.rewrite is None else self.rewrite(captions)
         if self.mask is not None:
             return replace(self, embeddings=embeddings, masks=list(self.mask(captions)))

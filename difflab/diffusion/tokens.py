@@ -54,9 +54,14 @@ def learn_tokenizer(captions: Sequence[str], length: int, vocabulary: int = 8192
 def tokens(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Int[torch.Tensor, "n length"]:
     """Token ids, padded to the tokenizer's limit; a longer caption is cut there, as diffusers does."""
     limit = tokenizer.model_max_length
-    cut = [[*row[: limit - 1], row[-1]] if len(row) > limit else row for row in _whole(tokenizer, captions)]
-    padded = [row + [tokenizer.pad_token_id] * (limit - len(row)) for row in cut]
+    padded = [row + [tokenizer.pad_token_id] * (limit - len(row)) for row in unpadded(tokenizer, captions)]
     return torch.tensor(padded, dtype=torch.long).reshape(len(captions), limit)
+
+
+def unpadded(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> list[list[int]]:
+    """Token ids from the begin to the end token, as many as the caption has, cut at the tokenizer's limit."""
+    limit = tokenizer.model_max_length
+    return [[*row[: limit - 1], row[-1]] if len(row) > limit else row for row in _whole(tokenizer, captions)]
 
 
 def say_cut(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> int:

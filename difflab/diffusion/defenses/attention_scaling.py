@@ -8,7 +8,7 @@ from diffusers import StableDiffusionPipeline
 
 from difflab.diffusion.defended import Defended, hidden
 from difflab.diffusion.masks import AnyMask, TokenMask
-from difflab.diffusion.tokens import tokens
+from difflab.diffusion.tokens import tokens, unpadded
 from difflab.errors import require
 
 
@@ -49,9 +49,6 @@ def attention_scaling(
     Returns:
         The model under one mask for each prompt; other prompts get masks of their own.
 
-    Raises:
-        InputError: a caption is too long.
-
     Reference:
         Ren et al. 2024 (ECCV), arXiv 2403.11052: factor 1.25.
 
@@ -61,7 +58,7 @@ def attention_scaling(
 
     def mask(captions: Sequence[str]) -> list[AnyMask]:
         length = tokens(pipeline.tokenizer, captions).shape[1]
-        lengths = [len(ids) for ids in pipeline.tokenizer(list(captions))["input_ids"]] if len(captions) else []
+        lengths = [len(ids) for ids in unpadded(pipeline.tokenizer, captions)]
         return [TokenMask(torch.arange(length) >= n - 1, config.factor) for n in lengths]
 
     return hidden(pipeline, captions, mask)

@@ -70,8 +70,7 @@ def prompt_embedding(
         target from the start or no step lowers it.
 
     Raises:
-        InputError: there is no caption, there are fewer than two unseen ones and no target, m is not finite, or a
-            caption is too long.
+        InputError: there is no caption, there are fewer than two unseen ones and no target, or m is not finite.
 
     Reference:
         Wen et al. 2024 (ICLR), arXiv 2407.21720: rate 0.05, at most 10 steps, target 1 to 5.

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from difflab.diffusion.defended import Defended, rewritten
 from difflab.diffusion.generate import embed_tokens
-from difflab.diffusion.tokens import tokens, vocabulary
+from difflab.diffusion.tokens import tokens, unpadded, vocabulary
 from difflab.errors import require
 
 
@@ -51,7 +51,7 @@ def token_insertion(
         The model with another embedding for each caption; the caption's own where there is no room.
 
     Raises:
-        InputError: there is no caption, or one is too long.
+        InputError: there is no caption.
 
     Reference:
         Somepalli et al. 2023 (NeurIPS), arXiv 2305.20086: "random token replacement & addition" when prompting.
@@ -65,7 +65,7 @@ def token_insertion(
 
     def rewrite(captions: Sequence[str]) -> Float[torch.Tensor, "n tokens width"]:
         ids = tokens(tokenizer, captions)
-        for row, plain in enumerate(tokenizer(list(captions))["input_ids"]):
+        for row, plain in enumerate(unpadded(tokenizer, captions)):
             longer = torch.tensor(inserted(plain, others, min(config.tokens, ids.shape[1] - len(plain)), seed))
             ids[row, : len(longer)] = longer
         return embed_tokens(pipeline, ids)

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 
 from difflab.diffusion.attention import Probabilities, attention, cross_attentions
 from difflab.diffusion.generate import AT_ONCE, batches, embed, seeded
+from difflab.diffusion.tokens import unpadded
 from difflab.errors import InapplicableError, require
 from difflab.statistics.scores import Scores
 
@@ -66,7 +67,7 @@ def attention_entropy(
         One score per caption in nats, higher = more memorized. At most log(tokens) for kind "layer".
 
     Raises:
-        InputError: there is no caption or no seed, the U-Net has no such layer, or a caption is too long.
+        InputError: there is no caption or no seed, or the U-Net has no such layer.
         InapplicableError: the U-Net has no cross-attention.
 
     Reference:
@@ -86,7 +87,7 @@ def attention_entropy(
         f"layer is {config.layer} and the U-Net has {n_layers} layers of cross-attention; give 0 to {n_layers - 1}.",
     )
     embeddings, generators = embed(pipeline, captions), seeded(len(captions), seeds)
-    lengths = torch.tensor([len(ids) for ids in pipeline.tokenizer(list(captions))["input_ids"]])
+    lengths = torch.tensor([len(ids) for ids in unpadded(pipeline.tokenizer, captions)])
     summary = torch.arange(embeddings.shape[1]) >= lengths[:, None] - 1
     scores = []
     for rows, steps in batches(pipeline, embeddings, generators, config.steps, config.guidance, config.at_once):

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from difflab.diffusion.attention import Probabilities, attention, cross_attentions
 from difflab.diffusion.generate import AT_ONCE, batches, embed, seeded
+from difflab.diffusion.tokens import unpadded
 from difflab.errors import InapplicableError, require
 from difflab.statistics.scores import Scores
 
@@ -61,7 +62,7 @@ def bright_ending(
         One score per caption, not negative, higher = more memorized.
 
     Raises:
-        InputError: there is no caption or no seed, or a caption is too long.
+        InputError: there is no caption or no seed.
         InapplicableError: the first down block has no cross-attention.
 
     Reference:
@@ -98,7 +99,7 @@ def end_attention(
         A mask in [0, 1] for every caption and seed, one number per latent pixel.
 
     Raises:
-        InputError: there is no caption or no seed, or a caption is too long.
+        InputError: there is no caption or no seed.
         InapplicableError: the first down block has no cross-attention.
 
     Reference:
@@ -119,7 +120,7 @@ def _masks_and_magnitudes(
             "the U-Net's first down block has no cross-attention, so there is no mask at the latents' resolution."
         )
     embeddings, generators = embed(pipeline, captions), seeded(len(captions), seeds)
-    ends = torch.tensor([len(ids) - 1 for ids in pipeline.tokenizer(list(captions))["input_ids"]])
+    ends = torch.tensor([len(ids) - 1 for ids in unpadded(pipeline.tokenizer, captions)])
     masks, magnitudes = [], []
     for rows, steps in batches(pipeline, embeddings, generators, config.steps, config.guidance, config.at_once):
         with attention(pipeline.unet) as seen:

@@ -55,8 +55,7 @@ def denoising_loss(
         One score per caption, not positive, higher = more memorized.
 
     Raises:
-        InputError: there is no caption or no seed, the pictures are missing or not one for each caption, or a caption
-            is too long.
+        InputError: there is no caption or no seed, or the pictures are missing or not one for each caption.
 
     Reference:
         The loss attack of Carlini et al. 2023, arXiv 2301.13188.

@@ -63,7 +63,7 @@ def noise_magnitude(
         latents, so thresholds don't carry over from one model to another.
 
     Raises:
-        InputError: there is no caption or no seed, or a caption is too long.
+        InputError: there is no caption or no seed.
 
     Reference:
         Wen et al. 2024 (ICLR), arXiv 2407.21720.
