@@ -52,7 +52,12 @@ def pytest_addoption(parser):
     parser.addoption("--run-slow", action="store_true", help="run the tests marked slow too")
 
 
+LONGEST = ("test_experiments", "test_front_door", "test_command_line", "test_audit", "test_sweep")
+"""Files that begin first, so that no worker is left alone with one of them in the end."""
+
+
 def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
     for item in items:
         if "slow" in item.keywords and not config.getoption("--run-slow"):
             item.add_marker(pytest.mark.skip(reason="slow: give --run-slow"))

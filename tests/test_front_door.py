@@ -74,7 +74,7 @@ def test_hidden_experiments_are_one_sentence(hidden):
     assert line.returncode == 2 and "hides" in line.stderr and "Traceback" not in line.stderr
 
 
-FIVE = ("crossover_predicted", "digits_trained", "templates_trained", "memorization_in_the_picture", "clip_one_model")
+FIVE = ("crossover_predicted", "digits_trained", "edge_duplicates", "memorization_in_the_picture", "clip_one_model")
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_the_command_line_gives_the_rows_of_plain_python(name, setting, plain, t
     assert mine.parent.name == other.parent.name and mine.read_bytes() == other.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["edge_sweep", "clip_one_model"])
+@pytest.mark.parametrize("name", ["edge_duplicates", "clip_one_model"])
 def test_one_process_gives_the_rows_of_four(name, tmp_path):
     one, four = (difflab.run(name, smoke=True, out=tmp_path, workers=workers) for workers in (1, 4))
     assert one.folder != four.folder and one.rows == four.rows
