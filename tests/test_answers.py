@@ -58,8 +58,8 @@ def test_kept_runs_answer_with_their_own_rows(run):
     answer = answered(run)
     assert answer.figure in run.figures
     assert answer.look.endswith(("?", ".")) and answer.sentence.endswith(".")
-    numbers = re.findall(r"\d+\.\d{2,3}", answer.sentence)
-    ends = {f"{end:.{d}f}" for row in run.rows for end in row.interval for d in (2, 3)}
+    numbers = re.findall(r"-?\d+\.\d{1,3}", answer.sentence)
+    ends = {f"{end:.{d}f}" for row in run.rows for end in row.interval for d in (1, 2, 3)}
     found = [row.value for row in select(run.rows, "transition_fraction", point="middle")] or [0.0]
     assert numbers and set(numbers) <= ends | {f"{sum(found) / len(found):.3f}"}
 

@@ -362,8 +362,10 @@ def test_what_the_network_should_predict(kind, pipeline):
     alpha_bar = torch.from_numpy(ALPHA_BAR)[times].view(3, 1, 1, 1)
     expected = eps.double() if kind == "epsilon" else alpha_bar.sqrt() * eps - (1 - alpha_bar).sqrt() * z
     torch.testing.assert_close(wanted(scheduler, z, eps, times).double(), expected, rtol=0, atol=1e-5)
-    scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, prediction_type="sample")
-    assert "sample" in says_one_sentence(lambda: wanted(scheduler, z, eps, times))
+    clean = DDIMScheduler.from_config(pipeline.scheduler.config, prediction_type="sample")
+    assert torch.equal(wanted(clean, z, eps, times), z)
+    other = DDIMScheduler.from_config(pipeline.scheduler.config, prediction_type="score")
+    assert "score" in says_one_sentence(lambda: wanted(other, z, eps, times))
 
 
 # Prompts of real tokens ----------------------------------------------------------------------------------------------

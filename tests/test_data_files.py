@@ -365,4 +365,4 @@ def test_no_help_offers_what_nobody_can_set(capsys):
             command_line.main([*words, "--help"])
         said = capsys.readouterr().out
         assert not ended.value.code and said.startswith(f"usage: difflab {' '.join(words)}")
-        assert "--contents" not in said and "--device" in said
+        assert "--contents" not in said and "--seed" in said

@@ -154,7 +154,7 @@ def test_a_finding_begins_with_its_answer_and_holds_figure_short_tables_and_clai
     answer = answered(run)
     page = texts[pages.ROOT / "docs" / "findings" / "edge.md"]
     section = page.split("\n### digits_trained\n")[1].split("\n### ")[0]
-    assert section.split("\n\n")[2].startswith(f"**{answer.sentence}** Published: {answer.published}.")
+    assert section.split("\n\n")[1].startswith(f"**{answer.sentence}** Published: {answer.published}.")
     assert f"/figures/{answer.figure}.png)" in section and f"*{answer.look}*" in section
     assert all(claim in section for claim in run.claims)
     for table in tables(run):
