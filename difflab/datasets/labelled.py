@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from difflab.datasets.lists import LISTS, folder_list, json_lines, same_name
+from difflab.datasets.lists import LISTS, folder_list, json_lines, list_file, same_name
 from difflab.datasets.pixels import decoded, pixel_digest
 from difflab.datasets.shards import read_shards, shard_paths
 from difflab.errors import InputError, require
