@@ -118,6 +118,8 @@ def test_copies_are_counted_over_all_worlds():
         ({"pictures": 3}, "even"),
         ({"worlds": 0}, "worlds is 0"),
         ({"unseen": 2}, "unseen is 2"),
+        ({"seeds": 0}, "seeds is 0"),
+        ({"steps": 0}, "steps is 0"),
         ({"ranks": (0,)}, "ranks"),
     ],
 )

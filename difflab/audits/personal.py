@@ -72,7 +72,7 @@ class OnPersonal:
         require(rising, f"looks is {self.looks}; give rising numbers of steps.")
         require(self.looks[-1] == self.training.steps, "the last look is at the last step of training.")
         require(self.pictures >= 2 and self.pictures % 2 == 0, f"pictures is {self.pictures}; give an even number.")
-        at_least(self, 1, "worlds", "workers")
+        at_least(self, 1, "worlds", "workers", "seeds", "steps")
         require(self.unseen >= 4 and self.unseen % 2 == 0, f"unseen is {self.unseen}; give an even number from 4 on.")
         require(len(self.ranks) > 0 and min(self.ranks) >= 1, f"ranks is {self.ranks}; give at least one, each >= 1.")
         object.__setattr__(self, "contents", checksum(self.model))
