@@ -230,6 +230,7 @@ def test_other_mistakes(folder, named):
     broken.write_text("{")
     with pytest.raises(InputError, match="no folder"):
         load_clip(str(broken), str(weights), "default")
+    assert build(SMALL, ("red",), 0), "one broken file spoils the next model"
     odd = folder / "odd.json"
     odd.write_text(json.dumps({"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "magic"}))
     with pytest.raises(InputError, match="can't be loaded"):

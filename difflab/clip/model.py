@@ -108,12 +108,11 @@ def build(architecture: Architecture, vocabulary: Sequence[str], seed: int) -> C
         (folder / CONFIG).write_bytes(json_bytes(config))
         _word_tokenizer(vocabulary, architecture.context).save_pretrained(folder)
         tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
-        registered = folder / f"difflab-{architecture.width}x{architecture.layers}-{architecture.side}-{size}.json"
-        registered.write_bytes(json_bytes(config["model_cfg"]))
-        open_clip.add_model_config(registered)
+        registered = f"difflab-{architecture.width}x{architecture.layers}-{architecture.side}-{size}"
+        _register(registered, config["model_cfg"])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = _empty(registered.stem)
+            model = _empty(registered)
     return Clip(model.eval(), tokenizer, _transform(config["preprocess_cfg"]), config)
 
 
@@ -269,7 +268,7 @@ def _named_config(name: str) -> tuple[str, dict[str, Any]]:
         require(Path(name).is_file(), f"there is no model config {name}.")
         source = Path(name).stem
         with contextlib.suppress(ValueError):
-            open_clip.add_model_config(name)
+            _register(source, json.loads(Path(name).read_text("utf-8")))
     # "hf-hub:..." would be fetched.
     if ":" not in source:
         found = open_clip.get_model_config(source)
@@ -279,6 +278,14 @@ def _named_config(name: str) -> tuple[str, dict[str, Any]]:
             "(open_clip.list_models() names them)."
         )
     return source, copy.deepcopy(found)
+
+
+def _register(name: str, model: dict[str, Any]) -> None:
+    """Make a model config known to open_clip, which reads every file that it was ever given again with each new one."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.json"
+        path.write_bytes(json_bytes(model))
+        open_clip.add_model_config(path)
 
 
 def _preprocess(name: str, model: dict[str, Any], asked: str) -> dict[str, Any]:
