@@ -21,24 +21,26 @@ Advance = Callable[..., None]
 
 
 @contextmanager
-def progress(total: int, label: str, seconds_between_lines: float = 5.0) -> Iterator[Advance]:
-    """Show how much of a piece of work is done; stdout stays untouched.
+def progress(total: int, label: str, seconds_between_lines: float = 5.0, fleeting: bool = False) -> Iterator[Advance]:
+    """Show how much of a piece of work is done, and an estimate of what is left; stdout stays untouched.
 
     Args:
         total: number of steps of the work, at least 0.
         label: what is being done, one short phrase.
-        seconds_between_lines: least time between two plain lines, in seconds; the last line always comes.
+        seconds_between_lines: least time between two plain lines, in seconds; the last line always comes, unless:
+        fleeting: of work that is done many times: if it is quick it leaves no line, and its bar never stays.
 
     Returns:
         A context whose value is `advance(n=1, note="")`, to be called after every n steps.
     """
     on_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    with _bar(total, label) if on_terminal else _lines(total, label, seconds_between_lines) as advance:
+    shown = _bar(total, label, fleeting) if on_terminal else _lines(total, label, seconds_between_lines, fleeting)
+    with shown as advance:
         yield advance
 
 
 @contextmanager
-def _bar(total: int, label: str) -> Iterator[Advance]:
+def _bar(total: int, label: str, fleeting: bool) -> Iterator[Advance]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -48,7 +50,7 @@ def _bar(total: int, label: str) -> Iterator[Advance]:
         TextColumn("{task.fields[note]}", markup=False),
     )
     # Rich would otherwise send what the program prints to stdout through this console, to stderr.
-    with Progress(*columns, console=Console(file=sys.stderr), redirect_stdout=False) as shown:
+    with Progress(*columns, console=Console(file=sys.stderr), redirect_stdout=False, transient=fleeting) as shown:
         task = shown.add_task(label, total=total, note="")
 
         def advance(n: int = 1, note: str = "") -> None:
@@ -58,21 +60,23 @@ def _bar(total: int, label: str) -> Iterator[Advance]:
 
 
 @contextmanager
-def _lines(total: int, label: str, seconds_between_lines: float) -> Iterator[Advance]:
+def _lines(total: int, label: str, seconds_between_lines: float, fleeting: bool) -> Iterator[Advance]:
     started = last = monotonic()
     done, latest = 0, ""
+    # Resumed work begins with what was done before, in no time.
+    begun: tuple[float, int] | None = None
 
     def line(ending: str = "") -> None:
-        note = f" {latest}" if latest else ""
-        print(
-            f"{label}: {done}/{total}{note} ({monotonic() - started:.0f} s){ending}",
-            file=sys.stderr,
-            flush=True,
-        )
+        note, spent = f" {latest}" if latest else "", monotonic() - started
+        left = ""
+        if begun and begun[1] < done < total and not ending:
+            left = f", about {(monotonic() - begun[0]) * (total - done) / (done - begun[1]):.0f} s left"
+        print(f"{label}: {done}/{total}{note} ({spent:.0f} s{left}){ending}", file=sys.stderr, flush=True)
 
     def advance(n: int = 1, note: str = "") -> None:
-        nonlocal done, last, latest
+        nonlocal done, last, latest, begun
         done, latest = done + n, note
+        begun = begun or (monotonic(), done)
         # The last step is left to the closing line, which would repeat it.
         if monotonic() - last >= seconds_between_lines and done < total:
             last = monotonic()
@@ -83,4 +87,5 @@ def _lines(total: int, label: str, seconds_between_lines: float) -> Iterator[Adv
     except BaseException:
         line(", stopped")
         raise
-    line()
+    if not fleeting or monotonic() - started >= seconds_between_lines:
+        line()

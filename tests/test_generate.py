@@ -11,7 +11,8 @@ from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline
 
 from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.autoencoder import as_bytes, as_pixels, decode, encode
-from difflab.diffusion.generate import embed, fitting, generate, initial_noise, sampling, seeded
+from difflab.diffusion.batch_sizes import fitting
+from difflab.diffusion.generate import embed, generate, initial_noise, sampling, seeded
 from difflab.diffusion.loss import as_noise, denoising_loss, wanted
 from difflab.errors import InputError
 

@@ -29,9 +29,9 @@ def test_plain_lines_come_every_five_seconds_and_at_the_end(clock, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [
-        "training: 6/20 loss 2 (6 s)",
-        "training: 12/20 loss 5 (12 s)",
-        "training: 18/20 loss 8 (18 s)",
+        "training: 6/20 loss 2 (6 s, about 14 s left)",
+        "training: 12/20 loss 5 (12 s, about 8 s left)",
+        "training: 18/20 loss 8 (18 s, about 2 s left)",
         "training: 20/20 loss 9 (20 s)",
     ]
 
@@ -41,6 +41,24 @@ def test_quick_work_is_one_line(clock, capsys):
         for _ in range(1000):
             advance()
     assert capsys.readouterr().err == "drawing: 1000/1000 (0 s)\n"
+
+
+def test_what_was_done_before_says_nothing_of_what_is_left(clock, capsys):
+    with progress(100, "training") as advance:
+        advance(80)
+        clock[0] += 10
+        advance(10)
+        clock[0] += 10
+        advance(10)
+    assert capsys.readouterr().err.splitlines()[0] == "training: 90/100 (10 s, about 10 s left)"
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(4, []), (6, ["drawing: 2/2 (6 s)"])])
+def test_fleeting_work_leaves_a_line_only_where_it_took_long(clock, capsys, seconds, lines):
+    with progress(2, "drawing", fleeting=True) as advance:
+        clock[0] += seconds
+        advance(2)
+    assert capsys.readouterr().err.splitlines() == lines
 
 
 def test_work_that_breaks_off_says_where(clock, capsys):

@@ -35,7 +35,6 @@ from difflab.datasets.pixels import parts
 from difflab.diffusion.autoencoder import encode
 from difflab.diffusion.calibration import Calibration, calibration, different, enough
 from difflab.diffusion.copies import ask, fit_threshold, memorized
-from difflab.diffusion.generate import fitting
 from difflab.diffusion.pipeline import picture_size
 from difflab.diffusion.similarity import (
     NEAREST,
@@ -272,7 +271,7 @@ def _scored(
         captions = asked.captions[: len(asked.places)] if pictured else asked.captions
         kept = checkpoints.load(detector.name)
         if kept is None:
-            settings = detector.configured(steps=config.steps, guidance=config.guidance, at_once=fitting(pipeline))
+            settings = detector.configured(steps=config.steps, guidance=config.guidance)
             try:
                 scores = detector.function(pipeline, captions, seeds, settings, latents if pictured else None)
             except InapplicableError as reason:

@@ -14,7 +14,8 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, UInt8
 
 from difflab.datasets.pixels import gathered
-from difflab.diffusion.generate import embed, fitting, generate, seeded
+from difflab.diffusion.batch_sizes import fitting
+from difflab.diffusion.generate import embed, generate, seeded
 from difflab.diffusion.similarity import Measure, described, nearest_similarity, similarity
 from difflab.errors import InputError, require
 from difflab.files import json_bytes, write_atomically

@@ -7,6 +7,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Bool, Float
 
+from difflab.diffusion.batch_sizes import within
 from difflab.diffusion.generate import embed, initial_noise, seeded
 from difflab.diffusion.loss import as_noise
 from difflab.diffusion.pruning import Mask, pruned
@@ -69,13 +70,13 @@ def predictions_by_seed(
         embeddings: n prompts.
         seeds: of the initial noise, the same for every prompt.
         masks: one for each prompt: what is switched off in the network.
-        at_once: predictions made in one batch.
+        at_once: predictions made in one batch; fewer of a large network.
         steps, step, guidance: as in `first_predictions`; the empty prompt meets the mask, too.
     """
     owner = torch.arange(len(embeddings)).repeat_interleave(len(seeds))
     noise = initial_noise(pipeline, seeded(1, seeds))
     found = []
-    for rows in torch.arange(len(owner)).split(at_once):
+    for rows in torch.arange(len(owner)).split(within(pipeline, at_once)):
         with pruned(pipeline.unet, [masks[i] for i in owner[rows].tolist()]):
             x = noise[rows % len(seeds)]
             found.append(first_predictions(pipeline, embeddings[owner[rows]], x, steps, step, guidance).cpu())

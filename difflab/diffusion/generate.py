@@ -9,14 +9,13 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int, UInt8
 
 from difflab.diffusion.autoencoder import decode
+from difflab.diffusion.batch_sizes import fitting
 from difflab.diffusion.loss import as_noise
 from difflab.diffusion.masks import AnyMask, masked, of_weights
 from difflab.diffusion.pipeline import latent_size
 from difflab.diffusion.tokens import tokens
 from difflab.errors import require
-
-AT_ONCE = 128
-"""Pictures of the small model drawn in one batch unless told: enough to fill two cores."""
+from difflab.progress import progress
 
 
 class Step(NamedTuple):
@@ -63,12 +62,6 @@ def seeded(n: int, seeds: Sequence[int]) -> list[torch.Generator]:
     The k-th seed means the same initial noise for every prompt, as in the papers.
     """
     return [torch.Generator().manual_seed(seed) for _ in range(n) for seed in seeds]
-
-
-def fitting(pipeline: StableDiffusionPipeline) -> int:
-    """Pictures to draw in one batch: `AT_ONCE` of the small model, 8 of SD 1.x, in proportion to their latents."""
-    height, width = latent_size(pipeline)
-    return max(1, AT_ONCE * 1024 // (pipeline.unet.config.in_channels * height * width))
 
 
 def initial_noise(
@@ -203,12 +196,14 @@ def generate(
         noise = noise.to(pipeline.unet.device, pipeline.unet.dtype)
     require(masks is None or len(masks) == len(embeddings), "give one mask for each picture.")
     drawn, at_once = [], at_once or fitting(pipeline)
-    for rows, path in batches(pipeline, embeddings, generators, steps, guidance, at_once, noise):
-        here = None if masks is None else [masks[i] for i in rows.tolist()]
-        # Prompt and empty prompt share each call.
-        here = here and [*here, *of_weights(here)]
-        with masked(pipeline.unet, here):
-            for step in path:
-                last = step.denoised
-        drawn.append(decode(pipeline, last))
+    with progress(-(-n // at_once) * steps, "steps of drawing", fleeting=True) as advance:
+        for rows, path in batches(pipeline, embeddings, generators, steps, guidance, at_once, noise):
+            here = None if masks is None else [masks[i] for i in rows.tolist()]
+            # Prompt and empty prompt share each call.
+            here = here and [*here, *of_weights(here)]
+            with masked(pipeline.unet, here):
+                for step in path:
+                    last = step.denoised
+                    advance()
+            drawn.append(decode(pipeline, last))
     return np.concatenate(drawn)

@@ -7,6 +7,7 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from jaxtyping import Float, Int
 
+from difflab.diffusion.batch_sizes import within
 from difflab.diffusion.masks import AnyMask, masked
 from difflab.errors import InputError, require
 
@@ -134,7 +135,7 @@ def denoising_loss(
         embeddings: n encoded captions.
         generators: one per picture, on the CPU.
         draws: noise and time drawn for each picture, at least 1.
-        batch: predictions made at once.
+        batch: predictions made at once; fewer of a large network.
         masks: one for each picture: what is taken away meanwhile.
 
     Returns:
@@ -158,7 +159,7 @@ def denoising_loss(
     t, eps = torch.cat(times).to(unet.device), torch.cat(noise).to(unet.device, unet.dtype)
     owner = torch.arange(len(latents)).repeat_interleave(draws)
     losses = []
-    for part in torch.arange(len(owner)).split(batch):
+    for part in torch.arange(len(owner)).split(within(pipeline, batch)):
         z, y = latents[owner[part]].to(unet.device), embeddings[owner[part]].to(unet.device)
         with masked(unet, None if masks is None else [masks[i] for i in owner[part].tolist()]):
             predicted = unet(scheduler.add_noise(z, eps[part], t[part]), t[part], y).sample

@@ -1,6 +1,6 @@
 """Text embeddings moved down a loss: the search that Dori attacks with and that adversarial fine-tuning defends by."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -8,6 +8,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Bool, Float, Int, Shaped
 
+from difflab.diffusion.batch_sizes import fitting, with_gradients
 from difflab.diffusion.loss import Draws, draw, loss_at
 from difflab.diffusion.masks import AnyMask
 from difflab.errors import InputError, require
@@ -107,13 +108,17 @@ class Search:
         """
         with torch.enable_grad():
             draws = draw(self.pipeline, self.latents, self.generators, self.config.batch)
-            loss = self._loss(draws)
-            # A sum, so that no target's gradient depends on how many others there are.
-            (self.moved.grad,) = torch.autograd.grad(loss.sum(), self.moved)
+            loss, gradient = torch.zeros(len(self.latents)), torch.zeros_like(self.moved)
+            for share, part in _parts(draws, with_gradients(self.pipeline)):
+                here = share * self._loss(part)
+                # A sum, so that no target's gradient depends on how many others there are.
+                gradient += torch.autograd.grad(here.sum(), self.moved)[0]
+                loss += here.detach().cpu()
+        self.moved.grad = gradient
         if not bool(loss.isfinite().all()):
             raise InputError("the attack's loss is not finite; lower the rate, or attack in float32.")
         if self.free is not None:
-            self.moved.grad.mul_(self.free)
+            gradient.mul_(self.free)
         self.optimizer.step()
         if self.config.radius is not None:
             with torch.no_grad():
@@ -124,7 +129,8 @@ class Search:
     @torch.no_grad()
     def look(self) -> None:
         """Keep where the loss on the fixed draws is the lowest so far."""
-        loss = self._loss(self.fixed)
+        parts = _parts(self.fixed, fitting(self.pipeline))
+        loss = torch.stack([share * self._loss(part) for share, part in parts]).sum(dim=0)
         better = (loss < self.lowest)[:, None, None]
         self.best, self.lowest = torch.where(better, self.reached, self.best), torch.minimum(loss, self.lowest)
 
@@ -135,6 +141,13 @@ class Search:
 
     def _loss(self, draws: Draws) -> Float[torch.Tensor, " n"]:
         return loss_at(self.pipeline, self.latents, self.reached, draws, self.masks)
+
+
+def _parts(draws: Draws, at_once: int) -> Iterator[tuple[float, Draws]]:
+    """All at once, unless those of one target are too many for a large network; then some, and their share."""
+    k = draws.times.shape[1]
+    for part in torch.arange(k).split(min(k, at_once)):
+        yield len(part) / k, Draws(draws.times[:, part], draws.noise[:, part])
 
 
 S = TypeVar("S", bound=Search)

@@ -7,8 +7,9 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int
 
+from difflab.diffusion.batch_sizes import fitting
 from difflab.diffusion.defended import Defended
-from difflab.diffusion.generate import embed_tokens, fitting
+from difflab.diffusion.generate import embed_tokens
 from difflab.diffusion.loss import Draws, loss_at
 from difflab.diffusion.masks import AnyMask
 from difflab.diffusion.search import Kept, Search, best_so_far

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 
+from difflab.diffusion.batch_sizes import fitting
 from difflab.diffusion.defended import Defended
-from difflab.diffusion.generate import fitting
 from difflab.diffusion.search import Kept, Search, best_so_far
 from difflab.diffusion.trigger import Trigger
 from difflab.errors import require

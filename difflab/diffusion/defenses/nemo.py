@@ -9,6 +9,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Bool, Float
 
+from difflab.diffusion.batch_sizes import AT_ONCE
 from difflab.diffusion.defended import Defended, Prompts
 from difflab.diffusion.defended import pruned as prune
 from difflab.diffusion.first_prediction import (
@@ -18,7 +19,7 @@ from difflab.diffusion.first_prediction import (
     seeds_alike,
     structural_similarity,
 )
-from difflab.diffusion.generate import AT_ONCE, embed
+from difflab.diffusion.generate import embed
 from difflab.diffusion.pruning import Mask, value_layers
 from difflab.errors import require
 from difflab.progress import progress

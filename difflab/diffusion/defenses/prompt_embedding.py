@@ -7,9 +7,10 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
+from difflab.diffusion.batch_sizes import fitting
 from difflab.diffusion.defended import Defended, rewritten
 from difflab.diffusion.first_prediction import memorized_above
-from difflab.diffusion.generate import embed, fitting, initial_noise, seeded
+from difflab.diffusion.generate import embed, initial_noise, seeded
 from difflab.diffusion.loss import as_noise
 from difflab.errors import require
 from difflab.progress import progress

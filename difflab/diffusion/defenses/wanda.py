@@ -9,8 +9,9 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
+from difflab.diffusion.batch_sizes import AT_ONCE, within
 from difflab.diffusion.defended import Defended, Prompts, pruned
-from difflab.diffusion.generate import AT_ONCE, embed, initial_noise, sampling, seeded
+from difflab.diffusion.generate import embed, initial_noise, sampling, seeded
 from difflab.diffusion.pruning import feedforward_layers, union
 from difflab.errors import require
 
@@ -117,7 +118,7 @@ def _norms(
     squares = {
         name: torch.zeros((n_steps, pipeline.unet.get_parameter(name).shape[1]), dtype=torch.float64) for name in layers
     }
-    for part in torch.arange(len(texts)).split(config.at_once):
+    for part in torch.arange(len(texts)).split(within(pipeline, config.at_once)):
         noise = initial_noise(pipeline, seeded(len(part), [seed]))
         with _watched(pipeline, layers) as seen:
             for step in sampling(pipeline, y[part], noise, config.steps, config.guidance):

@@ -9,7 +9,8 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Bool, Float
 
 from difflab.diffusion.attention import Probabilities, attention, cross_attentions
-from difflab.diffusion.generate import AT_ONCE, batches, embed, seeded
+from difflab.diffusion.batch_sizes import AT_ONCE, within
+from difflab.diffusion.generate import batches, embed, seeded
 from difflab.diffusion.tokens import unpadded
 from difflab.errors import InapplicableError, require
 from difflab.statistics.scores import Scores
@@ -87,10 +88,11 @@ def attention_entropy(
         f"layer is {config.layer} and the U-Net has {n_layers} layers of cross-attention; give 0 to {n_layers - 1}.",
     )
     embeddings, generators = embed(pipeline, captions), seeded(len(captions), seeds)
+    at_once = within(pipeline, config.at_once)
     lengths = torch.tensor([len(ids) for ids in unpadded(pipeline.tokenizer, captions)])
     summary = torch.arange(embeddings.shape[1]) >= lengths[:, None] - 1
     scores = []
-    for rows, steps in batches(pipeline, embeddings, generators, config.steps, config.guidance, config.at_once):
+    for rows, steps in batches(pipeline, embeddings, generators, config.steps, config.guidance, at_once):
         with attention(pipeline.unet) as seen:
             by_step = torch.stack([_by_layer(seen) for _ in islice(steps, 1 if config.kind == "layer" else None)])
         if config.kind == "layer":

@@ -9,7 +9,8 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int
 
 from difflab.diffusion.attention import Probabilities, attention, cross_attentions
-from difflab.diffusion.generate import AT_ONCE, batches, embed, seeded
+from difflab.diffusion.batch_sizes import AT_ONCE, within
+from difflab.diffusion.generate import batches, embed, seeded
 from difflab.diffusion.tokens import unpadded
 from difflab.errors import InapplicableError, require
 from difflab.statistics.scores import Scores
@@ -120,9 +121,10 @@ def _masks_and_magnitudes(
             "the U-Net's first down block has no cross-attention, so there is no mask at the latents' resolution."
         )
     embeddings, generators = embed(pipeline, captions), seeded(len(captions), seeds)
+    at_once = within(pipeline, config.at_once)
     ends = torch.tensor([len(ids) - 1 for ids in unpadded(pipeline.tokenizer, captions)])
     masks, magnitudes = [], []
-    for rows, steps in batches(pipeline, embeddings, generators, config.steps, config.guidance, config.at_once):
+    for rows, steps in batches(pipeline, embeddings, generators, config.steps, config.guidance, at_once):
         with attention(pipeline.unet) as seen:
             # The sum over channels is all that the mask will need.
             squares = [(step.conditional - step.unconditional).float().square().sum(dim=1) for step in steps]

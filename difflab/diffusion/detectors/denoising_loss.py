@@ -9,7 +9,8 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
 from difflab.diffusion import loss
-from difflab.diffusion.generate import AT_ONCE, embed, seeded
+from difflab.diffusion.batch_sizes import AT_ONCE, within
+from difflab.diffusion.generate import embed, seeded
 from difflab.errors import InputError, require
 from difflab.statistics.scores import Scores
 
@@ -73,9 +74,9 @@ def denoising_loss(
     )
     embeddings, generators = embed(pipeline, captions), seeded(len(captions), seeds)
     owner = torch.arange(len(captions)).repeat_interleave(len(seeds))
-    losses = []
-    for start in range(0, len(owner), config.at_once):
-        part = slice(start, start + config.at_once)
+    losses, at_once = [], within(pipeline, config.at_once)
+    for start in range(0, len(owner), at_once):
+        part = slice(start, start + at_once)
         rows = owner[part]
         losses.append(
             loss.denoising_loss(

@@ -8,7 +8,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
-from difflab.diffusion.generate import AT_ONCE, batches, embed, seeded
+from difflab.diffusion.batch_sizes import AT_ONCE, within
+from difflab.diffusion.generate import batches, embed, seeded
 from difflab.errors import require
 from difflab.statistics.scores import Scores
 
@@ -75,8 +76,9 @@ def noise_magnitude(
     require(len(captions) > 0, "there is no caption to score; give at least one.")
     require(len(seeds) > 0, "there is no seed to draw with; give at least one.")
     embeddings, generators = embed(pipeline, captions), seeded(len(captions), seeds)
+    at_once = within(pipeline, config.at_once)
     magnitudes = []
-    for _, steps in batches(pipeline, embeddings, generators, config.steps, config.guidance, config.at_once):
+    for _, steps in batches(pipeline, embeddings, generators, config.steps, config.guidance, at_once):
         by_step = [
             (step.conditional - step.unconditional).float().flatten(1).norm(dim=1)
             for step in islice(steps, config.first)

@@ -7,8 +7,9 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
+from difflab.diffusion.batch_sizes import AT_ONCE, within
 from difflab.diffusion.first_prediction import first_predictions, pairwise_similarity
-from difflab.diffusion.generate import AT_ONCE, embed, initial_noise, seeded
+from difflab.diffusion.generate import embed, initial_noise, seeded
 from difflab.errors import InapplicableError, require
 from difflab.statistics.scores import Scores
 
@@ -85,15 +86,15 @@ def seed_similarity(
     if config.window > side:
         raise InapplicableError(f"window is {config.window} and the latents' side {side}; give a smaller window.")
     embeddings = embed(pipeline, captions)
-    scores = []
+    scores, at_once = [], within(pipeline, config.at_once)
     # Whole captions together, since a pair of seeds belongs to one caption.
-    for part in torch.arange(len(captions)).split(max(1, config.at_once // len(seeds))):
+    for part in torch.arange(len(captions)).split(max(1, at_once // len(seeds))):
         owner = part.repeat_interleave(len(seeds))
         noise = initial_noise(pipeline, seeded(len(part), seeds))
         images = torch.cat(
             [
                 first_predictions(pipeline, embeddings[rows], x, config.steps)
-                for rows, x in zip(owner.split(config.at_once), noise.split(config.at_once), strict=True)
+                for rows, x in zip(owner.split(at_once), noise.split(at_once), strict=True)
             ]
         )
         pairs = pairwise_similarity(images.unflatten(0, (len(part), len(seeds))), config.window)
