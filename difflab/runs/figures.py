@@ -286,6 +286,10 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
     Returns:
         The contents of the file.
     """
+    if figure.get_layout_engine() is not None:
+        # Once: every drawing would lay the figure out again.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
     buffer = io.BytesIO()
     # A date and random identifiers would make every SVG different.
     with matplotlib.rc_context({"svg.hashsalt": "difflab"}):

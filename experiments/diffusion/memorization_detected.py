@@ -103,7 +103,7 @@ class Config:
         object.__setattr__(self, "contents", checksum(self.model))
 
 
-SMOKE = Config(seeds=2, steps=4, uniques=8, twins=24, held_out=24, replicates=20)
+SMOKE = Config(seeds=2, steps=2, uniques=4, twins=8, held_out=8, replicates=10)
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
