@@ -61,22 +61,25 @@ def test_kept_runs_answer_with_their_own_rows(run):
     numbers = re.findall(r"-?\d+\.\d{1,3}", answer.sentence)
     ends = {f"{end:.{d}f}" for row in run.rows for end in row.interval for d in (1, 2, 3)}
     found = [row.value for row in select(run.rows, "transition_fraction", point="middle")] or [0.0]
-    assert numbers and set(numbers) <= ends | {f"{sum(found) / len(found):.3f}"}
+    assert set(numbers) <= ends | {f"{sum(found) / len(found):.3f}"}
+    counts = set(re.findall(r"(\d+) of (\d+)", answer.sentence))
+    assert counts <= {(str(round(row.value * row.n)), str(row.n)) for row in run.rows}
+    assert numbers or counts
 
 
 @pytest.mark.parametrize(
     ("name", "sentence", "published"),
     [
-        ("digits_trained", "On real digits half of the samples are copies at 0.800 [0.800, 0.800] of N.", "0.8 of N"),
+        ("digits_trained", "On real digits half of the samples are copies at M / N = 0.800 [0.800, 0.800].", "0.8"),
         ("memorization_in_time", "grows as N to the power 1.20", "power 1"),
         ("attack_budget", "After 50 steps 4 of 8 pictures that NeMo stopped are back, and of each control at most 10%.",
          "0.99"),
         ("memorization_planted", "with 256 copies 7 of 8 are drawn again, of those seen once 0 of 8", ""),
         ("clip_dejavu", "the pair tells 0.700 [0.600, 0.800] (AUC; chance is 0.5), the other 0.500", ""),
-        ("clip_audited", "tells 0.100 [0.050, 0.200] (AUC) more than naive Bayes does.", ""),
+        ("clip_audited", "AUC is 0.100 [0.050, 0.200] above the reference's (naive Bayes).", ""),
         ("memorization_detected", "with an AUC of", "0.97"),
         ("pruning_attacked", "Without a defense 7 of 8 pictures are drawn", "0.98, 0.20, 0.99 and 0.00"),
-        ("pipeline_audited", "how often the picture was shown: once: 0 of 8", ""),
+        ("pipeline_audited", "how often their picture was shown: 0 of 8 (prompts), 0 of 8 (once)", ""),
     ],
 )  # fmt: skip
 def test_answers_on_rows_made_by_hand(name, sentence, published):
@@ -89,7 +92,7 @@ def test_a_transition_that_is_not_there_is_not_invented():
     rows = [row for row in BUILT["digits_trained"]() if row.metric != "transition_fraction"]
     assert (
         answered(run_of("digits_trained", rows)).sentence
-        == "On real digits half of the samples are copies at no size of N."
+        == "On real digits half of the samples are copies at M / N = none tried."
     )
 
 
@@ -142,7 +145,7 @@ def test_the_page_shows_what_the_record_says_beside_a_live_run(tmp_path):
     run = run_of("digits_trained", BUILT["digits_trained"](), {"it holds": True})
     run.save(tmp_path)
     text = build(tmp_path, registry.documents(), record=RECORD).read_text("utf-8")
-    assert "<dt>Published</dt><dd>0.8 of N, on other data</dd>" in text
+    assert "<dt>Published</dt><dd>0.8, on other data</dd>" in text
     assert "edge_sweep has not been run. In the record: Half of the samples" in text
     kept = answered(RECORD["crossover_trained"][0]).sentence
     RECORD["crossover_trained"][0].in_memory().save(tmp_path)

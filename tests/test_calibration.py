@@ -127,11 +127,14 @@ def test_near_copies_do_not_move_the_threshold(scenes):
         assert one == other
 
 
-@pytest.mark.parametrize("n", [1, 5])
-def test_an_audit_works_from_one_picture_on(n, scenes, tmp_path):
+def test_an_audit_works_from_one_picture_on(scenes):
     pictures, captions = scenes
-    _, of, on = _on(_audited(pictures[:n], captions[:n]))
-    assert of == n and "openmoji" in on
+    _, of, on = _on(_audited(pictures[:1], captions[:1]))
+    assert of == 1 and "openmoji" in on
+
+
+def test_few_pictures_are_compared_with_a_folder(scenes, tmp_path):
+    (pictures, captions), n = scenes, 5
     for i in range(10, 70):
         Image.fromarray(pictures[i]).save(tmp_path / f"{i}.png")
     result = _audited(pictures[:n], captions[:n], reference=str(tmp_path))

@@ -298,7 +298,7 @@ def test_thresholds_come_from_the_nearest_training_pictures(known):
 
 
 def test_thresholds_stay_what_they_are_on_disk(tmp_path):
-    kept = {"pixel": Threshold(0.1 + 0.2, 2000, 2, "", (0.5, 0.1 + 0.7)), "sscd": Threshold(0.7, 10, 0, "ab" * 32)}
+    kept = {"pixel": Threshold(0.1 + 0.2, 2000, 2, "", (0.5, 0.1 + 0.7), 3), "sscd": Threshold(0.7, 10, 0, "ab" * 32)}
     save_thresholds(tmp_path / "thresholds.json", kept)
     found, checksum = read_thresholds(tmp_path / "thresholds.json")
     assert found == kept and checksum == hashlib.sha256((tmp_path / "thresholds.json").read_bytes()).hexdigest()

@@ -39,6 +39,7 @@ class Threshold(NamedTuple):
         above: how many of them are above it.
         checksum: of the features' file, "" where there is none.
         sweep: the thresholds that a share `SWEEP` of the held-out pictures passes.
+        left_out: held-out pictures that it was not fitted on, for they are near-copies of a training picture.
     """
 
     value: float
@@ -46,6 +47,7 @@ class Threshold(NamedTuple):
     above: int
     checksum: str
     sweep: tuple[float, ...] = ()
+    left_out: int = 0
 
 
 def fit_threshold(measure: Measure, chance: Float[np.ndarray, " n"], rate: float = RATE) -> Threshold:
@@ -87,10 +89,21 @@ def fit_thresholds(
     held_out: UInt8[np.ndarray, "n h w 3"],
     training: UInt8[np.ndarray, "m h w 3"],
     references: UInt8[np.ndarray, "r h w 3"],
+    left_out: int = 0,
 ) -> dict[str, Threshold]:
-    """One threshold for each measure, from pictures alone: no model has been looked at."""
+    """One threshold for each measure, from pictures alone: no model has been looked at.
+
+    Args:
+        known: measures by name.
+        held_out: pictures that were not trained on, `difflab.diffusion.calibration.apart` from those that were.
+        training: those that were.
+        references: pictures that say how far apart pictures are.
+        left_out: held-out pictures that were not apart.
+    """
     return {
-        name: fit_threshold(measure, chance_similarity(measure, held_out, training, references))
+        name: fit_threshold(measure, chance_similarity(measure, held_out, training, references))._replace(
+            left_out=left_out
+        )
         for name, measure in known.items()
     }
 

@@ -21,8 +21,8 @@ def answer(run: Recorded) -> Answer:
     ]
     least = min(gaps, key=lambda row: row.value)
     return Answer(
-        f"Of objects that no word names the model tells {with_interval(least)} (AUC) more than "
-        f"{least.setting['reference']} does.",
+        f"For objects that no word names the model's AUC is {with_interval(least)} above the reference's "
+        f"({least.setting['reference']}).",
         "",
         "gaps",
         "Are the gaps of own pairs above those of permuted captions and of pairs never seen?",

@@ -106,7 +106,8 @@ def train(asked: Train, command: str = "difflab train") -> None:
             places = planted.where("held_out")
             held_out, captions = planted.pictures(places), planted.captions(places)
             kept = apart(held_out, captions, material.pictures, material.captions)
-            thresholds = fit_thresholds(measures(), held_out[kept], material.pictures, planted.references())
+            fitted = (measures(), held_out[kept], material.pictures, planted.references())
+            thresholds = fit_thresholds(*fitted, left_out=int((~kept).sum()))
             save_thresholds(asked.out / "thresholds.json", thresholds)
     shutil.rmtree(run.folder.parents[1], ignore_errors=True)
 

@@ -18,9 +18,9 @@ QUICK = Config(captions=60, seeds=2, steps=8, detectors="noise_magnitude")
 def answer(run: Recorded) -> Answer:
     """How many captions draw a copy, by how often their pictures were shown."""
     rates = run.rows("memorized_fraction", measure="pixel", seeds="any")
-    told = [f"{row.setting['captions']}: {round(row.value * row.n)} of {row.n}" for row in rates]
+    told = [f"{round(row.value * row.n)} of {row.n} ({row.setting['captions']})" for row in reversed(rates)]
     return Answer(
-        f"Captions that draw a copy with some seed, by how often the picture was shown: {', '.join(told)}.",
+        f"Captions that draw a copy with some seed, by how often their picture was shown: {', '.join(told)}.",
         "",
         "most_alike",
         "Left is the training picture, right what its caption draws: which of them are the same picture?",

@@ -126,7 +126,7 @@ def answer(run: Recorded) -> Answer:
     exact = run.number("crossover_fraction", prediction=EXACT, **here)
     low, high = (run.value("crossover_fraction", prediction=form, **here) for form in BOUNDS)
     return Answer(
-        f"At variance {here['variance']:g} the exact losses cross at {exact} of N.",
+        f"At variance {here['variance']:g} the exact losses cross at M / N = {exact}.",
         f"closed forms {low} (C = 1) and {high} (C = 2)",
         "by_variance",
         "Does the exact crossover stay between the two closed forms at every variance?",

@@ -70,10 +70,10 @@ def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]
 
 def answer(run: Recorded) -> Answer:
     """The transition beside the paper's constant."""
-    found = run.number_or("no size", "transition_fraction", point="middle")
+    found = run.number_or("none tried", "transition_fraction", point="middle")
     return Answer(
-        f"On real digits half of the samples are copies at {found} of N.",
-        "0.8 of N, on other data",
+        f"On real digits half of the samples are copies at M / N = {found}.",
+        "0.8, on other data",
         "transition",
         "Where does the curve pass one half, and how far is that from the line at 0.8?",
     )

@@ -112,7 +112,8 @@ def answer(run: Recorded) -> Answer:
     own = run.number("local_dimension", 1, denoiser=TRAINED, size_over_n=largest, **here)
     law = run.value("local_dimension", 1, denoiser=LAW, **here)
     return Answer(
-        f"At M / N = {largest:g} the trained model has {own} dimensions at its training points, the law {law}.",
+        f"At M / N = {largest:g} and t = {here['t']:g} the model has {own} dimensions at its training points, the law "
+        f"{law}.",
         "",
         "dimension",
         "At high noise the dimension falls with every size; at low noise, does it hold out until samples are copies?",

@@ -144,10 +144,11 @@ def answer(run: Recorded) -> Answer:
         run.number_or("an unknown share", "shift_fraction", points=p, count=most) for p in (REPEATED, OTHERS)
     )
     return Answer(
-        f"With {most} copies the transition moves by {repeated} of N for repeated points, by {others} for the others.",
+        f"With {most} copies M / N at the transition moves by {repeated} for repeated points and by {others} for the "
+        "others.",
         "",
         "located",
-        "How far does each group come before where it starts with one copy?",
+        "How much smaller is the model that starts to copy each group, compared with one copy?",
     )
 
 

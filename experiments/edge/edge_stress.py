@@ -155,7 +155,7 @@ def answer(run: Recorded) -> Answer:
     """How far off the predictions were."""
     exact, constant = (run.number("error_fraction", prediction=name) for name in (EXACT, "constant 0.8"))
     return Answer(
-        f"The exact losses miss the transition by {exact} of N on average, the constant 0.8 by {constant}.",
+        f"The exact losses miss M / N at the transition by {exact} on average, the constant 0.8 by {constant}.",
         "",
         "shifts",
         "Each line is one change: how far did the transition move, and how far should it have moved?",

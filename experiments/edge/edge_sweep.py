@@ -163,8 +163,8 @@ def answer(run: Recorded) -> Answer:
     """The mean transition and its range."""
     found = run.rows("transition_fraction", point="middle")
     return Answer(
-        f"Half of the samples are copies at {mean(found)} of N on average, at {span(found)} in {len(found)} settings.",
-        "0.8 of N in every setting",
+        f"Half of the samples are copies at M / N = {mean(found)} on average, {span(found)} in {len(found)} settings.",
+        "0.8 in every setting",
         "located",
         "Do the settings lie on one line, whatever N, d and K are?",
     )
