@@ -67,7 +67,9 @@ def test_a_smoke_run_is_whole(name, smoke_runs):
     for row in run.rows:
         assert row.interval.low <= row.value <= row.interval.high
     told = answered(run)
-    assert told.figure in run.figures and told.sentence.endswith(".")
+    # A run too small for what the sentence names answers with its claims, which no figure shows.
+    assert told.figure in run.figures or told.sentence.endswith("claims held.")
+    assert told.sentence.endswith(".")
     kept = {json.loads(line)["metric"] for line in (run.folder / "rows.jsonl").read_text().splitlines()}
     assert kept == {row.metric for row in run.rows}
 
