@@ -20,6 +20,9 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
+import difflab
+from difflab.diffusion.attacks.dori import Dori, dori
+from difflab.diffusion.defended import undefended
 from difflab.diffusion.tokens import learn_tokenizer
 
 CAPTIONS = ("a red moon over a lake", "two green stars", "a blue ring", "a small grey fish")
@@ -66,7 +69,6 @@ def make(folder: Path) -> None:
         vae=vae, text_encoder=CLIPTextModel(text), tokenizer=tokenizer, unet=unet, scheduler=scheduler,
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
-    pipeline.to(torch.float16).save_pretrained(folder / "pipeline")
     random = np.random.default_rng(0)
     for name, n in (("pictures", len(CAPTIONS)), ("never", 60)):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -77,14 +79,12 @@ def make(folder: Path) -> None:
             text_of = CAPTIONS[i] if name == "pictures" else f"something else, number {i}"
             lines.append(json.dumps({"file_name": f"{i}.png", "text": text_of}))
         (folder / name / "metadata.jsonl").write_text("\n".join(lines))
+    # Last, for what lies here is not made again.
+    pipeline.to(torch.float16).save_pretrained(folder / "pipeline")
 
 
 def measured(part: str, folder: Path) -> None:
     """One part in this process, and what it took."""
-    import difflab
-    from difflab.diffusion.attacks.dori import Dori, dori
-    from difflab.diffusion.defended import undefended
-
     begin, pictures, never = time.perf_counter(), str(folder / "pictures"), str(folder / "never")
     if part == "load":
         difflab.load(folder / "pipeline", device="cpu")

@@ -63,20 +63,22 @@ def _bar(total: int, label: str, fleeting: bool) -> Iterator[Advance]:
 def _lines(total: int, label: str, seconds_between_lines: float, fleeting: bool) -> Iterator[Advance]:
     started = last = monotonic()
     done, latest = 0, ""
-    # Resumed work begins with what was done before, in no time.
-    begun: tuple[float, int] | None = None
+    begun = (started, 0)
 
     def line(ending: str = "") -> None:
         note, spent = f" {latest}" if latest else "", monotonic() - started
         left = ""
-        if begun and begun[1] < done < total and not ending:
-            left = f", about {(monotonic() - begun[0]) * (total - done) / (done - begun[1]):.0f} s left"
+        since, before = begun
+        if before < done < total and not ending:
+            left = f", about {(monotonic() - since) * (total - done) / (done - before):.0f} s left"
         print(f"{label}: {done}/{total}{note} ({spent:.0f} s{left}){ending}", file=sys.stderr, flush=True)
 
     def advance(n: int = 1, note: str = "") -> None:
         nonlocal done, last, latest, begun
         done, latest = done + n, note
-        begun = begun or (monotonic(), done)
+        if monotonic() - started < 1:
+            # Resumed work begins with what was done before, in no time.
+            begun = (monotonic(), done)
         # The last step is left to the closing line, which would repeat it.
         if monotonic() - last >= seconds_between_lines and done < total:
             last = monotonic()

@@ -58,8 +58,8 @@ def test_kept_runs_answer_with_their_own_rows(run):
     answer = answered(run)
     assert answer.figure in run.figures
     assert answer.look.endswith(("?", ".")) and answer.sentence.endswith(".")
-    numbers = re.findall(r"-?\d+\.\d{1,3}", answer.sentence)
-    ends = {f"{end:.{d}f}" for row in run.rows for end in row.interval for d in (1, 2, 3)}
+    numbers = re.findall(r"-?\d+\.\d{1,3}|\d{1,3},\d{3}", answer.sentence)
+    ends = {f"{end:,.{d}f}" for row in run.rows for end in row.interval for d in (0, 1, 2, 3)}
     found = [row.value for row in select(run.rows, "transition_fraction", point="middle")] or [0.0]
     assert set(numbers) <= ends | {f"{sum(found) / len(found):.3f}"}
     counts = set(re.findall(r"(\d+) of (\d+)", answer.sentence))
@@ -92,7 +92,7 @@ def test_a_transition_that_is_not_there_is_not_invented():
     rows = [row for row in BUILT["digits_trained"]() if row.metric != "transition_fraction"]
     assert (
         answered(run_of("digits_trained", rows)).sentence
-        == "On real digits half of the samples are copies at M / N = none tried."
+        == "On real digits half of the samples are copies at no size tried."
     )
 
 
@@ -109,7 +109,8 @@ def test_runs_stand_by_wing_and_audits_of_a_users_own_apart():
     quick = plain(asdict(registry.load("pipeline_audited").QUICK), "config")
     ours = run_of("pipeline_audited", BUILT["pipeline_audited"](), **quick)
     gone = run_of("an_old_one", [])
-    groups = grouped([gone, clip, own, ours, edge], registry.documents(), RECORD)
+    record = {name: runs for name, runs in RECORD.items() if name != "clip_dejavu"}
+    groups = grouped([gone, clip, own, ours, edge], registry.documents(), record)
     titles = [(group.title, [section.run.experiment for section in group.sections]) for group in groups]
     assert titles == [
         ("Edge", ["crossover_trained"]),

@@ -181,6 +181,20 @@ def test_targets_do_not_see_each_other(name, pipeline, monkeypatch):
         _close(_attack(name, pipeline, masks=masks), together)
 
 
+@pytest.mark.parametrize("name", ["dori", "discrete_tokens"])
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_draws_that_do_not_fit_are_added_up(name, at_once, pipeline, monkeypatch):
+    """Three and more draws a target, one or two at once: parts of unlike size must weigh by their draws."""
+    together = _attack(name, pipeline, batch=3, looks=5)
+    sizes = []
+    hook = pipeline.unet.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    monkeypatch.setattr("difflab.diffusion.search.fitting", lambda _: at_once)
+    monkeypatch.setattr("difflab.diffusion.search.with_gradients", lambda _: at_once)
+    _close(_attack(name, pipeline, batch=3, looks=5), together)
+    hook.remove()
+    assert max(sizes) == at_once * len(LATENTS)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_generator_is_its_own_targets(name, pipeline):
     found, other = _attack(name, pipeline), _attack(name, pipeline, seeds=(5, 8, 7))

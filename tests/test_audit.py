@@ -196,13 +196,17 @@ def test_train_writes_a_pipeline_and_its_oracle(tmp_path, capsys, monkeypatch):
     command_line.main(
         ["train", "--smoke", "--out", "oracle", "--base", "base", "--without", "repeated/0", "repeated/1"]
     )
-    assert capsys.readouterr().out.splitlines() == ["base", "oracle"]
+    said = capsys.readouterr()
+    assert said.out.splitlines() == ["base", "oracle"]
     base, oracle = load("base"), load("oracle")
     assert all(torch.equal(a, b) for a, b in zip(base.vae.parameters(), oracle.vae.parameters(), strict=True))
     assert not torch.equal(base.unet.conv_out.weight, oracle.unet.conv_out.weight)
     assert json.loads(Path("oracle/manifest.json").read_text())["without"] == ["repeated/0", "repeated/1"]
     assert Path("base/thresholds.json").read_bytes() == Path("oracle/thresholds.json").read_bytes()
     assert "repeated/0" in Path("oracle/README.md").read_text()
+    told = re.findall(r"leaves out (\d+) of (\d+) pictures", said.err)
+    kept = json.loads(Path("base/thresholds.json").read_text()).values()
+    assert {(str(one["left_out"]), str(one["left_out"] + one["n"])) for one in kept} == set(told)
     assert not list(tmp_path.glob("*.training"))
     StableDiffusionPipeline.from_pretrained("oracle", safety_checker=None)
 

@@ -226,10 +226,12 @@ def test_other_mistakes(folder, named):
             load_clip(*asked)
     with pytest.raises(InputError, match="twice"):
         build(SMALL, ("red", "red"), 0)
-    broken = folder / "broken.json"
-    broken.write_text("{")
-    with pytest.raises(InputError, match="no folder"):
-        load_clip(str(broken), str(weights), "default")
+    # By the name of a model of open_clip's, which must not be loaded instead.
+    for broken in (folder / "broken.json", folder / "ViT-B-32.json"):
+        for content in ("{", "3", "[1]", '{"embed_dim": 8}', "[" * 100_000):
+            broken.write_text(content)
+            with pytest.raises(InputError, match="no folder"):
+                load_clip(str(broken), str(weights), "default")
     assert build(SMALL, ("red",), 0), "one broken file spoils the next model"
     odd = folder / "odd.json"
     odd.write_text(json.dumps({"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "magic"}))

@@ -121,6 +121,8 @@ def test_a_file_holds_a_frozen_config_and_a_function_of_its_name(name):
     assert list(inspect.signature(function).parameters) == ["pipeline", "captions", "unseen", "seed", "config"]
     if name not in ("nothing", "magnitude", "random_neurons"):
         assert all(part in function.__doc__ for part in ("Returns:", "Reference:", "arXiv", "Differs:"))
+        # Scaled attention refuses no prompt.
+        assert "Raises:" in function.__doc__ or name == "attention_scaling"
 
 
 @pytest.mark.parametrize("name", NAMES)

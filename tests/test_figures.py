@@ -149,6 +149,10 @@ def test_files_are_equal_for_equal_figures_and_960_pixels_wide():
         return figure
 
     assert figure_bytes(drawn(), "svg") == figure_bytes(drawn(), "svg")
+    both = drawn()
+    assert [figure_bytes(both, kind) for kind in ("png", "svg")] == [
+        figure_bytes(drawn(), kind) for kind in ("png", "svg")
+    ]
     png = figure_bytes(drawn(), "png")
     assert png == figure_bytes(drawn(), "png")
     assert Image.open(io.BytesIO(png)).width == 960  # 6.4 inches at 150 dpi

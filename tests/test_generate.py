@@ -11,7 +11,7 @@ from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline
 
 from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.autoencoder import as_bytes, as_pixels, decode, encode
-from difflab.diffusion.batch_sizes import fitting
+from difflab.diffusion.batch_sizes import fitting, with_gradients, within
 from difflab.diffusion.generate import embed, generate, initial_noise, sampling, seeded
 from difflab.diffusion.loss import as_noise, denoising_loss, wanted
 from difflab.errors import InputError
@@ -89,6 +89,15 @@ def test_batches_are_as_large_as_asked(velocity):
     for side, expected in ((64, 8), (512, 1)):
         other.unet.register_to_config(sample_size=side, in_channels=4)
         assert fitting(other) == expected
+
+
+@pytest.mark.parametrize(("side", "width", "at_once", "held"), [(8, 48, 128, 128), (64, 320, 8, 1), (512, 320, 1, 1)])
+def test_a_large_network_is_asked_for_few_predictions(velocity, side, width, at_once, held):
+    other = build(CAPTIONS, Architecture(), 0)
+    other.unet.register_to_config(sample_size=side, in_channels=16 if side == 8 else 4, block_out_channels=(width,))
+    assert within(other, 128) == at_once and with_gradients(other) == held
+    # Never more than asked for, never none, and twice as many where twice as many were asked for.
+    assert within(other, 1) == 1 and within(other, 256) == max(1, 256 * fitting(other) // 128)
 
 
 def test_caption_and_seed_both_matter(pipeline):

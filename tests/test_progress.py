@@ -53,6 +53,13 @@ def test_what_was_done_before_says_nothing_of_what_is_left(clock, capsys):
     assert capsys.readouterr().err.splitlines()[0] == "training: 90/100 (10 s, about 10 s left)"
 
 
+def test_the_first_long_piece_tells_what_the_others_will_take(clock, capsys):
+    with progress(3, "drawing") as advance:
+        clock[0] += 60
+        advance()
+    assert capsys.readouterr().err.splitlines()[0] == "drawing: 1/3 (60 s, about 120 s left)"
+
+
 @pytest.mark.parametrize(("seconds", "lines"), [(4, []), (6, ["drawing: 2/2 (6 s)"])])
 def test_fleeting_work_leaves_a_line_only_where_it_took_long(clock, capsys, seconds, lines):
     with progress(2, "drawing", fleeting=True) as advance:

@@ -267,10 +267,15 @@ def _named_config(name: str) -> tuple[str, dict[str, Any]]:
     if name.endswith(".json"):
         require(Path(name).is_file(), f"there is no model config {name}.")
         source = Path(name).stem
-        with contextlib.suppress(ValueError):
-            _register(source, json.loads(Path(name).read_text("utf-8")))
-    # "hf-hub:..." would be fetched.
-    if ":" not in source:
+        with contextlib.suppress(ValueError, RecursionError):
+            found = json.loads(Path(name).read_text("utf-8"))
+        parts = {"embed_dim", "vision_cfg", "text_cfg"}
+        # A file that is no config must not be taken for open_clip's own model of its name.
+        found = found if isinstance(found, dict) and parts <= found.keys() else None
+        if found is not None:
+            _register(source, found)
+    elif ":" not in source:
+        # "hf-hub:..." would be fetched.
         found = open_clip.get_model_config(source)
     if found is None:
         raise InputError(

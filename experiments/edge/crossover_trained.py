@@ -155,10 +155,10 @@ def answer(run: Recorded) -> Answer:
     """The transition at the middle variance, beside what was predicted."""
     variances = _variances(run.run.rows)
     here: dict[str, Any] = {"variance": variances[len(variances) // 2]}
-    found = run.number_or("none tried", "transition_fraction", point="middle", **here)
+    found = run.number_or("no size tried", "transition_fraction", "M / N = ", point="middle", **here)
     exact = run.number("crossover_fraction", prediction="exact losses", **here)
     return Answer(
-        f"At variance {here['variance']:g} half of the samples are copies at M / N = {found}; "
+        f"At variance {here['variance']:g} half of the samples are copies at {found}; "
         f"the exact losses cross at {exact}.",
         "0.8",
         "transition",

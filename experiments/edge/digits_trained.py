@@ -70,9 +70,9 @@ def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]
 
 def answer(run: Recorded) -> Answer:
     """The transition beside the paper's constant."""
-    found = run.number_or("none tried", "transition_fraction", point="middle")
+    found = run.number_or("no size tried", "transition_fraction", "M / N = ", point="middle")
     return Answer(
-        f"On real digits half of the samples are copies at M / N = {found}.",
+        f"On real digits half of the samples are copies at {found}.",
         "0.8, on other data",
         "transition",
         "Where does the curve pass one half, and how far is that from the line at 0.8?",

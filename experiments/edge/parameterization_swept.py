@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from difflab.errors import at_least, require
 from difflab.randomness import stream
 from difflab.runs.answers import Answer
-from difflab.runs.numbers import Recorded, shown
+from difflab.runs.numbers import Recorded, with_interval
 from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
@@ -168,7 +168,7 @@ def answer(run: Recorded) -> Answer:
     """The number of parameters at which half of the samples are copies."""
     asked = dict.fromkeys(row.setting["parameterization"] for row in run.rows("memorized_fraction"))
     places = {name: select(run.run.rows, "transition_count", parameterization=name) for name in asked}
-    told = [f"{name} {shown(rows[0].value, 0) if rows else 'none'}" for name, rows in places.items()]
+    told = [f"{name} {with_interval(rows[0], 0) if rows else 'at no size tried'}" for name, rows in places.items()]
     return Answer(
         f"Parameters at which half of the samples are copies: {', '.join(told)}.",
         "",

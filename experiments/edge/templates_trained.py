@@ -108,12 +108,12 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
 
 def answer(run: Recorded) -> Answer:
     """The transition beside the exact losses, and between which sizes the published run has its own."""
-    found = run.number_or("none tried", "transition_fraction", point="middle")
+    found = run.number_or("no size tried", "transition_fraction", "M / N = ", point="middle")
     exact = run.number("crossover_fraction", prediction="exact losses")
     printed = {row.setting["size_over_n"]: row.value for row in select(run.run.rows, "published_fraction")}
     below, above = [m for m in printed if printed[m] < 0.5], [m for m in printed if printed[m] >= 0.5]
     return Answer(
-        f"Half of the samples are copies at M / N = {found}; the exact losses cross at {exact}.",
+        f"Half of the samples are copies at {found}; the exact losses cross at {exact}.",
         f"between {max(below)} and {min(above)}" if below and above else "",
         "transition",
         "How far before the line of the exact losses does the curve pass one half?",
