@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/full_size.py [--folder FOLDER] [--only load audit search stress]
 
 The weights are random, 860 million of the U-Net, in half precision on disk; the latents are 64 x 64. Every part runs in
-a process of its own, with two steps; its peak of resident memory is printed. About an hour on two cores in all.
+a process of its own, with two steps; its peak of resident memory is printed. On two cores without AMX a search of two
+steps with two draws took 2 minutes and 7.0 GiB, loading 5.6 GiB.
 """
 
 import argparse

@@ -177,7 +177,7 @@ def test_targets_do_not_see_each_other(name, pipeline, monkeypatch):
     if name in SEARCHES:
         # Two targets in a batch, then one.
         at_once = SMALL["steps" if name == "initial_noise" else "batch"]
-        monkeypatch.setattr(f"difflab.diffusion.attacks.{name}.fitting", lambda _: 2 * at_once)
+        monkeypatch.setattr("difflab.diffusion.batch_sizes.fitting", lambda _: 2 * at_once)
         _close(_attack(name, pipeline, masks=masks), together)
 
 

@@ -11,7 +11,7 @@ from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline
 
 from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.autoencoder import as_bytes, as_pixels, decode, encode
-from difflab.diffusion.batch_sizes import fitting, with_gradients, within
+from difflab.diffusion.batch_sizes import fitting, searches_at_once, with_gradients, within
 from difflab.diffusion.generate import embed, generate, initial_noise, sampling, seeded
 from difflab.diffusion.loss import as_noise, denoising_loss, wanted
 from difflab.errors import InputError
@@ -96,6 +96,7 @@ def test_a_large_network_is_asked_for_few_predictions(velocity, side, width, at_
     other = build(CAPTIONS, Architecture(), 0)
     other.unet.register_to_config(sample_size=side, in_channels=16 if side == 8 else 4, block_out_channels=(width,))
     assert within(other, 128) == at_once and with_gradients(other) == held
+    assert [searches_at_once(other, each) for each in (1, 8, 1000)] == [held, max(1, min(held, at_once // 8)), 1]
     # Never more than asked for, never none, and twice as many where twice as many were asked for.
     assert within(other, 1) == 1 and within(other, 256) == max(1, 256 * fitting(other) // 128)
 

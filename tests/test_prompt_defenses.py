@@ -206,7 +206,7 @@ def test_the_usual_magnitude_is_one_deviation_above_the_mean(pipeline):
 def test_the_batch_does_not_matter(pipeline, monkeypatch):
     config = replace(SMALL, target=None, updates=3)
     whole = prompt_embedding(pipeline, SOME, CAPTIONS[:6], 40, config).embeddings
-    monkeypatch.setattr("difflab.diffusion.defenses.prompt_embedding.fitting", lambda _: 4)
+    monkeypatch.setattr("difflab.diffusion.batch_sizes.fitting", lambda _: 4)
     parts = prompt_embedding(pipeline, SOME, CAPTIONS[:6], 40, config).embeddings
     assert (parts - whole).norm() < 1e-4 * (whole - embed(pipeline, SOME)).norm()
 

@@ -26,3 +26,8 @@ def with_gradients(pipeline: StableDiffusionPipeline) -> int:
     """
     height, width = latent_size(pipeline)
     return max(1, AT_ONCE * 64 * 48 // (height * width * pipeline.unet.config.block_out_channels[0]))
+
+
+def searches_at_once(pipeline: StableDiffusionPipeline, each: int) -> int:
+    """Searches side by side where each makes so many predictions a step, at least one of which it holds."""
+    return max(1, min(fitting(pipeline) // each, with_gradients(pipeline)))

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from difflab.runs.result import Result
 
+_ACRONYMS = ("auc", "aucg", "ppg", "prg")
+
 
 class Table(NamedTuple):
     """The rows of one metric; what their settings share is said once."""
@@ -16,7 +18,8 @@ class Table(NamedTuple):
     @property
     def name(self) -> str:
         """Metric and what is shared."""
-        return self.metric.replace("_", " ") + (f" ({self.shared})" if self.shared else "")
+        words = [word.upper() if word in _ACRONYMS else word for word in self.metric.split("_")]
+        return " ".join(words) + (f" ({self.shared})" if self.shared else "")
 
 
 def tables(run: Result) -> list[Table]:

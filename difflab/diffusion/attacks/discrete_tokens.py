@@ -7,7 +7,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int
 
-from difflab.diffusion.batch_sizes import fitting
+from difflab.diffusion.batch_sizes import searches_at_once
 from difflab.diffusion.defended import Defended
 from difflab.diffusion.generate import embed_tokens
 from difflab.diffusion.loss import Draws, loss_at
@@ -130,7 +130,7 @@ def hard_prompts(
             None if masks is None else [masks[i] for i in part],
         )
 
-    at_once = max(1, fitting(pipeline) // config.batch)
+    at_once = searches_at_once(pipeline, config.batch)
     return best_so_far(config, n, at_once, begin, lambda search: prompt(pipeline, search.nearest(search.best)).cpu())
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 
-from difflab.diffusion.batch_sizes import fitting
+from difflab.diffusion.batch_sizes import searches_at_once
 from difflab.diffusion.defended import Defended
 from difflab.diffusion.search import Kept, Search, best_so_far
 from difflab.diffusion.trigger import Trigger
@@ -87,7 +87,7 @@ def dori(
             free,
         )
 
-    at_once = max(1, fitting(pipeline) // config.batch)
+    at_once = searches_at_once(pipeline, config.batch)
     found = best_so_far(config, n, at_once, begin, lambda search: search.best.to(start))
     return [Trigger(steps, best) for steps, best in zip(config.keep, found, strict=True)]
 

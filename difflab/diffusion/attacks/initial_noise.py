@@ -7,7 +7,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
-from difflab.diffusion.batch_sizes import fitting, with_gradients
+from difflab.diffusion.batch_sizes import searches_at_once
 from difflab.diffusion.defended import Defended
 from difflab.diffusion.generate import differentiable_sampling
 from difflab.diffusion.generate import initial_noise as drawn_noise
@@ -82,7 +82,7 @@ def initial_noise(
     )
     begin = drawn_noise(pipeline, generators)
     found = torch.empty((len(config.keep), *begin.shape), dtype=begin.dtype)
-    size = max(1, min(fitting(pipeline) // config.steps, with_gradients(pipeline)))
+    size = searches_at_once(pipeline, config.steps)
     with progress(-(-n // size) * config.keep[-1], "attacking") as advance:
         for part in torch.arange(n).split(size):
             search = _Search(

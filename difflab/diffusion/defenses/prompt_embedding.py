@@ -7,7 +7,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
-from difflab.diffusion.batch_sizes import fitting
+from difflab.diffusion.batch_sizes import searches_at_once
 from difflab.diffusion.defended import Defended, rewritten
 from difflab.diffusion.first_prediction import memorized_above
 from difflab.diffusion.generate import embed, initial_noise, seeded
@@ -87,7 +87,7 @@ def prompt_embedding(
         f"there are {len(unseen)} unseen captions; prompt_embedding needs at least two, or a target.",
     )
     first = _FirstStep(pipeline, item_seeds(seed, "prompt embedding", config.seeds), config.steps)
-    size = max(1, fitting(pipeline) // config.seeds)
+    size = searches_at_once(pipeline, config.seeds)
     target = config.target
     if target is None:
         usual = [first.magnitude(part) for part in embed(pipeline, list(unseen)[: config.unseen]).split(size)]
