@@ -9,7 +9,7 @@ order, times and noise.
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -154,8 +154,7 @@ def told(folder: Path) -> str:
     else:
         how_far, rates = "done", top_rung(result.rows)
         said += "".join(f", {row.setting['model']} draws {row.value:.0%} of {row.n} again" for row in rates)
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return f"{how_far:8s} {folder.name} seed {world.plan.seed}: {said}, {size / 2**20:.1f} MiB"
+    return f"{how_far:8s} {folder.name} seed {world.plan.seed}: {said}, {_size(folder) / 2**20:.1f} MiB"
 
 
 class Kept(NamedTuple):
@@ -208,8 +207,8 @@ def made_of(folder: Path) -> Seeded:
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))["config"]
         return from_keywords(Seeded(Plan(), Recipe()), dict(_flags(config)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder} holds no readable config.json; move it away.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as error:
+        raise InputError(f"{folder} holds no config.json of a world; move it away.") from error
 
 
 def _flags(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -287,3 +286,12 @@ def _steps_done(folder: Path, part: str) -> int:
             # It is being replaced, or it was cut short.
             return 0
     return 0
+
+
+def _size(folder: Path) -> int:
+    """Bytes on disk; a training may replace files meanwhile."""
+    size = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            size += path.stat().st_size if path.is_file() else 0
+    return size
