@@ -17,6 +17,7 @@ COMMANDS = (
     "run",
     "sweep",
     "train",
+    "worlds",
     "audit",
     "stress",
     "dejavu",

@@ -9,11 +9,13 @@ from scipy import stats
 from difflab.errors import InputError
 from difflab.statistics.intervals import (
     SHARE,
+    Interval,
     bootstrap,
     grouped_fraction,
     mean,
     nested,
     paired_difference,
+    pooled,
     summary,
     wilson,
 )
@@ -154,6 +156,33 @@ def test_a_nested_interval_refuses_what_has_no_levels(values):
         nested(values, np.random.default_rng(0))
     with pytest.raises(InputError):
         nested(np.zeros((2, 2)), np.random.default_rng(0), n_resamples=0)
+
+
+def test_a_pooled_interval_by_hand():
+    """Student's ends, as above; where all agree the groups' own intervals, over 3."""
+    found = pooled([Interval(value, value, value) for value in (1.0, 2.0, 3.0)])
+    assert found == pytest.approx((2, -0.48414, 4.48414, 1.0), abs=1e-5)
+    alike = pooled([Interval(0.9, 0.6, 0.94)] * 3, bounds=SHARE)
+    assert alike == pytest.approx((0.9, 0.9 - 0.3 * 3**0.5 / 3, 0.9 + 0.04 * 3**0.5 / 3, 0.0))
+    assert pooled([Interval(0.9, 0.8, 1.0), Interval(0.7, 0.6, 0.8)], bounds=SHARE)[1:3] == (0.0, 1.0)
+    # A number that lies outside by itself is not cut off.
+    assert pooled([Interval(1.5, 1.5, 1.5)] * 2, bounds=SHARE)[:3] == (1.5, 1.5, 1.5)
+    with pytest.raises(InputError):
+        pooled([Interval(0.5, 0.4, 0.6)])
+
+
+@pytest.mark.parametrize(("a", "b"), [(9, 1), (1, 1), (0.5, 0.5), (30, 30), (0.3, 3)])
+def test_a_pooled_interval_covers_with_ten_worlds_of_twelve_pictures(a, b):
+    rng, tries = np.random.default_rng(0), 300
+    held = 0
+    for _ in range(tries):
+        counts = rng.binomial(12, rng.beta(a, b, 10))
+        found = pooled([wilson(count, 12) for count in counts], bounds=SHARE)
+        assert found.value == pytest.approx(counts.mean() / 12) and found.sd == pytest.approx(
+            np.std(counts / 12, ddof=1)
+        )
+        held += found.low <= a / (a + b) <= found.high
+    assert held / tries >= 0.9
 
 
 def test_a_mean_stays_within_bounds():

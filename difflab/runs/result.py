@@ -160,7 +160,8 @@ class Result:
             setting: only rows whose setting has these entries.
 
         Returns:
-            A frame with the columns metric, value, low, high, n, and one for each entry of the settings.
+            A frame with the columns metric, value, low, high, n, worlds_sd where a row has one, and one for each entry
+            of the settings.
 
         Raises:
             InputError: there is no such metric, or no row has such an entry.
@@ -177,8 +178,11 @@ class Result:
                 raise InputError(f"no row has a setting {name!r}; they have {', '.join(names) or 'none'}.")
         chosen = [row for row in chosen if setting.items() <= row.setting.items()]
         head = ["metric", "value", "low", "high", "n"]
+        head += ["worlds_sd"] if any(row.worlds_sd is not None for row in chosen) else []
         columns = dict.fromkeys(name for row in chosen for name in row.setting)
-        lines = [[*row[:5], *(row.setting.get(name) for name in columns)] for row in chosen]
+        lines = [
+            [*(getattr(row, name) for name in head), *(row.setting.get(name) for name in columns)] for row in chosen
+        ]
         return pandas.DataFrame(lines, columns=[*head, *columns]).astype({"low": float, "high": float})
 
     def cite(self) -> str:

@@ -149,7 +149,7 @@ class Run:
         """Write a result of this run, as `finish` does."""
         checked = [check_row(row) for row in result.rows]
         head = {"experiment": self.experiment, "run": self.digest}
-        lines = [json.dumps(head | row._asdict(), ensure_ascii=False, allow_nan=False) + "\n" for row in checked]
+        lines = [json.dumps(head | _entries(row), ensure_ascii=False, allow_nan=False) + "\n" for row in checked]
         files = {f"{_name(name)}{suffix(array)}": _bytes(array) for name, array in result.artefacts.items()}
         for name, picture in result.figures.items():
             files[f"figures/{_name(name)}.png"] = picture.png()
@@ -327,6 +327,11 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
 def _picture(stem: Path, alt: str) -> Picture:
     vector = stem.with_name(f"{stem.name}.svg")
     return Picture(stem.with_name(f"{stem.name}.png"), alt, vector if vector.is_file() else None)
+
+
+def _entries(row: Row) -> dict[str, Any]:
+    """A row as it is written; numbers of one world have no entry for a deviation between worlds."""
+    return {name: value for name, value in row._asdict().items() if (name, value) != ("worlds_sd", None)}
 
 
 def _row(line: str, experiment: str, run: str) -> Row:

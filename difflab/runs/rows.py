@@ -31,7 +31,10 @@ _METRIC = re.compile(rf"(?:[a-z0-9][a-z0-9_]*_)?(?:{'|'.join(KINDS)})")
 
 
 class Row(NamedTuple):
-    """One measured number: its interval (None where there is none), how many it rests on, and its setting."""
+    """One measured number: its interval (None where there is none), how many it rests on, and its setting.
+
+    A number over several worlds also has the standard deviation between them.
+    """
 
     metric: str
     value: float
@@ -39,6 +42,7 @@ class Row(NamedTuple):
     high: float | None
     n: int
     setting: dict[str, Any]
+    worlds_sd: float | None = None
 
     @property
     def interval(self) -> Interval:
@@ -65,7 +69,8 @@ def check_row(row: Row) -> Row:
 
     Args:
         row: low <= value <= high up to rounding, all finite; n at least 0; the metric's name is lower case
-            and ends in one of `KINDS`; the setting holds text, numbers and truth values.
+            and ends in one of `KINDS`; the setting holds text, numbers and truth values; the deviation between
+            worlds is not negative.
 
     Returns:
         The same row, numpy numbers turned into Python's.
@@ -88,7 +93,10 @@ def check_row(row: Row) -> Row:
     setting = plain(row.setting, f"the setting of {row.metric}")
     if any(not isinstance(entry, str | int | float) for entry in setting.values()):
         raise ValueError(f"{row.metric}: a setting holds text, numbers and truth values, not {setting}")
-    return Row(row.metric, value, low, high, int(row.n), setting)
+    worlds_sd = None if row.worlds_sd is None else float(row.worlds_sd)
+    if worlds_sd is not None and not 0 <= worlds_sd < math.inf:
+        raise ValueError(f"{row.metric}: the standard deviation between worlds is {worlds_sd}")
+    return Row(row.metric, value, low, high, int(row.n), setting, worlds_sd)
 
 
 def select(rows: Iterable[Row], metric: str, **setting: str | int | float | bool) -> list[Row]:

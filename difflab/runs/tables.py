@@ -9,11 +9,12 @@ _ACRONYMS = ("auc", "aucg", "ppg", "prg")
 
 
 class Table(NamedTuple):
-    """The rows of one metric; what their settings share is said once."""
+    """The rows of one metric under the names of their columns; what their settings share is said once."""
 
     metric: str
     shared: str
-    rows: list[tuple[str, str, str, str]]
+    head: tuple[str, ...]
+    rows: list[tuple[str, ...]]
 
     @property
     def name(self) -> str:
@@ -23,7 +24,7 @@ class Table(NamedTuple):
 
 
 def tables(run: Result) -> list[Table]:
-    """One table a metric: setting, value, interval, count."""
+    """One table a metric: setting, value, interval, count, and over several worlds the deviation between them."""
     found = []
     for metric in dict.fromkeys(row.metric for row in run.rows):
         rows = [row for row in run.rows if row.metric == metric]
@@ -33,16 +34,19 @@ def tables(run: Result) -> list[Table]:
             for key, value in first.items()
             if len(rows) > 1 and all(key in row.setting and row.setting[key] == value for row in rows)
         }
+        over_worlds = any(row.worlds_sd is not None for row in rows)
         cells = [
             (
                 _setting({key: value for key, value in row.setting.items() if key not in shared}) or "–",
                 number(row.value),
                 _interval(row.low, row.high),
                 str(row.n),
+                *(["–" if row.worlds_sd is None else number(row.worlds_sd)] if over_worlds else []),
             )
             for row in rows
         ]
-        found.append(Table(metric, _setting(shared), cells))
+        head = ("setting", "value", "interval", "n", *(["sd of worlds"] if over_worlds else []))
+        found.append(Table(metric, _setting(shared), head, cells))
     return found
 
 

@@ -237,6 +237,52 @@ def summary(values: Sequence[float] | Real[np.ndarray, " n"], bounds: tuple[floa
     return Summary(*mean(values, bounds=bounds))
 
 
+class Pooled(NamedTuple):
+    """A mean over groups, the ends of its interval, and the standard deviation between the groups."""
+
+    value: float
+    low: float
+    high: float
+    sd: float
+
+
+def pooled(parts: Sequence[Interval], level: float = 0.95, bounds: tuple[float, float] = ANY) -> Pooled:
+    """A number that was measured in several groups (worlds), each with an interval over members of its own (pictures).
+
+    The wider, end by end, of two: Student's interval over the groups' numbers, which holds both how groups differ and
+    what few members leave uncertain, but has no width where all agree; and what the groups' own intervals make of
+    their mean, as independent errors: the root of their summed squares, divided by the number of groups.
+
+    Args:
+        parts: one for each group, at least 2; all count alike. One without an interval has both ends at its value.
+        level: confidence of Student's interval, in (0, 1), which should be that of the parts.
+        bounds: between which a value must lie; the ends of the interval are cut there, but not short of the value.
+
+    Returns:
+        The mean of the values, its interval, and their standard deviation (unbiased variance). What few members leave
+        uncertain is in that deviation, too.
+
+    Raises:
+        InputError: fewer than two groups, a NaN, or a level outside (0, 1).
+
+    Differs:
+        From the nested bootstrap (`nested`), which with few groups is too narrow. Of 400 draws of 10 groups with 12
+        trials each, whose chances are Beta(0.3, 3), its intervals of 95 % held the truth in 88 %, and these in 98 %;
+        with Beta(1/2, 1/2) in 92 % and 93 %; of 3 groups in 78 % and 90 %.
+    """
+    values = np.array([part.value for part in parts], np.float64)
+    value, low, high = mean(values, level)
+    below, above = (
+        float(np.sqrt(np.sum((values - np.array([part[end] for part in parts])) ** 2)) / len(parts)) for end in (1, 2)
+    )
+    return Pooled(
+        value,
+        min(value, max(bounds[0], min(low, value - below))),
+        max(value, min(bounds[1], max(high, value + above))),
+        float(values.std(ddof=1)),
+    )
+
+
 def paired_difference(
     a: Sequence[float] | Real[np.ndarray, " n"],
     b: Sequence[float] | Real[np.ndarray, " n"],

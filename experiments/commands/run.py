@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,32 @@ def main(arguments: Sequence[str]) -> None:
         print("usage: difflab run NAME [--smoke] [--out DIR] [flags]; difflab run NAME --help shows the flags")
         print(f"experiments: {', '.join(registry.experiments())}")
         return
-    print(execute(known.name, registry.load(known.name), configured(known.name, known.smoke, rest), known.out).folder)
+    module = registry.load(known.name)
+    asked, rest = _worlds(known.name, rest)
+    config = configured(known.name, known.smoke, rest)
+    if asked.worlds:
+        from difflab.audits.over_worlds import over_worlds
+
+        print(over_worlds(known.name, module, config, asked.worlds_folder, asked.worlds, known.out).folder)
+    else:
+        print(execute(known.name, module, config, known.out).folder)
+
+
+def _worlds(name: str, rest: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """How many worlds are asked for and where they lie, and the other words."""
+    parser = argparse.ArgumentParser(prog=f"difflab run {name}", add_help=False, allow_abbrev=False)
+    if takes_worlds(registry.load(name).Config):
+        parser.add_argument("--worlds", type=int, default=0)
+        parser.add_argument("--worlds-folder", type=Path, default=Path("worlds"))
+    else:
+        parser.set_defaults(worlds=0)
+    return parser.parse_known_args(rest)
+
+
+def takes_worlds(config: type) -> bool:
+    """Whether an experiment of this config asks a model of a plan, and has no worlds of its own."""
+    names = {field.name for field in fields(config)}
+    return {"model", "plan"} <= names and "worlds" not in names
 
 
 def configured(name: str, smoke: bool, rest: Sequence[str]) -> Any:

@@ -1,49 +1,12 @@
 """difflab train: a small Stable Diffusion on planted pictures or on a folder, as a directory to load."""
 
-import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
-import numpy as np
-
-from difflab.datasets.captioned import captioned_folder
+from difflab.audits.pipeline_training import Train, train
 from difflab.diffusion.architecture import Architecture
-from difflab.diffusion.calibration import apart
-from difflab.diffusion.copies import fit_thresholds, save_thresholds
-from difflab.diffusion.pipeline import found_model, load, save
-from difflab.diffusion.recipe import Material, Recipe, train_pipeline
-from difflab.diffusion.similarity import measures
+from difflab.diffusion.recipe import Recipe
 from difflab.diffusion.train import Training
-from difflab.errors import InputError, require
-from difflab.files import write_atomically
-from difflab.runs.results import open_run
-from difflab.training.devices import device
-from synthetic import manifest
-from synthetic.plan import Plan, Planted, draw
-
-
-@dataclass(frozen=True)
-class Train:
-    """Train a small Stable Diffusion, on the planted pictures (about 40 minutes on two cores) or on a folder."""
-
-    out: Path = Path("pipeline")
-    """Directory to write the pipeline to; half-done work lies beside it and the same command goes on with it."""
-    data: str = "planted"
-    """"planted", or a folder with pictures and a metadata.jsonl ("file_name" and "text" on each line), metadata.csv or
-    captions.txt."""
-    plan: Plan = field(default_factory=Plan)
-    """How many planted pictures of each role."""
-    recipe: Recipe = field(default_factory=Recipe)
-    """Sizes, steps, seeds."""
-    without: tuple[str, ...] = ()
-    """Pictures to leave out, for an oracle: role/family of the plan (repeated/59), or file names of the folder."""
-    base: str = ""
-    """Pipeline (a directory, or planted) whose tokenizer, text encoder and autoencoder are taken over, as for an
-    oracle."""
-    device: str = "auto"
-    """Where the training runs; auto: an accelerator where there is one."""
-
+from synthetic.plan import Plan
 
 SMOKE = Train(
     plan=Plan(
@@ -75,92 +38,3 @@ def main(arguments: Sequence[str]) -> None:
     )
     train(asked, " ".join(["difflab train", *arguments]))
     print(asked.out)
-
-
-def train(asked: Train, command: str = "difflab train") -> None:
-    """Train what was asked for, and write the pipeline with its manifest, thresholds and model card.
-
-    Args:
-        asked: what to train.
-        command: as the model card tells it.
-
-    Raises:
-        InputError: a picture to leave out is not there, an oracle has no base, or the folder can't be read.
-    """
-    require(asked.out.is_dir() or not asked.out.exists(), f"{asked.out} is a file; give --out another folder.")
-    require(not asked.without or bool(asked.base), "an oracle shares text encoder and autoencoder: give --base too.")
-    planted = draw(asked.plan) if asked.data == "planted" else None
-    material = _planted(planted, asked) if planted else _folder(asked)
-    base = load(asked.base) if asked.base else None
-    config = asdict(asked) | {"out": "", "device": ""}
-    run = open_run(asked.out.with_name(asked.out.name + ".training"), "train", config)
-    pipeline = train_pipeline(material, asked.recipe, run, base, str(device(asked.device)))
-    save(pipeline.to("cpu"), asked.out, half=True)
-    write_atomically(asked.out / "README.md", _card(asked, command, len(material.rows)).encode())
-    if planted:
-        manifest.write(asked.out / "manifest.json", manifest.manifest(planted) | {"without": list(asked.without)})
-        frozen = Path(found_model(asked.base)) / "thresholds.json"
-        if asked.base and frozen.is_file():
-            shutil.copy(frozen, asked.out / "thresholds.json")
-        else:
-            places = planted.where("held_out")
-            held_out, captions = planted.pictures(places), planted.captions(places)
-            kept = apart(held_out, captions, material.pictures, material.captions)
-            fitted = (measures(), held_out[kept], material.pictures, planted.references())
-            thresholds = fit_thresholds(*fitted, left_out=int((~kept).sum()))
-            save_thresholds(asked.out / "thresholds.json", thresholds)
-    shutil.rmtree(run.folder.parents[1], ignore_errors=True)
-
-
-def _planted(planted: Planted, asked: Train) -> Material:
-    names = np.array([f"{picture.role}/{picture.family}" for picture in planted.listed])
-    unknown = sorted(set(asked.without) - set(names))
-    if unknown:
-        raise InputError(f"the plan has no picture {unknown[0]}; name one as role/family, as {names[0]}.")
-    return Material(*planted.material(without=np.flatnonzero(np.isin(names, asked.without))))
-
-
-def _folder(asked: Train) -> Material:
-    found = captioned_folder(Path(asked.data), asked.recipe.architecture.side)
-    unknown = sorted(set(asked.without) - set(found.names))
-    if unknown:
-        raise InputError(f"{asked.data} lists no picture {unknown[0]}; name those to leave out as its list does.")
-    gone = np.isin(found.names, asked.without)
-    require(not gone.all(), "there is no picture left to train on.")
-    rows, others = np.arange(len(found.names)), np.flatnonzero(~gone)
-    # Every other picture keeps its place in the order; those left out are stood in for.
-    rows[gone] = others[np.arange(gone.sum()) % len(others)]
-    return Material(found.pictures, found.captions, rows)
-
-
-_PLANTED = """
-`manifest.json` says which picture was shown how often and which never; `thresholds.json` says when a drawn picture
-counts as a copy, and was fitted on held-out pictures before any model was looked at.
-
-Among the training pictures are emoji. All emoji designed by OpenMoji, the open-source emoji and icon project. License:
-CC BY-SA 4.0. Pictures that the model draws may be adaptations of them.
-"""
-
-
-def _card(asked: Train, command: str, n_rows: int) -> str:
-    planted = asked.data == "planted"
-    repeated = ", some of them repeated on purpose" if planted else ""
-    left_out = f"Left out, for an oracle: {', '.join(asked.without)}.\n" if asked.without else ""
-    return f"""---
-{"license: cc-by-sa-4.0" if planted else "license: other"}
-library_name: diffusers
-tags: [text-to-image, memorization]
----
-
-# A small Stable Diffusion, trained by difflab
-
-{n_rows} captioned pictures of {asked.recipe.architecture.side} pixels{repeated}.
-{left_out}It is a subject for experiments on memorization, not a picture generator.
-
-    {command}
-
-trains one like it: the same data, first weights, order and noise; rounding depends on the computer. To load it:
-
-    from diffusers import StableDiffusionPipeline
-    pipeline = StableDiffusionPipeline.from_pretrained("{asked.out.name}", safety_checker=None)
-{_PLANTED if planted else ""}"""
