@@ -20,6 +20,7 @@ COMMANDS = (
     "audit",
     "stress",
     "dejavu",
+    "membership",
     "report",
     "record",
     "quickstart",

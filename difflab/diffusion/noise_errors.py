@@ -36,9 +36,7 @@ def asked(
     return embed(pipeline, captions)
 
 
-def seeded_noise(
-    latents: Float[torch.Tensor, "n c h w"], seeds: Sequence[int]
-) -> Float[torch.Tensor, "seeds c h w"]:
+def seeded_noise(latents: Float[torch.Tensor, "n c h w"], seeds: Sequence[int]) -> Float[torch.Tensor, "seeds c h w"]:
     """eps ~ N(0, 1), one for each seed from its own CPU generator, which every picture meets.
 
     Raises:

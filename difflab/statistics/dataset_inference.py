@@ -56,7 +56,7 @@ def cross_fitted(
     _check(suspects, controls)
     tested = np.empty((2, len(suspects)))
     folds = KFold(FOLDS, shuffle=True, random_state=int(random.integers(2**32)))
-    for train, test in folds.split(suspects):
+    for _, test in folds.split(suspects):
         here = np.isin(np.arange(len(suspects)), test)
         tested[:, here] = _scored(suspects, controls, here)
     return _one_sided(tested)
@@ -124,7 +124,7 @@ def p_values(
 def null_p_values(
     test: Test, controls: Float[np.ndarray, "m k"], sample: int, sets: int, random: np.random.Generator
 ) -> Float[np.ndarray, " sets"]:
-    """p values where there is nothing to find: two disjoint samples of one size from the controls, drawn anew each time.
+    """p values where there is nothing to find: of two disjoint samples of the controls, drawn anew each time.
 
     The share below a level is the rate of false alarms; sets of few controls share items.
 
@@ -158,9 +158,7 @@ def _scored(
     seen = np.concatenate([suspects[~tested], controls[~tested]])
     scaler = StandardScaler().fit(seen)
     # Newton's method finds what the default solver finds, in half the time.
-    model = LogisticRegression(solver="newton-cholesky").fit(
-        scaler.transform(seen), np.repeat([1, 0], (~tested).sum())
-    )
+    model = LogisticRegression(solver="newton-cholesky").fit(scaler.transform(seen), np.repeat([1, 0], (~tested).sum()))
     return np.stack([model.predict_proba(scaler.transform(of[tested]))[:, 1] for of in (suspects, controls)])
 
 

@@ -1,7 +1,7 @@
-"""Membership by shadow models: how a model's score of an item compares with those of models that did, or did not, see it.
+"""Membership by shadow models: a model's score of an item against those of models that did, and did not, see it.
 
-Worlds serve as shadow models: each is trained on its own part of the items, which a matrix of truth values says. Nothing
-here trains a model or knows what a score is.
+Worlds serve as shadow models: each is trained on its own part of the items, which a matrix of truth values says.
+Nothing here trains a model or knows what a score is.
 """
 
 import numpy as np
@@ -111,8 +111,8 @@ def rmia(
     require(len(population) > 0, "the population is empty; give items that no model saw.")
     require(
         population_worlds.shape == (len(worlds), len(population)),
-        f"the population has shape {population.shape}, by the worlds {population_worlds.shape}; give one number for each"
-        f" item and each of {len(worlds)} worlds.",
+        f"the population has shape {population.shape}, by the worlds {population_worlds.shape}; give one number for"
+        f" each item and each of {len(worlds)} worlds.",
     )
     for given in (observed, worlds, population, population_worlds):
         require(bool(((given > 0) & (given < 1)).all()), "a probability lies outside of (0, 1); give exp(-loss).")
