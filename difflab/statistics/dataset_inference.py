@@ -29,7 +29,7 @@ LEAST = 5
 
 
 def cross_fitted(
-    suspects: Float[np.ndarray, "n k"], controls: Float[np.ndarray, "n k"], random: np.random.Generator
+    suspects: Float[np.ndarray, "n k"], controls: Float[np.ndarray, "_ _"], random: np.random.Generator
 ) -> float:
     """The p value of the published test: each item is scored by a model of the other four folds, then all are compared.
 
@@ -38,7 +38,7 @@ def cross_fitted(
 
     Args:
         suspects: k features of n items, at least 5.
-        controls: the same of as many.
+        controls: the same of as many, n x k.
         random: shuffles the folds.
 
     Returns:
@@ -62,7 +62,7 @@ def cross_fitted(
     return _one_sided(tested)
 
 
-def split(suspects: Float[np.ndarray, "n k"], controls: Float[np.ndarray, "n k"], random: np.random.Generator) -> float:
+def split(suspects: Float[np.ndarray, "n k"], controls: Float[np.ndarray, "_ _"], random: np.random.Generator) -> float:
     """The p value of one split: a model of one half of the items scores the other half, which alone is compared.
 
     Args, errors and reference are those of `cross_fitted`.
@@ -169,7 +169,7 @@ def _one_sided(scores: Float[np.ndarray, "2 n"]) -> float:
     return float(ttest_ind(scores[0], scores[1], equal_var=False, alternative="greater").pvalue)
 
 
-def _check(suspects: Float[np.ndarray, "n k"], controls: Float[np.ndarray, "m k"]) -> None:
+def _check(suspects: Float[np.ndarray, "n k"], controls: Float[np.ndarray, "_ _"]) -> None:
     require(
         len(suspects) >= LEAST and controls.shape == suspects.shape,
         f"the suspects have shape {suspects.shape} and the controls {controls.shape}; give as many of each, at least"

@@ -13,8 +13,8 @@ from difflab.errors import require
 
 def lira(
     observed: Float[np.ndarray, " n"],
-    scores: Float[np.ndarray, "worlds n"],
-    inside: Bool[np.ndarray, "worlds n"],
+    scores: Float[np.ndarray, "worlds _"],
+    inside: Bool[np.ndarray, "_ _"],
 ) -> Float[np.ndarray, " n"]:
     """The likelihood-ratio attack: a Gaussian for each item over the worlds that saw it, and one over the others.
 
@@ -22,8 +22,8 @@ def lira(
 
     Args:
         observed: scores by the model in question, higher = more likely a member; minus a loss, or its logit.
-        scores: the same by every world.
-        inside: whether the world was trained on the item.
+        scores: the same by every world, worlds x n.
+        inside: whether the world was trained on the item, worlds x n.
 
     Returns:
         Higher = more likely a member; 0 where both laws say the same.
@@ -50,8 +50,8 @@ def lira(
 
 def lira_offline(
     observed: Float[np.ndarray, " n"],
-    scores: Float[np.ndarray, "worlds n"],
-    inside: Bool[np.ndarray, "worlds n"],
+    scores: Float[np.ndarray, "worlds _"],
+    inside: Bool[np.ndarray, "_ _"],
 ) -> Float[np.ndarray, " n"]:
     """The same without worlds that saw the item: how few of the others would score it as high.
 
@@ -72,10 +72,10 @@ def lira_offline(
 
 def rmia(
     observed: Float[np.ndarray, " n"],
-    worlds: Float[np.ndarray, "worlds n"],
-    inside: Bool[np.ndarray, "worlds n"],
+    worlds: Float[np.ndarray, "worlds _"],
+    inside: Bool[np.ndarray, "_ _"],
     population: Float[np.ndarray, " m"],
-    population_worlds: Float[np.ndarray, "worlds m"],
+    population_worlds: Float[np.ndarray, "_ _"],
     slope: float = 0.3,
     gamma: float = 1.0,
 ) -> Float[np.ndarray, " n"]:
@@ -86,10 +86,10 @@ def rmia(
 
     Args:
         observed: probabilities by the model in question, in (0, 1); of a loss, exp(-loss).
-        worlds: the same by every world.
-        inside: whether the world was trained on the item.
+        worlds: the same by every world, worlds x n.
+        inside: whether the world was trained on the item, worlds x n.
         population: probabilities, by the model in question, of items that neither it nor any world saw.
-        population_worlds: the same by every world.
+        population_worlds: the same by every world, worlds x m.
         slope: a', in [0, 1]: how the mean over all worlds grows with that over those that did not see the item; 1 takes
             the latter.
         gamma: how much larger the ratio must be, above 0.
@@ -136,8 +136,8 @@ def _law(
 
 def _check(
     observed: Float[np.ndarray, " n"],
-    scores: Float[np.ndarray, "worlds n"],
-    inside: Bool[np.ndarray, "worlds n"],
+    scores: Float[np.ndarray, "worlds _"],
+    inside: Bool[np.ndarray, "_ _"],
     least: int = 2,
 ) -> None:
     require(
