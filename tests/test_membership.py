@@ -295,15 +295,15 @@ def _plain_masked(pipeline, z, caption, seed, time, share):
     inside = np.zeros(slope.size, bool)
     inside[np.argsort(slope)[::-1][: round(share * slope.size)]] = True
     mask = torch.from_numpy(inside.reshape(4, 8, 8))
-    mixed = noisy.detach().clone()
+    mixed = z.clone()
     mixed[mask] = eps[mask]
     with torch.no_grad():
-        gap = _predict(pipeline, mixed, time, caption) - eps
+        gap = _predict(pipeline, mixed, time, caption) + z - eps
     return math.sqrt(float((gap[mask] ** 2).sum()))
 
 
 def test_gradient_masking_is_the_error_where_the_gradient_is_large(told):
-    config = GradientMasking(times=(0, 400, 950), share=0.3)
+    config = GradientMasking(times=(0, 600), share=0.3)
     found = gradient_masking(told, Z, OWN, SEEDS, config)
     plain = [
         [np.mean([_plain_masked(told, z, c, seed, time, 0.3) for seed in SEEDS]) for time in config.times]
@@ -337,10 +337,10 @@ def test_clid_is_what_the_caption_adds_and_the_likelihood(told):
 
 
 def test_intervals_of_exchangeable_pictures_hold_one_half(pipeline):
-    """Forty draws of 30 members and 30 non-members from one law; at 95 % two or so miss, of a wrong interval more."""
-    z = torch.randn((40 * 60, 4, 8, 8), generator=torch.Generator().manual_seed(5))
-    scores = single_loss(pipeline, z, ["red cat"] * len(z), [7]).values.reshape(40, 60)
-    member, held = np.arange(60) < 30, 0
+    """Forty draws of 20 members and 20 non-members from one law; at 95 % two or so miss, of a wrong interval more."""
+    z = torch.randn((40 * 40, 4, 8, 8), generator=torch.Generator().manual_seed(5))
+    scores = single_loss(pipeline, z, ["red cat"] * len(z), [7]).values.reshape(40, 40)
+    member, held = np.arange(40) < 20, 0
     for i, draw in enumerate(scores):
         pairs = np.stack([draw, member], axis=1)
         found = bootstrap(pairs, lambda p: auc(p[:, 0], p[:, 1] > 0), stream(0, "draw", i).numpy(), 300)
@@ -460,7 +460,6 @@ def test_pictures_that_make_no_sense_are_one_sentence_before_anything_is_scored(
         (_pictures(0, 5), _words(5)), (_pictures(1, 2), _words(2))
     )
     assert "this pipeline draws (32, 32, 3)" in said((own[0][:, :16, :16], own[1]), other)
-    assert "members holds 1 parts" in said((own[0],), other)
 
 
 def test_the_command_line_says_it_in_one_sentence_and_exits_with_2(capsys):

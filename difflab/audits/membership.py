@@ -60,7 +60,7 @@ NAME = "membership_audited"
 """Of the experiment that this is."""
 BLIND = "blind"
 """What the baseline is called beside the methods."""
-Data = str | Path | tuple[UInt8[np.ndarray, "n h w 3"], Sequence[str]] | None
+Data = str | Path | tuple[UInt8[np.ndarray, "_ _ _ 3"], Sequence[str]] | None
 
 
 @dataclass(frozen=True)
@@ -301,8 +301,9 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     for test, told in (("one split", "one split"), ("five folds", "five folds, as published,")):
         false = select(rows, "false_alarm_fraction", test=test)
         if false:
-            said[f"on non-members alone {told} alarms in 1 % of cases: no interval lies above"] = not any(
-                row.interval.low > LEVEL for row in false
+            alarms, sets = sum(round(row.value * row.n) for row in false), sum(row.n for row in false)
+            said[f"on non-members alone, all sizes together, {told} alarms in no more than twice 1 % of cases"] = (
+                alarms / sets <= 2 * LEVEL
             )
     return said
 

@@ -3,10 +3,11 @@
 The suspects may have been trained on; the controls were not, and are otherwise drawn alike. If a model that is fitted
 to tell them apart scores held-out suspects higher than held-out controls, the suspects were trained on.
 
-Two tests differ in what is held out. `cross_fitted` is the published one: five folds, all of them tested together. It
-alarms several times too often where there is nothing to find, for the folds are no independent evidence: with a model
-that follows the difference of means, the product of the differences of any two folds is counted twice, so that the
-variance is twice what the test takes it for. `split` fits on one half and tests the other, and keeps its level.
+Two tests differ in what is held out. `cross_fitted` is the published one: five folds, all of them tested together. With
+many features it alarms several times too often where there is nothing to find, for the folds are no independent
+evidence: with a model that follows the difference of means, the product of the differences of any two folds is counted
+twice, so that the variance is twice what the test takes it for. `split` fits on one half and tests the other, and keeps
+its level.
 """
 
 from collections.abc import Callable
@@ -42,7 +43,8 @@ def cross_fitted(
         random: shuffles the folds.
 
     Returns:
-        In [0, 1]; 1 where all scores are alike. Below 0.01 more often than 1 % of the time under the null.
+        In [0, 1]; 1 where all scores are alike. With many features below 0.01 more often than 1 % of the time under
+            the null.
 
     Raises:
         InputError: there are not as many controls as suspects, fewer than 5, or a feature is not finite.

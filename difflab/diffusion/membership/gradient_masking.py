@@ -1,4 +1,4 @@
-"""Membership score: how well the network restores the part of a noisy picture that its error depends on most."""
+"""Membership score: how well the network restores the part of a picture that its error depends on most."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,8 +62,9 @@ def gradient_masking(
         CDI, Dubinski et al. 2025, arXiv 2411.12858: the features.
 
     Differs:
-        CDI hands the ten errors to its linear model and has no score of one number; their mean is ours. The published
-        code puts the noise into the clean latents, and compares with eps - z; here it is as the paper says.
+        CDI hands the ten errors to its linear model and has no score of one number; their mean is ours. The features
+        are those of its code. To put the noise into z_t and compare with eps, as the method is also told, would rank
+        members last: a network that restores the picture predicts something else than eps.
     """
     found = features(pipeline, latents, captions, seeds, config)
     return Scores(tuple(captions), -found.mean(axis=1), found)
@@ -76,10 +77,10 @@ def features(
     seeds: Sequence[int],
     config: GradientMasking = GradientMasking(),
 ) -> Float[np.ndarray, "n times"]:
-    """Mean over noises of |M (e(z'_t, t, y) - eps)|_2 at every time, one noise shared by all times.
+    """Mean over noises of |M (e(z', t, y) - (eps - z))|_2 at every time, one noise shared by all times.
 
     M = the share of the latents where |grad of |e(z_t, t, y) - eps|_2 with respect to z_t| is largest;
-    z'_t = eps where M, z_t elsewhere. Args and errors are those of `gradient_masking`.
+    z' = eps where M, z elsewhere. Args and errors are those of `gradient_masking`.
     """
     embeddings = asked(pipeline, latents, captions, max(config.times))
     z = latents.to(pipeline.unet.device, pipeline.unet.dtype)
@@ -110,8 +111,8 @@ def _masked_error(
         (gradient,) = torch.autograd.grad(error.sum(), noisy)
     mask = _largest(gradient.abs(), share)
     with torch.no_grad():
-        restored = predicted_noise(pipeline, torch.where(mask, noise, noisy), time, embeddings)
-        return ((restored - noise) * mask).flatten(1).norm(dim=1)
+        restored = predicted_noise(pipeline, torch.where(mask, noise, latents), time, embeddings)
+        return ((restored - (noise - latents)) * mask).flatten(1).norm(dim=1)
 
 
 def _largest(sizes: Float[torch.Tensor, "b c h w"], share: float) -> Bool[torch.Tensor, "b c h w"]:

@@ -41,19 +41,20 @@ def inference_figure(rows: Sequence[Row]) -> Figure:
     shades = _shades(groups)
     title = "Dataset inference: alarms below p = 0.01"
     figure, panels = new_figure(title, "pictures of each kind", "share of samples", len(tests))
+    sizes = sorted({row.setting["sample"] for row in (*alarms, *false)})
     for ax, test in zip(panels, tests, strict=True):
-        for copies in groups:
-            here = select(alarms, "alarm_fraction", test=test, copies=copies)
-            sizes = [row.setting["sample"] for row in here]
-            points_with_intervals(ax, sizes, [row.interval for row in here], copies, shades[copies])
+        curves = {copies: select(alarms, "alarm_fraction", test=test, copies=copies) for copies in groups}
         for against in dict.fromkeys(row.setting["against"] for row in false):
-            here = select(false, "false_alarm_fraction", test=test, against=against)
-            sizes = [row.setting["sample"] for row in here]
-            shown = f"{against} alone: false"
-            points_with_intervals(ax, sizes, [row.interval for row in here], shown, "control")
-            ax.lines[-1].set_linestyle(":")
+            curves[f"{against} alone: false"] = select(false, "false_alarm_fraction", test=test, against=against)
+        for place, (label, here) in enumerate(curves.items()):
+            # A little beside each other, so that curves that agree are seen.
+            beside = [row.setting["sample"] * 1.04 ** (place - len(curves) / 2) for row in here]
+            colour = shades.get(label, "predicted" if label.startswith("twins") else "control")
+            points_with_intervals(ax, beside, [row.interval for row in here], label, colour)
         ax.axhline(0.01, color=COLOURS["exact"], linewidth=0.8)
         ax.set_xscale("log")
+        ax.set_xticks(sizes, [str(size) for size in sizes])
+        ax.minorticks_off()
         ax.set_ylim(-0.03, 1.03)
         ax.set_title(test)
     legend_below(figure)
