@@ -5,6 +5,7 @@
     audit = difflab.audit(pipeline, data="pictures/")         # does it draw copies of its training pictures?
     board = difflab.stress(pipeline, defense="nemo")          # does a defense hold when its prompts are searched?
     clip = difflab.dejavu(model=..., data=..., objects=...)   # does a CLIP reveal what its captions never name?
+    told = difflab.membership(pipeline, members=..., non_members=...)   # can anybody tell what it was trained on?
     run = difflab.run("crossover_trained", n=200)             # the run folder that the command line would make
     same = difflab.open_run(run.folder)
 
@@ -17,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from difflab.audits.audit import audit
     from difflab.audits.dejavu import dejavu
+    from difflab.audits.membership import membership
     from difflab.audits.stress import stress
     from difflab.diffusion.pipeline import load
     from difflab.errors import InputError
     from difflab.runs.calls import open_run, run
     from difflab.runs.result import Result
 
-__all__ = ["InputError", "Result", "audit", "dejavu", "load", "open_run", "run", "stress"]
+__all__ = ["InputError", "Result", "audit", "dejavu", "load", "membership", "open_run", "run", "stress"]
 
 _HOMES = {
     "InputError": "difflab.errors",
@@ -31,6 +33,7 @@ _HOMES = {
     "audit": "difflab.audits.audit",
     "dejavu": "difflab.audits.dejavu",
     "load": "difflab.diffusion.pipeline",
+    "membership": "difflab.audits.membership",
     "open_run": "difflab.runs.calls",
     "run": "difflab.runs.calls",
     "stress": "difflab.audits.stress",

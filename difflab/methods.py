@@ -2,7 +2,7 @@
 
 The command line, audits and tests all list them here. A file that is put into the folder of its kind is found
 everywhere; so is one in a folder of the user's own that DIFFLAB_METHODS names, which holds folders `detectors`,
-`defenses` and `attacks`.
+`defenses`, `attacks` and `membership`.
 """
 
 import ast
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from difflab.errors import InputError, require
 from difflab.runs.papers import named
 
-KINDS = ("detectors", "defenses", "attacks")
+KINDS = ("detectors", "defenses", "attacks", "membership")
 VARIABLE = "DIFFLAB_METHODS"
 _PACKAGE = "difflab.diffusion"
 
@@ -80,7 +80,7 @@ def methods(kind: str) -> dict[str, Method]:
     """The methods of a kind by name, in alphabetical order.
 
     Args:
-        kind: "detectors", "defenses" or "attacks".
+        kind: "detectors", "defenses", "attacks" or "membership".
 
     Raises:
         InputError: DIFFLAB_METHODS names no folder, or a file of it has the name of one of ours.

@@ -21,6 +21,7 @@ COMMANDS = (
     "audit",
     "stress",
     "dejavu",
+    "membership",
     "report",
     "record",
     "quickstart",

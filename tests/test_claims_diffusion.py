@@ -206,6 +206,26 @@ def pipeline_audited(prompts=0.0):
     return rows
 
 
+def membership_audited(best=(0.6, 0.55, 0.7), broadest=(0.5, 0.4, 0.6), p=0.01, alarms=(15, 15)):
+    """Of a score on members shown often, of the baseline on those seen once; alarms of 1,000 null sets in two rows."""
+    rows = []
+    for shown, against, alike, blind, score in (
+        ("64 and more", "held out", False, (0.9, 0.8, 0.95), (0.9, 0.85, 1.0)),
+        ("once", "held out", True, broadest, (0.5, 0.4, 0.6)),
+        ("64 and more", "twins", True, (0.51, 0.5, 0.55), best),
+    ):
+        for method, ends in (("pia", score), ("blind", blind)):
+            setting = {"method": method, "copies": shown, "against": against, "drawn_alike": alike}
+            rows.append(row("auc", *ends, **setting))
+    for test, mean, false in (("one split", p, alarms[0]), ("five folds", 0.001, alarms[1])):
+        for shown, value in (("once", 0.5), ("64 and more", mean)):
+            rows.append(row("mean_p_value", value, test=test, copies=shown, against="twins", sample=10))
+        for size, count in ((10, false), (30, 5)):
+            false_alarms = row("false_alarm_fraction", count / 500, test=test, against="twins", sample=size)
+            rows.append(false_alarms._replace(n=500))
+    return rows
+
+
 FROZEN, JOINT, PLANTED, LOST = "64 copies, frozen", "64 copies, joint", "900 copies, frozen", "999 copies, frozen"
 LOCAL = {"nothing": 0.54, "nemo": 0.21, "random_neurons": 0.3, "cost": 1.01}
 SHARED = LOCAL | {"nemo": 0.54}
@@ -326,6 +346,21 @@ EXPERIMENTS = {
             case("Dori brings", met=(0.26, 0.26)),
             case("brings no control", never=0.105),
             case("brings no control", searched=0.105),
+        ],
+    ),
+    "membership_audited": Experiment(
+        membership_audited,
+        5,
+        [
+            case(),
+            case("better than pictures", best=(0.6, 0.56, 0.7)),
+            case(broadest=(0.5, 0.5, 0.6)),
+            case(broadest=(0.5, 0.4, 0.5)),
+            case("tells nothing", broadest=(0.6, 0.51, 0.7)),
+            case("tells nothing", broadest=(0.4, 0.3, 0.49)),
+            case("no set of members", p=0.009),
+            case("one split alarms", alarms=(16, 15)),
+            case("as published", alarms=(15, 16)),
         ],
     ),
     "memorization_detected": Experiment(

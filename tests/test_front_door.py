@@ -37,7 +37,7 @@ def test_importing_it_is_light_and_its_face_is_complete(tmp_path):
     script = (
         "import sys, time; begin = time.perf_counter(); import difflab; took = time.perf_counter() - begin\n"
         "print(took < 1, [m for m in ('torch', 'jax', 'diffusers', 'matplotlib', 'pandas') if m in sys.modules])\n"
-        "face = ('load', 'audit', 'stress', 'dejavu', 'run', 'open_run')\n"
+        "face = ('load', 'audit', 'stress', 'dejavu', 'membership', 'run', 'open_run')\n"
         "print(all(callable(getattr(difflab, name)) for name in face))"
     )
     assert python(script, tmp_path).stdout.splitlines() == ["True []", "True"]

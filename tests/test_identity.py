@@ -11,7 +11,7 @@ from conformance import says_one_sentence
 from PIL import Image
 from safetensors.torch import save_file
 
-from difflab.audits import audit, stress
+from difflab.audits import audit, membership, stress
 from difflab.audits.pipelines import in_memory
 from difflab.diffusion.pipeline import MODELS, SHIPPED, checksum, load
 from difflab.runs.configs import from_arguments, from_keywords
@@ -38,7 +38,11 @@ AUDIT = {"model": "model", "data": "data", "prompts": "prompts.csv", "lora": "lo
          "sscd": "sscd.safetensors"}  # fmt: skip
 STRESS = {"model": "model", "images": "data", "never": "never", "prompts": "prompts.csv", "lora": "lora.safetensors",
           "sscd": "sscd.safetensors", "defense": "mask.safetensors"}  # fmt: skip
+MEMBERSHIP = {"model": "model", "members": "data", "non_members": "never", "lora": "lora.safetensors"}
+FLAGS = {audit: AUDIT, stress: STRESS, membership: MEMBERSHIP}
 READ = {
+    membership: ["never/0.png", "never/metadata.jsonl", "data/1.png", "lora.safetensors",
+                 "model/unet/diffusion_pytorch_model.safetensors"],
     audit: ["data/metadata.jsonl", "data/2.png", "prompts.csv", "lora.safetensors", "sscd.safetensors",
             "model/vae/diffusion_pytorch_model.safetensors", "model/tokenizer/tokenizer.json"],
     stress: ["never/0.png", "never/metadata.jsonl", "data/1.png", "mask.safetensors", "lora.safetensors",
@@ -54,9 +58,9 @@ def configs(module, flags, folder):
     yield from_arguments(module.Config(), words, "difflab", None)
 
 
-@pytest.mark.parametrize("module", [audit, stress], ids=["audit", "stress"])
+@pytest.mark.parametrize("module", FLAGS, ids=["audit", "stress", "membership"])
 def test_a_byte_of_any_file_makes_another_run(module, files):
-    flags = AUDIT if module is audit else STRESS
+    flags = FLAGS[module]
     before, again = (config.contents for config in configs(module, flags, files))
     assert before == again
     for name in READ[module]:

@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("difflab", "theory", "synthetic", "experiments")
 TORCH = {"torch", "torchvision", "diffusers", "transformers", "open_clip"}
 JAX = {"jax", "jaxlib", "flax", "optax"}
-METHODS = ("difflab.diffusion.defenses", "difflab.diffusion.attacks", "difflab.diffusion.detectors")
+KINDS = ("defenses", "attacks", "detectors", "membership")
+METHODS = tuple(f"difflab.diffusion.{kind}" for kind in KINDS)
 WINGS = ("difflab.diffusion", "difflab.clip")
 DOOR, TOP = "the front door", "difflab"
 """The front door is difflab/__init__.py alone; the top level are the other files beside it."""
@@ -191,6 +192,7 @@ def test_tests_are_flat_and_no_package():
         ("difflab.diffusion.defenses.nemo", "from difflab.diffusion.attacks.dori import dori"),
         ("difflab.diffusion.defenses.nemo", "from difflab.diffusion.defenses.wanda import wanda"),
         ("difflab.diffusion.defenses.nemo", "from .wanda import wanda"),
+        ("difflab.diffusion.membership.pian", "from difflab.diffusion.membership.pia import pia"),
         ("difflab.diffusion.defenses.nemo", "from difflab.clip import model"),
         ("synthetic.train", "import torch"),
         ("synthetic.train", "from diffusers import DDPMScheduler"),

@@ -22,8 +22,8 @@ IN_MEMORY = "memory:"
 
 
 @dataclass(frozen=True)
-class OnPipeline:
-    """The pipeline, where it runs, and how pictures are drawn and compared."""
+class Loaded:
+    """The pipeline, and where it runs."""
 
     model: str = "planted"
     """Directory of a pipeline, the name of a shipped one (planted, oracle), or with --download a hub id."""
@@ -31,14 +31,6 @@ class OnPipeline:
     """File of low-rank adapters (.safetensors) to fuse into the pipeline."""
     no_lora: bool = False
     """Leave the adapters that lie beside the pipeline."""
-    seeds: int = 4
-    """Pictures drawn for every caption or embedding."""
-    steps: int = 20
-    """DDIM steps; 50 for a real pipeline."""
-    guidance: float = 3.0
-    """Weight of the prompt; 7.5 for a real pipeline."""
-    sscd: str = ""
-    """TorchScript file of SSCD; without it that measure is left out."""
     device: str = "auto"
     """Where the pipeline runs; auto: an accelerator where there is one."""
     dtype: str = "float32"
@@ -49,9 +41,6 @@ class OnPipeline:
     """Of all randomness; defenses look at other noises than those that judge them."""
 
     def __post_init__(self) -> None:
-        require(self.seeds >= 2, f"seeds is {self.seeds}; the likeness over seeds needs at least 2.")
-        require(1 <= self.steps <= 999, f"steps is {self.steps}; give 1 to 999.")
-        require(math.isfinite(self.guidance), f"guidance is {self.guidance}; give a finite number.")
         require(self.seed >= 0, f"seed is {self.seed}; give at least 0.")
         require(
             self.dtype in ("float32", "float16", "bfloat16"), f"dtype is {self.dtype!r}; float32, float16, bfloat16."
@@ -74,6 +63,26 @@ class OnPipeline:
         )
         print(f"{source}: on {pipeline.device}", file=sys.stderr)
         return pipeline
+
+
+@dataclass(frozen=True)
+class OnPipeline(Loaded):
+    """The pipeline, where it runs, and how pictures are drawn and compared."""
+
+    seeds: int = 4
+    """Pictures drawn for every caption or embedding."""
+    steps: int = 20
+    """DDIM steps; 50 for a real pipeline."""
+    guidance: float = 3.0
+    """Weight of the prompt; 7.5 for a real pipeline."""
+    sscd: str = ""
+    """TorchScript file of SSCD; without it that measure is left out."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.seeds >= 2, f"seeds is {self.seeds}; the likeness over seeds needs at least 2.")
+        require(1 <= self.steps <= 999, f"steps is {self.steps}; give 1 to 999.")
+        require(math.isfinite(self.guidance), f"guidance is {self.guidance}; give a finite number.")
 
     def measures(self, size: tuple[int, int]) -> tuple[dict[str, Measure], list[Note]]:
         """Every measure at hand for pictures of this height and width, and a note on each that is not for them."""

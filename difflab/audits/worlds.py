@@ -13,7 +13,7 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Int, UInt8
 
 from difflab.audits.pipelines import OnPipeline, identity
-from difflab.datasets.captioned import Captioned, captioned_folder, prompt_table, prompts
+from difflab.datasets.captioned import Captioned, captioned_folder, in_both, prompt_table, prompts
 from difflab.datasets.lists import folder_list
 from difflab.diffusion.alignment import fit_alignment
 from difflab.diffusion.calibration import apart, different
@@ -185,7 +185,7 @@ def _of_folders(config: OnWorld, pipeline: StableDiffusionPipeline, oracle: Stab
     size = picture_size(pipeline)
     images, never = (captioned_folder(Path(folder), size) for folder in (config.images, config.never))
     unseen = prompts(Path(config.prompts)) if config.prompts else never.captions
-    _check_controls(images, never, config)
+    _check_controls(images, never)
     every = np.concatenate([images.pictures, never.pictures])
     references = every[different(every)]
     n = len(references)
@@ -223,11 +223,9 @@ def _of_folders(config: OnWorld, pipeline: StableDiffusionPipeline, oracle: Stab
     )
 
 
-def _check_controls(images: Captioned, never: Captioned, config: OnWorld) -> None:
-    """A control that is a target is none, in whatever files both lie."""
-    known = {picture.tobytes(): name for picture, name in zip(images.pictures, images.names, strict=True)}
-    pairs = zip(never.pictures, never.names, strict=True)
-    both = [(known[picture.tobytes()], name) for picture, name in pairs if picture.tobytes() in known]
+def _check_controls(images: Captioned, never: Captioned) -> None:
+    """A control that is a target is none."""
+    both = in_both(images, never)
     require(
         not both,
         f"{len(both)} pictures of --images lie in --never, too ({' and '.join(both[0]) if both else ''}); take them out"

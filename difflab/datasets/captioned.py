@@ -110,6 +110,13 @@ def captioned(pictures: Any, captions: Sequence[Any], names: Sequence[str] = ())
     return Captioned(array, tuple(captions), counts[place], told)
 
 
+def in_both(one: Captioned, other: Captioned) -> list[tuple[str, str]]:
+    """Names of pictures that stand in the first and in the second, in whatever files both lie."""
+    known = {picture.tobytes(): name for picture, name in zip(one.pictures, one.names, strict=True)}
+    pairs = zip(other.pictures, other.names, strict=True)
+    return [(known[picture.tobytes()], name) for picture, name in pairs if picture.tobytes() in known]
+
+
 def prompts(path: Path) -> tuple[str, ...]:
     """The column "prompt" of a CSV file; a line on stderr says how it was read.
 

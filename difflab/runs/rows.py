@@ -25,6 +25,7 @@ KINDS = (
     "similarity",
     "score",
     "auc",
+    "p_value",
 )
 
 _METRIC = re.compile(rf"(?:[a-z0-9][a-z0-9_]*_)?(?:{'|'.join(KINDS)})")

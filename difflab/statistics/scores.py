@@ -16,10 +16,12 @@ class Scores:
     Attributes:
         items: what was asked about: captions, names of pictures, records.
         values: one for each, higher = more memorized.
+        features: the numbers behind each, where a method has several.
     """
 
     items: tuple[str, ...]
     values: Float[np.ndarray, " n"]
+    features: Float[np.ndarray, "n k"] | None = None
 
     def __post_init__(self) -> None:
         require(len(self.items) == len(self.values), f"{len(self.values)} scores for {len(self.items)} items.")

@@ -1,0 +1,72 @@
+"""How well pictures and captions alone tell members from non-members: what a membership score must beat.
+
+Members and non-members that are not drawn alike can be told apart without any model, and a score that finds the same
+difference has found no membership (Das et al. 2024, arXiv 2406.16201; Duan et al. 2024, arXiv 2402.07841).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch.nn.functional import adaptive_avg_pool2d
+
+from difflab.datasets.pixels import parts
+from difflab.diffusion.autoencoder import as_pixels
+from difflab.errors import require
+from difflab.randomness import Stream
+
+_WORDS = 200
+"""The most frequent words that are looked at."""
+_FOLDS = 5
+
+
+def blind_features(pictures: UInt8[np.ndarray, "n h w 3"], captions: Sequence[str]) -> Float[np.ndarray, "n k"]:
+    """What is seen without a model: colours of 4 x 4 parts, their spread, the number of words, and which words.
+
+    Args:
+        pictures: any.
+        captions: one for each.
+
+    Returns:
+        48 mean colours and 3 standard deviations of each picture in [-1, 1]; the number of words of its caption; and
+            of the most frequent words that stand in two captions or more, whether they stand in this one.
+    """
+    seen = []
+    for _, some in parts(pictures, 256):
+        pixels = as_pixels(some)
+        spread = pixels.std(dim=(2, 3))
+        seen.append(np.concatenate([adaptive_avg_pool2d(pixels, 4).flatten(1).numpy(), spread.numpy()], axis=1))
+    words = [frozenset(caption.lower().split()) for caption in captions]
+    counts = Counter(word for one in words for word in sorted(one))
+    usual = [word for word, n in counts.most_common(_WORDS) if n > 1]
+    said = np.array([[len(one), *(word in one for word in usual)] for one in words], np.float64)
+    return np.concatenate([np.concatenate(seen), said], axis=1).astype(np.float64)
+
+
+def blind_scores(
+    features: Float[np.ndarray, "n k"], member: Bool[np.ndarray, " n"], random: Stream
+) -> Float[np.ndarray, " n"]:
+    """How likely each item is a member, by a logistic regression fitted on four fifths that do not hold it.
+
+    Args:
+        features: what `blind_features` returned, or any.
+        member: which are; at least 5 are and at least 5 are not.
+        random: shuffles the folds.
+
+    Returns:
+        Log odds, higher = more likely a member.
+
+    Raises:
+        InputError: there are fewer than 5 members or non-members.
+    """
+    fewest = int(min(member.sum(), (~member).sum()))
+    require(fewest >= _FOLDS, f"there are {fewest} members or non-members; give at least {_FOLDS} of each.")
+    linear = LogisticRegression(C=0.1, class_weight="balanced", solver="newton-cholesky")
+    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=random.integer)
+    model = make_pipeline(StandardScaler(), linear)
+    return cross_val_predict(model, features, member, cv=folds, method="decision_function")

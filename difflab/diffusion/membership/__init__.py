@@ -1,0 +1,1 @@
+"""Was a picture trained on? One membership score a file: a number for every picture, higher = more likely a member."""

@@ -1,0 +1,68 @@
+"""Membership score: the proximal error with the first prediction normalized."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers import StableDiffusionPipeline
+from jaxtyping import Float
+
+from difflab.diffusion.batch_sizes import AT_ONCE
+from difflab.diffusion.proximal import proximal_errors
+from difflab.errors import at_least
+from difflab.statistics.scores import Scores
+
+
+@dataclass(frozen=True)
+class Pian:
+    """Where and how the error is measured.
+
+    Attributes:
+        time: t, at least 0 and below the times of the schedule.
+        power: p of the norm, at least 1.
+        at_once: predictions made in one batch.
+    """
+
+    time: int = 200
+    power: float = 4.0
+    at_once: int = AT_ONCE
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "time")
+        at_least(self, 1, "power", "at_once")
+
+
+def pian(
+    pipeline: StableDiffusionPipeline,
+    latents: Float[torch.Tensor, "n c h w"],
+    captions: Sequence[str],
+    seeds: Sequence[int],
+    config: Pian = Pian(),
+) -> Scores:
+    """Score pictures by minus the proximal error of a normalized first prediction.
+
+    With g = e(z, 0, y) sqrt(2 / pi) / mean |e(z, 0, y)|, which has the mean absolute value of N(0, 1):
+    score = -|g - e(alpha_t z + sigma_t g, t, y)|_p.
+
+    Args:
+        pipeline: the model.
+        latents: n pictures, encoded, at least one.
+        captions: one for each.
+        seeds: not used: nothing is drawn.
+        config: how.
+
+    Returns:
+        One score per picture, not positive, higher = more likely a member.
+
+    Raises:
+        InputError: there is no picture, not one caption for each, or the schedule has no such time.
+
+    Reference:
+        PIAN of Kong et al. 2024, arXiv 2305.18355, Eq 10.
+
+    Differs:
+        The paper prints sqrt(pi / 2) where its code has sqrt(2 / pi); the code is right, for that is the mean absolute
+        value of N(0, 1). The code leaves the root of the norm out, which ranks alike.
+    """
+    errors = proximal_errors(pipeline, latents, captions, config.time, config.power, config.at_once, normalized=True)
+    return Scores(tuple(captions), -errors.numpy())
