@@ -1,0 +1,58 @@
+"""Samplers by name: schedulers of diffusers, with the noise levels of the pipeline's own."""
+
+import copy
+from typing import Any, NamedTuple
+
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+)
+
+from difflab.errors import InputError, require
+
+
+class _Sampler(NamedTuple):
+    kind: Any
+    settings: dict[str, Any]
+    predictions: tuple[str, ...] = ("epsilon", "v_prediction", "sample")
+
+
+_NO_LATENTS = ("epsilon", "v_prediction")
+SAMPLERS = {
+    "ddim": _Sampler(DDIMScheduler, {}),
+    "ddpm": _Sampler(DDPMScheduler, {}),
+    "dpm_solver": _Sampler(DPMSolverMultistepScheduler, {}),
+    "euler": _Sampler(EulerDiscreteScheduler, {}, _NO_LATENTS),
+    "euler_ancestral": _Sampler(EulerAncestralDiscreteScheduler, {}, _NO_LATENTS),
+    # As SD 1.x is saved: without the Runge-Kutta steps before.
+    "pndm": _Sampler(PNDMScheduler, {"skip_prk_steps": True}, _NO_LATENTS),
+}
+"""What each is, what is set beside the pipeline's own settings, and what a network that it draws from may predict."""
+STOCHASTIC = (DDPMScheduler, EulerAncestralDiscreteScheduler)
+"""They add noise at every step."""
+
+
+def check_sampler(name: str) -> None:
+    """Raises InputError where there is no sampler of this name."""
+    require(name in SAMPLERS, f"there is no sampler {name!r}; they are {', '.join(SAMPLERS)}.")
+
+
+def with_sampler(pipeline: StableDiffusionPipeline, name: str) -> StableDiffusionPipeline:
+    """The same networks with another scheduler, for drawing alone: losses want the pipeline's own.
+
+    Raises:
+        InputError: there is no such sampler, or it is not for what the network predicts.
+    """
+    check_sampler(name)
+    kind, settings, predictions = SAMPLERS[name]
+    predicted = pipeline.scheduler.config.prediction_type
+    if predicted not in predictions:
+        raise InputError(f"{name} does not draw from a network that predicts {predicted!r}; leave this sampler out.")
+    other = copy.copy(pipeline)
+    other.scheduler = kind.from_config(pipeline.scheduler.config, **settings)
+    return other
