@@ -155,9 +155,9 @@ def run(
     yield from world.left_out
     repeated = world.groups["repeated"]
     defended = _defense(world, config)
-    given = _given(world, defended, config)
+    cells, given = _cells(world, defended, config), _given(world, defended, config)
     yield from held_out_rows(config, world, {"yours": defended})
-    for cell in _cells(world, defended, config):
+    for cell in cells:
         strip = []
         met = cell.defended.of(cell.pictures.captions)
         for attack, tries in _attacked(cell, met, world, given, config, checkpoints):

@@ -1,4 +1,8 @@
-"""Samplers by name: schedulers of diffusers, with the noise levels of the pipeline's own."""
+"""Samplers by name: schedulers of diffusers, with the noise levels and the steps' times of the pipeline's own.
+
+Euler's steps are DDIM's in other coordinates but for the last one, and with noise at every step they are DDPM's: nearly
+the same pictures. The multistep samplers follow another path.
+"""
 
 import copy
 from typing import Any, NamedTuple
@@ -53,6 +57,8 @@ def with_sampler(pipeline: StableDiffusionPipeline, name: str) -> StableDiffusio
     predicted = pipeline.scheduler.config.prediction_type
     if predicted not in predictions:
         raise InputError(f"{name} does not draw from a network that predicts {predicted!r}; leave this sampler out.")
-    other = copy.copy(pipeline)
-    other.scheduler = kind.from_config(pipeline.scheduler.config, **settings)
+    other, own = copy.copy(pipeline), pipeline.scheduler.config
+    # Named, for diffusers lets every scheduler choose where nobody did, and their choices differ.
+    times = {"timestep_spacing": own.timestep_spacing, "steps_offset": own.steps_offset}
+    other.scheduler = kind.from_config(own, **times, **settings)
     return other
