@@ -263,8 +263,6 @@ def test_an_attack_is_given_what_it_needs_and_meets_the_oracle(tmp_path, monkeyp
     kept = {name for name in found.artefacts if "greedy" in name}
     assert "trigger_defended_repeated_greedy_0_guidance_1" in kept and not any("weights" in name for name in kept)
     assert Trigger.of(found.artefacts["trigger_oracle_never_greedy_0_guidance_1"]).guidance == 1.0
-    with pytest.raises(InputError, match="none of 2 steps is left"):
-        difflab.stress("planted", attacks="image_to_image", **flags)
 
 
 DETECTOR = '''"""Detector: how long the caption is."""

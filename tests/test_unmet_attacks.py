@@ -196,7 +196,8 @@ def test_relearning_takes_the_steps_of_a_plain_loop(pipeline):
             weights = triggers[config.keep.index(step)].weights
             for name, value in own.unet.state_dict().items():
                 on = ~mask[name] if name in mask else torch.ones_like(value, dtype=torch.bool)
-                torch.testing.assert_close(weights[name][on], value[on], rtol=1e-4, atol=2e-5)
+                # Adam turns the rounding of a small gradient into a part of a step; all steps are 3e-3 long.
+                torch.testing.assert_close(weights[name][on], value[on], rtol=0, atol=5e-4)
                 # What is switched off is not relearned.
                 assert torch.equal(weights[name][~on], before[name][~on])
         rows = torch.randperm(5, generator=generator)[:3]
