@@ -59,7 +59,11 @@ class Method(NamedTuple):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What must be given beside the prompts, as the config's `needs` says: latents, or known pictures."""
+        """What must be given beside the prompts, as the config's `needs` says.
+
+        Latents for a detector, known pictures for a defense; for an attack retained, which are ordinary pictures, or
+        original, the model before the defense.
+        """
         return tuple(getattr(self.config, "needs", ()))
 
     def configured(self, **wanted: Any) -> Any:

@@ -22,7 +22,9 @@ from difflab.diffusion.attacks.discrete_tokens import (
 from difflab.diffusion.attacks.dori import Dori
 from difflab.diffusion.attacks.initial_noise import InitialNoise
 from difflab.diffusion.attacks.random_perturbation import RandomPerturbation, random_perturbation
+from difflab.diffusion.attacks.restarts import Restarts
 from difflab.diffusion.defended import Defended
+from difflab.diffusion.finetuning import Retained
 from difflab.diffusion.generate import embed, generate, seeded
 from difflab.diffusion.judge import Judge
 from difflab.diffusion.loss import denoising_loss, wanted
@@ -30,6 +32,7 @@ from difflab.diffusion.pruning import feedforward_layers, value_layers
 from difflab.diffusion.search import Search
 from difflab.diffusion.tokens import tokens, vocabulary
 from difflab.diffusion.trigger import Trigger, load_trigger
+from difflab.methods import method as found_method
 from difflab.methods import methods
 
 NAMES = list(methods("attacks"))
@@ -40,8 +43,8 @@ SIZES = Architecture(
 CAPTIONS = ["red cat", "blue dog on grass", "a green fish"]
 ALPHA_BAR = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
 LEVELS = (ALPHA_BAR, 1 - ALPHA_BAR)
-SMALL = {"keep": (1, 4), "batch": 3, "looks": 5, "patience": 2, "steps": 2}
-SEARCHES = ["dori", "discrete_tokens", "initial_noise"]
+SMALL = {"keep": (1, 4), "batch": 3, "looks": 5, "patience": 2, "steps": 2, "starts": 2}
+SEARCHES = ["dori", "discrete_tokens", "initial_noise", "restarts"]
 
 
 def _build():
@@ -64,6 +67,8 @@ def own():
 
 LATENTS = torch.randn((3, 4, 4, 4), generator=random(1))
 # Of unlike lengths, so that what is measured in units of the start shows.
+ZERO = torch.zeros(1)
+ORDINARY = torch.randn((5, 4, 4, 4), generator=random(11))
 START = torch.randn((3, 8, 24), generator=random(2)) * torch.tensor([0.5, 1.0, 2.0]).view(3, 1, 1)
 
 
@@ -88,14 +93,28 @@ def _config(name, **changes):
     return changed(method("attacks", name)[1], {**SMALL, **changes})
 
 
-def _attack(name, pipeline, which=(0, 1, 2), seeds=(5, 6, 7), masks=None, latents=LATENTS, **changes):
-    """What is found, stacked: embeddings, or noises."""
+def _given(name, pipeline):
+    """What an attack asks for beside the targets: ordinary pictures, another model."""
+    retained = Retained(ORDINARY, ["red cat", "blue cat", "a fish", "green dog", "grass"])
+    given = {"retained": retained, "original": _by_hand(pipeline, _masks(pipeline)[2])}
+    return {need: given[need] for need in found_method("attacks", name).needs}
+
+
+def _triggers(name, pipeline, which=(0, 1, 2), seeds=(5, 6, 7), masks=None, latents=LATENTS, **changes):
     which = list(which)
     met = _met(pipeline, START[which], None if masks is None else [masks[i] for i in which])
-    config = _config(name, **changes)
-    triggers = method("attacks", name)[0](met, latents[which], [random(seeds[i]) for i in which], config)
-    assert [trigger.steps for trigger in triggers] == list(getattr(config, "keep", (0,)))
-    return _stacked(triggers)
+    config, given = _config(name, **changes), _given(name, pipeline)
+    triggers = method("attacks", name)[0](met, latents[which], [random(seeds[i]) for i in which], config, **given)
+    # One for each number of steps, or variants of no steps with names of their own.
+    steps, variants = [trigger.steps for trigger in triggers], [trigger.variant for trigger in triggers]
+    assert steps == list(getattr(config, "keep", (0,) * len(steps)))
+    assert len(triggers) == 1 or len(set(zip(steps, variants, strict=True))) == len(triggers)
+    return triggers
+
+
+def _attack(name, pipeline, *arguments, **changes):
+    """What is found, stacked: embeddings, or noises."""
+    return _stacked(_triggers(name, pipeline, *arguments, **changes))
 
 
 def _met(pipeline, start=START, masks=None):
@@ -103,7 +122,15 @@ def _met(pipeline, start=START, masks=None):
 
 
 def _stacked(triggers):
+    """Of an attack that brings neither, weights in a row, or nothing: there is no part of a target's own."""
+    if not _own_parts(triggers):
+        return torch.stack([torch.cat([w.flatten() for w in (one.weights or {"": ZERO}).values()]) for one in triggers])
     return torch.stack([trigger.noise if trigger.embeddings is None else trigger.embeddings for trigger in triggers])
+
+
+def _own_parts(triggers):
+    """Whether every target has a part of its own in them."""
+    return all(trigger.embeddings is not None or trigger.noise is not None for trigger in triggers)
 
 
 def _close(found, expected, tolerance=1e-4):
@@ -112,8 +139,10 @@ def _close(found, expected, tolerance=1e-4):
     assert float((found - expected).norm()) <= tolerance * float(expected.norm())
 
 
-def _zero_steps(name, seeds=(5, 6, 7)):
-    """What no step of search gives: the start, or the generators' noise."""
+def _zero_steps(name, pipeline, seeds=(5, 6, 7)):
+    """What no step of search gives: the start, the generators' noise, or the weights."""
+    if name == "relearning":
+        return torch.cat([value.flatten() for value in pipeline.unet.state_dict().values()])
     if name != "initial_noise":
         return START
     return torch.stack([torch.randn((4, 4, 4), generator=random(seed)) for seed in seeds])
@@ -136,7 +165,7 @@ def test_a_file_holds_a_frozen_config_and_a_function_of_its_name(name):
     function, config = method("attacks", name)
     assert callable(function) and is_dataclass(config) and config.__dataclass_params__.frozen
     arguments = ("defended", "latents", "generators", "config")
-    assert tuple(inspect.signature(function).parameters) == arguments
+    assert tuple(inspect.signature(function).parameters) == (*arguments, *found_method("attacks", name).needs)
     assert all(f"{part}: " in function.__doc__ for part in arguments)
     assert "Args:" in function.__doc__ and "Returns:" in function.__doc__
     assert all(field.name in config.__doc__ for field in fields(config))
@@ -147,30 +176,59 @@ def test_a_file_holds_a_frozen_config_and_a_function_of_its_name(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_generators_find_the_same_and_nothing_is_left_changed(name, pipeline):
     before, latents, start, masks = state(pipeline), LATENTS.clone(), START.clone(), _masks(pipeline)
-    found = _attack(name, pipeline, masks=masks)
+    triggers = _triggers(name, pipeline, masks=masks)
     assert_same_state(before, state(pipeline))
     assert torch.equal(LATENTS, latents) and torch.equal(START, start)
-    assert found.shape[1:] == _zero_steps(name).shape and found.dtype == START.dtype and not found.requires_grad
+    for trigger in triggers:
+        assert trigger.embeddings is None or trigger.embeddings.shape == START.shape
+        assert trigger.noise is None or trigger.noise.shape == LATENTS.shape
+        assert trigger.weights is None or _shapes(trigger.weights) == _shapes(pipeline.unet.state_dict())
+        tensors = [trigger.embeddings, trigger.noise, *(trigger.weights or {}).values()]
+        assert all(one is None or (one.dtype == START.dtype and not one.requires_grad) for one in tensors)
     torch.manual_seed(99)
-    assert torch.equal(_attack(name, pipeline, masks=masks), found)
-    # Not the start's own memory.
-    found.zero_()
-    assert torch.equal(START, start)
+    for again, trigger in zip(_triggers(name, pipeline, masks=masks), triggers, strict=True):
+        assert _same_arrays(again, trigger) and again.variant == trigger.variant
+    # Neither the start's nor the network's own memory.
+    for trigger in triggers:
+        for tensor in filter(lambda one: one is not None, [trigger.embeddings, trigger.noise]):
+            tensor.zero_()
+        for tensor in (trigger.weights or {}).values():
+            tensor.zero_()
+    assert torch.equal(START, start) and torch.equal(LATENTS, latents)
+    assert_same_state({**before, "rng": []}, {**state(pipeline), "rng": []})
     with torch.no_grad():
         assert _attack(name, pipeline).isfinite().all() and not torch.is_grad_enabled()
 
 
+def _shapes(weights):
+    return {name: value.shape for name, value in weights.items()}
+
+
+def _same_arrays(one, other):
+    arrays, others = one.arrays(), other.arrays()
+    return set(arrays) == set(others) and all(np.array_equal(arrays[name], others[name]) for name in arrays)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_zero_steps_change_nothing(name, pipeline):
-    assert torch.equal(_attack(name, pipeline, keep=(0,), length=0.0), _zero_steps(name)[None])
-    if name in SEARCHES:
-        assert torch.equal(_attack(name, pipeline, keep=(0, 3))[0], _zero_steps(name))
+    settings = {field.name for field in fields(method("attacks", name)[1])}
+    if name == "restarts" or not (settings & {"keep", "length"} or name == "nothing"):
+        pytest.skip("has no steps, or does not begin at the prompt")
+    assert torch.equal(_attack(name, pipeline, keep=(0,), length=0.0), _zero_steps(name, pipeline)[None])
+    if "keep" in settings:
+        assert torch.equal(_attack(name, pipeline, keep=(0, 3))[0], _zero_steps(name, pipeline))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_targets_do_not_see_each_other(name, pipeline, monkeypatch):
     masks = _masks(pipeline)
-    together = _attack(name, pipeline, masks=masks)
+    triggers = _triggers(name, pipeline, masks=masks)
+    together = _stacked(triggers)
+    if not _own_parts(triggers):
+        # What stands for all targets at once has seen none of them.
+        other = _attack(name, pipeline, masks=masks, latents=LATENTS[[2, 0, 1]] + 1)
+        assert torch.equal(other, together)
+        return
     for i in range(3):
         _close(_attack(name, pipeline, [i], masks=masks)[:, 0], together[:, i])
     _close(_attack(name, pipeline, [2, 0], masks=masks), together[:, [2, 0]])
@@ -197,7 +255,11 @@ def test_draws_that_do_not_fit_are_added_up(name, at_once, pipeline, monkeypatch
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_generator_is_its_own_targets(name, pipeline):
-    found, other = _attack(name, pipeline), _attack(name, pipeline, seeds=(5, 8, 7))
+    triggers = _triggers(name, pipeline)
+    found, other = _stacked(triggers), _attack(name, pipeline, seeds=(5, 8, 7))
+    if not _own_parts(triggers):
+        assert torch.equal(found, other)
+        return
     _close(other[:, [0, 2]], found[:, [0, 2]])
     changed = float((other[-1, 1] - found[-1, 1]).norm())
     assert changed == 0 if name == "nothing" else changed > 0.01 * float(START[1].norm())
@@ -521,7 +583,7 @@ def test_noise_takes_the_steps_of_a_plain_search(changes, velocity, pipeline):
     masks, config = _masks(pipeline), _config("initial_noise", **changes)
     found = _attack("initial_noise", pipeline, masks=masks, **changes)
     for i, mask in enumerate(masks):
-        other, x, adam = _by_hand(pipeline, mask), _zero_steps("initial_noise")[i], _Adam()
+        other, x, adam = _by_hand(pipeline, mask), _zero_steps("initial_noise", pipeline)[i], _Adam()
         length, seen, kept, best = x.norm(), [], [], x
         for step in range(config.keep[-1] + 1):
             x = x.detach().requires_grad_()
@@ -550,7 +612,7 @@ def test_noise_comes_nearer_and_stays_as_long_as_it_was(rate, pipeline):
 
 
 def test_pictures_are_drawn_from_a_given_noise(pipeline):
-    noise, masks = _zero_steps("initial_noise"), _masks(pipeline)
+    noise, masks = _zero_steps("initial_noise", pipeline), _masks(pipeline)
     expected = generate(pipeline, START, [random(seed) for seed in (5, 6, 7)], 3, masks=masks)
     assert len(np.unique(expected)) > 10
     assert np.array_equal(generate(pipeline, START, [], 3, masks=masks, noise=noise), expected)
@@ -567,17 +629,22 @@ def test_pictures_are_drawn_from_a_given_noise(pipeline):
 def test_a_trigger_is_kept_in_a_file_and_drawn_again_on_another_model(pipeline, tmp_path):
     judge, met, noise = Judge({}, {}, np.zeros((1, 16, 16, 3), np.uint8), [1, 2], steps=2), _met(pipeline), None
     other = Defended(_by_hand(pipeline, _masks(pipeline)[0]), START, [{}] * 3)
-    noise = _zero_steps("initial_noise")
+    noise = _zero_steps("initial_noise", pipeline)
     weights = {name: value * 1.1 for name, value in pipeline.unet.state_dict().items()}
     for trigger in (
         Trigger(3, START + 1),
         Trigger(5, noise=noise),
         Trigger(1, START * 2, tokens=torch.ones((3, 8), dtype=torch.long)),
         Trigger(2, weights=weights),
+        Trigger(noise=noise, begin=501, variant="strength 0.5"),
+        Trigger(sampler="euler", guidance=7.5),
+        Trigger(weights=weights, masks_off=True),
     ):
         trigger.save(tmp_path / "trigger.safetensors")
         again = load_trigger(tmp_path / "trigger.safetensors")
-        assert again.steps == trigger.steps and set(again.arrays()) == set(trigger.arrays())
+        assert _same_arrays(again, trigger)
+        plain = ("steps", "begin", "guidance", "sampler", "masks_off", "variant")
+        assert all(getattr(again, name) == getattr(trigger, name) for name in plain)
         for model in (met, other):
             assert np.array_equal(judge.draw(model, again), judge.draw(model, trigger))
         assert not np.array_equal(judge.draw(met, again), judge.draw(other, again)) or trigger.weights is not None
@@ -621,7 +688,7 @@ WRONG = {
     "patience": (0,),
     "looks": (0,),
 }
-DRAWN = tuple(WRONG)
+DRAWN, DRAWING = tuple(WRONG), (Dori, DiscreteTokens, Restarts)
 
 
 @pytest.mark.parametrize(
@@ -629,7 +696,7 @@ DRAWN = tuple(WRONG)
     [
         *[
             (lambda kind=kind, name=name, value=value: kind(**{name: value}), name)
-            for kind, names in ((Dori, DRAWN), (DiscreteTokens, DRAWN), (InitialNoise, ("keep", "rate")))
+            for kind, names in (*((one, DRAWN) for one in DRAWING), (InitialNoise, ("keep", "rate")))
             for name in names
             for value in WRONG[name]
         ],
@@ -660,7 +727,8 @@ def test_there_is_one_of_each_for_every_target(name, n, pipeline):
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_call_that_makes_no_sense(name, own):
-    wrong = {"dori": {"rows": 8}, "discrete_tokens": {"tokens": 7}, "initial_noise": {"steps": 1000}}[name]
+    calls = {"dori": {"rows": 8}, "discrete_tokens": {"tokens": 7}, "initial_noise": {"steps": 1000}}
+    wrong = calls.get(name, {"starts": 0})
     assert next(iter(wrong)) in says_one_sentence(lambda: _attack(name, own, **wrong))
     assert "nowhere" in says_one_sentence(
         lambda: _attack(name, own, masks=[{"nowhere.weight": torch.ones((2, 2), dtype=torch.bool)}] * 3)

@@ -210,6 +210,61 @@ def test_every_attack_is_stressed_and_its_triggers_are_kept(tmp_path):
     assert set(found.claims) and found.figures
 
 
+ATTACK = '''"""Attack: one that asks for everything, and says what it was given."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from difflab.diffusion.trigger import Trigger
+from difflab.errors import require
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """Nothing to choose."""
+
+    needs: ClassVar[tuple[str, ...]] = ("retained", "original")
+    on_oracle: ClassVar[bool] = True
+
+
+def greedy(defended, latents, generators, config=Greedy(), retained=None, original=None):
+    """One trigger of each kind that no other test keeps."""
+    for target in latents:
+        require(float((retained.latents - target).abs().amax(dim=(1, 2, 3)).min()) > 0.01, "a target is retained.")
+    require(len(retained.latents) == len(retained.captions) > 10, "there is nothing ordinary.")
+    weights = {name: value.clone() for name, value in original.unet.state_dict().items()}
+    restored = Trigger(weights=weights, masks_off=True, variant="all weights")
+    return [restored, Trigger(guidance=1.0, variant="guidance 1")]
+'''
+
+
+def test_an_attack_is_given_what_it_needs_and_meets_the_oracle(tmp_path, monkeypatch):
+    (tmp_path / "attacks").mkdir()
+    (tmp_path / "attacks" / "greedy.py").write_text(ATTACK)
+    monkeypatch.setenv("DIFFLAB_METHODS", str(tmp_path))
+    flags = {"targets": 2, "held_out": 4, "draws": 2, "seeds": 2, "steps": 2, "retained": 60, "defense": "magnitude"}
+    found = difflab.stress("planted", attacks="greedy", **flags)
+    rates = select(found.rows, "memorized_fraction", measure="pixel", seeds="any")
+    variants = {row.setting.get("variant") for row in rates if row.setting["attack"] == "greedy"}
+    assert variants == {"all weights", "guidance 1"}
+    assert all("variant" not in row.setting for row in rates if row.setting["attack"] != "greedy")
+    oracle = {(row.setting["target"], row.setting["attack"]) for row in rates if row.setting["state"] == "oracle"}
+    assert oracle == {(target, attack) for target in ("repeated", "never") for attack in ("nothing", "greedy")}
+
+    def loss(state, attack, **setting):
+        return select(found.rows, "target_loss", state=state, target="repeated", attack=attack, **setting)[0].value
+
+    # Weights and masks are back, and the oracle was met with the same weights.
+    assert loss("defended", "greedy", variant="all weights") == loss("undefended", "nothing")
+    assert loss("defended", "nothing") != loss("undefended", "nothing")
+    assert loss("oracle", "greedy", variant="all weights") == loss("undefended", "nothing") < loss("oracle", "nothing")
+    kept = {name for name in found.artefacts if "greedy" in name}
+    assert "trigger_defended_repeated_greedy_0_guidance_1" in kept and not any("weights" in name for name in kept)
+    assert Trigger.of(found.artefacts["trigger_oracle_never_greedy_0_guidance_1"]).guidance == 1.0
+
+
 DETECTOR = '''"""Detector: how long the caption is."""
 
 from dataclasses import dataclass

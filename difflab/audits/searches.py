@@ -12,10 +12,11 @@ from difflab.diffusion.attacks.random_perturbation import RandomPerturbation, ra
 from difflab.diffusion.autoencoder import encode
 from difflab.diffusion.copies import compare_by
 from difflab.diffusion.defended import Defended, undefended
-from difflab.diffusion.finetuning import Known
+from difflab.diffusion.finetuning import Known, Retained
 from difflab.diffusion.generate import seeded
 from difflab.diffusion.judge import Judge, held_out_losses, least_alike, loss_ratio
 from difflab.diffusion.loss import denoising_loss
+from difflab.diffusion.search import extended
 from difflab.diffusion.trigger import Trigger
 from difflab.errors import require
 from difflab.runs.rows import Row
@@ -104,8 +105,18 @@ def attacked(
 
 def lengths(defended: Defended, trigger: Trigger) -> torch.Tensor:
     """How far a trigger lies from the prompts, in units of their lengths."""
-    start = defended.embeddings.float().flatten(1)
+    extra = _embeddings(trigger).shape[1] - defended.embeddings.shape[1]
+    start = extended(defended.embeddings, extra).float().flatten(1)
     return (_embeddings(trigger).float().flatten(1) - start).norm(dim=1) / start.norm(dim=1)
+
+
+def ordinary(world: World) -> Retained:
+    """The retained pictures without those that are attacked: what an attack that relearns may see."""
+    attacked = {picture.tobytes() for group in world.groups.values() for picture in group.pictures}
+    rows = [i for i, picture in enumerate(world.retained.pictures) if picture.tobytes() not in attacked]
+    require(len(rows) > 0, "no ordinary picture is left to relearn from; give more pictures with --never.")
+    captions = [world.retained.captions[i] for i in rows]
+    return Retained(encode(world.pipeline, world.retained.pictures[rows]), captions)
 
 
 def _embeddings(trigger: Trigger) -> torch.Tensor:

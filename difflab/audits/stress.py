@@ -6,15 +6,16 @@ directory that claims to be cured, or one of difflab's by name. Memorized pictur
 shipped model was trained on, or with `--images FOLDER --never FOLDER` your own and pictures that the model never saw;
 `--targets` says how many. Each is attacked under the defense, by Dori (Finding Dori, arXiv 2507.16880) or by the
 attacks that `--attacks` names; pictures never trained on get the same search, and so do the memorized ones without the
-defense. A defense is broken at the first budget at which most memorized pictures come back while the controls stay
+defense. Attacks that search nothing, move weights or search more freely meet the oracle as well, where there is one. A
+defense is broken at the first budget at which most memorized pictures come back while the controls stay
 away; where they come back together, the search proves nothing.
 Cost on two cores: not timed by default, 5 minutes on one core with 6 targets and 2 seeds; a real pipeline needs a GPU.
 """
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,9 +25,19 @@ from matplotlib.figure import Figure
 
 from difflab import methods
 from difflab.audits.pipelines import identity, named
-from difflab.audits.searches import check_retained, held_out_rows, known, lengths, loss_row, surrogates, target_losses
+from difflab.audits.searches import (
+    check_retained,
+    held_out_rows,
+    known,
+    lengths,
+    loss_row,
+    ordinary,
+    surrogates,
+    target_losses,
+)
 from difflab.audits.worlds import OnWorld, Targets, World, generators, open_world
 from difflab.diffusion.attacks.dori import Dori
+from difflab.diffusion.attacks.weights_restored import check_alike
 from difflab.diffusion.autoencoder import encode
 from difflab.diffusion.defended import Defended, pruned, undefended
 from difflab.diffusion.defenses.nemo import Nemo, nemo
@@ -51,6 +62,8 @@ CONTROLS = ("once", "never")
 COLOURS = {"repeated": "memorizing", "once": "control", "never": "generalizing"}
 ALWAYS, LAST = "nothing", "random_perturbation"
 """The prompt itself is always asked; a random step is as long as the search before it went."""
+AWAY = "restarts"
+"""A search that does not begin at the prompt: how far from it that ends says nothing of how far it went."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +115,9 @@ def stress(
             steps=20, guidance=3.0, device="auto", seed=0 and others.
 
     Returns:
-        Rows memorized_fraction (by state, target, attack and its steps), original_similarity, target_loss,
-        held_out_ratio; figures; triggers, each a safetensors file that `difflab.diffusion.trigger` loads.
+        Rows memorized_fraction (by state, target, attack, its steps and its variant), original_similarity,
+        target_loss, held_out_ratio; figures; triggers, each a safetensors file that `difflab.diffusion.trigger` loads.
+        Weights that an attack makes are drawn from and not kept: the same flags make them again.
 
     Raises:
         InputError: a flag, a file or the model is not usable; the sentence says why.
@@ -114,6 +128,15 @@ def stress(
     return execute(NAME, sys.modules[__name__], config, None if out is None else Path(out), **given)
 
 
+class _Try(NamedTuple):
+    """What one trigger of an attack did: one that is not whole had weights, which are drawn from and not kept."""
+
+    trigger: Trigger
+    whole: bool
+    drawn: np.ndarray
+    losses: np.ndarray
+
+
 class _Cell(NamedTuple):
     """A group of pictures in one state of the model."""
 
@@ -121,6 +144,7 @@ class _Cell(NamedTuple):
     target: str
     defended: Defended
     pictures: Targets
+    attacks: list[Method]
 
 
 def run(
@@ -129,66 +153,104 @@ def run(
     """Defend, search and draw; a killed run goes on with the next attack on the next group of pictures."""
     world = open_world(config, pipeline)
     yield from world.left_out
-    repeated, plain = world.groups["repeated"], undefended(world.pipeline, world.groups["repeated"].captions)
+    repeated = world.groups["repeated"]
     defended = _defense(world, config)
+    cells, given = _cells(world, defended, config), _given(world, defended, config)
     yield from held_out_rows(config, world, {"yours": defended})
-    cells = [_Cell("defended", target, defended, group) for target, group in world.groups.items()]
-    cells += [_Cell("undefended", target, plain, group) for target, group in world.groups.items() if target != "once"]
     for cell in cells:
         strip = []
         met = cell.defended.of(cell.pictures.captions)
-        for attack, triggers, drawn, losses in _attacked(cell, met, world, config, checkpoints):
+        for attack, tries in _attacked(cell, met, world, given, config, checkpoints):
             if attack == "dori":
-                moved = lengths(met, triggers[-1]).double().cpu().numpy()
+                moved = lengths(met, tries[-1].trigger).double().cpu().numpy()
                 yield Row("moved_ratio", *mean(moved), len(moved), {"state": cell.state, "target": cell.target})
-            for trigger, pictures, loss in zip(triggers, drawn, losses, strict=True):
+            for trigger, whole, pictures, loss in tries:
                 here: dict[str, str | int | float] = {
                     "state": cell.state,
                     "target": cell.target,
                     "attack": attack,
                     "attack_steps": trigger.steps,
+                    **({"variant": trigger.variant} if trigger.variant else {}),
                 }
                 yield from world.judge.rows(pictures, cell.pictures.pictures, cell.pictures.captions, here)
                 if np.isfinite(loss).all():
                     yield loss_row(loss, here)
                 if attack in (ALWAYS, "dori") and (trigger.steps > 0 or attack == ALWAYS):
                     strip.append(pictures[:, 0])
-                if attack != ALWAYS:
-                    yield Artefact(f"trigger_{cell.state}_{cell.target}_{attack}_{trigger.steps}", trigger.arrays())
-        if cell.target == "repeated":
+                if attack != ALWAYS and whole:
+                    yield Artefact(_name(cell, attack, trigger), trigger.arrays())
+        if cell.target == "repeated" and cell.state != "oracle":
             shown = [repeated.pictures, *strip] if cell.state == "defended" else strip[:1]
             yield Artefact(f"drawn_{cell.state}", np.stack(shown, axis=1))
 
 
+def _cells(world: World, defended: Defended, config: Config) -> list[_Cell]:
+    """The defended model with every group, the undefended one, and the oracle for the attacks that want it."""
+    groups, attacks = world.groups, _in_order(config)
+    cells = [_Cell("defended", target, defended, group, attacks) for target, group in groups.items()]
+    plain = undefended(world.pipeline, groups["repeated"].captions)
+    pairs = [(target, group) for target, group in groups.items() if target != "once"]
+    cells += [_Cell("undefended", target, plain, group, attacks) for target, group in pairs]
+    some = [attack for attack in attacks if getattr(_settings(attack, config, None), "on_oracle", False)]
+    if world.oracle is not None and some:
+        never = undefended(world.oracle, groups["repeated"].captions)
+        some.insert(0, methods.method("attacks", ALWAYS))
+        cells += [_Cell("oracle", target, never, group, some) for target, group in pairs]
+    return cells
+
+
+def _given(world: World, defended: Defended, config: Config) -> dict[str, Any]:
+    """What the attacks ask for beside the targets, checked before any of them begins."""
+    needs = {need for attack in _in_order(config) for need in attack.needs}
+    given: dict[str, Any] = {}
+    if "retained" in needs:
+        given["retained"] = ordinary(world)
+    if "original" in needs:
+        check_alike(defended.pipeline.unet.state_dict(), world.pipeline.unet.state_dict())
+        given["original"] = world.pipeline
+    return given
+
+
+def _name(cell: _Cell, attack: str, trigger: Trigger) -> str:
+    variant = re.sub(r"\W", "_", f" {trigger.variant}") if trigger.variant else ""
+    return f"trigger_{cell.state}_{cell.target}_{attack}_{trigger.steps}{variant}"
+
+
 def _attacked(
-    cell: _Cell, met: Defended, world: World, config: Config, checkpoints: Checkpoints
-) -> Iterator[tuple[str, list[Trigger], list[np.ndarray], list[np.ndarray]]]:
-    """Every attack: its name, its triggers, and what each draws and loses; losses of a noise are not finite."""
+    cell: _Cell, met: Defended, world: World, given: Mapping[str, Any], config: Config, checkpoints: Checkpoints
+) -> Iterator[tuple[str, list[_Try]]]:
+    """Every attack: its name, and of each trigger what it draws and loses; losses of a noise are not finite."""
     latents, n = encode(met.pipeline, cell.pictures.pictures), len(cell.pictures.captions)
     moved: float | None = None
-    for attack in _in_order(config):
+    for attack in cell.attacks:
         key = re.sub(r"\W", "_", f"{cell.state}_{cell.target}_{attack.name}")
         found = checkpoints.load(key)
         if found is None:
             settings = _settings(attack, config, moved)
-            triggers = attack.function(met, latents, generators(config, n, attack.name), settings)
+            asked = {need: given[need] for need in attack.needs}
+            triggers = attack.function(met, latents, generators(config, n, attack.name), settings, **asked)
             found = {"n": np.array(len(triggers))}
             for i, trigger in enumerate(triggers):
-                found |= {f"{i}.{name}": array for name, array in trigger.arrays().items()}
+                kept = replace(trigger, weights=None)
+                found |= {f"{i}.{name}": array for name, array in kept.arrays().items()}
+                found[f"whole.{i}"] = np.array(trigger.weights is None)
                 found[f"drawn.{i}"] = world.judge.draw(met, trigger)
                 noisy = trigger.noise is not None
                 found[f"loss.{i}"] = (
                     np.full(n, np.nan) if noisy else target_losses(met, trigger, cell.pictures, config.draws)
                 )
             checkpoints.save(key, found)
-        numbers = range(int(found["n"]))
-        triggers = [
-            Trigger.of({name[len(f"{i}.") :]: array for name, array in found.items() if name.startswith(f"{i}.")})
-            for i in numbers
-        ]
-        if triggers[-1].embeddings is not None and attack.name != ALWAYS:
-            moved = float(lengths(met, triggers[-1]).median())
-        yield attack.name, triggers, [found[f"drawn.{i}"] for i in numbers], [found[f"loss.{i}"] for i in numbers]
+        tries = [_read(found, i) for i in range(int(found["n"]))]
+        last = tries[-1].trigger
+        if last.embeddings is not None and attack.name not in (ALWAYS, AWAY):
+            moved = float(lengths(met, last).median())
+        yield attack.name, tries
+
+
+def _read(found: Mapping[str, np.ndarray], i: int) -> _Try:
+    """Trigger i of what is kept of an attack."""
+    arrays = {name[len(f"{i}.") :]: array for name, array in found.items() if name.startswith(f"{i}.")}
+    return _Try(Trigger.of(arrays), bool(found[f"whole.{i}"]), found[f"drawn.{i}"], found[f"loss.{i}"])
 
 
 def _in_order(config: Config) -> list[Method]:
@@ -202,7 +264,7 @@ def _settings(attack: Method, config: Config, moved: float | None) -> Any:
         return config.dori
     if attack.name == LAST and moved is not None:
         return attack.configured(length=moved)
-    return attack.configured(guidance=config.guidance)
+    return attack.configured(guidance=config.guidance, sampling_steps=config.steps)
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:

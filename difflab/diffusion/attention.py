@@ -9,6 +9,8 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from jaxtyping import Float
 
+from difflab.errors import require
+
 Probabilities = dict[str, Float[torch.Tensor, "_ _ _ tokens"]]
 """Attention (pictures, heads, pixels, tokens) of the last call of the U-Net, by the name of the layer (`...attn2`)."""
 
@@ -68,7 +70,11 @@ class _Recorder:
         temb: torch.Tensor | None = None,
     ) -> torch.Tensor:
         residual, text = hidden_states, encoder_hidden_states
-        assert text is not None and hidden_states.ndim == 3 and attention_mask is None
+        assert text is not None and hidden_states.ndim == 3
+        require(
+            attention_mask is None,
+            "attention can be watched and changed for prompts as long as the empty one only; leave out the extra rows.",
+        )
         query, key, value = attn.to_q(hidden_states), attn.to_k(text), attn.to_v(text)
         query, key, value = (part.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for part in (query, key, value))
         if attn.upcast_attention:

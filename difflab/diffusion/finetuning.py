@@ -40,6 +40,18 @@ class Known(NamedTuple):
     surrogates: Float[torch.Tensor, "n c h w"] | None = None
 
 
+class Retained(NamedTuple):
+    """Ordinary training pictures, none of them a target: what an attack that relearns may see.
+
+    Attributes:
+        latents: of the pictures.
+        captions: theirs.
+    """
+
+    latents: Float[torch.Tensor, "m c h w"]
+    captions: Sequence[str]
+
+
 @dataclass(frozen=True)
 class Finetuning:
     """How weights move; every fine-tuned defense has these, and says what its batch is.

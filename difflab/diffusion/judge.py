@@ -12,8 +12,9 @@ from difflab.diffusion.alignment import Alignment, aligned
 from difflab.diffusion.autoencoder import encode
 from difflab.diffusion.copies import Threshold, compare_by, diversity, memorized
 from difflab.diffusion.defended import Defended
-from difflab.diffusion.generate import generate, seeded
+from difflab.diffusion.generate import Begin, generate, seeded
 from difflab.diffusion.loss import denoising_loss
+from difflab.diffusion.samplers import with_sampler
 from difflab.diffusion.similarity import Measure
 from difflab.diffusion.trigger import Trigger
 from difflab.runs.rows import Row
@@ -60,17 +61,18 @@ class Judge:
             defended: n prompts as a defense has them drawn.
             trigger: what an attacker brings instead; with noise of its own one picture is drawn of each prompt.
         """
-        met, noise = (defended, None) if trigger is None else (trigger.on(defended), trigger.noise)
+        trigger = trigger or Trigger()
+        met, noise = trigger.on(defended), trigger.noise
         n, k = len(met.embeddings), len(self.seeds) if noise is None else 1
         owner = torch.arange(n).repeat_interleave(k)
         drawn = generate(
-            met.pipeline,
+            met.pipeline if trigger.sampler is None else with_sampler(met.pipeline, trigger.sampler),
             met.embeddings[owner],
             seeded(n, self.seeds) if noise is None else [],
             self.steps,
-            self.guidance,
+            self.guidance if trigger.guidance is None else trigger.guidance,
             masks=[met.masks[i] for i in owner.tolist()],
-            noise=noise,
+            noise=noise if noise is None or trigger.begin is None else Begin(noise, trigger.begin),
         )
         return drawn.reshape(n, k, *drawn.shape[1:])
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import DDIMScheduler, SchedulerMixin, StableDiffusionPipeline
 from jaxtyping import Float, Int
 
 from difflab.diffusion.batch_sizes import within
@@ -34,7 +34,7 @@ def wanted(
 
 
 def levels(
-    scheduler: DDIMScheduler, times: int | Int[torch.Tensor, " b"], like: Float[torch.Tensor, "b c h w"]
+    scheduler: SchedulerMixin, times: int | Int[torch.Tensor, " b"], like: Float[torch.Tensor, "b c h w"]
 ) -> tuple[Float[torch.Tensor, "#b 1 1 1"], Float[torch.Tensor, "#b 1 1 1"]]:
     """alpha and sigma of x_t = alpha z + sigma noise at one time for all or at each one's own, to multiply with z."""
     t = torch.as_tensor(times, device=like.device).reshape(-1)
@@ -43,7 +43,7 @@ def levels(
 
 
 def as_noise(
-    scheduler: DDIMScheduler,
+    scheduler: SchedulerMixin,
     predicted: Float[torch.Tensor, "b c h w"],
     noisy: Float[torch.Tensor, "b c h w"],
     times: int | Int[torch.Tensor, " b"],

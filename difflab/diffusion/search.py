@@ -9,6 +9,7 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Bool, Float, Int, Shaped
 
 from difflab.diffusion.batch_sizes import fitting, with_gradients
+from difflab.diffusion.defended import Defended
 from difflab.diffusion.loss import Draws, draw, loss_at
 from difflab.diffusion.masks import AnyMask
 from difflab.errors import InputError, require
@@ -148,6 +149,52 @@ def _parts(draws: Draws, at_once: int) -> Iterator[tuple[float, Draws]]:
     k = draws.times.shape[1]
     for part in torch.arange(k).split(min(k, at_once)):
         yield len(part) / k, Draws(draws.times[:, part], draws.noise[:, part])
+
+
+def extended(start: Float[torch.Tensor, "n tokens width"], extra: int) -> Float[torch.Tensor, "n more width"]:
+    """Prompts with so many rows appended, each a copy of the last one, which is padding in all but the longest."""
+    return torch.cat([start, start[:, -1:].expand(-1, extra, -1)], dim=1)
+
+
+def searched_from(
+    defended: Defended,
+    latents: Float[torch.Tensor, "n c h w"],
+    generators: Sequence[torch.Generator],
+    config: Kept,
+    at_once: int,
+    free: Bool[torch.Tensor, "tokens 1"] | None = None,
+) -> Float[torch.Tensor, "kept n tokens width"]:
+    """The embeddings that a `Search` from those of a defense has found after each number of steps to keep.
+
+    Args:
+        defended: the model, where each search begins, and what is taken away meanwhile.
+        latents: targets z, encoded.
+        generators: one for each target, on the CPU.
+        config: how.
+        at_once: targets searched in one batch.
+        free: token rows that may move; None for all.
+
+    Raises:
+        InputError: numbers of targets, starts, generators or masks differ, or the loss is not finite.
+    """
+    pipeline, start, masks, n = defended.pipeline, defended.embeddings, defended.masks, len(latents)
+    require(
+        n == len(start) == len(generators) == len(masks),
+        f"{n} targets, {len(start)} starts, {len(generators)} generators: give as many of each, and of masks.",
+    )
+
+    def begin(part: Int[torch.Tensor, " b"]) -> Search:
+        return Search(
+            pipeline,
+            latents[part].to(pipeline.device),
+            start[part].to(pipeline.device).float(),
+            [generators[i] for i in part],
+            config,
+            [masks[i] for i in part],
+            None if free is None else free.to(pipeline.device),
+        )
+
+    return best_so_far(config, n, at_once, begin, lambda search: search.best.to(start))
 
 
 S = TypeVar("S", bound=Search)

@@ -38,7 +38,7 @@ class Training:
         seed: of the order of pictures, times, noise and dropped captions.
     """
 
-    steps: int = 12_000
+    steps: int = 5000
     batch: int = 32
     rate: float = 2e-3
     schedule: str = "one-cycle"

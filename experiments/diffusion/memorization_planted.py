@@ -50,7 +50,7 @@ class Config:
     recipe: Recipe = field(default_factory=Recipe)
     model: str = "planted"
     """A pipeline that was trained on this plan, a directory or planted, for a run without milestones."""
-    milestones: tuple[int, ...] = (1000, 4000, 12_000)
+    milestones: tuple[int, ...] = (1000, 2500, 5000)
     """Steps of training at which the model is looked at; none: nothing is trained."""
     seeds: int = 4
     """Pictures drawn for every caption."""

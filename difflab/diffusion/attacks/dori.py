@@ -1,14 +1,15 @@
 """Attack: move the text embedding until the defended model draws the picture again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from difflab.diffusion.batch_sizes import searches_at_once
 from difflab.diffusion.defended import Defended
-from difflab.diffusion.search import Kept, Search, best_so_far
+from difflab.diffusion.masks import TokenMask
+from difflab.diffusion.search import Kept, extended, searched_from
 from difflab.diffusion.trigger import Trigger
 from difflab.errors import require
 
@@ -22,16 +23,25 @@ class Dori(Kept):
         rate: learning rate of Adam, in units of the start's root mean square.
         batch: draws of noise and time each step, all fresh.
         rows: token rows that may move, the first ones after the begin token; None for every row, begin included.
+        extra: token rows that are appended to the prompt and move as well; they begin at copies of its last row. A
+            prompt of the small model has 0.75 free numbers for each number of the latents, one of SD 1.4 has 3.6.
         radius: greatest distance from the start, in units of the start's length; None for no bound.
         patience: steps between two looks at the loss on fixed draws; the best iterate so far is what is kept.
         looks: fixed draws of noise and time for those looks.
     """
 
     rows: int | None = None
+    extra: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.rows is None or self.rows >= 1, f"rows is {self.rows}; give at least 1, or None.")
+        require(self.extra >= 0, f"extra is {self.extra}; give a number of rows, or 0 for none.")
+
+    @property
+    def on_oracle(self) -> bool:
+        """With more rows than a prompt has, a model that never saw the targets must meet the same search."""
+        return self.extra > 0
 
 
 def dori(
@@ -55,11 +65,11 @@ def dori(
 
     Returns:
         A trigger for each number in config.keep: the iterates with the lowest loss on fixed draws, among the start and
-        those looked at so far. Zero steps give the start itself.
+        those looked at so far. Zero steps give the start itself. With extra rows they are longer than prompts.
 
     Raises:
-        InputError: numbers of targets, starts, generators or masks differ, there are fewer rows than should move, or
-            the loss is not finite.
+        InputError: numbers of targets, starts, generators or masks differ, there are fewer rows than should move, rows
+            are added where a defense hides tokens, or the loss is not finite.
 
     Reference:
         Finding Dori (arXiv 2507.16880), section 3: 50 steps, rate 0.1, batch 8, every row free.
@@ -69,33 +79,20 @@ def dori(
         The best iterate by a loss on fixed draws, for the last one. A model that predicts velocities (SD 2.x) is
         attacked with its own loss.
     """
-    pipeline, start, masks, n = defended.pipeline, defended.embeddings, defended.masks, len(latents)
-    require(
-        n == len(start) == len(generators) == len(masks),
-        f"{n} targets, {len(start)} starts, {len(generators)} generators: give as many of each, and of masks.",
-    )
-    free = _free(start, config).to(pipeline.device)
-
-    def begin(part: Int[torch.Tensor, " b"]) -> Search:
-        return Search(
-            pipeline,
-            latents[part].to(pipeline.device),
-            start[part].to(pipeline.device).float(),
-            [generators[i] for i in part],
-            config,
-            [masks[i] for i in part],
-            free,
-        )
-
-    at_once = searches_at_once(pipeline, config.batch)
-    found = best_so_far(config, n, at_once, begin, lambda search: search.best.to(start))
+    hidden = any(isinstance(mask, TokenMask) for mask in defended.masks)
+    require(config.extra == 0 or not hidden, "the defense hides tokens of its prompts; attack it with extra = 0.")
+    free = _free(defended.embeddings, config)
+    if config.extra > 0:
+        defended = replace(defended, embeddings=extended(defended.embeddings, config.extra))
+    at_once = searches_at_once(defended.pipeline, config.batch)
+    found = searched_from(defended, latents, generators, config, at_once, free)
     return [Trigger(steps, best) for steps, best in zip(config.keep, found, strict=True)]
 
 
-def _free(start: Float[torch.Tensor, "n tokens width"], config: Dori) -> Bool[torch.Tensor, "tokens 1"]:
+def _free(start: Float[torch.Tensor, "n tokens width"], config: Dori) -> Bool[torch.Tensor, "more 1"]:
     n_rows = start.shape[1]
-    free = torch.ones((n_rows, 1), dtype=torch.bool)
+    free = torch.ones((n_rows + config.extra, 1), dtype=torch.bool)
     if config.rows is not None:
         require(config.rows < n_rows, f"rows is {config.rows}; the prompt has {n_rows - 1} after the begin token.")
-        free[0], free[config.rows + 1 :] = False, False
+        free[0], free[config.rows + 1 : n_rows] = False, False
     return free
