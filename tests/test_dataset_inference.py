@@ -66,7 +66,7 @@ def test_one_split_alarms_at_its_level(sample):
 def test_five_folds_alarm_too_often_with_many_features():
     """Each product of the differences of two folds counts twice: the test takes its variance for half of what it is."""
     features = np.random.default_rng(0).normal(size=(800, 24))
-    p = null_p_values(cross_fitted, features, 30, 200, np.random.default_rng(1))
+    p = null_p_values(cross_fitted, features, 100, 200, np.random.default_rng(1))
     assert wilson((p < LEVEL).sum(), 200).low > LEVEL
 
 
