@@ -18,7 +18,7 @@ from difflab.diffusion.train import Training
 from difflab.errors import InputError
 from difflab.runs import registry
 from difflab.runs.results import Run, finished_runs, read_run
-from difflab.runs.rows import Note, Row, select
+from difflab.runs.rows import Note, Row, select, verdicts
 from difflab.training.devices import one_thread
 from experiments import __main__ as command_line
 from synthetic.plan import Plan, draw
@@ -82,7 +82,7 @@ def _killed_at(save_number):
     return save
 
 
-def _shipped_thresholds(*_):
+def _shipped_thresholds(*_, left_out):
     """Fitting them takes longer than these trainings, and is tested elsewhere."""
     return read_thresholds(SHIPPED / "thresholds.json")[0]
 
@@ -262,6 +262,9 @@ def test_an_experiment_over_two_worlds(name, worlds, tmp_path):
         assert row.n == sum(one.n for one in both)
     assert "worlds_sd" in run.table(metric) and "worlds_sd" not in alone[0].table(metric)
     assert "2 worlds" in run.meta["notes"][-1]
+    for claim, (told, held) in zip(run.claims, verdicts(run.claims, run.rows), strict=True):
+        n_held = sum(found.claims[claim] for found in alone)
+        assert told == f"{claim} (in {n_held} of 2 worlds)" and held == run.claims[claim]
 
 
 @pytest.mark.parametrize(

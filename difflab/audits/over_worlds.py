@@ -17,8 +17,8 @@ from difflab.errors import require
 from difflab.runs.execute import Experiment, execute
 from difflab.runs.result import Result
 from difflab.runs.results import Checkpoints
-from difflab.runs.rows import Artefact, Note, Row
-from difflab.statistics.intervals import ANY, POSITIVE, SHARE, Interval, pooled
+from difflab.runs.rows import HELD, Artefact, Note, Row
+from difflab.statistics.intervals import ANY, POSITIVE, SHARE, Interval, pooled, wilson
 
 BOUNDS = {"fraction": SHARE, "auc": SHARE, "similarity": ANY, "score": ANY}
 """By kind of metric; the others are not negative."""
@@ -119,6 +119,9 @@ class _Together:
         """Each world in a run folder of its own, so that a killed run does none twice."""
         results = [execute(self.name, self.module, one, self.out) for one in self.configs]
         yield from merged([result.rows for result in results])
+        for claim in results[0].claims:
+            held = sum(result.claims.get(claim, False) for result in results)
+            yield Row(HELD, *wilson(held, len(results)), len(results), {"claim": claim})
         for sentence in dict.fromkeys(note for result in results for note in result.meta.get("notes", ())):
             yield Note(sentence)
         yield Note(

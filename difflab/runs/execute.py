@@ -17,7 +17,7 @@ from difflab.runs.locks import held
 from difflab.runs.precision import double_precision
 from difflab.runs.result import Result
 from difflab.runs.results import Checkpoints, Run, open_run, read_run
-from difflab.runs.rows import Artefact, Note, Row
+from difflab.runs.rows import Artefact, Note, Row, verdicts
 
 _PACKAGES = {
     "torch": "torch",
@@ -104,7 +104,7 @@ def _compute(module: Experiment, config: Any, opened: Run, given: Mapping[str, A
     meta = about(time.monotonic() - begin) | {"resumed": resumed, "papers": papers.named(module.__doc__ or "")}
     meta |= {"notes": notes} if notes else {}
     opened.finish(rows, artefacts, figures, claims, meta)
-    for claim, so in claims.items():
+    for claim, so in verdicts(claims, rows):
         print(f"  {'held        ' if so else 'did not hold'}  {claim}", file=sys.stderr)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from difflab.errors import require
 from difflab.runs.result import Result
-from difflab.runs.rows import Row, select
+from difflab.runs.rows import Row, select, verdicts
 from difflab.siblings import ROOT
 
 _PAGES = ROOT / "docs" / "findings"
@@ -108,7 +108,8 @@ class Recorded:
 
     def claims(self) -> str:
         """Every claim with its verdict, as a Markdown list."""
-        return "\n".join(f"- **{'held' if so else 'did not hold'}**: {claim}" for claim, so in self.run.claims.items())
+        told = verdicts(self.run.claims, self.run.rows)
+        return "\n".join(f"- **{'held' if so else 'did not hold'}**: {claim}" for claim, so in told)
 
     def figure(self, name: str) -> str:
         """A figure of the run, as a page of findings shows it."""

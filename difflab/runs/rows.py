@@ -100,6 +100,17 @@ def check_row(row: Row) -> Row:
     return Row(row.metric, value, low, high, int(row.n), setting, worlds_sd)
 
 
+HELD = "held_fraction"
+"""The share of worlds in which a claim held, by `claim`."""
+
+
+def verdicts(claims: Mapping[str, bool], rows: Iterable[Row]) -> list[tuple[str, bool]]:
+    """Every claim and whether it held; over several worlds the sentence says in how many."""
+    worlds = {row.setting["claim"]: row for row in rows if row.metric == HELD}
+    told = {name: f" (in {round(row.value * row.n)} of {row.n} worlds)" for name, row in worlds.items()}
+    return [(claim + told.get(claim, ""), held) for claim, held in claims.items()]
+
+
 def select(rows: Iterable[Row], metric: str, **setting: str | int | float | bool) -> list[Row]:
     """The rows of one metric whose setting has these entries, in their order.
 

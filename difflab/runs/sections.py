@@ -11,6 +11,7 @@ from difflab.runs.answers import Answer, answered
 from difflab.runs.numbers import leaves
 from difflab.runs.registry import question
 from difflab.runs.result import Result
+from difflab.runs.rows import verdicts
 
 OWN, OTHERS = "Your audits", "Other experiments"
 _WINGS = ("edge", "diffusion", "clip")
@@ -38,7 +39,7 @@ class Section(NamedTuple):
     @property
     def claims(self) -> list[tuple[str, bool]]:
         """Those that failed come first."""
-        return sorted(self.run.claims.items(), key=lambda claim: claim[1])
+        return sorted(verdicts(self.run.claims, self.run.rows), key=lambda claim: claim[1])
 
     @property
     def shown(self) -> str:
