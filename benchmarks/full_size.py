@@ -24,6 +24,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 import difflab
 from difflab.diffusion.attacks.dori import Dori, dori
 from difflab.diffusion.defended import undefended
+from difflab.diffusion.memory import memory
 from difflab.diffusion.tokens import learn_tokenizer
 
 CAPTIONS = ("a red moon over a lake", "two green stars", "a blue ring", "a small grey fish")
@@ -42,6 +43,9 @@ def main() -> None:
         return measured(asked.part, asked.folder)
     if not (asked.folder / "pipeline" / "model_index.json").is_file():
         make(asked.folder)
+    pipeline = difflab.load(asked.folder / "pipeline", device="cpu", dtype="float16")
+    print(f"on a GPU, in half precision: {memory(pipeline).told}", flush=True)
+    del pipeline
     for part in asked.only:
         command = [sys.executable, __file__, "--folder", str(asked.folder), "--part", part]
         subprocess.run(command, check=True)

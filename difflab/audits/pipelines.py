@@ -11,6 +11,7 @@ from diffusers import StableDiffusionPipeline
 
 from difflab import files
 from difflab.datasets.captioned import files_of
+from difflab.diffusion.memory import memory
 from difflab.diffusion.pipeline import SHIPPED, checksum, load
 from difflab.diffusion.similarity import Measure, measures
 from difflab.errors import require
@@ -61,7 +62,8 @@ class Loaded:
         pipeline = load(
             source, lora=lora, no_lora=self.no_lora, device=self.device, dtype=self.dtype, download=self.download
         )
-        print(f"{source}: on {pipeline.device}", file=sys.stderr)
+        needs = "" if pipeline.device.type == "cpu" else f"; {memory(pipeline).told}"
+        print(f"{source}: on {pipeline.device}{needs}", file=sys.stderr)
         return pipeline
 
 
