@@ -15,7 +15,7 @@ that are asked for. Roles, in the order of the list:
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -205,10 +205,14 @@ class Planted:
         others = np.setdiff1d(np.arange(len(self.listed)), index)
         return self.pictures(index), self.captions(index), rows, weights, self.captions(others)
 
-    def references(self, n: int = 2000) -> UInt8[np.ndarray, "m side side 3"]:
-        """About n once-seen pictures, evenly from the list: they say how far apart pictures are."""
+    def references(self) -> UInt8[np.ndarray, "m side side 3"]:
+        """About 2000 once-seen pictures, evenly from the list: they say how far apart pictures are."""
+        return self._references
+
+    @cached_property
+    def _references(self) -> UInt8[np.ndarray, "m side side 3"]:
         unique = self.where("unique")
-        return self.pictures(unique[:: max(1, len(unique) // n)])
+        return self.pictures(unique[:: max(1, len(unique) // 2000)])
 
 
 @lru_cache(maxsize=4)

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from difflab.runs.executors import Job
+from experiments.__main__ import main
 from experiments.commands.sweep import work
 
 ROOT = Path(__file__).parents[1]
@@ -26,13 +27,16 @@ def difflab(*arguments, cwd=ROOT):
     )
 
 
-def predict(*arguments):
-    answer = difflab("predict", "--json", *arguments)
-    assert answer.returncode == 0, answer.stderr
-    return json.loads(answer.stdout)
+@pytest.fixture
+def predict(capsys):
+    def answer(*arguments):
+        main(["predict", "--json", *map(str, arguments)])
+        return json.loads(capsys.readouterr().out)
+
+    return answer
 
 
-def test_predict_gives_the_published_crossover():
+def test_predict_gives_the_published_crossover(predict):
     answer = predict(
         *("--n", 100, "--variance", 1, "--schedule", "vp", "--parameterization", "eps"),
         *("--times", 26, "--t-min", 0.001, "--t-max", 0.999, "--bound", 1),
@@ -42,7 +46,7 @@ def test_predict_gives_the_published_crossover():
     assert answer["crossover_size"] == pytest.approx(99.998284686, abs=1e-8)
 
 
-def test_predict_agrees_with_plain_numpy_off_the_table():
+def test_predict_agrees_with_plain_numpy_off_the_table(predict):
     """Flow matching, v, 11 times, variance 0.3, C = 1.4: alpha' = -1, sigma' = 1, v factor (1 + (1 - t) / t)^2."""
     answer = predict(
         *("--variance", 0.3, "--schedule", "flow", "--parameterization", "v", "--times", 11),
@@ -55,7 +59,7 @@ def test_predict_agrees_with_plain_numpy_off_the_table():
     assert answer["crossover_size"] == pytest.approx(250 * (1 - rest), rel=1e-12)
 
 
-def test_predict_exact_brackets_its_own_estimate():
+def test_predict_exact_brackets_its_own_estimate(predict):
     answer = predict("--parameterization", "x0", "--exact", "--n", 40, "--dim", 12, "--components", 2, "--seed", 1)
     assert 0.6 < answer["low"] <= answer["exact_fraction"] <= answer["high"] < 0.95
     assert answer["high"] - answer["low"] < 0.05
@@ -126,27 +130,36 @@ def traps(tmp_path_factory):
         (["report", "--out", "{traps}/cut"], ["holds no finished run"]),
     ],
 )  # fmt: skip
-def test_a_mistake_gets_one_sentence_and_exit_code_2(arguments, words, traps, tmp_path):
-    arguments = [argument.format(traps=traps) for argument in arguments]
-    answer = difflab(*arguments, cwd=tmp_path)
-    assert answer.returncode == 2, answer.stderr
-    assert "Traceback" not in answer.stderr
-    last = answer.stderr.strip().splitlines()[-1]
+def test_a_mistake_gets_one_sentence_and_exit_code_2(arguments, words, traps, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main([argument.format(traps=traps) for argument in arguments])
+    said = capfd.readouterr().err
+    assert ended.value.code == 2 and "Traceback" not in said, said
+    last = said.strip().splitlines()[-1]
     for word in words:
-        assert word in last, answer.stderr
+        assert word in last, said
+
+
+def test_a_process_that_meets_a_mistake_says_one_sentence(tmp_path):
+    answer = difflab("run", "crosover_trained", cwd=tmp_path)
+    assert answer.returncode == 2 and answer.stdout == ""
+    (said,) = answer.stderr.splitlines()
+    assert said.startswith("difflab: ") and "did you mean crossover_trained" in said
 
 
 @pytest.mark.parametrize(
     "arguments", [["run", "crossover_trained", "--no-such-flag"], ["predict", "--n", "many"], ["dance"]]
 )
-def test_an_unknown_flag_or_value_exits_with_2(arguments):
-    answer = difflab(*arguments)
-    assert answer.returncode == 2
-    assert "Traceback" not in answer.stderr
+def test_an_unknown_flag_or_value_exits_with_2(arguments, capfd):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_run_killed_in_the_middle_resumes_to_the_same_rows(tmp_path):
-    arguments = ["run", "digits_trained", "--smoke", "--steps", "3000", "--chunk", "100"]
+    arguments = ["run", "digits_trained", "--smoke", "--steps", "600", "--chunk", "100", "--samples", "20"]
     whole = difflab(*arguments, "--out", tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
     killed = subprocess.Popen(
@@ -168,15 +181,17 @@ def test_a_run_killed_in_the_middle_resumes_to_the_same_rows(tmp_path):
 
 
 def test_a_sweep_is_the_runs_themselves_whoever_computes_them(tmp_path):
-    grid = ["sweep", "digits_trained", "--smoke", "--over", "n=20,16"]
+    small = ["--smoke", "--steps", "20", "--chunk", "10", "--samples", "20", "--sizes", "4", "10"]
+    grid = ["sweep", "digits_trained", *small, "--over", "n=20,16"]
     planned = difflab(*grid, "--out", tmp_path / "local", "--dry-run")
     assert planned.returncode == 0, planned.stderr
     assert "1 done, 1 waiting of 2" in planned.stdout and "takes about" in planned.stdout
     swept = difflab(*grid, "--out", tmp_path / "local")
     assert swept.returncode == 0 and "2 done of 2" in swept.stdout, swept.stderr
     assert difflab(*grid, "--out", tmp_path / "local", "--status").stdout == swept.stdout
-    difflab("run", "digits_trained", "--smoke", "--n", 20, "--out", tmp_path / "alone")
-    job = Job(("run", "digits_trained", "--smoke", "--out", str(tmp_path / "in_process"), "--n", "20"), tmp_path)
+    difflab("run", "digits_trained", *small, "--n", 20, "--out", tmp_path / "alone")
+    own = ("--out", str(tmp_path / "in_process"), *small[1:], "--n", "20")
+    job = Job(("run", "digits_trained", "--smoke", *own), tmp_path)
     assert work(job) == 0
     for out in ("alone", "in_process"):
         (run,) = (tmp_path / out).glob("*/*")

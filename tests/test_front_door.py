@@ -74,7 +74,14 @@ def test_hidden_experiments_are_one_sentence(hidden):
     assert line.returncode == 2 and "hides" in line.stderr and "Traceback" not in line.stderr
 
 
-FIVE = ("crossover_predicted", "digits_trained", "edge_duplicates", "memorization_in_the_picture", "clip_one_model")
+FIVE = {
+    "crossover_predicted": {"n": 8, "variances": (1.0,), "times": 3, "replicates": 2},
+    "digits_trained": {"samples": 20, "steps": 20, "chunk": 10},
+    "edge_duplicates": {"n": 8, "sizes": (4, 8), "samples": 20, "steps": 20},
+    "memorization_in_the_picture": {"steps": 2, "held_out": 10},
+    "clip_one_model": {"correlations": (0.5,)},
+}
+"""Smoke runs made smaller yet."""
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +89,7 @@ def plain(tmp_path_factory):
     """Five smoke runs from one plain Python process that leaves jax at its own precision."""
     out = tmp_path_factory.mktemp("plain")
     script = (
-        f"import difflab\nfor name in {FIVE}: difflab.run(name, smoke=True, out={str(out)!r})\n"
+        f"import difflab\nfor name, flags in {FIVE}.items(): difflab.run(name, smoke=True, out={str(out)!r}, **flags)\n"
         "import jax; print(jax.numpy.ones(1).dtype)"
     )
     answer = python(script, out, JAX_ENABLE_X64="0")
@@ -93,15 +100,19 @@ def plain(tmp_path_factory):
 @pytest.mark.parametrize(("name", "setting"), list(zip(FIVE, "10101", strict=True)))
 def test_the_command_line_gives_the_rows_of_plain_python(name, setting, plain, tmp_path):
     command = [sys.executable, "-P", "-m", "difflab", "run", name, "--smoke", "--out", tmp_path]
+    for flag, value in FIVE[name].items():
+        command += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
     subprocess.run(command, check=True, capture_output=True, env=os.environ | {"JAX_ENABLE_X64": setting})
     (mine,), (other,) = ((place / name).glob("*/rows.jsonl") for place in (plain, tmp_path))
     assert mine.parent.name == other.parent.name and mine.read_bytes() == other.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["edge_duplicates", "clip_one_model"])
-def test_one_process_gives_the_rows_of_four(name, tmp_path):
-    one, four = (difflab.run(name, smoke=True, out=tmp_path, workers=workers) for workers in (1, 4))
-    assert one.folder != four.folder and one.rows == four.rows
+def test_one_process_gives_the_rows_of_four(plain, tmp_path):
+    """Models of CLIP side by side are compared where they are trained."""
+    (folder,) = plain.glob("edge_duplicates/*")
+    four = difflab.run("edge_duplicates", smoke=True, out=tmp_path, workers=4, **FIVE["edge_duplicates"])
+    one = difflab.open_run(folder)
+    assert one.config["workers"] == 1 and one.folder.name != four.folder.name and one.rows == four.rows
 
 
 def test_a_run_is_kept_opened_again_and_the_same_in_memory(tmp_path):

@@ -9,13 +9,15 @@ from sklearn.metrics import roc_auc_score
 
 from difflab.diffusion.autoencoder import decode, encode
 from difflab.diffusion.copies import RATE, ask, chance_similarity, compare, fit_threshold, memorized, read_thresholds
-from difflab.diffusion.detectors.noise_magnitude import noise_magnitude
+from difflab.diffusion.detectors.noise_magnitude import NoiseMagnitude, noise_magnitude
 from difflab.diffusion.pipeline import ORACLE, SHIPPED, load
 from difflab.diffusion.similarity import measures
 from synthetic import manifest
 from synthetic.plan import Plan, draw
 
 SEEDS = [901, 902, 903]
+STEPS = 10
+"""Of sampling: enough for what is memorized to come back."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def rates(planted, pipeline, pixel, threshold):
     references = planted.references()
 
     def rate(index, seeds="median"):
-        drawn = ask(pipeline, planted.captions(index), SEEDS)
+        drawn = ask(pipeline, planted.captions(index), SEEDS, STEPS)
         return memorized(compare(pixel, drawn, planted.pictures(index), references), threshold, seeds).value
 
     return rate
@@ -67,7 +69,7 @@ def test_pictures_seen_once_and_their_twins_do_not(planted, rates):
 def test_the_copies_are_the_captions_own_pictures(planted, pipeline, pixel, threshold):
     """A model that drew one repeated picture for every caption would pass by chance once in twelve."""
     index = planted.where("repeated", copies=256)
-    drawn = ask(pipeline, planted.captions(index), SEEDS)
+    drawn = ask(pipeline, planted.captions(index), SEEDS, STEPS)
     others = planted.pictures(np.roll(index, 1))
     assert memorized(compare(pixel, drawn, others, planted.references()), threshold, "any").value == 0
 
@@ -89,7 +91,7 @@ def test_the_threshold_was_fitted_on_held_out_pictures_and_lets_true_copies_pass
 def test_noise_magnitude_finds_the_repeated_captions(planted, pipeline):
     unseen = np.concatenate([planted.where("held_out", source=source)[:40] for source in ("scene", "emoji")])
     many = np.concatenate([planted.where("repeated", copies=number) for number in (64, 256)])
-    scores = noise_magnitude(pipeline, planted.captions(np.concatenate([many, unseen])), SEEDS)
+    scores = noise_magnitude(pipeline, planted.captions(np.concatenate([many, unseen])), SEEDS, NoiseMagnitude(STEPS))
     assert roc_auc_score(np.arange(len(scores)) < len(many), scores.values) >= 0.95
 
 
@@ -103,12 +105,14 @@ def test_the_oracle_draws_none_of_what_it_never_saw(planted, pipeline, pixel, th
     for part in ("vae", "text_encoder"):
         own, theirs = (getattr(one, part).state_dict() for one in (oracle, pipeline))
         assert all(torch.equal(own[name], theirs[name]) for name in theirs)
-    drawn = ask(oracle, planted.captions(index), SEEDS)
+    drawn = ask(oracle, planted.captions(index), SEEDS, STEPS)
     alike = compare(pixel, drawn, planted.pictures(index), planted.references())
     assert memorized(alike, threshold).value == 0
     # What it did see it remembers: a picture under 240 captions comes back from each, as on the shipped one.
     others = planted.where("recaptioned")[::120]
-    alike = compare(pixel, ask(oracle, planted.captions(others), SEEDS), planted.pictures(others), planted.references())
+    alike = compare(
+        pixel, ask(oracle, planted.captions(others), SEEDS, STEPS), planted.pictures(others), planted.references()
+    )
     assert memorized(alike, threshold).value == 1
 
 

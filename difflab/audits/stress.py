@@ -93,11 +93,11 @@ class Config(OnWorld):
 SMOKE = Config(
     targets=2,
     defense="magnitude",
-    dori=Dori(keep=(0, 2), batch=2, looks=2),
+    dori=Dori(keep=(0, 1), batch=1, looks=1),
     seeds=2,
     steps=2,
-    held_out=4,
-    draws=2,
+    held_out=2,
+    draws=1,
     retained=60,
 )
 

@@ -76,14 +76,16 @@ SMOKE = Config(
     targets=2,
     nemo=Nemo(blocks=("up",), seeds=2, unseen=20, refine=False),
     adversarial=AdversarialFinetuning(steps=2, inner_steps=1, inner_batch=1, targets=1, batch=2, draws=1),
+    erasure=ConceptErasure(batch=2, sampling_steps=2),
+    unlearning=DataUnlearning(batch=2),
     sparsities=(0.1,),
     attack_steps=1,
     token_steps=1,
     noise_steps=1,
     seeds=2,
     steps=2,
-    held_out=4,
-    draws=2,
+    held_out=2,
+    draws=1,
     retained=60,
 )
 

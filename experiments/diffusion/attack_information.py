@@ -60,11 +60,13 @@ class Config(OnWorld):
 SMOKE = Config(
     targets=2,
     nemo=Nemo(blocks=("up",), seeds=2, unseen=20, refine=False),
-    dori=Dori(keep=(1, 2), batch=2, looks=2),
+    dori=Dori(keep=(1, 2), batch=1, looks=1),
     bits=(2,),
     rows=(1,),
     seeds=2,
     steps=2,
+    held_out=2,
+    draws=1,
     retained=60,
 )
 

@@ -103,7 +103,15 @@ class Config:
         object.__setattr__(self, "contents", checksum(self.model))
 
 
-SMOKE = Config(seeds=2, steps=2, uniques=4, twins=8, held_out=8, replicates=10)
+SMOKE = Config(
+    plan=Plan(ladder=(1, 64), per_rung=2, unique=60, emoji=40, twins=2, held_out=60),
+    seeds=2,
+    steps=2,
+    uniques=4,
+    twins=4,
+    held_out=4,
+    replicates=10,
+)
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:

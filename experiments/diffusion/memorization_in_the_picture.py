@@ -64,7 +64,7 @@ class Config:
         object.__setattr__(self, "contents", checksum(self.model))
 
 
-SMOKE = Config(seeds=2, steps=4, held_out=50)
+SMOKE = Config(seeds=2, steps=2, held_out=10)
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:

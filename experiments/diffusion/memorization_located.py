@@ -100,6 +100,8 @@ SMOKE = Config(
     selected=2,
     seeds=2,
     steps=2,
+    held_out=2,
+    draws=1,
     retained=60,
 )
 

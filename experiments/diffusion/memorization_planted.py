@@ -74,21 +74,22 @@ class Config:
 SMOKE = Config(
     plan=Plan(
         ladder=(1, 32),
-        per_rung=4,
-        recaptioned=2,
-        layouts=2,
-        regions=2,
-        family_copies=8,
-        rewordings=8,
+        per_rung=2,
+        recaptioned=1,
+        layouts=1,
+        regions=1,
+        family_copies=4,
+        rewordings=4,
+        twins=2,
         unique=60,
         emoji=40,
         held_out=60,
     ),
-    recipe=Recipe(Architecture(widths=(16, 32), length=24), autoencoder_steps=10, training=Training(steps=20, batch=8)),
-    milestones=(10, 20),
+    recipe=Recipe(Architecture(widths=(16, 32), length=24), autoencoder_steps=2, training=Training(steps=4, batch=4)),
+    milestones=(2, 4),
     seeds=2,
-    steps=4,
-    uniques=8,
+    steps=2,
+    uniques=4,
 )
 
 

@@ -78,11 +78,11 @@ SMOKE = Config(
     nemo=Nemo(blocks=("up",), seeds=2, unseen=20, refine=False),
     published=replace(Nemo.published(), blocks=("up",), seeds=2, unseen=20, refine=False),
     sparsities=(0.1,),
-    dori=Dori(keep=(0, 2), batch=2, looks=2),
+    dori=Dori(keep=(0, 1), batch=1, looks=1),
     seeds=2,
     steps=2,
-    held_out=4,
-    draws=2,
+    held_out=2,
+    draws=1,
     retained=60,
 )
 

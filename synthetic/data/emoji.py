@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
-from scipy.spatial.distance import cdist
 
 from difflab.errors import InputError
 
@@ -64,8 +63,10 @@ def emoji(side: int = 32, apart: float = 0.15, longest: int = 8) -> Emoji:
     # A picture that is all white is a glyph that the font lacks.
     found = [(name, picture) for name, picture in drawn if picture.min() < 230]
     pictures = np.stack([picture for _, picture in found])
-    flat = pictures.reshape(len(pictures), -1) / 255.0
-    close = cdist(flat, flat, "sqeuclidean") < apart**2 * flat.shape[1]
+    # Of whole numbers this small float64 is exact, so that the product loses nothing between near-copies.
+    flat = pictures.reshape(len(pictures), -1).astype(np.float64)
+    squares = np.sum(flat**2, axis=1)
+    close = squares[:, None] + squares - 2 * flat @ flat.T < (255 * apart) ** 2 * flat.shape[1]
     kept: list[int] = []
     for index, row in enumerate(close):
         if not row[kept].any():
