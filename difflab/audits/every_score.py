@@ -33,6 +33,7 @@ class Asked:
         noise_seeds: of the noises that membership scores add.
         scales: of CLiD's two parts, see `difflab.diffusion.membership.clid`; without them it would compare every
             picture with the others on the same model, and say nothing of the model.
+        detectors, membership: which are asked: all, or names with commas between.
     """
 
     targets: Targets
@@ -41,6 +42,8 @@ class Asked:
     detector_seeds: tuple[int, ...]
     noise_seeds: tuple[int, ...]
     scales: tuple[float, float, float, float]
+    detectors: str = "all"
+    membership: str = "all"
 
 
 def every_score(
@@ -75,7 +78,7 @@ def _detectors(
     pipeline: StableDiffusionPipeline, asked: Asked, drawing_only: bool
 ) -> Iterator[tuple[Name, np.ndarray]]:
     judge = asked.judge
-    for method in methods.methods("detectors").values():
+    for method in methods.chosen("detectors", asked.detectors):
         # A detector that follows the steps of drawing is told how much the prompt weighs in them.
         if drawing_only and "guidance" not in {field.name for field in fields(method.config)}:
             continue
@@ -89,7 +92,7 @@ def _detectors(
 
 
 def _membership(pipeline: StableDiffusionPipeline, asked: Asked) -> Iterator[tuple[Name, np.ndarray]]:
-    for method in methods.methods("membership").values():
+    for method in methods.chosen("membership", asked.membership):
         config = method.configured(scales=asked.scales)
         try:
             scores = method.function(pipeline, asked.latents, asked.targets.captions, asked.noise_seeds, config)

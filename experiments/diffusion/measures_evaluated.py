@@ -75,6 +75,10 @@ Found = Mapping[Change, Mapping[Name, Float[np.ndarray, "n 2"]]]
 class Config(OnWorld):
     """A model with an oracle, and what both go through."""
 
+    detectors: str = "all"
+    """Detectors that are judged: all, or names with commas between ('difflab list --methods')."""
+    membership: str = "all"
+    """Membership scores that are judged, likewise."""
     noises: int = 4
     """Noises that membership scores add to each picture."""
     changes: Changes = field(default_factory=Changes)
@@ -84,11 +88,23 @@ class Config(OnWorld):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        methods.chosen("detectors", self.detectors)
+        methods.chosen("membership", self.membership)
         at_least(self, 1, "noises", "replicates")
         require(self.targets >= 5, f"targets is {self.targets}; the blind baseline needs at least 5.")
 
 
-SMOKE = Config(targets=5, seeds=2, steps=2, retained=50, noises=1, changes=Changes(relearning=(1,)), replicates=20)
+SMOKE = Config(
+    targets=5,
+    seeds=2,
+    steps=2,
+    retained=50,
+    detectors="noise_magnitude,seed_similarity",
+    membership="single_loss,clid",
+    noises=1,
+    changes=Changes(relearning=(1,), bits=(4,)),
+    replicates=20,
+)
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact | Note]:
@@ -102,7 +118,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact | N
     # First, for it may refuse the pictures.
     blind = _blind(world, config.seed)
     found = _scored(config, world, checkpoints)
-    yield from _notes(found, len(blind))
+    yield from _notes(config, found, len(blind))
     for name in found[UNCHANGED]:
         yield from _rows(name, {change: scores[name] for change, scores in found.items() if name in scores}, config)
     yield from _rows(BLIND, {UNCHANGED: blind}, config)
@@ -185,7 +201,9 @@ def _scored(config: Config, world: World, checkpoints: Checkpoints) -> Found:
     latents, noises = encode(world.pipeline, targets.pictures), tuple(item_seeds(config.seed, "noises", config.noises))
     twins = clid_features(world.oracle, encode(world.oracle, never.pictures), never.captions, noises)
     detectors = tuple(item_seeds(config.seed, "detectors", config.seeds))
-    asked = Asked(targets, latents, world.judge, detectors, noises, scales_of(twins))
+    asked = Asked(
+        targets, latents, world.judge, detectors, noises, scales_of(twins), config.detectors, config.membership
+    )
     seen = Ordinary(ordinary(world), latents, config.seed)
     found: dict[Change, dict[Name, Float[np.ndarray, "n 2"]]] = {}
     for change in config.changes.each():
@@ -210,11 +228,10 @@ def _name(written: str) -> Name:
     return kind, name
 
 
-def _notes(found: Found, n: int) -> Iterator[Note]:
+def _notes(config: Config, found: Found, n: int) -> Iterator[Note]:
     """What is left out, and how few false positives are."""
-    known = {(DETECTORS, name) for name in methods.methods("detectors")}
-    known |= {(MEMBERSHIP, name) for name in methods.methods("membership")}
-    for _, name in sorted(known - set(found[UNCHANGED])):
+    known = [*methods.chosen("detectors", config.detectors), *methods.chosen("membership", config.membership)]
+    for name in sorted({method.name for method in known} - {name for _, name in found[UNCHANGED]}):
         yield Note(f"{name} is left out: it is not for this pipeline.")
     if n * FALSE_POSITIVES < 1:
         yield Note(
