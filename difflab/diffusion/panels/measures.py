@@ -35,6 +35,7 @@ def measures_figure(rows: Sequence[Row]) -> Figure:
             points_with_intervals(ax, places, [row.interval for row in here], kind, _SHADES.get(kind, "control"), True)
         ax.set_xlabel(label)
         ax.set_xlim(-0.03, 1.03)
+        ax.set_xticks([0, 0.5, 1])
     left.axvline(0.5, color=COLOURS["exact"], linewidth=0.8)
     left.set_yticks(range(len(heights)), [name.replace("_", " ") for _, name in heights], fontsize="small")
     legend_below(figure)
@@ -61,5 +62,5 @@ def _marks(ax: Axes, rows: Sequence[Row], metric: str, heights: dict[tuple[str, 
 
 
 def _told(change: str, amount: int | str) -> str:
-    words = {"relearning": f"{amount} steps relearned", "bits": f"{amount} bits"}
+    words = {"relearning": f"relearning, {amount}", "bits": f"{amount} bits"}
     return words.get(change, str(amount).replace("_", " "))
