@@ -4,9 +4,10 @@ Every item has one score from a model that was trained on it and one from a mode
 Reference: open-unlearning (arXiv 2506.12618), which judges metrics of forgetting so.
 """
 
+from statistics import harmonic_mean
+
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.stats import hmean
 
 from difflab.statistics.intervals import Interval, wilson
 from difflab.statistics.ranking import auc, true_positives
@@ -76,7 +77,7 @@ def robustness(scores: Float[np.ndarray, "n states 2"]) -> float:
         have no natural zero, and relearning never shows the items, so that neither model need change.
     """
     before, *after = (scores[..., 0] - scores[..., 1]).mean(axis=0).tolist()
-    return float(hmean([_symmetric(before, one) for one in after]))
+    return float(harmonic_mean([_symmetric(before, one) for one in after]))
 
 
 def _symmetric(before: float, after: float) -> float:
