@@ -9,7 +9,8 @@ most repeated pictures; its oracle never saw those and shares all else. Every me
   item alone: the same item stands on both sides, so that its AUC is 0.5 by construction.
 - The same AUC after both models have changed: relearned on ordinary pictures, rounded to 8 and to 4 bits, and, where a
   measure draws, drawn from with another sampler.
-- Robustness, from 0 to 1, says how well the distance between model and oracle outlives relearning and rounding.
+- Robustness, from 0 to 1, says how well the distance between model and oracle outlives the longest relearning and the
+  coarsest rounding; of perfect AUCs, which have no room and no interval, it still tells the better ones.
 
 A copy measure says how like the target the pictures are that the target's caption draws, median over seeds. CLiD is
 scaled by what it says of never-trained twins on the oracle. With --worlds every number is a mean over worlds, which is
@@ -67,6 +68,8 @@ from difflab.statistics.intervals import Interval, bootstrap
 
 BLIND: Name = ("blind baseline", "blind")
 FALSE_POSITIVES = 0.01
+HARDEST = "hardest"
+"""What rows call the longest relearning and the coarsest rounding together."""
 Found = Mapping[Change, Mapping[Name, Float[np.ndarray, "n 2"]]]
 """Scores after each change: of every target from the model, then from its oracle."""
 
@@ -168,13 +171,15 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
 
 
 def answer(run: Recorded) -> Answer:
-    """The most faithful measure of each kind, and the least faithful of all."""
+    """The most faithful measure of each kind, of equally faithful ones the most robust, and the least faithful."""
     told = [row for row in run.rows("auc", change=NOTHING) if row.setting["kind"] in KINDS]
-    best = [max(select(told, "auc", kind=kind), key=lambda row: row.value) for kind in KINDS]
-    worst = min(told, key=lambda row: row.value)
-    numbers = [
-        f"{row.setting['measure'].replace('_', ' ')} {run.number('auc', **row.setting)}" for row in (*best, worst)
-    ]
+    lasting = {row.setting["measure"]: row.value for row in select(run.run.rows, "robustness_fraction", change=HARDEST)}
+
+    def rank(row: Row) -> tuple[float, float]:
+        return row.value, lasting.get(row.setting["measure"], 0.0)
+
+    named = [*(max(select(told, "auc", kind=kind), key=rank) for kind in KINDS), min(told, key=rank)]
+    numbers = [f"{row.setting['measure'].replace('_', ' ')} {run.number('auc', **row.setting)}" for row in named]
     return Answer(
         f"Which models have a picture is known best (AUC), of copy measures by {numbers[0]}, of detectors by"
         f" {numbers[1]}, of membership scores by {numbers[2]}, and worst of all by {numbers[3]}.",
@@ -262,5 +267,5 @@ def _rows(name: Name, scores: Mapping[Change, Float[np.ndarray, "n 2"]], config:
     if name != BLIND:
         every = np.stack([before, *(scores[change] for change in config.changes.hardest())], axis=1)
         yield Row(
-            "robustness_fraction", *over_targets(every, robustness), n, setting | {"change": "hardest", "amount": 0}
+            "robustness_fraction", *over_targets(every, robustness), n, setting | {"change": HARDEST, "amount": 0}
         )

@@ -13,17 +13,19 @@ _MARKS = "^vsDP*X"
 
 
 def measures_figure(rows: Sequence[Row]) -> Figure:
-    """Measures by faithfulness, each kind in a colour; beside them their robustness. Marks: after each change.
+    """Measures by faithfulness, then by robustness, each kind in a colour. Marks: after each change.
 
     Args:
         rows: auc and robustness_fraction, by kind, measure, change and amount; a row of auc where nothing has changed
             for each measure, and a row of robustness_fraction of the hardest changes for each but the blind baseline.
     """
-    before = sorted(select(rows, "auc", change="nothing"), key=lambda row: row.value)
+    hardest = select(rows, "robustness_fraction", change="hardest")
+    lasting = {row.setting["measure"]: row.value for row in hardest}
+    before = select(rows, "auc", change="nothing")
+    before.sort(key=lambda row: (row.value, lasting.get(row.setting["measure"], 0.0)))
     heights = {(row.setting["kind"], row.setting["measure"]): place for place, row in enumerate(before)}
     figure, (left, right) = new_figure("Measures judged on models with and without the pictures", "", "", 2)
     figure.set_figheight(2.2 + 0.3 * len(heights))
-    hardest = select(rows, "robustness_fraction", change="hardest")
     for ax, whole, metric, label in (
         (left, before, "auc", "faithfulness (AUC)"),
         (right, hardest, "robustness_fraction", "robustness"),
