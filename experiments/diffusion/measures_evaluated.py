@@ -216,7 +216,8 @@ def _scored(config: Config, world: World, checkpoints: Checkpoints) -> Found:
             made_once(checkpoints, key("scores", *change, name), _asked_of, pipeline, change, asked, seen)
             for name, pipeline in (("model", world.pipeline), ("oracle", world.oracle))
         ]
-        found[change] = {_name(name): np.stack([one[name] for one in here], axis=1) for name in here[0]}
+        # Sorted, for what is read back from disk has another order.
+        found[change] = {_name(name): np.stack([one[name] for one in here], axis=1) for name in sorted(here[0])}
     return found
 
 
