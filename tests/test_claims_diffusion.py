@@ -119,6 +119,36 @@ def lora_memorized(
     return rows
 
 
+def measures_evaluated(best=(0.9, 0.9, 0.9), imagenet=0.9, blind=0.5, **moved):
+    """After the shorter relearning, of what is not faithful, and of detectors under a sampler all is worse."""
+    copying, detecting, scoring = best
+    found = {("copy measure", "pixel"): copying, ("copy measure", "efficientnet"): imagenet}
+    found |= {
+        ("copy measure", "patch"): 0.3,
+        ("detector", "seed_similarity"): 0.85,
+        ("detector", "magnitude"): detecting,
+    }
+    found |= {("membership score", "pia"): scoring, ("membership score", "secmi"): 0.2}
+    rows = [row("auc", blind, kind="blind baseline", measure="blind", change="nothing", amount=0)]
+    changes = {("relearning", 25): -0.2, ("relearning", 100): moved.get("relearned", -0.05)}
+    changes |= {("bits", 8): moved.get("fine", 0.05), ("bits", 4): 0.3, ("sampler", "euler"): moved.get("drawn", -0.05)}
+    kept = {8: 0.7, 4: moved.get("coarse", 0.6)}
+    for (kind, measure), area in found.items():
+        here = {"kind": kind, "measure": measure}
+        rows.append(row("auc", area, **here, change="nothing", amount=0))
+        for (change, amount), difference in changes.items():
+            unfaithful, first = measure == "seed_similarity", measure in ("pixel", "magnitude", "pia")
+            value = difference if first else 0.0
+            value = -0.2 if unfaithful and change in ("relearning", "sampler") else value
+            setting = here | {"change": change, "amount": amount}
+            rows.append(row("auc", 1.0 - area, **setting))
+            rows.append(row("auc_difference", value, **setting))
+            if change != "sampler" or kind == "copy measure":
+                lasting = kept.get(amount, 0.5) + (0.25 if first else -0.25 if unfaithful else 0.0)
+                rows.append(row("robustness_fraction", lasting, **setting))
+    return rows
+
+
 def memorization_detected(many=(0.95, 0.95), loss=0.94, ladder=((1, (0.5, 0.5, 0.5)), (4, (0.5,)), (64, (0.96,)))):
     rows = []
     for seeds, steps, told in ((1, "all", False), (4, "first", False), (4, "all", True)):
@@ -409,6 +439,23 @@ EXPERIMENTS = {
             case("Wanda's do", agree=(0.11, 0.1)),
             case("NeMo's choices", agree=(None, 0.11)),
             case("agree no better", ours=0.31),
+        ],
+    ),
+    "measures_evaluated": Experiment(
+        measures_evaluated,
+        9,
+        [
+            case(),
+            case("best copy", best=(0.89, 0.95, 0.95), imagenet=0.5),
+            case("best detector", best=(0.95, 0.89, 0.95)),
+            case("best membership", best=(0.95, 0.95, 0.89)),
+            case("ImageNet", imagenet=0.91),
+            case("item alone", blind=0.49),
+            case("8 bits", fine=-0.052),
+            case("4 bits", coarse=0.7),
+            case("longest relearning", relearned=-0.052),
+            case("another sampler", drawn=-0.052),
+            case("another sampler", drawn=0.052),
         ],
     ),
     "memorization_planted": Experiment(

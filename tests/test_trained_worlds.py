@@ -214,15 +214,17 @@ def test_rows_are_merged_by_metric_and_setting():
             _row(0.99, None, None, 500, "auc", source="published"),
             _row(1.0, None, None, 3, "found_count"),
             _row(0.1, None, None, target="only here"),
+            _row(-0.4, -0.5, 0.0, metric="auc_difference"),
         ],
         [
             _row(0.1, 0.0, 0.3, target="never"),
             _row(0.9, 0.7, 1.0, target="repeated"),
             _row(0.99, None, None, 500, "auc", source="published"),
             _row(2.0, None, None, 3, "found_count"),
+            _row(0.2, 0.0, 0.3, metric="auc_difference"),
         ],
     ]
-    repeated, never, published, count, note = together.merged(runs)
+    repeated, never, published, count, note, difference = together.merged(runs)
     assert repeated[:1] + repeated[4:6] == ("memorized_fraction", 24, {"target": "repeated"})
     assert repeated.value == pytest.approx(0.7) and repeated.worlds_sd == pytest.approx(0.4 / 2**0.5)
     assert (repeated.low, repeated.high) == (0, 1)
@@ -230,6 +232,7 @@ def test_rows_are_merged_by_metric_and_setting():
     assert published == runs[0][2]
     # A count has no upper bound and is not negative: t(1 degree, 0.975) = 12.706.
     assert (count.low, count.high) == (0, pytest.approx(1.5 + 12.706 * 0.5, rel=1e-4))
+    assert difference.low == pytest.approx(-0.1 - 12.706 * 0.3, rel=1e-4)
     assert isinstance(note, Note) and "only here" in note.sentence and "1 of 2 worlds" in note.sentence
 
 

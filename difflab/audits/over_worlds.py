@@ -20,7 +20,7 @@ from difflab.runs.results import Checkpoints
 from difflab.runs.rows import HELD, Artefact, Note, Row
 from difflab.statistics.intervals import ANY, POSITIVE, SHARE, Interval, pooled, wilson
 
-BOUNDS = {"fraction": SHARE, "auc": SHARE, "similarity": ANY, "score": ANY}
+BOUNDS = {"fraction": SHARE, "auc": SHARE, "similarity": ANY, "score": ANY, "difference": ANY}
 """By kind of metric; the others are not negative."""
 
 

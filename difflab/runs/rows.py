@@ -25,6 +25,7 @@ KINDS = (
     "similarity",
     "score",
     "auc",
+    "difference",
     "p_value",
 )
 

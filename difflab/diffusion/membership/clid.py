@@ -108,6 +108,12 @@ def features(
     return np.stack([without - own, -own], axis=1)
 
 
+def scales_of(found: Float[np.ndarray, "n 2"]) -> tuple[float, float, float, float]:
+    """What `Clid.scales` are of these features, which `features` returned for items or a model that are known."""
+    (middle_d, middle_l), (spread_d, spread_l) = (part.tolist() for part in _scales(found))
+    return middle_d, spread_d, middle_l, spread_l
+
+
 def _scales(found: Float[np.ndarray, "n 2"]) -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, " 2"]]:
     low, middle, high = np.quantile(found, [0.25, 0.5, 0.75], axis=0)
     return middle, high - low
