@@ -181,8 +181,8 @@ def answer(run: Recorded) -> Answer:
     named = [*(max(select(told, "auc", kind=kind), key=rank) for kind in KINDS), min(told, key=rank)]
     numbers = [f"{row.setting['measure'].replace('_', ' ')} {run.number('auc', **row.setting)}" for row in named]
     return Answer(
-        f"Which models have a picture is known best (AUC), of copy measures by {numbers[0]}, of detectors by"
-        f" {numbers[1]}, of membership scores by {numbers[2]}, and worst of all by {numbers[3]}.",
+        f"AUC of knowing which model saw a picture: {numbers[0]} is the best copy measure, {numbers[1]} the best"
+        f" detector, {numbers[2]} the best membership score, {numbers[3]} the worst of all.",
         "",
         "measures",
         "Which measures stand far to the right on both sides, which is faithful and robust?",
