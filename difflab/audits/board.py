@@ -11,7 +11,7 @@ Attacks: Finding Dori (arXiv 2507.16880) and the others of `difflab list --metho
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,11 +28,9 @@ from difflab.diffusion.attacks.dori import Dori
 from difflab.diffusion.pipeline import checksum
 from difflab.errors import require
 from difflab.files import checksum as file_checksum
-from difflab.progress import progress
 from difflab.runs.configs import from_keywords
 from difflab.runs.execute import execute
-from difflab.runs.parallel import in_processes
-from difflab.runs.result import Result, digest
+from difflab.runs.result import Result
 from difflab.runs.results import Checkpoints, whole
 from difflab.runs.rows import Note, Row, select
 from synthetic.plan import Plan
@@ -168,8 +166,8 @@ def compared(settings: Settings, add: str, folder: Path, workers: int, out: Path
     asked = {ORACLE: _cases(settings, sites, None)} | {name_of(one): _cases(settings, sites, one) for one in sources}
     require(len(asked) == len(sources) + 1, "two defenses have one name; rename a file.")
     beside = {one: _cases(settings, sites, one) for one in methods.methods("defenses")} if add else {}
-    asked |= {name: cases for name, cases in beside.items() if all(whole(case_folder(out, one)) for one in cases)}
-    _compute([case for cases in asked.values() for case in cases], out, workers)
+    asked |= {name: cases for name, cases in beside.items() if all(whole(board_case.folder(out, one)) for one in cases)}
+    board_case.compute_all([case for cases in asked.values() for case in cases], out, workers)
     config = Config(
         settings,
         tuple(_entrant(name, cases) for name, cases in asked.items()),
@@ -194,11 +192,6 @@ def found_sites(settings: Settings, folder: Path) -> list[Site]:
         len(trained) > 0, f"{folder} holds no finished world of this plan; difflab worlds --out {folder} trains some."
     )
     return trained[: settings.worlds]
-
-
-def case_folder(out: Path, case: Case) -> Path:
-    """Where the run of a case lies."""
-    return out / board_case.NAME / digest(board_case.NAME, asdict(case))
 
 
 def name_of(defense: str) -> str:
@@ -301,44 +294,7 @@ def _entrant(name: str, cases: Sequence[Case]) -> Entrant:
         known = file_checksum(path)
     else:
         known = "" if name == ORACLE else file_checksum(methods.method("defenses", name).path)
-    return Entrant(name, source, known, tuple(digest(board_case.NAME, asdict(case)) for case in cases))
-
-
-def _compute(cases: Sequence[Case], out: Path, workers: int) -> None:
-    """What is not there, in one line of progress that counts attacks."""
-    left = [case for case in cases if not whole(case_folder(out, case))]
-    total = sum(case.pieces for case in left)
-    if not left:
-        return
-    with progress(total, "board: attacks on groups of pictures") as advance:
-        if workers == 1:
-            for case in left:
-                board_case.compute(case, out, tick=advance)
-            return
-        done = _Counted(left, out)
-        advance(done.more(), "done before")
-        jobs = [(case, out, case_folder(out, case)) for case in left]
-        for _ in in_processes(board_case.compute_apart, jobs, workers, tick=lambda: advance(done.more())):
-            pass
-        advance(done.more())
-
-
-class _Counted:
-    """How many attacks the processes have kept since the last look."""
-
-    def __init__(self, cases: Sequence[Case], out: Path) -> None:
-        self.cases, self.out, self.seen = cases, out, 0
-
-    def more(self) -> int:
-        """Those that are new."""
-        now = sum(map(self._of, self.cases))
-        new, self.seen = max(0, now - self.seen), max(now, self.seen)
-        return new
-
-    def _of(self, case: Case) -> int:
-        folder = case_folder(self.out, case)
-        done = (folder / "meta.json").is_file()
-        return case.pieces if done else len(list((folder / "checkpoints").glob("*.safetensors")))
+    return Entrant(name, source, known, tuple(board_case.digest_of(case) for case in cases))
 
 
 def _of(name: str, rows: Sequence[Row]) -> Iterator[Row]:

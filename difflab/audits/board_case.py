@@ -7,7 +7,7 @@ stopped does no case twice and a larger board takes what is there.
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,10 +22,12 @@ from difflab.audits.worlds import World, open_world
 from difflab.diffusion.defended import Defended, undefended
 from difflab.diffusion.trigger import Trigger
 from difflab.errors import InputError, reason, require
+from difflab.progress import progress
 from difflab.runs.execute import execute
 from difflab.runs.executors import Job, logged
-from difflab.runs.result import Result
-from difflab.runs.results import Checkpoints
+from difflab.runs.parallel import in_processes
+from difflab.runs.result import Result, digest
+from difflab.runs.results import Checkpoints, whole
 from difflab.runs.rows import Row
 from difflab.training.devices import device as find_device
 from difflab.training.devices import one_thread
@@ -96,10 +98,63 @@ def compute(case: Case, out: Path, **given: Any) -> Result:
     return execute(NAME, sys.modules[__name__], case, out, **given)
 
 
-def compute_apart(case: Case, out: Path, folder: Path) -> None:
+def compute_apart(case: Case, out: Path) -> None:
     """The same in a process of its own; what it says goes to log.txt in its folder."""
-    with logged(Job((), folder)):
+    with logged(Job((), folder(out, case))):
         compute(case, out)
+
+
+def digest_of(case: Case) -> str:
+    """The name of a case's run."""
+    return digest(NAME, asdict(case))
+
+
+def folder(out: Path, case: Case) -> Path:
+    """Where it lies."""
+    return out / NAME / digest_of(case)
+
+
+def compute_all(cases: Sequence[Case], out: Path, workers: int) -> None:
+    """Compute the cases that are not there, in one line of progress that counts attacks.
+
+    Args:
+        cases: any; numbers do not depend on their order.
+        out: the folder of results.
+        workers: processes side by side; 1 is this one.
+    """
+    left = [case for case in cases if not whole(folder(out, case))]
+    total = sum(case.pieces for case in left)
+    if not left:
+        return
+    with progress(total, "board: attacks on groups of pictures") as advance:
+        if workers == 1:
+            for case in left:
+                compute(case, out, tick=advance)
+            return
+        done = _Counted(left, out)
+        advance(done.more(), "done before")
+        jobs = [(case, out) for case in left]
+        for _ in in_processes(compute_apart, jobs, workers, tick=lambda: advance(done.more())):
+            pass
+        advance(done.more())
+
+
+class _Counted:
+    """How many attacks the processes have kept since the last look."""
+
+    def __init__(self, cases: Sequence[Case], out: Path) -> None:
+        self.cases, self.out, self.seen = cases, out, 0
+
+    def more(self) -> int:
+        """Those that are new."""
+        now = sum(map(self._of, self.cases))
+        new, self.seen = max(0, now - self.seen), max(now, self.seen)
+        return new
+
+    def _of(self, case: Case) -> int:
+        place = folder(self.out, case)
+        done = (place / "meta.json").is_file()
+        return case.pieces if done else len(list((place / "checkpoints").glob("*.safetensors")))
 
 
 def _without_defense(world: World) -> Iterator[Row]:

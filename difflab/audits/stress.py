@@ -2,13 +2,13 @@
 
 `difflab.stress(pipeline, defense)` in Python and `difflab stress PIPELINE --defense FILE_OR_NAME` run this. The defense
 is a mask in safetensors (one tensor of 0 and 1 for each weight, 1 where it is switched off), a second pipeline
-directory that claims to be cured, or one of difflab's by name. Memorized pictures are those of the plan that the
-shipped model was trained on, or with `--images FOLDER --never FOLDER` your own and pictures that the model never saw;
-`--targets` says how many. Each is attacked under the defense, by Dori (Finding Dori, arXiv 2507.16880) or by the
-attacks that `--attacks` names; pictures never trained on get the same search, and so do the memorized ones without the
-defense. Attacks that search nothing, move weights or search more freely meet the oracle as well, where there is one. A
-defense is broken at the first budget at which most memorized pictures come back while the controls stay
-away; where they come back together, the search proves nothing.
+directory that claims to be cured, one of difflab's by name, or a .py file with one of yours. Memorized pictures are
+those of the plan that the shipped model was trained on, or with `--images FOLDER --never FOLDER` your own and pictures
+that the model never saw; `--targets` says how many. Each is attacked under the defense, by Dori (Finding Dori, arXiv
+2507.16880) or by the attacks that `--attacks` names; pictures never trained on get the same search, and so do the
+memorized ones without the defense. Attacks that search nothing, move weights or search more freely meet the oracle as
+well, where there is one. A defense is broken at the first budget at which most memorized pictures come back while the
+controls stay away; where they come back together, the search proves nothing.
 Cost on two cores: not timed by default, 5 minutes on one core with 6 targets and 2 seeds; a real pipeline needs a GPU.
 """
 
