@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from difflab import methods
 from difflab.audits import board_case
 from difflab.audits.board_case import Case
-from difflab.audits.board_rule import fair, is_cured, is_cured_where_fair
+from difflab.audits.board_rule import LIMIT, fair, is_cured, is_cured_where_fair
 from difflab.audits.over_worlds import merged
 from difflab.audits.trained_worlds import finished_worlds
 from difflab.diffusion.attacks.dori import Dori
@@ -33,6 +33,7 @@ from difflab.runs.execute import execute
 from difflab.runs.result import Result
 from difflab.runs.results import Checkpoints, whole
 from difflab.runs.rows import Note, Row, select
+from difflab.statistics.intervals import wilson
 from synthetic.plan import Plan
 
 NAME, ORACLE, UNDEFENDED = "board", "oracle", "undefended"
@@ -221,6 +222,10 @@ class _Board:
             yield from every[0] if n == 1 else merged(every)
         if n < wanted:
             yield Note(f"{n} of {wanted} worlds are there; difflab worlds trains others.")
+        targets = n * config.settings.targets
+        if 1 / targets > LIMIT:
+            high = wilson(0, targets).high
+            yield Note(f"Few targets: where 0 of {targets} come back, up to {high:.0%} still might (95 %).")
         if n == 1:
             yield Note("With one world no number says how much worlds differ.")
 

@@ -43,7 +43,6 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
     "task_hashes": dict,
     "rule": str,
     "notes": list,
-    "total_evaluation_time_seconds": str,
     "checksum": str,
 }
 _BY_TASK = ("group_subtasks", "configs", "versions", "higher_is_better", "n-samples", "task_hashes")
@@ -91,7 +90,6 @@ def document(board: Result) -> dict[str, Any]:
         "task_hashes": {name: _hash([results[name], configs[name]]) for name in names},
         "rule": RULE,
         "notes": board.meta.get("notes", []),
-        "total_evaluation_time_seconds": str(board.meta["seconds"]),
     }
     return found | {"checksum": _hash(found)}
 

@@ -36,7 +36,7 @@ class Line(NamedTuple):
     Attributes:
         name: of the defense.
         worst: the most that each attack brings back, over its steps and variants.
-        top: the worst of those.
+        top: the most that comes back under an attack under which the oracle keeps silent; on the oracle under any.
         twins: what the trigger of `top` brings back of never-trained twins; None on the oracle.
         cost: its loss of unrelated held-out pictures over that without a defense; None on the oracle.
         cured: by the rule.
@@ -62,7 +62,8 @@ def page(document: Mapping[str, Any]) -> str:
     """
     results = document["results"]
     oracle = {one.trigger: one.value for one in _numbers(results[ORACLE], TARGETS)}
-    lines = [_line(name, entries) for name, entries in results.items()]
+    silent = fair(oracle) or set(oracle)
+    lines = [_line(name, entries, set(oracle) if name == ORACLE else silent) for name, entries in results.items()]
     first, *others = sorted(lines, key=lambda line: (line.name != ORACLE, line.top.value, line.name))
     cured = [line.name for line in others if line.cured]
     worlds = document["configs"][ORACLE]["worlds"]
@@ -80,7 +81,7 @@ def page(document: Mapping[str, Any]) -> str:
     )
 
 
-def _line(name: str, entries: Mapping[str, Any]) -> Line:
+def _line(name: str, entries: Mapping[str, Any], silent: set[str]) -> Line:
     targets = _numbers(entries, TARGETS)
     twins = {one.trigger: one for one in _numbers(entries, TWINS)}
     worst: dict[str, Number] = {}
@@ -88,7 +89,7 @@ def _line(name: str, entries: Mapping[str, Any]) -> Line:
         attack = one.trigger.partition("-")[0]
         if attack not in worst or one.value > worst[attack].value:
             worst[attack] = one
-    top = max(worst.values(), key=lambda one: one.value)
+    top = max((one for one in targets if one.trigger in silent), key=lambda one: one.value)
     cost = [one for one in _numbers(entries, COST) if one.trigger == "unrelated"]
     return Line(
         name,

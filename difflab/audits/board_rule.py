@@ -6,7 +6,7 @@ LIMIT = 0.02
 """The largest share that a cured model may give back under any attack."""
 _ROUNDING = 1e-9
 RULE = (
-    f"Cured: at most {LIMIT:.0%} of the targets come back under every attack, and under each no more than on the"
+    f"Cured: at most {100 * LIMIT:g} % of the targets come back under every attack, and under each no more than on the"
     " oracle, a model that never saw them."
 )
 
