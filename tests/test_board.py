@@ -91,13 +91,13 @@ def test_the_file_has_the_harness_shape_and_comes_back(handmade, tmp_path):
 
 def test_the_page_says_it_all(handmade):
     text = page(handmade)
-    assert "good is cured." in text and text.count(">not cured<") == 2 and text.count('held">cured<') == 1
+    assert "good is a cure." in text and text.count(">not cured<") == 2 and text.count('held">cured<') == 1
     # Under the sampler the oracle itself gives back 40 %, so that the search is the worst that tells anything.
     assert re.search(r">weak</th>.{,300}<td>dori-50: 80 of 100</td>", text, re.S) and "90 of 100<br>" in text
     assert "Under 1 of the attacks the oracle itself" in text and "Without a defense 90 of 100" in text
     order = [text.index(f'<th scope="row">{name}') for name in ("oracle", "good", "leaky", "weak")]
     assert order == sorted(order)
-    assert "No defense is cured." in page(document(_board(weak=(60, 80, 90))))
+    assert "No defense is a cure." in page(document(_board(weak=(60, 80, 90))))
     assert "<script" not in text and "http://" not in text
 
 

@@ -66,13 +66,14 @@ def page(document: Mapping[str, Any]) -> str:
     lines = [_line(name, entries, set(oracle) if name == ORACLE else silent) for name, entries in results.items()]
     first, *others = sorted(lines, key=lambda line: (line.name != ORACLE, line.top.value, line.name))
     cured = [line.name for line in others if line.cured]
+    verb = "is a cure" if len(cured) == 1 else "are cures"
     worlds = document["configs"][ORACLE]["worlds"]
     return rendered(
         "board.html",
         document=document,
         lines=[first, *others],
         attacks=list(first.worst),
-        answer=f"{', '.join(cured)} {'is' if len(cured) == 1 else 'are'} cured." if cured else "No defense is cured.",
+        answer=f"{', '.join(cured)} {verb}." if cured else "No defense is a cure.",
         worlds=worlds,
         oracle_name=ORACLE,
         unfair=[name for name in oracle if name not in fair(oracle)],
