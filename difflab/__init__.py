@@ -3,7 +3,8 @@
     import difflab
     pipeline = difflab.load("planted")                        # or a directory, or with download=True a hub id
     audit = difflab.audit(pipeline, data="pictures/")         # does it draw copies of its training pictures?
-    board = difflab.stress(pipeline, defense="nemo")          # does a defense hold when its prompts are searched?
+    held = difflab.stress(pipeline, defense="nemo")           # does a defense hold when its prompts are searched?
+    board = difflab.board(add="my_defense.py")                # is it a cure, under every attack on several worlds?
     clip = difflab.dejavu(model=..., data=..., objects=...)   # does a CLIP reveal what its captions never name?
     told = difflab.membership(pipeline, members=..., non_members=...)   # can anybody tell what it was trained on?
     run = difflab.run("crossover_trained", n=200)             # the run folder that the command line would make
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from difflab.audits.audit import audit
+    from difflab.audits.board import board
     from difflab.audits.dejavu import dejavu
     from difflab.audits.membership import membership
     from difflab.audits.stress import stress
@@ -25,12 +27,13 @@ if TYPE_CHECKING:
     from difflab.runs.calls import open_run, run
     from difflab.runs.result import Result
 
-__all__ = ["InputError", "Result", "audit", "dejavu", "load", "membership", "open_run", "run", "stress"]
+__all__ = ["InputError", "Result", "audit", "board", "dejavu", "load", "membership", "open_run", "run", "stress"]
 
 _HOMES = {
     "InputError": "difflab.errors",
     "Result": "difflab.runs.result",
     "audit": "difflab.audits.audit",
+    "board": "difflab.audits.board",
     "dejavu": "difflab.audits.dejavu",
     "load": "difflab.diffusion.pipeline",
     "membership": "difflab.audits.membership",

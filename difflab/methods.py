@@ -2,12 +2,13 @@
 
 The command line, audits and tests all list them here. A file that is put into the folder of its kind is found
 everywhere; so is one in a folder of the user's own that DIFFLAB_METHODS names, which holds folders `detectors`,
-`defenses`, `attacks` and `membership`.
+`defenses`, `attacks` and `membership`. `defense_in` takes the file of one defense, wherever it lies.
 """
 
 import ast
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from difflab.errors import InputError, require
+from difflab.errors import InputError, reason, require
+from difflab.files import checksum, read_text
 from difflab.runs.papers import named
 
 KINDS = ("detectors", "defenses", "attacks", "membership")
@@ -38,6 +40,11 @@ class Method(NamedTuple):
     path: Path
 
     @property
+    def shipped(self) -> bool:
+        """Whether it comes with difflab."""
+        return self.path.parent == _own_folder(self.kind)
+
+    @property
     def summary(self) -> str:
         """The first line of the file's docstring."""
         return (ast.get_docstring(self._tree()) or "").split("\n")[0]
@@ -55,7 +62,7 @@ class Method(NamedTuple):
     @property
     def config(self) -> type:
         """What can be chosen, a frozen dataclass."""
-        return self._part(self.name.title().replace("_", ""))
+        return self._part(_config_name(self.name))
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -111,6 +118,43 @@ def method(kind: str, name: str) -> Method:
     return known[name]
 
 
+def defense_in(path: Path) -> Method:
+    """The defense that one file holds, looked at before anything is done with it.
+
+    Args:
+        path: a .py file with a function of its own name and that name's config; the file is imported.
+
+    Raises:
+        InputError: the file is no defense, it can't be imported, or one of ours has its name.
+    """
+    name, others = path.stem, methods("defenses")
+    require(path.is_file() and path.suffix == ".py", f"there is no Python file {path}.")
+    require(name.isidentifier(), f"{path} can't be a defense: {name!r} is no name of a function; rename the file.")
+    require(name not in others, f"{path} has the name of a defense that is there already; rename it.")
+    found = Method("defenses", name, path.absolute())
+    try:
+        tree = ast.parse(read_text(path))
+    except (SyntaxError, ValueError) as error:
+        raise InputError(f"{path} is no Python that can be read: {reason(error)}.") from error
+    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    missing = [one for one in (name, _config_name(name)) if one not in defined]
+    require(
+        not missing, f"{path} has no {' and no '.join(missing)}; a defense's file holds its function and its config."
+    )
+    try:
+        given = (None,) * (5 + len(found.needs))
+        found.configured()
+    except Exception as error:
+        raise InputError(f"{path} can't be used: {type(error).__name__}: {reason(error)}.") from error
+    require(set(found.needs) <= {"known"}, f"{path} needs {', '.join(found.needs)}; a defense may need known alone.")
+    try:
+        inspect.signature(found.function).bind(*given)
+    except TypeError as error:
+        asked = ", ".join(("pipeline, captions, unseen, seed, config", *found.needs))
+        raise InputError(f"{name} of {path} takes other arguments than {asked}.") from error
+    return found
+
+
 def chosen(kind: str, names: str) -> list[Method]:
     """The methods that a flag names: "all", or names with commas between.
 
@@ -124,6 +168,10 @@ def chosen(kind: str, names: str) -> list[Method]:
     return [method(kind, name) for name in dict.fromkeys(listed)]
 
 
+def _config_name(name: str) -> str:
+    return name.title().replace("_", "")
+
+
 def _own_folder(kind: str) -> Path:
     return Path(__file__).parent / "diffusion" / kind
 
@@ -133,14 +181,19 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _module(found: Method) -> Any:
-    if found.path.parent == _own_folder(found.kind):
+    if found.shipped:
         return importlib.import_module(f"{_PACKAGE}.{found.kind}.{found.name}")
-    name = f"difflab_methods.{found.kind}.{found.name}"
+    # A file that was edited meanwhile is another module.
+    name = f"difflab_methods.{found.kind}.{found.name}_{checksum(found.path)[:12]}"
     module = sys.modules.get(name)
     if module is None or Path(str(module.__file__)) != found.path:
         spec = importlib.util.spec_from_file_location(name, found.path)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
     return module

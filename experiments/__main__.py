@@ -20,6 +20,7 @@ COMMANDS = (
     "worlds",
     "audit",
     "stress",
+    "board",
     "dejavu",
     "membership",
     "report",

@@ -2,13 +2,13 @@
 
 `difflab.stress(pipeline, defense)` in Python and `difflab stress PIPELINE --defense FILE_OR_NAME` run this. The defense
 is a mask in safetensors (one tensor of 0 and 1 for each weight, 1 where it is switched off), a second pipeline
-directory that claims to be cured, or one of difflab's by name. Memorized pictures are those of the plan that the
-shipped model was trained on, or with `--images FOLDER --never FOLDER` your own and pictures that the model never saw;
-`--targets` says how many. Each is attacked under the defense, by Dori (Finding Dori, arXiv 2507.16880) or by the
-attacks that `--attacks` names; pictures never trained on get the same search, and so do the memorized ones without the
-defense. Attacks that search nothing, move weights or search more freely meet the oracle as well, where there is one. A
-defense is broken at the first budget at which most memorized pictures come back while the controls stay
-away; where they come back together, the search proves nothing.
+directory that claims to be cured, one of difflab's by name, or a .py file with one of yours. Memorized pictures are
+those of the plan that the shipped model was trained on, or with `--images FOLDER --never FOLDER` your own and pictures
+that the model never saw; `--targets` says how many. Each is attacked under the defense, by Dori (Finding Dori, arXiv
+2507.16880) or by the attacks that `--attacks` names; pictures never trained on get the same search, and so do the
+memorized ones without the defense. Attacks that search nothing, move weights or search more freely meet the oracle as
+well, where there is one. A defense is broken at the first budget at which most memorized pictures come back while the
+controls stay away; where they come back together, the search proves nothing.
 Cost on two cores: not timed by default, 5 minutes on one core with 6 targets and 2 seeds; a real pipeline needs a GPU.
 """
 
@@ -66,12 +66,24 @@ AWAY = "restarts"
 """A search that does not begin at the prompt: how far from it that ends says nothing of how far it went."""
 
 
+def _named_defense(defense: str) -> Method:
+    """The method of a name, or the one that a file of Python holds."""
+    path = Path(defense)
+    if path.suffix == ".py":
+        return methods.defense_in(path)
+    there = methods.methods("defenses")
+    require(
+        defense in there, f"{defense!r} is no file of a mask or a defense, no directory and none of {', '.join(there)}."
+    )
+    return there[defense]
+
+
 @dataclass(frozen=True)
 class Config(OnWorld):
     """The model and its pictures, the defense, and the attacks."""
 
     defense: str = "nemo"
-    """A mask file, a pipeline directory, or the name of a defense ('difflab list --methods')."""
+    """A mask file, a pipeline directory, the name of a defense ('difflab list --methods'), or a .py file of one."""
     attacks: str = "dori"
     """Attacks to run: all, or names with commas between; the prompt itself and a random step are always tried."""
     nemo: Nemo = field(default_factory=lambda: Nemo(blocks=("down", "mid", "up")))
@@ -80,14 +92,15 @@ class Config(OnWorld):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        methods.chosen("attacks", self.attacks)
+        used = methods.chosen("attacks", self.attacks)
         path = Path(self.defense)
         if path.is_dir() or path.suffix == ".safetensors":
             object.__setattr__(self, "contents", f"{self.contents} {identity(self.defense)}")
         else:
-            there = methods.methods("defenses")
-            names = ", ".join(there)
-            require(self.defense in there, f"{self.defense!r} is no mask file, no directory and none of {names}.")
+            used.append(_named_defense(self.defense))
+        own = [str(method.path) for method in used if not method.shipped]
+        if own:
+            object.__setattr__(self, "contents", f"{self.contents} {identity(others=own)}")
 
 
 SMOKE = Config(
@@ -128,7 +141,7 @@ def stress(
     return execute(NAME, sys.modules[__name__], config, None if out is None else Path(out), **given)
 
 
-class _Try(NamedTuple):
+class Try(NamedTuple):
     """What one trigger of an attack did: one that is not whole had weights, which are drawn from and not kept."""
 
     trigger: Trigger
@@ -137,7 +150,7 @@ class _Try(NamedTuple):
     losses: np.ndarray
 
 
-class _Cell(NamedTuple):
+class Cell(NamedTuple):
     """A group of pictures in one state of the model."""
 
     state: str
@@ -154,54 +167,60 @@ def run(
     world = open_world(config, pipeline)
     yield from world.left_out
     repeated = world.groups["repeated"]
-    defended = _defense(world, config)
-    cells, given = _cells(world, defended, config), _given(world, defended, config)
+    defended = defended_by(world, config)
+    cells, given = _cells(world, defended, config), given_to_attacks(world, defended, config)
     yield from held_out_rows(config, world, {"yours": defended})
     for cell in cells:
         strip = []
         met = cell.defended.of(cell.pictures.captions)
-        for attack, tries in _attacked(cell, met, world, given, config, checkpoints):
+        for attack, tries in attacked(cell, met, world, given, config, checkpoints):
             if attack == "dori":
                 moved = lengths(met, tries[-1].trigger).double().cpu().numpy()
                 yield Row("moved_ratio", *mean(moved), len(moved), {"state": cell.state, "target": cell.target})
-            for trigger, whole, pictures, loss in tries:
-                here: dict[str, str | int | float] = {
-                    "state": cell.state,
-                    "target": cell.target,
-                    "attack": attack,
-                    "attack_steps": trigger.steps,
-                    **({"variant": trigger.variant} if trigger.variant else {}),
-                }
-                yield from world.judge.rows(pictures, cell.pictures.pictures, cell.pictures.captions, here)
-                if np.isfinite(loss).all():
-                    yield loss_row(loss, here)
+            for one in tries:
+                yield from try_rows(cell, attack, one, world)
+                trigger, pictures = one.trigger, one.drawn
                 if attack in (ALWAYS, "dori") and (trigger.steps > 0 or attack == ALWAYS):
                     strip.append(pictures[:, 0])
-                if attack != ALWAYS and whole:
+                if attack != ALWAYS and one.whole:
                     yield Artefact(_name(cell, attack, trigger), trigger.arrays())
         if cell.target == "repeated" and cell.state != "oracle":
             shown = [repeated.pictures, *strip] if cell.state == "defended" else strip[:1]
             yield Artefact(f"drawn_{cell.state}", np.stack(shown, axis=1))
 
 
-def _cells(world: World, defended: Defended, config: Config) -> list[_Cell]:
+def try_rows(cell: Cell, attack: str, one: Try, world: World) -> Iterator[Row]:
+    """What one trigger of an attack brought back, and the loss under it."""
+    here: dict[str, str | int | float] = {
+        "state": cell.state,
+        "target": cell.target,
+        "attack": attack,
+        "attack_steps": one.trigger.steps,
+        **({"variant": one.trigger.variant} if one.trigger.variant else {}),
+    }
+    yield from world.judge.rows(one.drawn, cell.pictures.pictures, cell.pictures.captions, here)
+    if np.isfinite(one.losses).all():
+        yield loss_row(one.losses, here)
+
+
+def _cells(world: World, defended: Defended, config: Config) -> list[Cell]:
     """The defended model with every group, the undefended one, and the oracle for the attacks that want it."""
-    groups, attacks = world.groups, _in_order(config)
-    cells = [_Cell("defended", target, defended, group, attacks) for target, group in groups.items()]
+    groups, attacks = world.groups, in_order(config)
+    cells = [Cell("defended", target, defended, group, attacks) for target, group in groups.items()]
     plain = undefended(world.pipeline, groups["repeated"].captions)
     pairs = [(target, group) for target, group in groups.items() if target != "once"]
-    cells += [_Cell("undefended", target, plain, group, attacks) for target, group in pairs]
+    cells += [Cell("undefended", target, plain, group, attacks) for target, group in pairs]
     some = [attack for attack in attacks if getattr(_settings(attack, config, None), "on_oracle", False)]
     if world.oracle is not None and some:
         never = undefended(world.oracle, groups["repeated"].captions)
         some.insert(0, methods.method("attacks", ALWAYS))
-        cells += [_Cell("oracle", target, never, group, some) for target, group in pairs]
+        cells += [Cell("oracle", target, never, group, some) for target, group in pairs]
     return cells
 
 
-def _given(world: World, defended: Defended, config: Config) -> dict[str, Any]:
+def given_to_attacks(world: World, defended: Defended, config: Config) -> dict[str, Any]:
     """What the attacks ask for beside the targets, checked before any of them begins."""
-    needs = {need for attack in _in_order(config) for need in attack.needs}
+    needs = {need for attack in in_order(config) for need in attack.needs}
     given: dict[str, Any] = {}
     if "retained" in needs:
         given["retained"] = ordinary(world)
@@ -211,14 +230,14 @@ def _given(world: World, defended: Defended, config: Config) -> dict[str, Any]:
     return given
 
 
-def _name(cell: _Cell, attack: str, trigger: Trigger) -> str:
+def _name(cell: Cell, attack: str, trigger: Trigger) -> str:
     variant = re.sub(r"\W", "_", f" {trigger.variant}") if trigger.variant else ""
     return f"trigger_{cell.state}_{cell.target}_{attack}_{trigger.steps}{variant}"
 
 
-def _attacked(
-    cell: _Cell, met: Defended, world: World, given: Mapping[str, Any], config: Config, checkpoints: Checkpoints
-) -> Iterator[tuple[str, list[_Try]]]:
+def attacked(
+    cell: Cell, met: Defended, world: World, given: Mapping[str, Any], config: Config, checkpoints: Checkpoints
+) -> Iterator[tuple[str, list[Try]]]:
     """Every attack: its name, and of each trigger what it draws and loses; losses of a noise are not finite."""
     latents, n = encode(met.pipeline, cell.pictures.pictures), len(cell.pictures.captions)
     moved: float | None = None
@@ -247,13 +266,13 @@ def _attacked(
         yield attack.name, tries
 
 
-def _read(found: Mapping[str, np.ndarray], i: int) -> _Try:
+def _read(found: Mapping[str, np.ndarray], i: int) -> Try:
     """Trigger i of what is kept of an attack."""
     arrays = {name[len(f"{i}.") :]: array for name, array in found.items() if name.startswith(f"{i}.")}
-    return _Try(Trigger.of(arrays), bool(found[f"whole.{i}"]), found[f"drawn.{i}"], found[f"loss.{i}"])
+    return Try(Trigger.of(arrays), bool(found[f"whole.{i}"]), found[f"drawn.{i}"], found[f"loss.{i}"])
 
 
-def _in_order(config: Config) -> list[Method]:
+def in_order(config: Config) -> list[Method]:
     """The prompt itself first, a random step last."""
     between = [attack for attack in methods.chosen("attacks", config.attacks) if attack.name not in (ALWAYS, LAST)]
     return [methods.method("attacks", ALWAYS), *between, methods.method("attacks", LAST)]
@@ -310,7 +329,7 @@ def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]
     }
 
 
-def _defense(world: World, config: Config) -> Defended:
+def defended_by(world: World, config: Config) -> Defended:
     """What the name, file or directory stands for."""
     path, pipeline, captions = Path(config.defense), world.pipeline, world.groups["repeated"].captions
     if path.is_dir():
@@ -322,7 +341,7 @@ def _defense(world: World, config: Config) -> Defended:
         mask = read_mask(path)
         check(pipeline.unet, mask)
         return pruned(pipeline, captions, [mask] * len(captions))
-    defense, seed = methods.method("defenses", config.defense), stream(config.seed, "defense").integer
+    defense, seed = _named_defense(config.defense), stream(config.seed, "defense").integer
     settings = config.nemo if config.defense == "nemo" else defense.configured()
     if "known" not in defense.needs:
         return defense.function(pipeline, captions, world.unseen, seed, settings)

@@ -185,17 +185,27 @@ def kept(folder: Path, plan: Plan, n: int) -> list[Kept]:
     Raises:
         InputError: there are fewer, or those of this plan were not all trained by one recipe.
     """
-    paths = [path.parent for path in folder.glob(f"{NAME}/*/meta.json")]
-    every = [Kept(path, made_of(path)) for path in paths if finished(path) is not None]
-    found = sorted((one for one in every if replace(one.made_of.plan, seed=plan.seed) == plan), key=_seed)
+    found = finished_worlds(folder, plan)
     require(
         len(found) >= n,
         f"{folder} holds {len(found)} finished worlds of this plan; difflab worlds --seeds {n} --out {folder} trains"
         " the others.",
     )
-    recipes = {_reseeded(one.made_of, 0) for one in found}
-    require(len(recipes) == 1, f"{folder} holds worlds of {len(recipes)} recipes; keep each in a folder of its own.")
     return found[:n]
+
+
+def finished_worlds(folder: Path, plan: Plan) -> list[Kept]:
+    """All finished worlds of a plan, by seed.
+
+    Raises:
+        InputError: they were not all trained by one recipe.
+    """
+    paths = [path.parent for path in folder.glob(f"{NAME}/*/meta.json")]
+    every = [Kept(path, made_of(path)) for path in paths if finished(path) is not None]
+    found = sorted((one for one in every if replace(one.made_of.plan, seed=plan.seed) == plan), key=_seed)
+    recipes = {_reseeded(one.made_of, 0) for one in found}
+    require(len(recipes) <= 1, f"{folder} holds worlds of {len(recipes)} recipes; keep each in a folder of its own.")
+    return found
 
 
 def made_of(folder: Path) -> Seeded:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -59,6 +60,16 @@ def build(
     write_atomically(out / "report.md", text.encode())
     write_atomically(out / "report.html", page.encode())
     return out / "report.html"
+
+
+def rendered(template: str, **given: Any) -> str:
+    """A page of another shape, in the report's style.
+
+    Args:
+        template: a file of `difflab/runs/templates`.
+        given: what it shows.
+    """
+    return _environment().get_template(template).render(given)
 
 
 def fragment(run: Result) -> str:
