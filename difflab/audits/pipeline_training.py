@@ -25,7 +25,7 @@ CARD = "README.md"
 
 @dataclass(frozen=True)
 class Train:
-    """Train a small Stable Diffusion, on the planted pictures (about 40 minutes on two cores) or on a folder."""
+    """Train a small Stable Diffusion, on the planted pictures (about 40 minutes on one core) or on a folder."""
 
     out: Path = Path("pipeline")
     """Directory to write the pipeline to; half-done work lies beside it and the same command goes on with it."""
