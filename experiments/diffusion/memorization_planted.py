@@ -8,7 +8,8 @@ papers (arXiv 2507.16880) is 0.7 and was set by eye.
 
 With milestones the model is trained here and looked at on the way; without, the shipped one is.
 Beside the rates: how alike the seeds of a caption are (D_SSCD's formula), and how well pictures fit their captions.
-Expect a steep rise with the number of copies. Cost on two cores: about 40 minutes with training, on one of them, 3 without.
+Expect a steep rise with the number of copies. Cost on two cores: about 40 minutes with training, on one of them, 3
+without.
 """
 
 import itertools
