@@ -29,6 +29,7 @@ API = {
     "detectors": ("Detectors", "difflab.diffusion.detectors", "difflab/diffusion/detectors/*.py"),
     "defenses": ("Defenses", "difflab.diffusion.defenses", "difflab/diffusion/defenses/*.py"),
     "attacks": ("Attacks", "difflab.diffusion.attacks", "difflab/diffusion/attacks/*.py"),
+    "membership": ("Membership scores", "difflab.diffusion.membership", "difflab/diffusion/membership/*.py"),
     "clip": ("CLIP", "difflab.clip", "difflab/clip/*.py"),
     "statistics": ("Statistics", "difflab.statistics", "difflab/statistics/*.py"),
     "theory": ("Theory", "theory", "theory/*.py"),
