@@ -15,12 +15,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores; more threads than cores would wait for each other.
     os.environ["OMP_NUM_THREADS"] = "1"
 
+import hypothesis
 import jax
 import jaxtyping
 import pytest
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them all processes that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("difflab", deadline=None)
+hypothesis.settings.load_profile("difflab")
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))

@@ -133,6 +133,6 @@ def test_rows_of_the_levels_that_were_reached():
 def test_half_way_is_linear_in_the_logarithm():
     copies = np.array([[0, 0, 100], [0, 20, 80]])
     (row,) = half_way_rows("onset_steps", np.random.default_rng(0), np.array([1, 10, 1000]), copies, 100, {"n": 5})
-    assert row.value == pytest.approx(100) and row[4:] == (2, {"n": 5}) and row.metric == "onset_steps"
+    assert row.value == pytest.approx(100) and (row.n, row.setting) == (2, {"n": 5}) and row.metric == "onset_steps"
     never = half_way_rows("onset_steps", np.random.default_rng(0), np.array([1, 10, 1000]), copies // 2, 100, {})
     assert not list(never)
