@@ -537,7 +537,7 @@ EXPERIMENTS = {
         [
             case(),
             case(cells={CLIP: BACK | {"cost": 1.02}}),
-            case(
+            case("some cell", "Dori brings", cells=dict.fromkeys((RANDOM, CLIP), BACK | {"nothing": 0.5, "nemo": 0.1})),
                 "some cell", "Dori brings", cells={one: BACK | {"nothing": 0.5, "nemo": 0.1} for one in (RANDOM, CLIP)}
             ),
             case("trained along", cells={ALONG: BACK}),
