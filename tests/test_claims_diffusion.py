@@ -538,8 +538,6 @@ EXPERIMENTS = {
             case(),
             case(cells={CLIP: BACK | {"cost": 1.02}}),
             case("some cell", "Dori brings", cells=dict.fromkeys((RANDOM, CLIP), BACK | {"nothing": 0.5, "nemo": 0.1})),
-                "some cell", "Dori brings", cells={one: BACK | {"nothing": 0.5, "nemo": 0.1} for one in (RANDOM, CLIP)}
-            ),
             case("trained along", cells={ALONG: BACK}),
             case("large share", cells={LARGE: BACK}),
             case("Dori brings", cells={RANDOM: BACK | {"back": 0.25}}),
