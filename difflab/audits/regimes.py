@@ -1,10 +1,10 @@
 """Models of a grid of regimes, each with its oracle, in several worlds: how the text encoder came about, how much of
 the training set is planted, what the network predicts, and how often each planted picture is repeated.
 
-In every cell of the grid a repeated picture is met equally often in training, so that the number of steps follows from
-its share of the training set, and the number of pictures seen once from that share and from the copies. All cells of a
-world share the repeated pictures, their twins, the held-out ones, one tokenizer, one autoencoder, and the text
-encoder's first weights. What they share was trained on pictures that are in none of these groups.
+How many pictures are seen once follows from that share and from the copies. All cells are trained for as many steps,
+so that a repeated picture is met the more often the larger the share is. All cells of a world share the repeated
+pictures, their twins, the held-out ones, one tokenizer, one autoencoder, and the text encoder's first weights. What they
+share was trained on pictures that are in none of these groups.
 """
 
 from collections.abc import Iterator
@@ -66,15 +66,15 @@ class OnRegimes:
     """Each with pictures, first weights, order and search of its own; every number is over all of them."""
     plan: Plan = field(
         default_factory=lambda: Plan(
-            side=16, per_rung=8, recaptioned=0, layouts=0, regions=0, unique=10_000, emoji=300, twins=1, held_out=1000
+            side=16, per_rung=8, recaptioned=0, layouts=0, regions=0, unique=10_000, twins=1, held_out=1000
         )
     )
-    """Its ladder is the cell's copies, its seed the world's; its unique scenes are what the autoencoder and the
-    pre-trained text encoder learn from. A cell has as many as its share says, and the emoji."""
-    met: int = 6000
-    """How often a repeated picture is met in training; the steps follow."""
-    batch: int = 64
-    """Pictures a step."""
+    """Its seed is the world's. What it shows once is what the autoencoder and the pre-trained text encoder learn from.
+    A cell's ladder is the cell's copies, and it shows as many scenes once as its share says."""
+    emoji: int = 300
+    """Shown once in a cell, beside the scenes."""
+    training: Training = field(default_factory=lambda: Training(steps=8000))
+    """Of the U-Nets; its text is the cell's, its seed the world's."""
     widths: tuple[int, ...] = (32, 48)
     """Of the U-Net's blocks."""
     autoencoder_steps: int = 16_000
@@ -87,13 +87,13 @@ class OnRegimes:
     """Of the first world; the others follow."""
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "worlds", "met", "batch", "workers")
+        at_least(self, 1, "worlds", "workers", "emoji")
         require(set(self.texts) <= set(TEXTS), f"texts is {self.texts}; give some of {', '.join(TEXTS)}.")
         require(all(0 < share < 1 for share in self.shares), f"shares is {self.shares}; each lies between 0 and 1.")
         for name in ("texts", "shares", "predictions", "copies"):
             given = getattr(self, name)
             require(0 < len(set(given)) == len(given), f"{name} is {given}; give at least one, and none twice.")
-        require(self.plan.emoji is not None and self.plan.twins >= 1, "the plan says how many emoji, and has twins.")
+        require(self.plan.twins >= 1, "the plan has no twins; give at least 1.")
         for cell in self.cells():
             cell_plan(self, 0, cell)
             _recipe(self, 0, cell)
@@ -114,17 +114,12 @@ def cell_plan(config: OnRegimes, world: int, cell: Cell) -> Plan:
         InputError: the emoji alone are more.
     """
     planted = config.plan.per_rung * cell.copies
-    once, emoji = round(planted / cell.share) - planted, config.plan.emoji or 0
+    once = round(planted / cell.share) - planted
     require(
-        once > emoji,
+        once > config.emoji,
         f"{cell.name}: beside {planted} rows of repeated pictures {once} are seen once; give fewer emoji than that.",
     )
-    return replace(config.plan, ladder=(cell.copies,), unique=once - emoji, seed=world)
-
-
-def training_steps(config: OnRegimes, cell: Cell) -> int:
-    """Of training: as many as let a repeated picture be met `config.met` times."""
-    return max(1, round(config.met * config.plan.per_rung / (cell.share * config.batch)))
+    return replace(config.plan, ladder=(cell.copies,), unique=once - config.emoji, emoji=config.emoji, seed=world)
 
 
 class Begun(NamedTuple):
@@ -143,7 +138,7 @@ class Begun(NamedTuple):
 
 def begun(config: OnRegimes, world: int, checkpoints: Checkpoints) -> Begun:
     """Train a world's autoencoder, or take it from the checkpoints."""
-    planted = plans.draw(replace(config.plan, ladder=(1,), emoji=None, seed=world))
+    planted = plans.draw(replace(config.plan, ladder=(1,), seed=world))
     material = Material(*planted.material(planted.where("repeated")))
     architecture = Architecture(side=config.plan.side, widths=config.widths)
     recipe = Recipe(architecture, config.autoencoder_steps, Training(steps=0), world)
@@ -192,6 +187,5 @@ def materials(config: OnRegimes, world: int, cell: Cell) -> dict[str, Material]:
 def _recipe(config: OnRegimes, world: int, cell: Cell) -> Recipe:
     architecture = Architecture(side=config.plan.side, widths=config.widths, prediction=cell.prediction)
     along = "joint" if cell.text == "joint" else "frozen"
-    length = training_steps(config, cell)
-    training = Training(steps=length, batch=config.batch, text=along, checkpoint_steps=1000, seed=world)
+    training = replace(config.training, text=along, seed=world)
     return Recipe(architecture, config.autoencoder_steps, training, world)

@@ -5,10 +5,11 @@ the small share of the training set; and in every cell where pruning works Dori 
 
 Small models of small pictures, in all combinations of four settings: the text encoder (random and frozen; pre-trained
 as the text tower of a CLIP of ours, then frozen; trained along), the share of the training set that repeated pictures
-fill, what the U-Net predicts, and how often each picture is repeated. A repeated picture is met equally often in all
-cells, so that a tenth of the share takes ten times the steps. Every cell has an oracle, which never saw the repeated
-pictures, and is trained in several worlds, whose pictures, first weights and order come from seeds of their own. The
-autoencoder and the CLIP of a world learn from pictures that are neither repeated nor in any cell.
+fill, what the U-Net predicts, and how often each picture is repeated. The repeated pictures are the same; how many are
+seen once beside them makes the share. All are trained for as many steps, so that a share decides how often a repeated
+picture is met, and the copies how often one that the training set holds once. Every cell has an oracle, which never saw
+the repeated pictures, and is trained in several worlds, whose pictures, first weights and order come from seeds of their
+own. The autoencoder and the CLIP of a world learn from other pictures, none of them repeated.
 
 Analysis, written before the run: every number is pooled over the worlds, and all cells are published. Pruning works in
 a cell where over half of the repeated pictures are memorized, NeMo (arXiv 2406.02366) leaves under 40 % of that for
@@ -29,7 +30,7 @@ from matplotlib.figure import Figure
 
 from difflab.audits.over_worlds import merged
 from difflab.audits.pruned_models import alike, lets_pruning_work, pixel_judge, prunings, rebuilt
-from difflab.audits.regimes import Begun, Cell, OnRegimes, begun, both, cell_plan, text_encoder_of, training_steps
+from difflab.audits.regimes import Begun, Cell, OnRegimes, begun, both, cell_plan, text_encoder_of
 from difflab.clip.train import Training as ClipTraining
 from difflab.diffusion.attacks.dori import Dori, dori
 from difflab.diffusion.autoencoder import encode
@@ -39,6 +40,7 @@ from difflab.diffusion.defenses.nemo import Nemo
 from difflab.diffusion.judge import Judge, held_out_losses, loss_ratio
 from difflab.diffusion.panels.regime import VERDICTS, rate, rates_figure, verdicts_figure
 from difflab.diffusion.pruning import size
+from difflab.diffusion.train import Training
 from difflab.errors import require
 from difflab.randomness import item_seeds, stream
 from difflab.runs.answers import Answer
@@ -85,8 +87,8 @@ SMOKE = Config(
     copies=(4,),
     worlds=2,
     plan=Plan(side=16, per_rung=2, recaptioned=0, layouts=0, regions=0, unique=60, emoji=10, twins=1, held_out=60),
-    met=3,
-    batch=4,
+    emoji=10,
+    training=Training(steps=5, batch=4),
     widths=(16,),
     autoencoder_steps=4,
     clip=ClipTraining(steps=2, batch=8, warmup=1),
@@ -254,9 +256,8 @@ def _rows(config: Config, cell: Cell, arrays: dict[str, np.ndarray]) -> Iterator
     here: dict[str, Any] = {"cell": cell.name, **cell._asdict()}
     plan, limit = cell_plan(config, 0, cell), float(arrays["limit"])
     planted = plan.per_rung * cell.copies
-    n = planted + plan.unique + (plan.emoji or 0)
+    n = planted + plan.unique + config.emoji
     yield Row("planted_fraction", planted / n, None, None, n, here)
-    yield Row("training_steps", training_steps(config, cell), None, None, 1, here)
     for name, values in arrays.items():
         kind, *told = name.split()
         if kind == "alike":
