@@ -3,8 +3,8 @@ the training set is planted, what the network predicts, and how often each plant
 
 How many pictures are seen once follows from that share and from the copies. All cells are trained for as many steps,
 so that a repeated picture is met the more often the larger the share is. All cells of a world share the repeated
-pictures, their twins, the held-out ones, one tokenizer, one autoencoder, and the text encoder's first weights. What they
-share was trained on pictures that are in none of these groups.
+pictures, their twins, the held-out ones, one tokenizer, one autoencoder, and the text encoder's first weights. These
+were trained on pictures that are in none of these groups.
 """
 
 from collections.abc import Iterator

@@ -8,8 +8,8 @@ as the text tower of a CLIP of ours, then frozen; trained along), the share of t
 fill, what the U-Net predicts, and how often each picture is repeated. The repeated pictures are the same; how many are
 seen once beside them makes the share. All are trained for as many steps, so that a share decides how often a repeated
 picture is met, and the copies how often one that the training set holds once. Every cell has an oracle, which never saw
-the repeated pictures, and is trained in several worlds, whose pictures, first weights and order come from seeds of their
-own. The autoencoder and the CLIP of a world learn from other pictures, none of them repeated.
+the repeated pictures, and is trained in several worlds, whose pictures, first weights and order come from other seeds.
+The autoencoder and the CLIP of a world learn from other pictures, none of them repeated.
 
 Analysis, written before the run: every number is pooled over the worlds, and all cells are published. Pruning works in
 a cell where over half of the repeated pictures are memorized, NeMo (arXiv 2406.02366) leaves under 40 % of that for
@@ -85,7 +85,7 @@ SMOKE = Config(
     shares=(0.3,),
     predictions=("epsilon",),
     copies=(4,),
-    worlds=2,
+    worlds=1,
     plan=Plan(side=16, per_rung=2, recaptioned=0, layouts=0, regions=0, unique=60, emoji=10, twins=1, held_out=60),
     emoji=10,
     training=Training(steps=5, batch=4),
