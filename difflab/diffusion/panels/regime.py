@@ -58,14 +58,15 @@ def verdicts_figure(rows: Sequence[Row], verdict: Callable[[str], str]) -> Figur
     cells = [row.setting for row in select(rows, "planted_fraction")]
     down = list(dict.fromkeys((one["text"], one["share"]) for one in cells))
     across = list(dict.fromkeys((one["prediction"], one["copies"]) for one in cells))
-    figure, (ax,) = new_figure("Percent drawn again: no defense > NeMo > Dori (Dori on the oracle)", "", "")
+    numbers = "percent drawn again: no defense > NeMo > Dori (Dori on the oracle)"
+    figure, (ax,) = new_figure("Where pruning works", numbers, "")
     for one in cells:
         x, y = across.index((one["prediction"], one["copies"])), down.index((one["text"], one["share"]))
         ax.add_patch(_tile(x, y, VERDICTS[verdict(one["cell"])]))
         ax.text(x, y, _numbers(rows, one), ha="center", va="center", fontsize="small")
     ax.set_xlim(-0.5, len(across) - 0.5)
     ax.set_ylim(len(down) - 0.5, -0.5)
-    ax.set_xticks(range(len(across)), [f"{kind.removesuffix('_prediction')}, {n} copies" for kind, n in across])
+    ax.set_xticks(range(len(across)), [f"{kind.removesuffix('_prediction')}\n{n} copies" for kind, n in across])
     ax.set_yticks(range(len(down)), [f"{text}, {share:.0%}" for text, share in down])
     ax.grid(False)
     for name, tint in VERDICTS.items():
