@@ -17,8 +17,8 @@ less than 2 % of loss on other captions, and as many random neurons leave more. 
 without a defense and not behind NeMo. Dori (arXiv 2507.16880, 50 steps) brings pictures back where it draws over half
 of the stopped ones on the pruned model, and at most 10 % of the repeated ones on the oracle. Nobody published this: the
 papers prune one model.
-Cost on two cores: about 16 hours, by an estimate from one step of training and one cell pruned and searched. A killed run
-goes on with the last checkpoint of the model that it was training.
+Cost on two cores: about 16 hours, by an estimate from one step of training and one cell pruned and searched. A killed
+run goes on with the last checkpoint of the model that it was training.
 """
 
 from collections.abc import Iterator, Sequence
