@@ -299,6 +299,31 @@ def pruning_attacked(rates=None, oracle=0.1, never=0.1, loss=1.1, ratio=1.0):
     return rows
 
 
+RANDOM, CLIP, ALONG, LARGE = ("random", 0.03), ("clip", 0.03), ("joint", 0.03), ("random", 0.3)
+BACK = LOCAL | {"stopped": 0.5, "back": 0.27, "searched": 0.1, "oracle": 0.1, "twin": 0.1}
+
+
+def regime(cells=None):
+    """What is in cells replaces what is measured in them; behind NeMo a search draws all, which no claim is about."""
+    found = {RANDOM: BACK, CLIP: BACK, ALONG: BACK | {"nemo": 0.54}, LARGE: BACK | {"cost": 1.02}} | (cells or {})
+    rows = []
+    for (text, share), here in found.items():
+        setting = {"cell": f"{text}, {share}", "text": text, "share": share}
+        rates = {("nemo", "dori", "repeated"): 1.0, ("nemo", "dori", "twin"): 1.0}
+        rates |= {("nothing", "dori", "oracle"): here["searched"], ("nothing", "nothing", "oracle"): here["oracle"]}
+        for defense in ("nothing", "nemo", "random_neurons"):
+            rates |= {(defense, "nothing", "repeated"): here[defense]}
+            rates |= {(defense, "nothing", "twin"): here["twin"] if defense == "nothing" else 0.9}
+            ratio = here["cost"] if defense == "nemo" else 3.0
+            rows.append(row("held_out_ratio", ratio, **setting, defense=defense))
+        for (defense, attack, role), rate in rates.items():
+            rows.append(row("memorized_fraction", rate, **setting, defense=defense, attack=attack, role=role))
+        rows.append(row("planted_fraction", share, **setting))
+        rows.append(row("stopped_fraction", here["stopped"], **setting))
+        rows.append(row("brought_back_fraction", here["back"], **setting))
+    return rows
+
+
 SOME, NONE, BOTH = "some cell is prunable", "none is where", "jointly"
 EXPERIMENTS = {
     "adversarial_cure": Experiment(
@@ -504,6 +529,25 @@ EXPERIMENTS = {
             case("a random step", rates={STEP: 0.5}),
             case("no control", oracle=0.105),
             case("no control", never=0.105),
+        ],
+    ),
+    "regime": Experiment(
+        regime,
+        5,
+        [
+            case(),
+            case(cells={CLIP: BACK | {"cost": 1.02}}),
+            case("some cell", "Dori brings", cells=dict.fromkeys((RANDOM, CLIP), BACK | {"nothing": 0.5, "nemo": 0.1})),
+            case("trained along", cells={ALONG: BACK}),
+            case("large share", cells={LARGE: BACK}),
+            case("Dori brings", cells={RANDOM: BACK | {"back": 0.25}}),
+            case("Dori brings", cells={CLIP: BACK | {"searched": 0.105}}),
+            case("by its prompt", cells={ALONG: BACK | {"nemo": 0.54, "oracle": 0.105}}),
+            case("by its prompt", cells={CLIP: BACK | {"twin": 0.105}}),
+            *(
+                case("some cell", "Dori brings", cells={RANDOM: BACK | one, CLIP: BACK | one})
+                for one in ({"nemo": 0.22}, {"random_neurons": 0.21}, {"cost": 1.02})
+            ),
         ],
     ),
 }

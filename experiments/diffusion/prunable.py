@@ -21,21 +21,17 @@ import numpy as np
 from diffusers import StableDiffusionPipeline
 from matplotlib.figure import Figure
 
+from difflab.audits.pruned_models import DEFENSES, lets_pruning_work, pixel_judge, prunings, rebuilt
 from difflab.diffusion.architecture import Architecture
-from difflab.diffusion.autoencoder import decode, encode
-from difflab.diffusion.copies import compare, fit_thresholds, memorized
-from difflab.diffusion.defended import Defended, undefended
-from difflab.diffusion.defenses.nemo import Nemo, nemo
-from difflab.diffusion.defenses.random_neurons import RandomNeurons, random_neurons
-from difflab.diffusion.defenses.wanda import Wanda, wanda
-from difflab.diffusion.judge import Judge, held_out_losses, loss_ratio
+from difflab.diffusion.copies import memorized
+from difflab.diffusion.defenses.nemo import Nemo
+from difflab.diffusion.judge import held_out_losses, loss_ratio
 from difflab.diffusion.panels.attacks import cells_figure
 from difflab.diffusion.pruning import size
 from difflab.diffusion.recipe import Material, Recipe, train_pipeline
-from difflab.diffusion.similarity import measures
 from difflab.diffusion.train import Training
 from difflab.errors import require
-from difflab.randomness import item_seeds, stream
+from difflab.randomness import item_seeds
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
@@ -43,8 +39,6 @@ from difflab.runs.resuming import Prefixed
 from difflab.runs.rows import Artefact, Row, select
 from synthetic import plan as plans
 from synthetic.plan import Plan, Planted
-
-DEFENSES = {"nothing": "control", "nemo": "memorizing", "random_neurons": "generalizing", "wanda": "trained"}
 
 
 class Cell(NamedTuple):
@@ -144,7 +138,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
     """What the prototypes suggested."""
     cells = list(dict.fromkeys(row.setting["cell"] for row in select(rows, "planted_fraction")))
-    prunable = [cell for cell in cells if _prunable(rows, cell)]
+    prunable = [cell for cell in cells if lets_pruning_work(rows, cell)]
     share = {cell: select(rows, "planted_fraction", cell=cell)[0].value for cell in cells}
     high = [cell for cell in cells if share[cell] > 0.5]
     return {
@@ -167,7 +161,7 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
 def answer(run: Recorded) -> Answer:
     """In how many models pruning works."""
     cells = list(dict.fromkeys(row.setting["cell"] for row in run.rows("planted_fraction")))
-    works = [cell for cell in cells if _prunable(run.run.rows, cell)]
+    works = [cell for cell in cells if lets_pruning_work(run.run.rows, cell)]
     return Answer(
         f"In {len(works)} of {len(cells)} models NeMo stops what is memorized at little cost"
         f"{': ' + '; '.join(works) if works else ''}.",
@@ -177,34 +171,22 @@ def answer(run: Recorded) -> Answer:
     )
 
 
-def _prunable(rows: Sequence[Row], cell: str) -> bool:
-    def rate(defense: str) -> float:
-        return select(rows, "memorized_fraction", cell=cell, defense=defense, role="repeated")[0].value
-
-    cost = select(rows, "held_out_ratio", cell=cell, defense="nemo")[0]
-    stopped = rate("nothing") > 0.5 and rate("nemo") < 0.4 * rate("nothing")
-    return stopped and rate("random_neurons") > rate("nemo") and cost.value < 1.02
-
-
 def _rows(
     planted: Planted, pipeline: StableDiffusionPipeline, material: Material, cell: Cell, config: Config
 ) -> Iterator[Row]:
     """Rates of repeated pictures and of twins under every defense, and the loss of held-out ones."""
-    pixel = {"pixel": measures()["pixel"]}
     held_out = planted.where("held_out", source="scene")
-    pictures = planted.pictures(planted.where("held_out"))
-    thresholds = fit_thresholds(pixel, pictures, material.pictures, planted.references())
     seeds = item_seeds(config.seed, "judge", config.seeds)
-    judge = Judge(pixel, thresholds, planted.references(), seeds, config.steps, config.guidance)
+    judge = pixel_judge(planted, material.pictures, seeds, config.steps, config.guidance)
     repeated, setting = planted.where("repeated", copies=cell.copies), {"cell": cell.name}
-    rebuilt = decode(pipeline, encode(pipeline, planted.pictures(repeated)))
-    alike = compare(pixel["pixel"], rebuilt[:, None], planted.pictures(repeated), planted.references())
-    yield Row("passed_fraction", *memorized(alike, thresholds["pixel"].value), len(repeated), setting)
+    passed = rebuilt(judge, pipeline, planted.pictures(repeated))
+    yield Row("passed_fraction", *memorized(passed, judge.thresholds["pixel"].value), len(repeated), setting)
     yield Row(
         "planted_fraction", len(repeated) * cell.copies / len(material.rows), None, None, len(material.rows), setting
     )
     others, captions = planted.where("held_out", source="scene")[: config.held_out], planted.captions(repeated)
-    defenses = _pruned(pipeline, captions, planted.captions(held_out), config)
+    unseen = planted.captions(held_out)
+    defenses = prunings(pipeline, captions, unseen, config.seed, config.nemo, config.sparsity)
     groups = {"repeated": repeated, "twin": planted.where("twin")}
     losses = list[np.ndarray]()
     for defense, defended in defenses.items():
@@ -219,15 +201,3 @@ def _rows(
                     yield row
         losses.append(held_out_losses(defended.of(planted.captions(others)), planted.pictures(others)))
         yield Row("held_out_ratio", *loss_ratio(losses[-1], losses[0]), len(others), here)
-
-
-def _pruned(
-    pipeline: StableDiffusionPipeline, captions: Sequence[str], unseen: Sequence[str], config: Config
-) -> dict[str, Defended]:
-    seed = stream(config.seed, "defense").integer
-    found = {"nothing": undefended(pipeline, captions)}
-    found["nemo"] = nemo(pipeline, captions, unseen, seed, config.nemo)
-    as_many = RandomNeurons.as_many(found["nemo"], config.nemo.blocks)
-    found["random_neurons"] = random_neurons(pipeline, captions, unseen, seed, as_many)
-    found["wanda"] = wanda(pipeline, captions, unseen, seed, Wanda(config.sparsity))
-    return found
