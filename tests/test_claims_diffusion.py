@@ -299,13 +299,13 @@ def pruning_attacked(rates=None, oracle=0.1, never=0.1, loss=1.1, ratio=1.0):
     return rows
 
 
-RANDOM, CLIP, ALONG, LARGE = ("random", 0.03), ("clip", 0.03), ("joint", 0.03), ("random", 0.3)
+FIRST, CLIP, ALONG, LARGE = ("random", 0.03), ("clip", 0.03), ("joint", 0.03), ("random", 0.3)
 BACK = LOCAL | {"stopped": 0.5, "back": 0.27, "searched": 0.1, "oracle": 0.1, "twin": 0.1}
 
 
 def regime(cells=None):
     """What is in cells replaces what is measured in them; behind NeMo a search draws all, which no claim is about."""
-    found = {RANDOM: BACK, CLIP: BACK, ALONG: BACK | {"nemo": 0.54}, LARGE: BACK | {"cost": 1.02}} | (cells or {})
+    found = {FIRST: BACK, CLIP: BACK, ALONG: BACK | {"nemo": 0.54}, LARGE: BACK | {"cost": 1.02}} | (cells or {})
     rows = []
     for (text, share), here in found.items():
         setting = {"cell": f"{text}, {share}", "text": text, "share": share}
@@ -537,15 +537,15 @@ EXPERIMENTS = {
         [
             case(),
             case(cells={CLIP: BACK | {"cost": 1.02}}),
-            case("some cell", "Dori brings", cells=dict.fromkeys((RANDOM, CLIP), BACK | {"nothing": 0.5, "nemo": 0.1})),
+            case("some cell", "Dori brings", cells=dict.fromkeys((FIRST, CLIP), BACK | {"nothing": 0.5, "nemo": 0.1})),
             case("trained along", cells={ALONG: BACK}),
             case("large share", cells={LARGE: BACK}),
-            case("Dori brings", cells={RANDOM: BACK | {"back": 0.25}}),
+            case("Dori brings", cells={FIRST: BACK | {"back": 0.25}}),
             case("Dori brings", cells={CLIP: BACK | {"searched": 0.105}}),
             case("by its prompt", cells={ALONG: BACK | {"nemo": 0.54, "oracle": 0.105}}),
             case("by its prompt", cells={CLIP: BACK | {"twin": 0.105}}),
             *(
-                case("some cell", "Dori brings", cells={RANDOM: BACK | one, CLIP: BACK | one})
+                case("some cell", "Dori brings", cells={FIRST: BACK | one, CLIP: BACK | one})
                 for one in ({"nemo": 0.22}, {"random_neurons": 0.21}, {"cost": 1.02})
             ),
         ],
