@@ -38,8 +38,10 @@ def levels(
 ) -> tuple[Float[torch.Tensor, "#b 1 1 1"], Float[torch.Tensor, "#b 1 1 1"]]:
     """alpha and sigma of x_t = alpha z + sigma noise at one time for all or at each one's own, to multiply with z."""
     t = torch.as_tensor(times, device=like.device).reshape(-1)
-    alpha_bar = scheduler.alphas_cumprod.to(like.device)[t].to(like.dtype)[:, None, None, None]
-    return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+    # In half precision 1 - alpha_bar would be several per cent off at the first times.
+    exact = torch.promote_types(like.dtype, torch.float32)
+    alpha_bar = scheduler.alphas_cumprod.to(like.device, exact)[t][:, None, None, None]
+    return alpha_bar.sqrt().to(like.dtype), (1 - alpha_bar).sqrt().to(like.dtype)
 
 
 def as_noise(

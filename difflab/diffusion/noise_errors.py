@@ -98,9 +98,11 @@ def noise_errors(
     found = []
     for part in torch.arange(len(owner)).split(within(pipeline, at_once)):
         rows, eps = owner[part], noise[which[part]]
-        errors = [
-            predicted_noise(pipeline, noised(pipeline, z[rows], eps, time), time, embeddings[rows]) - eps
+        lengths = [
+            (predicted_noise(pipeline, noised(pipeline, z[rows], eps, time), time, embeddings[rows]) - eps)
+            .flatten(1)
+            .norm(dim=1)
             for time in times
         ]
-        found.append(torch.stack([error.flatten(1).norm(dim=1) for error in errors], dim=1).cpu())
+        found.append(torch.stack(lengths, dim=1).cpu())
     return torch.cat(found).double().view(len(z), len(seeds), len(times))

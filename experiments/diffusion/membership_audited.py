@@ -25,9 +25,9 @@ def answer(run: Recorded) -> Answer:
         best = max((row for row in here if row.setting["method"] != BLIND), key=lambda row: row.value)
         setting = {"copies": copies, "against": best.setting["against"]}
         number, blind = (run.number("auc", method=name, **setting) for name in (best.setting["method"], BLIND))
-        told.append(f"{copies}: {best.setting['method']} {number}, blind {blind}")
+        told.append(f"{copies}: {best.setting['method'].replace('_', ' ')} {number}, blind {blind}")
     return Answer(
-        f"The best score of members against non-members, by how often they were shown (AUC): {'; '.join(told)}.",
+        f"AUC of the best score, and of the blind baseline, by how often members were shown: {'; '.join(told)}.",
         "",
         "areas",
         "Which score leaves one half, which is chance, and which does better than the blind baseline at the bottom?",
