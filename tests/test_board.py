@@ -3,7 +3,7 @@
 import copy
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,11 +11,12 @@ from test_trained_worlds import FLAGS, PLAN, _killed_at, _worlds, refused
 
 import difflab
 from difflab import methods
-from difflab.audits import board_file
+from difflab.audits import board_file, stress
 from difflab.audits.board import SMOKE, Config, Entrant, Settings, claims, shares
 from difflab.audits.board_file import document, mistakes, read, standard_error, write
 from difflab.audits.board_page import page
 from difflab.audits.board_rule import is_cured, is_cured_where_fair
+from difflab.audits.worlds import OnWorld, open_world
 from difflab.diffusion.copies import read_thresholds
 from difflab.diffusion.pipeline import SHIPPED
 from difflab.errors import InputError
@@ -310,6 +311,33 @@ def test_a_file_that_is_no_defense_is_refused_before_anything(kind, tmp_path, ca
     file.write_text(text)
     assert said in refused(capsys, "board", "--add", file, "--out", tmp_path / "out", "--folder", tmp_path / "none")
     assert not (tmp_path / "out").exists()
+
+
+RETURNED = {
+    "raises": ("raise KeyError('no such layer')", "fails on planted: KeyError"),
+    "a number": ("return 7", "returns a int; return a Defended"),
+    "not finite": ("return replace(undefended(pipeline, captions), embeddings=one * float('nan'))", "finite embedding"),
+    "of another width": ("return replace(undefended(pipeline, captions), embeddings=one[..., :3])", "finite embedding"),
+    "no masks": ("return replace(undefended(pipeline, captions), masks=None)", "fails on planted"),
+}
+
+
+@pytest.fixture(scope="module")
+def planted_world():
+    return open_world(OnWorld(targets=2, held_out=2, retained=60, device="cpu"))
+
+
+@pytest.mark.parametrize("kind", RETURNED)
+def test_what_a_strangers_defense_does_wrong_is_one_sentence(kind, planted_world, tmp_path):
+    body, said = RETURNED[kind]
+    head = STRANGERS[: STRANGERS.index("    return undefended")]
+    file = tmp_path / "my_defense.py"
+    file.write_text(
+        f"from dataclasses import replace\n{head}    one = undefended(pipeline, captions).embeddings\n    {body}\n"
+    )
+    config = replace(stress.SMOKE, defense=str(file))
+    with pytest.raises(InputError, match=said):
+        stress.defended_by(planted_world, config)
 
 
 def test_names_and_flags_that_cannot_be(tmp_path, capsys, monkeypatch):

@@ -4,7 +4,7 @@ import io
 import re
 import shutil
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from PIL import Image
@@ -173,6 +173,13 @@ def made_up():
     ]
     config = {"n": 3, "inner": {"sizes": [1, 2]}}
     return Result("toy", config, rows, {"it holds": True, "it does not": False}, {}, {}, {})
+
+
+def test_a_run_over_worlds_stands_beside_the_run_on_one():
+    one = made_up()
+    many = replace(one, config={"each": one.config, "worlds": 3, "contents": "sums"})
+    record = Numbers({"toy": [one, many]})
+    assert record("toy").run is one and record("toy", n=3).run is one and record("toy", worlds=3).run is many
 
 
 def test_numbers_are_written_from_rows():

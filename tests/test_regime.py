@@ -150,7 +150,7 @@ def test_the_pipeline_embeds_captions_as_the_trained_tower_does(learned):
 
 @pytest.mark.parametrize("text", regimes.TEXTS)
 def test_a_cell_trains_what_it_says(begin, memory, text):
-    """Both predictions, from the same first weights; the text encoder moves where it is trained, and only there."""
+    """Both predictions, each with its oracle; the text encoder moves where it is trained, and only there."""
     config, first = replace(SMOKE, texts=(text,)), embed(begin.pipeline, ["red"])
     weights = []
     for prediction in ("epsilon", "v_prediction"):

@@ -216,6 +216,19 @@ def test_relearning_takes_the_steps_of_a_plain_loop(pipeline):
     assert np.mean(np.array(moved) > 0) > 0.9
 
 
+def test_relearning_meets_the_masks_of_all_targets_in_turn(pipeline, monkeypatch):
+    masks, met = _masks(pipeline), []
+
+    def loss(tuned, z, y, draws, masks):
+        met.extend(masks)
+        return next(tuned.unet.parameters()).square().mean().expand(len(masks))
+
+    monkeypatch.setattr("difflab.diffusion.attacks.relearning.loss_at", loss)
+    config, retained = Relearning(keep=(1, 3), batch=2), _given("relearning", pipeline)["retained"]
+    relearning(Defended(pipeline, START, masks), LATENTS, [random(i) for i in range(3)], config, retained)
+    assert [set(mask) for mask in met] == [set(mask) for mask in masks * 2] and len(set(map(len, masks))) > 1
+
+
 def test_relearning_never_sees_a_target(pipeline):
     met, generators = _met(pipeline), [random(i) for i in range(3)]
     with_target = Retained(torch.cat([ORDINARY, LATENTS[1:2] + 1e-5]), ["a"] * 6)

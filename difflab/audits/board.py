@@ -32,10 +32,12 @@ from difflab.errors import require
 from difflab.files import checksum as file_checksum
 from difflab.runs.configs import from_keywords
 from difflab.runs.execute import execute
+from difflab.runs.parallel import usable_cores
 from difflab.runs.result import Result
 from difflab.runs.results import Checkpoints, whole
 from difflab.runs.rows import Note, Row, select
-from difflab.statistics.intervals import wilson
+from difflab.statistics.intervals import SHARE, pooled, wilson
+from difflab.training.devices import device
 from synthetic.plan import Plan
 
 NAME, ORACLE, UNDEFENDED = "board", "oracle", "undefended"
@@ -139,7 +141,8 @@ def board(
     Args:
         add: a .py file with a defense; it alone is computed, and those that are there already stand beside it.
         folder: what `difflab worlds` wrote.
-        workers: cases side by side on a processor, each on one thread; numbers do not depend on it.
+        workers: cases side by side on a processor, each on one thread; numbers do not depend on it. An accelerator
+            does one after the other.
         out: the folder of results, of every case, too; None keeps the result in memory.
         flags: every flag of `difflab board` under its name: defenses="all", attacks="all", worlds=3, targets=4,
             seeds=3, steps=20, guidance=3.0, held_out=60, seed=0, device="auto" and others.
@@ -170,7 +173,8 @@ def compared(settings: Settings, add: str, folder: Path, workers: int, out: Path
     require(len(asked) == len(sources) + 1, "two defenses have one name; rename a file.")
     beside = {one: _cases(settings, sites, one) for one in methods.methods("defenses")} if add else {}
     asked |= {name: cases for name, cases in beside.items() if all(whole(board_case.folder(out, one)) for one in cases)}
-    board_case.compute_all([case for cases in asked.values() for case in cases], out, workers)
+    at_once = min(workers, len(usable_cores())) if device(settings.device).type == "cpu" else 1
+    board_case.compute_all([case for cases in asked.values() for case in cases], out, at_once)
     config = Config(
         settings,
         tuple(_entrant(name, cases) for name, cases in asked.items()),
@@ -221,12 +225,15 @@ class _Board:
         for name, cases in self.asked.items():
             results = [board_case.compute(case, self.out) for case in cases]
             every = [list(_of(name, result.rows)) for result in results]
-            yield from every[0] if n == 1 else merged(every)
+            found = every[0] if n == 1 else list(merged(every))
+            yield from found
+            if name == ORACLE:
+                targets = next(row.n for row in found if isinstance(row, Row) and row.setting["defense"] == ORACLE)
         if n < wanted:
             yield Note(f"{n} of {wanted} worlds are there; difflab worlds trains others.")
-        targets = n * config.settings.targets
         if 1 / targets > LIMIT:
-            high = wilson(0, targets).high
+            none = wilson(0, targets // n)
+            high = none.high if n == 1 else pooled([none] * n, bounds=SHARE).high
             yield Note(f"Few targets: where 0 of {targets} come back, up to {high:.0%} still might (95 %).")
         if n == 1:
             yield Note("With one world no number says how much worlds differ.")

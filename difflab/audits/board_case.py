@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from difflab.audits import stress
 from difflab.audits.searches import held_out_rows
 from difflab.audits.stress import Cell, Try
 from difflab.audits.worlds import World, open_world
-from difflab.diffusion.defended import Defended, undefended
+from difflab.diffusion.defended import undefended
 from difflab.diffusion.trigger import Trigger
-from difflab.errors import InputError, reason, require
+from difflab.errors import require
 from difflab.progress import progress
 from difflab.runs.execute import execute
 from difflab.runs.executors import Job, logged
@@ -70,7 +69,7 @@ def run(config: Case, checkpoints: Checkpoints, tick: Callable[[], None] = lambd
             defended = undefended(world.oracle, captions)
             yield from _without_defense(world)
         else:
-            defended = _defended(world, config)
+            defended = stress.defended_by(world, config)
             yield from held_out_rows(config, world, {"yours": defended})
         given = stress.given_to_attacks(world, defended, config)
         for target in config.targets_met:
@@ -163,21 +162,3 @@ def _without_defense(world: World) -> Iterator[Row]:
     plain = undefended(world.pipeline, group.captions)
     one = Try(Trigger(), True, world.judge.draw(plain), np.full(len(group.captions), np.nan))
     yield from stress.try_rows(Cell("undefended", "repeated", plain, group, []), stress.ALWAYS, one, world)
-
-
-def _defended(world: World, config: Case) -> Defended:
-    """The model behind the defense; what a file of the user's own does wrong is said in one sentence."""
-    if not config.defense.endswith(".py"):
-        return stress.defended_by(world, config)
-    try:
-        found = stress.defended_by(world, config)
-    except InputError:
-        raise
-    except Exception as error:
-        told = f"{type(error).__name__}: {reason(error)}"
-        raise InputError(f"{config.defense} fails on {config.model}: {told}.") from error
-    n = len(world.groups["repeated"].captions)
-    require(isinstance(found, Defended), f"{config.defense} returns a {type(found).__name__}; return a Defended.")
-    whole = len(found.embeddings) == len(found.masks) == n and bool(torch.isfinite(found.embeddings).all())
-    require(whole, f"{config.defense} does not return a finite embedding and a mask for each of {n} captions.")
-    return found

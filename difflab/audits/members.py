@@ -58,7 +58,7 @@ def of_plan(planted: Planted, most: int, seed: int) -> Items:
 
     Args:
         planted: the pictures that the model was trained on, and those that it was not.
-        most: of once-seen, of held-out and of twins, at least.
+        most: of once-seen, of held-out and of twins, at most.
         seed: chooses those.
     """
     random = stream(seed, "members").numpy()
@@ -93,7 +93,7 @@ def of_folders(members: Captioned, non_members: Captioned, most: int, seed: int)
     Args:
         members: the pictures that the model was trained on.
         non_members: those that it was not, drawn alike.
-        most: of each kind, at least; a random choice where there are more.
+        most: of each kind, at most; a random choice where there are more.
         seed: of that choice.
 
     Raises:

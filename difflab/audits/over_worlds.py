@@ -118,15 +118,17 @@ class _Together:
     def run(self, config: OverWorlds, checkpoints: Checkpoints) -> Iterator[Row | Artefact | Note]:
         """Each world in a run folder of its own, so that a killed run does none twice."""
         results = [execute(self.name, self.module, one, self.out) for one in self.configs]
-        yield from merged([result.rows for result in results])
-        for claim in results[0].claims:
-            held = sum(result.claims.get(claim, False) for result in results)
-            yield Row(HELD, *wilson(held, len(results)), len(results), {"claim": claim})
+        together = list(merged([result.rows for result in results]))
+        yield from together
+        # By their places: a sentence may hold a number of its world.
+        verdicts = zip(*(result.claims.values() for result in results), strict=True)
+        for claim, held in zip(self.claims([row for row in together if isinstance(row, Row)]), verdicts, strict=True):
+            yield Row(HELD, *wilson(sum(held), len(held)), len(held), {"claim": claim})
         for sentence in dict.fromkeys(note for result in results for note in result.meta.get("notes", ())):
             yield Note(sentence)
         yield Note(
             f"Every number is a mean over {config.worlds} worlds: models with oracles and data of their own. Pictures"
-            " are those of the first."
+            " and curves made of single scores are those of the first."
         )
         for name, array in results[0].artefacts.items():
             yield Artefact(name, array)

@@ -13,7 +13,7 @@ from difflab.diffusion.pipeline import found_model, load, save
 from difflab.diffusion.recipe import Material, Recipe, train_pipeline
 from difflab.diffusion.similarity import measures
 from difflab.errors import InputError, require
-from difflab.files import write_atomically
+from difflab.files import remove, write_atomically
 from difflab.runs.results import open_run
 from difflab.training.devices import device
 from synthetic import manifest
@@ -63,6 +63,7 @@ def train(asked: Train, command: str = "difflab train") -> None:
     config = asdict(asked) | {"out": "", "device": ""}
     run = open_run(asked.out.with_name(asked.out.name + ".training"), "train", config)
     pipeline = train_pipeline(material, asked.recipe, run, base, str(device(asked.device)))
+    remove(asked.out / CARD)
     save(pipeline.to("cpu"), asked.out, half=True)
     if planted:
         manifest.write(asked.out / "manifest.json", manifest.manifest(planted) | {"without": list(asked.without)})

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from diffusers import StableDiffusionPipeline
 from matplotlib.figure import Figure
 
@@ -45,7 +46,7 @@ from difflab.diffusion.defenses.wanda import Wanda, wanda
 from difflab.diffusion.panels.attacks import over_steps
 from difflab.diffusion.pruning import check, read_mask
 from difflab.diffusion.trigger import Trigger
-from difflab.errors import require
+from difflab.errors import InputError, reason, require
 from difflab.methods import Method
 from difflab.randomness import stream
 from difflab.runs.configs import from_keywords
@@ -330,7 +331,34 @@ def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]
 
 
 def defended_by(world: World, config: Config) -> Defended:
-    """What the name, file or directory stands for."""
+    """What the name, file or directory stands for.
+
+    Raises:
+        InputError: a file does not fit the model, or a defense of the user's own fails.
+    """
+    if not config.defense.endswith(".py"):
+        return _defended_by(world, config)
+    captions = world.groups["repeated"].captions
+    shape = undefended(world.pipeline, captions).embeddings.shape
+    try:
+        found = _defended_by(world, config)
+        require(isinstance(found, Defended), f"{config.defense} returns a {type(found).__name__}; return a Defended.")
+        whole = found.embeddings.shape == shape and len(found.masks) == len(captions)
+        require(
+            whole and bool(torch.isfinite(found.embeddings).all()),
+            f"{config.defense} does not return a finite embedding and a mask for each of {len(captions)} captions.",
+        )
+        found.of(captions)
+    except InputError:
+        raise
+    except Exception as error:
+        # Whatever a stranger's code raises.
+        told = f"{type(error).__name__}: {reason(error)}"
+        raise InputError(f"{config.defense} fails on {config.model}: {told}.") from error
+    return found
+
+
+def _defended_by(world: World, config: Config) -> Any:
     path, pipeline, captions = Path(config.defense), world.pipeline, world.groups["repeated"].captions
     if path.is_dir():
         other = config.load(str(path))

@@ -77,6 +77,9 @@ class Worlds:
         side, other = self.plan.side, self.recipe.architecture.side
         require(side == other, f"the plan draws pictures of {side} pixels, the recipe wants {other}; change one.")
         require(self.recipe.training.steps >= 1, "training needs at least 1 step; give more.")
+        require(self.plan.twins >= 1, "a world is judged with twins; give plan.twins of at least 1.")
+        few = f"plan.unique is {self.plan.unique}; give at least as many as plan.per-rung, {self.plan.per_rung}."
+        require(self.plan.unique >= self.plan.per_rung, few)
 
     def each(self) -> list[Seeded]:
         """The worlds, in the order of their seeds."""
@@ -270,10 +273,10 @@ def _judged(config: Seeded, folder: Path, device: str) -> Iterator[Row]:
     opened = OnWorld(model=model, oracle=oracle, plan=config.plan, targets=config.plan.per_rung, device=device)
     world = open_world(opened)
     pipelines = {MODEL: world.pipeline} | ({} if world.oracle is None else {ORACLE: world.oracle})
+    top = world.groups["repeated"]
     for name, pipeline in pipelines.items():
-        for target, group in world.groups.items():
-            drawn = world.judge.draw(undefended(pipeline, group.captions))
-            yield from world.judge.rows(drawn, group.pictures, group.captions, {"model": name, "target": target})
+        drawn = world.judge.draw(undefended(pipeline, top.captions))
+        yield from world.judge.rows(drawn, top.pictures, top.captions, {"model": name, "target": "repeated"})
 
 
 def _top_names(plan: Plan) -> tuple[str, ...]:

@@ -112,8 +112,8 @@ def differentiable_sampling(
         embeddings: one prompt per picture, of as many tokens as the empty prompt or more; the empty prompt gives none
             of its attention to the surplus.
         noise: x_T, one per picture, or x_t where a time is given.
-        steps: network calls per picture, in [1, 999]. They lie as Stable Diffusion's do: evenly, from T (1 - 1 / steps)
-            down to 1, so that few steps begin far from pure noise.
+        steps: of the scheduler, in [1, 999], with one network call each (PNDM makes one more). They lie as Stable
+            Diffusion's do: evenly, from T (1 - 1 / steps) down to 1, so that few steps begin far from pure noise.
         guidance: weight w of the prompt: 1 is the conditional model, 0 the unconditional one.
         time: t of the step to begin with; None for the first one.
         generators: one per picture, on the CPU, for schedulers that add noise at every step.

@@ -20,7 +20,8 @@ class Memory(NamedTuple):
     Attributes:
         weights: of U-Net, autoencoder and text encoder.
         drawing: beside them at the most, while a batch of `fitting` pictures is drawn and decoded.
-        search: beside them at the most, in a step of a search of embeddings, one prediction of which is held.
+        search: beside them at the most, in a step of a search of embeddings, with as many predictions held as
+            `with_gradients` says.
     """
 
     weights: int
@@ -44,7 +45,7 @@ def memory(pipeline: StableDiffusionPipeline) -> Memory:
         pipeline: on any device; it is not run.
 
     Returns:
-        Numbers of bytes. Of drawing, guidance makes each picture two predictions; parts of 4 are decoded at once.
+        Numbers of bytes. Of drawing, guidance makes each picture two predictions.
     """
     dtype, (height, width) = pipeline.unet.dtype, latent_size(pipeline)
     weights = sum(_bytes(value) for part in NETWORKS for value in getattr(pipeline, part).parameters())

@@ -28,7 +28,9 @@ class Numbers:
         Raises:
             InputError: there is not exactly one.
         """
-        there = [run for run in self._record.get(experiment, []) if config.items() <= leaves(run.config).items()]
+        # A run over worlds holds all entries of the run on one; "worlds" asks for it.
+        runs = [run for run in self._record.get(experiment, []) if "each" not in run.config or "worlds" in config]
+        there = [run for run in runs if config.items() <= leaves(run.config).items()]
         require(len(there) == 1, f"the record holds {len(there)} runs of {experiment} with {config}; name one.")
         return Recorded(there[0])
 

@@ -104,11 +104,11 @@ def _finding(run: Result) -> str:
     parts += [recorded.figure(shown), f"*{answer.look}*" if answer.look else ""]
     for table in tables(run):
         if len(table.rows) <= _SHORT:
-            head = [
+            lines = [table.head, ["---"] * len(table.head), *table.rows]
+            parts += [
                 f"{table.name[0].upper()}{table.name[1:]}:",
-                "| setting | value | interval | n |\n| --- | --- | --- | --- |",
+                "\n".join(f"| {' | '.join(line)} |" for line in lines),
             ]
-            parts += [head[0], "\n".join([head[1], *(f"| {' | '.join(row)} |" for row in table.rows)])]
     rows = f"../../experiments/record/{run.experiment}/{run.digest}/rows.jsonl"
     parts += [f"All numbers are in [its rows]({rows}).", "Claims:", recorded.claims()]
     return "\n\n".join(filter(None, parts))

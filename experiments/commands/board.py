@@ -12,8 +12,6 @@ from difflab.audits.board_file import read, write
 from difflab.audits.board_page import page
 from difflab.errors import require
 from difflab.files import write_atomically
-from difflab.runs.parallel import usable_cores
-from difflab.training.devices import device
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,7 @@ def main(arguments: Sequence[str]) -> None:
         print(f"{asked.check} holds together: {len(found['results']) - 1} defenses and the oracle.")
         return
     settings = Settings(**{field.name: getattr(asked, field.name) for field in fields(Settings)})
-    workers = min(asked.workers, len(usable_cores())) if device(asked.device).type == "cpu" else 1
-    board = compared(settings, asked.add, asked.folder, workers, asked.out)
+    board = compared(settings, asked.add, asked.folder, asked.workers, asked.out)
     stem = f"board_{Path(asked.add).stem}" if asked.add else "board"
     document = write(board, asked.out / f"{stem}.json")
     write_atomically(asked.out / f"{stem}.html", page(document).encode())

@@ -19,13 +19,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, default=Path("results"))
     known, rest = parser.parse_known_args(arguments)
     if known.name == "" and {"-h", "--help"} & set(rest):
-        print("usage: difflab run NAME [--smoke] [--out DIR] [flags]; difflab run NAME --help shows the flags")
+        print("usage: difflab run NAME [--smoke] [--out DIR] [--worlds N] [flags]")
+        print("difflab run NAME --help shows the flags")
         print(f"experiments: {', '.join(registry.experiments())}")
         return
     module = registry.load(known.name)
     asked, rest = _worlds(known.name, rest)
     config = configured(known.name, known.smoke, rest)
-    if asked.worlds:
+    if asked.worlds is not None:
         from difflab.audits.over_worlds import over_worlds
 
         print(over_worlds(known.name, module, config, asked.worlds_folder, asked.worlds, known.out).folder)
@@ -37,10 +38,10 @@ def _worlds(name: str, rest: Sequence[str]) -> tuple[argparse.Namespace, list[st
     """How many worlds are asked for and where they lie, and the other words."""
     parser = argparse.ArgumentParser(prog=f"difflab run {name}", add_help=False, allow_abbrev=False)
     if takes_worlds(registry.load(name).Config):
-        parser.add_argument("--worlds", type=int, default=0)
+        parser.add_argument("--worlds", type=int)
         parser.add_argument("--worlds-folder", type=Path, default=Path("worlds"))
     else:
-        parser.set_defaults(worlds=0)
+        parser.set_defaults(worlds=None)
     return parser.parse_known_args(rest)
 
 

@@ -74,11 +74,12 @@ def _train_here(world: Seeded, asked: Worlds, workers: int, command: str) -> Non
 
 def _train_many(worlds: Sequence[Seeded], asked: Worlds, arguments: Sequence[str], workers: int) -> None:
     """Each in a process of its own, as if it had been asked for alone."""
+    share = Share(runs=min(workers, len(worlds)))
+    alone = ("--seeds", "1", "--workers", str(max(1, workers // share.runs)))
     jobs = [
-        Job(("worlds", *arguments, "--seeds", "1", "--first", str(world.plan.seed)), asked.out / world.folder)
+        Job(("worlds", *arguments, *alone, "--first", str(world.plan.seed)), asked.out / world.folder)
         for world in worlds
     ]
-    share = Share(runs=min(workers, len(jobs)))
     executor = partial(on_this_machine, command=(sys.executable, "-P", "-m", "difflab"), share=share)
     left = sweep(jobs, executor, "training worlds")
     if left:

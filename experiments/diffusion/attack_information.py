@@ -169,4 +169,4 @@ def _rows(
             yield from world.judge.rows(pictures, targets.pictures, targets.captions, here)
         after = found["loss"][1 + k]
         gap = bootstrap(1 - after / before, np.median, np.random.default_rng(0))
-        yield Row("gained_fraction", *gap, len(before), setting | free_rows)
+        yield Row("gained_difference", *gap, len(before), setting | free_rows)

@@ -10,7 +10,7 @@ most repeated pictures; its oracle never saw those and shares all else. Every me
 - The same AUC after both models have changed: relearned on ordinary pictures, rounded to 8 and to 4 bits, and, where a
   measure draws, drawn from with another sampler.
 - Robustness, from 0 to 1, says how well the distance between model and oracle outlives the longest relearning and the
-  coarsest rounding; of perfect AUCs, which have no room and no interval, it still tells the better ones.
+  coarsest rounding; it still separates measures whose AUC is 1.
 
 A copy measure says how like the target the pictures are that the target's caption draws, median over seeds. CLiD is
 scaled by what it says of never-trained twins on the oracle. With --worlds every number is a mean over worlds, which is
@@ -121,6 +121,8 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact | N
     # First, for it may refuse the pictures.
     blind = _blind(world, config.seed)
     found = _scored(config, world, checkpoints)
+    kinds = {kind for kind, _ in found[UNCHANGED]}
+    require(kinds >= set(KINDS), "no detector or no membership score fits this pipeline; name others.")
     yield from _notes(config, found, len(blind))
     for name in found[UNCHANGED]:
         yield from _rows(name, {change: scores[name] for change, scores in found.items() if name in scores}, config)
@@ -130,7 +132,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact | N
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
-    """What was expected; each may fail."""
+    """What was expected, and that the blind baseline is blind."""
     before = select(rows, "auc", change=NOTHING)
     best = {kind: max(row.value for row in select(before, "auc", kind=kind)) for kind in KINDS}
     pixel, imagenet = (

@@ -27,7 +27,8 @@ def answer(run: Recorded) -> Answer:
         number, blind = (run.number("auc", method=name, **setting) for name in (best.setting["method"], BLIND))
         told.append(f"{copies}: {best.setting['method'].replace('_', ' ')} {number}, blind {blind}")
     return Answer(
-        f"AUC of the best score, and of the blind baseline, by how often members were shown: {'; '.join(told)}.",
+        "AUC of the best score (chosen afterwards), and of the blind baseline, by how often members were shown:"
+        f" {'; '.join(told)}.",
         "",
         "areas",
         "Which score leaves one half, which is chance, and which does better than the blind baseline at the bottom?",

@@ -44,6 +44,7 @@ from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key, made_once
 from difflab.runs.rows import Artefact, Row, select
+from difflab.statistics.intervals import POSITIVE, mean
 
 CONTROLS = ("once", "never", "random network", "oracle")
 COLOURS = {
@@ -93,7 +94,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     defenses = _pruned(world, config)
     for defense, defended in defenses.items():
         sizes = [size(mask) for mask in defended.switched_off]
-        yield Row("switched_off_count", float(np.mean(sizes)), min(sizes), max(sizes), len(sizes), {"defense": defense})
+        yield Row("switched_off_count", *mean(sizes, bounds=POSITIVE), len(sizes), {"defense": defense})
     defenses |= _prompts(world, config)
     yield from held_out_rows(config, world, defenses)
     cells = [

@@ -6,10 +6,10 @@ the small share of the training set; and in every cell where pruning works Dori 
 Small models of small pictures, in all combinations of four settings: the text encoder (random and frozen; pre-trained
 as the text tower of a CLIP of ours, then frozen; trained along), the share of the training set that repeated pictures
 fill, what the U-Net predicts, and how often each picture is repeated. The repeated pictures are the same; how many are
-seen once beside them makes the share. All are trained for as many steps, so that a share decides how often a repeated
-picture is met, and the copies how often one that the training set holds once. Every cell has an oracle, which never saw
-the repeated pictures, and is trained in several worlds, whose pictures, first weights and order come from other seeds.
-The autoencoder and the CLIP of a world learn from other pictures, none of them repeated.
+seen once beside them makes the share. All are trained for as many steps, so that the share decides how often a
+repeated picture is met; share and copies together decide it for one that is seen once. Every cell has an oracle, which
+never saw the repeated pictures, and is trained in several worlds, whose pictures, first weights and order come from
+other seeds. The autoencoder and the CLIP of a world learn from other pictures, none of them repeated.
 
 Analysis, written before the run: every number is pooled over the worlds, and all cells are published. Pruning works in
 a cell where over half of the repeated pictures are memorized, NeMo (arXiv 2406.02366) leaves under 40 % of that for

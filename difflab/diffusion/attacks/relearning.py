@@ -61,8 +61,9 @@ def relearning(
     never saw the targets is the control.
 
     Args:
-        defended: what is attacked. What masks switch off stays off while weights move: row j of a batch meets the
-            weight mask of target j, over and over again. Masks of tokens are for other prompts and are left out.
+        defended: what is attacked. What masks switch off stays off while weights move: the rows of all batches
+            meet the weight masks of the targets in turn, over and over again. Masks of tokens are for other prompts and
+            are left out.
         latents: the targets z, only to see that none of them is among the ordinary pictures.
         generators: one for each target, on the CPU; the first one draws everything, for there is one model.
         config: how.
@@ -91,12 +92,12 @@ def relearning(
     tuned = with_weights(defended.pipeline, defended.pipeline.unet.state_dict())
     tuned.unet.requires_grad_(True)
     optimizer = torch.optim.Adam(tuned.unet.parameters(), config.rate)
-    met = [masks[j % n] for j in range(config.batch)]
+    found, done = [], 0
 
     def loss(step: int) -> Float[torch.Tensor, ""]:
-        return _loss(tuned, retained, generators[0], met)
+        first = (done + step) * config.batch
+        return _loss(tuned, retained, generators[0], [masks[(first + j) % n] for j in range(config.batch)])
 
-    found, done = [], 0
     with progress(config.keep[-1], "relearning") as advance:
         for steps in config.keep:
             plan = Plan(steps - done, partial(constant, steps=steps, rate=config.rate))

@@ -63,7 +63,7 @@ def gradient_masking(
 
     Differs:
         CDI hands the ten errors to its linear model and has no score of one number; their mean is ours. The features
-        are those of its code. To put the noise into z_t and compare with eps, as the method is also told, would rank
+        are those of its code. To put the noise into z_t and compare with eps, as the paper describes it, would rank
         members last: a network that restores the picture predicts something else than eps.
     """
     found = features(pipeline, latents, captions, seeds, config)

@@ -7,29 +7,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
-from difflab.diffusion.batch_sizes import AT_ONCE
-from difflab.diffusion.proximal import proximal_errors
-from difflab.errors import at_least
+from difflab.diffusion.proximal import Proximal, proximal_scores
 from difflab.statistics.scores import Scores
 
 
 @dataclass(frozen=True)
-class Pia:
-    """Where and how the error is measured.
-
-    Attributes:
-        time: t, at least 0 and below the times of the schedule.
-        power: p of the norm, at least 1.
-        at_once: predictions made in one batch.
-    """
-
-    time: int = 200
-    power: float = 4.0
-    at_once: int = AT_ONCE
-
-    def __post_init__(self) -> None:
-        at_least(self, 0, "time")
-        at_least(self, 1, "power", "at_once")
+class Pia(Proximal):
+    """Where and how the error is measured, see `Proximal`."""
 
 
 def pia(
@@ -63,5 +47,4 @@ def pia(
     Differs:
         The published code leaves the root of the norm out, which ranks alike; CDI (arXiv 2411.12858) takes p = 5.
     """
-    errors = proximal_errors(pipeline, latents, captions, config.time, config.power, config.at_once, normalized=False)
-    return Scores(tuple(captions), -errors.numpy())
+    return proximal_scores(pipeline, latents, captions, config, normalized=False)

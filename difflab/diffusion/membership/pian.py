@@ -7,29 +7,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
-from difflab.diffusion.batch_sizes import AT_ONCE
-from difflab.diffusion.proximal import proximal_errors
-from difflab.errors import at_least
+from difflab.diffusion.proximal import Proximal, proximal_scores
 from difflab.statistics.scores import Scores
 
 
 @dataclass(frozen=True)
-class Pian:
-    """Where and how the error is measured.
-
-    Attributes:
-        time: t, at least 0 and below the times of the schedule.
-        power: p of the norm, at least 1.
-        at_once: predictions made in one batch.
-    """
-
-    time: int = 200
-    power: float = 4.0
-    at_once: int = AT_ONCE
-
-    def __post_init__(self) -> None:
-        at_least(self, 0, "time")
-        at_least(self, 1, "power", "at_once")
+class Pian(Proximal):
+    """Where and how the error is measured, see `Proximal`."""
 
 
 def pian(
@@ -64,5 +48,4 @@ def pian(
         The paper prints sqrt(pi / 2) where its code has sqrt(2 / pi); the code is right, for that is the mean absolute
         value of N(0, 1). The code leaves the root of the norm out, which ranks alike.
     """
-    errors = proximal_errors(pipeline, latents, captions, config.time, config.power, config.at_once, normalized=True)
-    return Scores(tuple(captions), -errors.numpy())
+    return proximal_scores(pipeline, latents, captions, config, normalized=True)

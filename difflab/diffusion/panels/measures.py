@@ -1,5 +1,6 @@
 """Figure of judged measures: which know the models that have a picture, and which still do when models have changed."""
 
+import itertools
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -47,7 +48,7 @@ def measures_figure(rows: Sequence[Row]) -> Figure:
 def _marks(ax: Axes, rows: Sequence[Row], metric: str, heights: dict[tuple[str, str], int]) -> None:
     """A hollow mark for each change, a little below the measure's own line."""
     changes = dict.fromkeys((row.setting["change"], row.setting["amount"]) for row in select(rows, "auc_difference"))
-    for mark, (change, amount) in zip(_MARKS, changes, strict=False):
+    for mark, (change, amount) in zip(itertools.cycle(_MARKS), changes, strict=False):
         here = select(rows, metric, change=change, amount=amount)
         places = [heights[row.setting["kind"], row.setting["measure"]] - 0.25 for row in here]
         ax.plot(

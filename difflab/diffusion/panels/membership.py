@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from difflab.runs.figures import COLOURS, legend_below, new_figure, points_with_intervals
 from difflab.runs.rows import Row, select
+from difflab.statistics.dataset_inference import LEVEL
 
 
 def areas_figure(rows: Sequence[Row]) -> Figure:
@@ -39,7 +40,7 @@ def inference_figure(rows: Sequence[Row]) -> Figure:
     tests = list(dict.fromkeys(row.setting["test"] for row in false))
     groups = list(dict.fromkeys(row.setting["copies"] for row in alarms))
     shades = _shades(groups)
-    title = "Dataset inference: alarms below p = 0.01"
+    title = f"Dataset inference: alarms below p = {LEVEL:g}"
     figure, panels = new_figure(title, "pictures of each kind", "share of samples", len(tests))
     sizes = sorted({row.setting["sample"] for row in (*alarms, *false)})
     for ax, test in zip(panels, tests, strict=True):
@@ -51,7 +52,7 @@ def inference_figure(rows: Sequence[Row]) -> Figure:
             beside = [row.setting["sample"] * 1.04 ** (place - len(curves) / 2) for row in here]
             colour = shades.get(label, "predicted" if label.startswith("twins") else "control")
             points_with_intervals(ax, beside, [row.interval for row in here], label, colour)
-        ax.axhline(0.01, color=COLOURS["exact"], linewidth=0.8)
+        ax.axhline(LEVEL, color=COLOURS["exact"], linewidth=0.8)
         ax.set_xscale("log")
         ax.set_xticks(sizes, [str(size) for size in sizes])
         ax.minorticks_off()
