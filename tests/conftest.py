@@ -43,8 +43,10 @@ COMMON_NOISE = {
 }
 
 pytest.register_assert_rewrite("conformance")
-# Only what is imported after this line is checked.
-jaxtyping.install_import_hook(["difflab", "synthetic", "theory"], "beartype.beartype")
+# Only what is imported after this line is checked. A float may be given as an int, as type checkers have it.
+jaxtyping.install_import_hook(
+    ["difflab", "synthetic", "theory"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
 
 
 @pytest.hookimpl(tryfirst=True)
