@@ -243,7 +243,6 @@ def test_the_checksum_is_of_the_weights(saved, damaged, tmp_path):
     config = damaged / "scheduler" / "scheduler_config.json"
     config.write_text(config.read_text().replace("v_prediction", "epsilon"))
     assert len(found | {checksum(damaged)}) == 5
-    assert checksum(HUB) == HUB
 
 
 # Somebody else's -----------------------------------------------------------------------------------------------------
@@ -354,6 +353,21 @@ def test_a_pipeline_without_text_is_refused(tmp_path, pipeline):
 def test_a_hub_id_is_not_fetched_unasked(monkeypatch):
     with _no_network(monkeypatch):
         assert HUB in _sentence(lambda: load(HUB)) and "download" in _sentence(lambda: load(HUB))
+
+
+def test_a_hub_id_in_the_cache_is_found_and_known_by_its_bytes(tmp_path, pipeline, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    place = tmp_path / f"models--{HUB.replace('/', '--')}"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("abc")
+    assert HUB in _sentence(lambda: checksum(HUB))
+    save(pipeline, place / "snapshots" / "abc")
+    with _no_network(monkeypatch):
+        before = checksum(HUB)
+        assert _same(_weights(load(HUB)), _weights(pipeline)) and before == checksum(place / "snapshots" / "abc")
+    config = place / "snapshots" / "abc" / "scheduler" / "scheduler_config.json"
+    config.write_text(config.read_text().replace("}", ' , "more": 1}'))
+    assert checksum(HUB) != before
 
 
 # Tokens --------------------------------------------------------------------------------------------------------------

@@ -101,7 +101,9 @@ class Config(OnPipeline):
             prompt_table(Path(self.prompts))
         references = [str(path) for path in pictures_in(Path(self.reference))] if self.reference else []
         others = (self.prompts, self.lora, self.sscd, *references)
-        object.__setattr__(self, "contents", identity(self.model, others=others, data=(self.data,)))
+        object.__setattr__(
+            self, "contents", identity(self.model, others=others, data=(self.data,), download=self.download)
+        )
 
 
 SMOKE = Config(captions=12, seeds=2, steps=4)

@@ -113,7 +113,7 @@ class Config(Loaded):
         for folder in (self.members, self.non_members):
             if folder and not folder.startswith(IN_MEMORY):
                 folder_list(Path(folder))
-        read = identity(self.model, others=(self.lora,), data=(self.members, self.non_members))
+        read = identity(self.model, others=(self.lora,), data=(self.members, self.non_members), download=self.download)
         object.__setattr__(self, "contents", read)
 
 

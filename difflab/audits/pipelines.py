@@ -98,13 +98,14 @@ class OnPipeline(Loaded):
         return {name: measure for name, measure in known.items() if measure.fits(size)}, left_out
 
 
-def identity(*models: str, others: Sequence[str] = (), data: Sequence[str] = ()) -> str:
+def identity(*models: str, others: Sequence[str] = (), data: Sequence[str] = (), download: bool = False) -> str:
     """Checksums of all that is read and decides the numbers; what is in memory stands for itself.
 
     Args:
         models: directories of pipelines, hub ids, or files of masks; what is empty is left out, as below.
         others: files of prompts, adapters and other things.
         data: folders of pictures with captions.
+        download: fetch a hub id that is not in the local cache.
 
     Raises:
         InputError: one of them is missing.
@@ -112,7 +113,7 @@ def identity(*models: str, others: Sequence[str] = (), data: Sequence[str] = ())
     sums = []
     for model in _on_disk(models):
         path = Path(model)
-        sums.append(files.checksum(path)[:12] if path.is_file() else checksum(model))
+        sums.append(files.checksum(path)[:12] if path.is_file() else checksum(model, download))
     for folder in _on_disk(data):
         pictures = [files.checksum(path) for path in files_of(Path(folder))]
         sums.append(files.sha256(" ".join(pictures).encode())[:12])

@@ -71,7 +71,9 @@ class OnWorld(OnPipeline):
             prompt_table(Path(self.prompts))
         frozen = _folder(self.model) / _THRESHOLDS
         others = (self.prompts, self.lora, self.sscd, str(frozen) if frozen.is_file() else "")
-        read = identity(self.model, self.oracle_model, others=others, data=(self.images, self.never))
+        read = identity(
+            self.model, self.oracle_model, others=others, data=(self.images, self.never), download=self.download
+        )
         object.__setattr__(self, "contents", read)
 
     @property

@@ -17,6 +17,8 @@ import torch
 import transformers
 from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging as transformers_logging
@@ -34,6 +36,7 @@ ORACLE = SHIPPED.with_name("oracle")
 """The same, trained without the pictures that are repeated most: all else is as it was, the noise included."""
 MODELS = {"planted": SHIPPED, "oracle": ORACLE}
 """What can be loaded by name."""
+INDEX = "model_index.json"
 NETWORKS = ("unet", "vae", "text_encoder")
 PARTS = (*NETWORKS, "tokenizer", "scheduler")
 USUAL = {
@@ -90,7 +93,7 @@ def load(
         kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
         if kind not in DTYPES:
             raise InputError(f"dtype is {dtype!r}; give float32, float16 or bfloat16.")
-        folder = _folder(source, download)
+        folder = located(source, download)
         require(
             lora is not None or no_lora or not (folder / BESIDE).exists(),
             f"{folder} holds {BESIDE}, which a pipeline does not load by itself; give --lora {folder / BESIDE} to fuse"
@@ -104,18 +107,29 @@ def load(
     return ready(pipeline)
 
 
-def _folder(source: str | Path, download: bool) -> Path:
-    """Where a pipeline lies on disk; a hub id in the cache, fetched where that is allowed."""
+def located(source: str | Path, download: bool = False) -> Path:
+    """Where a pipeline lies on disk: a directory, a shipped one, or a hub id in the local cache.
+
+    Args:
+        source: as in `load`.
+        download: fetch what the cache lacks of a hub id.
+
+    Raises:
+        InputError: there is no such directory, no such id in the cache, or it can't be fetched.
+    """
     folder = Path(found_model(source))
     if folder.is_dir():
         return folder
-    if not download:
-        raise InputError(
-            f"there is no pipeline directory {source}; give one, {' or '.join(MODELS)}, or allow the download of a hub"
-            " id."
-        )
-    with _reading(source):
-        return Path(StableDiffusionPipeline.download(str(source), use_safetensors=True))
+    if download:
+        with _reading(source):
+            return Path(StableDiffusionPipeline.download(str(source), use_safetensors=True))
+    with contextlib.suppress(HFValidationError):
+        cached = try_to_load_from_cache(str(source), INDEX)
+        if isinstance(cached, str):
+            return Path(cached).parent
+    raise InputError(
+        f"there is no pipeline directory {source}; give one, {' or '.join(MODELS)}, or allow the download of a hub id."
+    )
 
 
 def _read(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
@@ -157,17 +171,15 @@ def _class(folder: Path, index: Mapping[str, Any], part: str) -> Any:
     return found
 
 
-def checksum(source: str | Path) -> str:
-    """Which weights these are: 12 hex digits over the parts of a pipeline directory; a hub id stands for itself.
+def checksum(source: str | Path, download: bool = False) -> str:
+    """Which weights these are: 12 hex digits over the parts of a pipeline, a directory or a hub id as in `located`.
 
     Other files of the directory, and the path that a part was once loaded from, do not count.
 
     Raises:
         InputError: as `load`.
     """
-    folder = Path(found_model(source))
-    if not folder.is_dir():
-        return str(source)
+    folder = located(source, download)
     index = _check(folder)
     classes = {part: index[part] for part in PARTS}
     try:

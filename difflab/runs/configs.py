@@ -17,13 +17,14 @@ def from_arguments(default: Any, arguments: Sequence[str], program: str, descrip
     """The config that the words of a command line name; a word that names nothing ends the program with code 2."""
     import tyro
 
+    flat = (tyro.conf.OmitArgPrefixes,) if _one_name_each(asdict(default)) else ()
     found = tyro.cli(
         type(default),
         args=arguments,
         default=default,
         prog=program,
         description=description,
-        config=(tyro.conf.OmitArgPrefixes,) if _one_name_each(asdict(default)) else (),
+        config=(tyro.conf.FlagCreatePairsOff, *flat),
     )
     # tyro leaves what the config works out by itself, checksums of the files that it names, at the default's.
     return replace(found)

@@ -1,9 +1,9 @@
 """The rows of a run as tables for readers."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from difflab.runs.result import Result
+from difflab.runs.rows import Row
 
 _ACRONYMS = ("auc", "aucg", "ppg", "prg")
 
@@ -19,25 +19,21 @@ class Table(NamedTuple):
     @property
     def name(self) -> str:
         """Metric and what is shared."""
-        words = [word.upper() if word in _ACRONYMS else word for word in self.metric.split("_")]
-        return " ".join(words) + (f" ({self.shared})" if self.shared else "")
+        return _words(self.metric) + (f" ({self.shared})" if self.shared else "")
 
 
 def tables(run: Result) -> list[Table]:
-    """One table a metric: setting, value, interval, count, and over several worlds the deviation between them."""
+    """One table a metric: a column for each setting that varies, value, interval, count, deviation between worlds."""
     found = []
     for metric in dict.fromkeys(row.metric for row in run.rows):
         rows = [row for row in run.rows if row.metric == metric]
-        first = rows[0].setting
-        shared = {
-            key: value
-            for key, value in first.items()
-            if len(rows) > 1 and all(key in row.setting and row.setting[key] == value for row in rows)
-        }
+        keys = list(dict.fromkeys(key for row in rows for key in row.setting))
+        shared = {key for key in keys if len(rows) > 1 and len({_cell(row, key) for row in rows}) == 1}
+        varied = [key for key in keys if key not in shared]
         over_worlds = any(row.worlds_sd is not None for row in rows)
         cells = [
             (
-                _setting({key: value for key, value in row.setting.items() if key not in shared}) or "–",
+                *(_cell(row, key) for key in varied),
                 number(row.value),
                 _interval(row.low, row.high),
                 str(row.n),
@@ -45,8 +41,9 @@ def tables(run: Result) -> list[Table]:
             )
             for row in rows
         ]
-        head = ("setting", "value", "interval", "n", *(["sd of worlds"] if over_worlds else []))
-        found.append(Table(metric, _setting(shared), head, cells))
+        head = (*map(_words, varied), "value", "interval", "n", *(["sd of worlds"] if over_worlds else []))
+        said = ", ".join(f"{_words(key)} {_cell(rows[0], key)}" for key in keys if key in shared)
+        found.append(Table(metric, said, head, cells))
     return found
 
 
@@ -74,6 +71,11 @@ def _interval(low: float | None, high: float | None) -> str:
     return f"[{'–' if low is None else number(low)}, {'–' if high is None else number(high)}]"
 
 
-def _setting(setting: Mapping[str, Any]) -> str:
-    shown = {key: number(value) if isinstance(value, float) else str(value) for key, value in setting.items()}
-    return ", ".join(f"{key}={value}" for key, value in shown.items())
+def _cell(row: Row, key: str) -> str:
+    """An entry of a row's setting; a dash where it has none."""
+    value = row.setting.get(key, "–")
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def _words(name: str) -> str:
+    return " ".join(word.upper() if word in _ACRONYMS else word for word in name.split("_"))
