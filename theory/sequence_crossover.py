@@ -43,7 +43,7 @@ def capacity_bits(parameters: Float[ArrayLike, "*m"], bits_per_parameter: float 
 
 
 def least_training_bits(bits: Float[np.ndarray, " n"], capacity: float) -> float:
-    """The least mean training loss, in bits a sequence, of a learner that spends this capacity on n different sequences.
+    """The least mean training loss, in bits a sequence, of one who spends this capacity on n different sequences.
 
     Args:
         bits: what each costs before it is memorized: its code length under the law that the learner knows.

@@ -263,7 +263,7 @@ class Memorized(Law):
 
     @cached_property
     def _prefixes(self) -> list[tuple[Int[np.ndarray, " p"], Float[np.ndarray, " p"]]]:
-        """For each length the different prefixes, as number of the shorter prefix * vocabulary + token; their counts."""
+        """For each length the different prefixes, as number of the shorter one * vocabulary + token; their counts."""
         found, node = [], np.zeros(len(self.sequences), np.int64)
         for token in self.sequences.T:
             keys, node, counts = np.unique(node * self.tokens + token, return_inverse=True, return_counts=True)
@@ -340,16 +340,15 @@ def partly_memorizing(sequences: Tokens, size: int, law: Law) -> PartlyMemorized
 
     Args:
         sequences: training set, in the order in which sequences are memorized, so that growing sizes are nested.
-        size: number of memorized sequences M, 1 <= size <= n. At n, the weight is 1 and the law is the memorizing one.
+        size: number of memorized sequences M, 1 <= size <= n. At n it is the memorizing law, with weight 1, unless the
+            law of the data draws some of them more often than chance among n would.
         law: of everything that is not memorized: the law of the data, or `Uniform` for a model that has not learned it.
 
     Raises:
         ValueError: size lies outside 1..n.
     """
     if not 1 <= size <= len(sequences):
-        raise ValueError(
-            f"size is {size}, but with {len(sequences)} training sequences it must lie between 1 and that."
-        )
+        raise ValueError(f"size is {size}, but it must lie between 1 and the {len(sequences)} training sequences.")
     memorized = Memorized(sequences[:size], law.vocabulary)
     return PartlyMemorized(memorized, law, best_weight(memorized.bits(sequences), law.bits(sequences)))
 

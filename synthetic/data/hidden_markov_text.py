@@ -1,7 +1,7 @@
 """Hidden Markov domains: topics follow each other unseen, each with a few words of its own."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,12 +41,14 @@ class HiddenMarkovText:
 
 
 def hidden_markov_text(seed: int, numbers: Sequence[int], config: HiddenMarkovText) -> Corpus:
-    """Items of the domain; seed and config decide its law. Code lengths come from the forward filter.
+    """Items of the domain; seed and config, but for the length, decide its law.
+
+    Code lengths come from the forward filter.
 
     Raises:
         InputError: there is no item, or a negative one.
     """
-    v, s, source = config.vocabulary, config.states, law_source(seed, config)
+    v, s, source = config.vocabulary, config.states, law_source(seed, replace(config, length=1))
     following = successors(source, s, s, config.branches)
     emitting = successors(source, s, v, config.emitted)
     moving, speaking = ranked_weights(config.branches, config.skew), ranked_weights(config.emitted, config.skew)

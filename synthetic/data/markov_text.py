@@ -1,7 +1,7 @@
 """Sparse Markov domains: after each token only a few may come, and the law says how surely."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import gammaln
@@ -58,13 +58,13 @@ class MarkovText:
 
 
 def markov_text(seed: int, numbers: Sequence[int], config: MarkovText) -> Corpus:
-    """Items of the domain; seed and config decide its law.
+    """Items of the domain; seed and config, but for the length, decide its law.
 
     Raises:
         InputError: there is no item, or a negative one.
     """
     v, weights = config.vocabulary, ranked_weights(config.branches, config.skew)
-    following = successors(law_source(seed, config), v, v, config.branches)
+    following = successors(law_source(seed, replace(config, length=1)), v, v, config.branches)
     chance = uniforms(seed, config, numbers, config.length)
     rank, tokens = ranks(weights, chance), np.empty(chance.shape, np.int64)
     tokens[:, 0] = chance[:, 0] * v

@@ -1,4 +1,4 @@
-"""Records of people who do not exist: names, mail addresses, numbers; all made up here, mail under the reserved .example.
+"""Records of people who do not exist: names, mail addresses, numbers, all made up here.
 
 Every text is told apart by its fields, so that its code length is the sum of what was chosen.
 """
@@ -12,24 +12,11 @@ from difflab.errors import require
 from synthetic.data.corpus import Corpus, uniforms
 from synthetic.data.spelling import word
 
-JOBS = [
-    "baker",
-    "carpenter",
-    "clockmaker",
-    "dentist",
-    "florist",
-    "gardener",
-    "glazier",
-    "judge",
-    "locksmith",
-    "mason",
-    "nurse",
-    "painter",
-    "pilot",
-    "potter",
-    "tailor",
-    "weaver",
-]
+_JOBS = (
+    "baker carpenter clockmaker dentist florist gardener glazier judge locksmith mason nurse painter pilot potter "
+    "tailor weaver"
+)
+JOBS = tuple(_JOBS.split())
 _FIRST_YEAR, _YEARS, _DAYS = 1930, 75, 28
 _DIGITS = 12
 

@@ -50,9 +50,9 @@ def template_text(seed: int, numbers: Sequence[int], config: TemplateText) -> Co
     # A fixed word is a slot that is always filled with the same.
     choices = np.repeat(source.integers(config.vocabulary, size=(k, t, 1)), f, axis=2)
     every = np.broadcast_to(np.arange(config.vocabulary), (config.slots, config.vocabulary))
-    for template in range(k):
+    for i in range(k):
         place = source.permutation(t)[: config.slots]
-        choices[template, place] = source.permuted(every, axis=1)[:, :f]
+        choices[i, place] = source.permuted(every, axis=1)[:, :f]
 
     chance = uniforms(seed, config, numbers, 1 + t)
     template, rank = (chance[:, :1] * k).astype(np.int64), (chance[:, 1:] * f).astype(np.int64)
