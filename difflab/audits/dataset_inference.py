@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from difflab.audits.members import Comparison
+from difflab.audits.comparisons import Comparison
 from difflab.randomness import Stream, stream
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key, made_once

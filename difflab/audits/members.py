@@ -3,35 +3,17 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Int, UInt8
 
+from difflab.audits.comparisons import LEAST, Comparison, enough
 from difflab.datasets.captioned import Captioned, in_both
 from difflab.errors import require
 from difflab.randomness import stream
 from difflab.runs.rows import Note
 from synthetic.plan import Planted
 
-LEAST = 5
-"""Members and non-members that are compared."""
 _EMOJI = 20
 """One of so many once-seen pictures is an emoji, as of the held-out ones."""
-
-
-class Comparison(NamedTuple):
-    """Members of one kind against non-members of one kind.
-
-    Attributes:
-        copies: how often the members were shown, in words.
-        against: what the non-members are called.
-        member, non_member: which of the items asked about.
-        drawn_alike: whether both come from the same law, so that nothing but the training tells them apart.
-    """
-
-    copies: str
-    against: str
-    member: Bool[np.ndarray, " n"]
-    non_member: Bool[np.ndarray, " n"]
-    drawn_alike: bool
 
 
 class Items(NamedTuple):
@@ -82,7 +64,7 @@ def of_plan(planted: Planted, most: int, seed: int) -> Items:
         for name, here in groups.items()
         for against, control in controls.items()
     ]
-    return _compared(planted.pictures(index), planted.captions(index), comparisons)
+    return Items(planted.pictures(index), planted.captions(index), *enough(comparisons, "pictures"))
 
 
 def of_folders(members: Captioned, non_members: Captioned, most: int, seed: int) -> Items:
@@ -118,28 +100,13 @@ def of_folders(members: Captioned, non_members: Captioned, most: int, seed: int)
     comparisons = [Comparison(name, "non-members", here, ~member, True) for name, here in groups.items()]
     pictures = np.concatenate([members.pictures[inside], non_members.pictures[outside]])
     captions = [*(members.captions[i] for i in inside), *(non_members.captions[i] for i in outside)]
-    found = _compared(pictures, captions, comparisons)
+    found = Items(pictures, captions, *enough(comparisons, "pictures"))
     require(
         len(found.comparisons) > 0,
         f"--members holds {len(inside)} different pictures and --non-members {len(outside)}; give at least {LEAST} of"
         " each.",
     )
     return found
-
-
-def _compared(pictures: UInt8[np.ndarray, "n h w 3"], captions: list[str], comparisons: list[Comparison]) -> Items:
-    """Those comparisons that have enough of both kinds."""
-    enough = [min(one.member.sum(), one.non_member.sum()) >= LEAST for one in comparisons]
-    left_out = [
-        Note(
-            f"{one.copies} against {one.against} is left out: {one.member.sum()} and {one.non_member.sum()} different"
-            f" pictures, and {LEAST} of each are needed."
-        )
-        for one, kept in zip(comparisons, enough, strict=True)
-        if not kept
-    ]
-    kept = [one for one, here in zip(comparisons, enough, strict=True) if here]
-    return Items(pictures, captions, kept, left_out)
 
 
 def _first_of_each(found: Captioned) -> Int[np.ndarray, " m"]:

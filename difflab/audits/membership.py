@@ -14,11 +14,9 @@ copies, against their twins and against held-out ones. Cost on two cores: about 
 real one needs a GPU (found by itself; `--dtype float16`).
 """
 
-import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +28,10 @@ from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 
 from difflab import methods
-from difflab.audits.blind import blind_features, blind_scores
+from difflab.audits.blind import blind_features
+from difflab.audits.comparisons import BLIND, Asked, comparison_rows, unresolved
 from difflab.audits.dataset_inference import Samples, inference_rows
-from difflab.audits.members import Comparison, Items, of_folders, of_plan
+from difflab.audits.members import Items, of_folders, of_plan
 from difflab.audits.pipelines import IN_MEMORY, Loaded, identity, named
 from difflab.datasets.captioned import Captioned, captioned, captioned_folder
 from difflab.datasets.lists import folder_list
@@ -43,7 +42,7 @@ from difflab.diffusion.tokens import say_cut
 from difflab.errors import InapplicableError, at_least, require
 from difflab.files import sha256
 from difflab.progress import progress
-from difflab.randomness import item_seeds, stream
+from difflab.randomness import item_seeds
 from difflab.runs.configs import from_keywords
 from difflab.runs.execute import execute
 from difflab.runs.result import Result
@@ -51,15 +50,11 @@ from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import made_once
 from difflab.runs.rows import Artefact, Note, Row, select
 from difflab.statistics.dataset_inference import LEVEL
-from difflab.statistics.intervals import bootstrap
-from difflab.statistics.ranking import auc, true_positives
 from synthetic import plan as plans
 from synthetic.plan import Plan
 
 NAME = "membership_audited"
 """Of the experiment that this is."""
-BLIND = "blind"
-"""What the baseline is called beside the methods."""
 Data = str | Path | tuple[UInt8[np.ndarray, "_ _ _ 3"], Sequence[str]] | None
 
 
@@ -175,7 +170,7 @@ def run(
     pipeline = config.opened(pipeline)
     items = _items(config, picture_size(pipeline), members, non_members)
     yield from items.left_out
-    yield from _unresolved(items.comparisons, config.false_positives)
+    yield from unresolved(items.comparisons, config.false_positives)
     say_cut(pipeline.tokenizer, items.captions)
     scores, features = dict[str, Float[np.ndarray, " n"]](), list[Float[np.ndarray, "n k"]]()
     for name, found in _scored(pipeline, items, config, checkpoints):
@@ -186,9 +181,12 @@ def run(
         features.append(found["features"])
         yield Artefact(f"scores_{name}", found["scores"])
     require(len(scores) > 0, "no membership score fits this pipeline; give other --methods.")
-    seen = blind_features(items.pictures, items.captions)
+    seen, asked = (
+        blind_features(items.pictures, items.captions),
+        Asked(config.false_positives, config.replicates, config.seed),
+    )
     for comparison in items.comparisons:
-        yield from _comparison_rows(scores, seen, comparison, config)
+        yield from comparison_rows(scores, seen, comparison, asked)
     every = np.concatenate(features, axis=1)
     samples = Samples(config.samples, config.resamples, config.null_sets, config.seed)
     yield from inference_rows(every, items.comparisons, samples, checkpoints)
@@ -238,46 +236,6 @@ def _score(
 ) -> dict[str, np.ndarray]:
     found = method.function(pipeline, latents, captions, seeds, method.configured())
     return {"scores": found.values, "features": found.values[:, None] if found.features is None else found.features}
-
-
-def _unresolved(comparisons: Sequence[Comparison], rates: Sequence[float]) -> Iterator[Note]:
-    """What is not said of the non-members of one kind, for they are too few."""
-    for one in {one.against: one for one in comparisons}.values():
-        for rate in rates:
-            if not _resolves(one, rate):
-                n, least = one.non_member.sum(), math.ceil(1 / rate)
-                yield Note(
-                    f"true positives at {rate:.4g} false ones are left out against {one.against}: {n} non-members can't"
-                    f" resolve so few, give {least}."
-                )
-
-
-def _resolves(comparison: Comparison, rate: float) -> bool:
-    """Whether there are so many non-members that one of them is no larger share."""
-    return bool(comparison.non_member.sum() >= math.ceil(1 / rate))
-
-
-def _comparison_rows(
-    scores: Mapping[str, Float[np.ndarray, " n"]],
-    seen: Float[np.ndarray, "n k"],
-    comparison: Comparison,
-    config: Config,
-) -> Iterator[Row | Note]:
-    """The area under the curve and the true positives of every method, and of the baseline."""
-    both = comparison.member | comparison.non_member
-    member = comparison.member[both]
-    setting = {"copies": comparison.copies, "against": comparison.against, "drawn_alike": comparison.drawn_alike}
-    statistics: list[tuple[str, Callable[..., float], dict[str, float]]] = [("auc", auc, {})]
-    for rate in config.false_positives:
-        if _resolves(comparison, rate):
-            statistics.append(("true_positive_fraction", partial(true_positives, rate=rate), {"false_positives": rate}))
-    blind = blind_scores(seen[both], member, stream(config.seed, "blind"))
-    for name, values in {**{name: found[both] for name, found in scores.items()}, BLIND: blind}.items():
-        pairs = np.stack([values, member], axis=1)
-        for metric, statistic, more in statistics:
-            random = stream(config.seed, "bootstrap").numpy()
-            found = bootstrap(pairs, lambda p, of=statistic: of(p[:, 0], p[:, 1] > 0), random, config.replicates)
-            yield Row(metric, *found, len(pairs), {"method": name, **setting, **more})
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:

@@ -7,7 +7,8 @@ copies and none that was seen once, and the published dataset inference to alarm
 two cores: about 20 minutes.
 """
 
-from difflab.audits.membership import BLIND, SMOKE, Config, claims, figures, run
+from difflab.audits.comparisons import BLIND
+from difflab.audits.membership import SMOKE, Config, claims, figures, run
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
 from difflab.runs.rows import select
