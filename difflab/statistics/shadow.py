@@ -4,17 +4,24 @@ Worlds serve as shadow models: each is trained on its own part of the items, whi
 Nothing here trains a model or knows what a score is.
 """
 
+from typing import Literal
+
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import norm
 
 from difflab.errors import require
 
+Centre = Literal["mean", "median"]
+Spread = Literal["item", "pooled", "pooled inside"]
+
 
 def lira(
     observed: Float[np.ndarray, " n"],
     scores: Float[np.ndarray, "worlds _"],
     inside: Bool[np.ndarray, "_ _"],
+    centre: Centre = "mean",
+    spread: Spread = "item",
 ) -> Float[np.ndarray, " n"]:
     """The likelihood-ratio attack: a Gaussian for each item over the worlds that saw it, and one over the others.
 
@@ -24,6 +31,9 @@ def lira(
         observed: scores by the model in question, higher = more likely a member; minus a loss, or its logit.
         scores: the same by every world, worlds x n.
         inside: whether the world was trained on the item, worlds x n.
+        centre: of each Gaussian; the published code takes the median.
+        spread: of each item alone; or one for all items, within items, which is better with few worlds; "pooled inside"
+            takes that of worlds inside for both Gaussians, as the published code does.
 
     Returns:
         Higher = more likely a member; 0 where both laws say the same.
@@ -36,16 +46,16 @@ def lira(
         Carlini et al. 2022, arXiv 2112.03570, the online attack.
 
     Differs:
-        Variances are unbiased (n - 1), and each item has its own whatever the number of worlds.
+        Variances are unbiased (n - 1), and each item has its own whatever the number of worlds unless pooled. A pooled
+        one is within items; that of the published code counts how items differ, too.
     """
     _check(observed, scores, inside)
     fewest = int(inside.sum(axis=0).min(initial=2))
     require(fewest >= 2, f"an item is inside of {fewest} worlds; it needs at least 2, or lira_offline.")
-    found = []
-    for here in (inside, ~inside):
-        middle, spread = _law(scores, here)
-        found.append(norm.logpdf(observed, middle, spread))
-    return found[0] - found[1]
+    (middle_in, width_in), (middle_out, width_out) = (_law(scores, here, centre, spread) for here in (inside, ~inside))
+    if spread == "pooled inside":
+        width_out = width_in
+    return norm.logpdf(observed, middle_in, width_in) - norm.logpdf(observed, middle_out, width_out)
 
 
 def lira_offline(
@@ -124,14 +134,22 @@ def rmia(
 
 
 def _law(
-    scores: Float[np.ndarray, "worlds n"], here: Bool[np.ndarray, "worlds n"]
+    scores: Float[np.ndarray, "worlds n"],
+    here: Bool[np.ndarray, "worlds n"],
+    centre: Centre = "mean",
+    spread: Spread = "item",
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Mean and standard deviation of each item's scores by these worlds."""
+    """Centre and standard deviation of each item's scores by these worlds."""
     n = here.sum(axis=0)
     middle = np.where(here, scores, 0.0).sum(axis=0) / n
-    spread = np.sqrt((np.where(here, scores - middle, 0.0) ** 2).sum(axis=0) / (n - 1))
-    require(bool((spread > 0).all()), "all worlds give an item one score; give scores that differ.")
-    return middle, spread
+    squares = (np.where(here, scores - middle, 0.0) ** 2).sum(axis=0)
+    width = np.sqrt(squares / (n - 1))
+    if spread != "item":
+        width = np.full_like(width, np.sqrt(squares.sum() / (n - 1).sum()))
+    require(bool((width > 0).all()), "all worlds give an item one score; give scores that differ.")
+    if centre == "median":
+        middle = np.nanmedian(np.where(here, scores, np.nan), axis=0)
+    return middle, width
 
 
 def _check(
