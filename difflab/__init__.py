@@ -6,6 +6,7 @@
     held = difflab.stress(pipeline, defense="nemo")           # does a defense hold when its prompts are searched?
     board = difflab.board(add="my_defense.py")                # is it a cure, under every attack on several worlds?
     clip = difflab.dejavu(model=..., data=..., objects=...)   # does a CLIP reveal what its captions never name?
+    text = difflab.extract("my_lm/", texts="seen.jsonl", unseen="unseen.jsonl")   # what does it continue word for word?
     told = difflab.membership(pipeline, members=..., non_members=...)   # can anybody tell what it was trained on?
     run = difflab.run("crossover_trained", n=200)             # the run folder that the command line would make
     same = difflab.open_run(run.folder)
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from difflab.audits.audit import audit
     from difflab.audits.board import board
     from difflab.audits.dejavu import dejavu
+    from difflab.audits.extract import extract
     from difflab.audits.membership import membership
     from difflab.audits.stress import stress
     from difflab.diffusion.pipeline import load
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from difflab.runs.calls import open_run, run
     from difflab.runs.result import Result
 
-__all__ = ["InputError", "Result", "audit", "board", "dejavu", "load", "membership", "open_run", "run", "stress"]
+__all__ = ["InputError", "Result", "audit", "board", "dejavu", "extract", "load", "membership", "open_run", "run", "stress"]
 
 _HOMES = {
     "InputError": "difflab.errors",
@@ -35,6 +37,7 @@ _HOMES = {
     "audit": "difflab.audits.audit",
     "board": "difflab.audits.board",
     "dejavu": "difflab.audits.dejavu",
+    "extract": "difflab.audits.extract",
     "load": "difflab.diffusion.pipeline",
     "membership": "difflab.audits.membership",
     "open_run": "difflab.runs.calls",

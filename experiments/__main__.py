@@ -22,6 +22,7 @@ COMMANDS = (
     "stress",
     "board",
     "dejavu",
+    "extract",
     "membership",
     "report",
     "record",

@@ -1,9 +1,11 @@
-"""How well pictures and captions alone tell members from non-members: what a membership score must beat.
+"""How well pictures, captions or texts alone tell members from non-members: what a membership score must beat.
 
 Members and non-members that are not drawn alike can be told apart without any model, and a score that finds the same
 difference has found no membership (Das et al. 2024, arXiv 2406.16201; Duan et al. 2024, arXiv 2402.07841).
 """
 
+import string
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 
@@ -23,6 +25,7 @@ from difflab.randomness import Stream
 _WORDS = 200
 """The most frequent words that are looked at."""
 _FOLDS = 5
+_CHARACTERS = (str.isdigit, str.isupper, lambda one: one in string.punctuation, str.isspace)
 
 
 def blind_features(pictures: UInt8[np.ndarray, "n h w 3"], captions: Sequence[str]) -> Float[np.ndarray, "n k"]:
@@ -41,11 +44,27 @@ def blind_features(pictures: UInt8[np.ndarray, "n h w 3"], captions: Sequence[st
         pixels = as_pixels(some)
         spread = pixels.std(dim=(2, 3))
         seen.append(np.concatenate([adaptive_avg_pool2d(pixels, 4).flatten(1).numpy(), spread.numpy()], axis=1))
-    words = [frozenset(caption.lower().split()) for caption in captions]
-    counts = Counter(word for one in words for word in sorted(one))
-    usual = [word for word, n in counts.most_common(_WORDS) if n > 1]
-    said = np.array([[len(one), *(word in one for word in usual)] for one in words], np.float64)
-    return np.concatenate([np.concatenate(seen), said], axis=1).astype(np.float64)
+    lengths = [[len(frozenset(caption.lower().split()))] for caption in captions]
+    return np.concatenate([np.concatenate(seen), lengths, _which_words(captions)], axis=1).astype(np.float64)
+
+
+def text_features(texts: Sequence[str]) -> Float[np.ndarray, "n k"]:
+    """What is seen of texts without a model: length, compressed length, kinds of characters, and which words.
+
+    Returns:
+        Characters, words, bytes that zlib makes of a character; shares of digits, capitals, punctuation and spaces;
+            and of the most frequent words that stand in two texts or more, whether they stand in this one.
+    """
+    shape = np.array([
+        [
+            len(text),
+            len(text.split()),
+            len(zlib.compress(text.encode())) / max(len(text), 1),
+            *(sum(map(kind, text)) / max(len(text), 1) for kind in _CHARACTERS),
+        ]
+        for text in texts
+    ])  # fmt: skip
+    return np.concatenate([shape, _which_words(texts)], axis=1).astype(np.float64)
 
 
 def blind_scores(
@@ -70,3 +89,11 @@ def blind_scores(
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=random.integer)
     model = make_pipeline(StandardScaler(), linear)
     return cross_val_predict(model, features, member, cv=folds, method="decision_function")
+
+
+def _which_words(texts: Sequence[str]) -> Float[np.ndarray, "n k"]:
+    """Of the most frequent words that stand in two texts or more, whether they stand in each."""
+    words = [frozenset(text.lower().split()) for text in texts]
+    counts = Counter(word for one in words for word in sorted(one))
+    usual = [word for word, n in counts.most_common(_WORDS) if n > 1]
+    return np.array([[word in one for word in usual] for one in words], np.float64).reshape(len(texts), len(usual))

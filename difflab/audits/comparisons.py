@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float
 
 from difflab.audits.blind import blind_scores
 from difflab.randomness import stream
-from difflab.runs.rows import Note, Row
+from difflab.runs.rows import Note, Row, select
+from difflab.statistics.dataset_inference import LEVEL
 from difflab.statistics.intervals import bootstrap
 from difflab.statistics.ranking import auc, true_positives
 
@@ -101,6 +102,34 @@ def comparison_rows(
             random = stream(asked.seed, "bootstrap").numpy()
             found = bootstrap(pairs, lambda p, of=statistic: of(p[:, 0], p[:, 1] > 0), random, asked.replicates)
             yield Row(metric, *found, len(pairs), {"method": name, **setting, **more})
+
+
+def comparison_claims(rows: Sequence[Row], items: str) -> dict[str, bool]:
+    """What the owner of a model hopes for, and what makes the scores and the tests evidence; `items` are seen."""
+    areas = select(rows, "auc")
+    blind = {(row.setting["copies"], row.setting["against"]): row for row in select(areas, "auc", method=BLIND)}
+    beside = [(row, blind[row.setting["copies"], row.setting["against"]]) for row in areas]
+    broadest = next(row.interval for row in blind.values() if row.setting["drawn_alike"])
+    said = {
+        f"no score tells members from non-members better than {items} alone do: no interval of an AUC lies above the"
+        " blind one's": not any(row.interval.low > other.interval.high for row, other in beside),
+        "where most members and non-members are drawn alike the blind baseline tells nothing: its interval holds 0.5": (
+            broadest.low <= 0.5 <= broadest.high
+        ),
+    }
+    levels = select(rows, "mean_p_value", test="one split")
+    if levels:
+        said["dataset inference tells no set of members: no mean p value of one split is below 1 %"] = not any(
+            row.value < LEVEL for row in levels
+        )
+    for test, told in (("one split", "one split"), ("five folds", "five folds, as published,")):
+        false = select(rows, "false_alarm_fraction", test=test)
+        if false:
+            alarms, sets = sum(round(row.value * row.n) for row in false), sum(row.n for row in false)
+            said[f"on non-members alone, all sizes together, {told} alarms in no more than twice 1 % of cases"] = (
+                alarms / sets <= 2 * LEVEL
+            )
+    return said
 
 
 def _resolves(comparison: Comparison, rate: float) -> bool:

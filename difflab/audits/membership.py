@@ -29,14 +29,14 @@ from matplotlib.figure import Figure
 
 from difflab import methods
 from difflab.audits.blind import blind_features
-from difflab.audits.comparisons import BLIND, Asked, comparison_rows, unresolved
+from difflab.audits.comparison_figures import areas_figure, inference_figure
+from difflab.audits.comparisons import Asked, comparison_claims, comparison_rows, unresolved
 from difflab.audits.dataset_inference import Samples, inference_rows
 from difflab.audits.members import Items, of_folders, of_plan
 from difflab.audits.pipelines import IN_MEMORY, Loaded, identity, named
 from difflab.datasets.captioned import Captioned, captioned, captioned_folder
 from difflab.datasets.lists import folder_list
 from difflab.diffusion.autoencoder import encode
-from difflab.diffusion.panels.membership import areas_figure, inference_figure
 from difflab.diffusion.pipeline import SHIPPED, found_model, picture_size
 from difflab.diffusion.tokens import say_cut
 from difflab.errors import InapplicableError, at_least, require
@@ -49,7 +49,6 @@ from difflab.runs.result import Result
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import made_once
 from difflab.runs.rows import Artefact, Note, Row, select
-from difflab.statistics.dataset_inference import LEVEL
 from synthetic import plan as plans
 from synthetic.plan import Plan
 
@@ -240,30 +239,7 @@ def _score(
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
     """What the owner of a pipeline hopes for, and what makes the scores and the tests evidence."""
-    areas = select(rows, "auc")
-    blind = {(row.setting["copies"], row.setting["against"]): row for row in select(areas, "auc", method=BLIND)}
-    beside = [(row, blind[row.setting["copies"], row.setting["against"]]) for row in areas]
-    broadest = next(row.interval for row in blind.values() if row.setting["drawn_alike"])
-    said = {
-        "no score tells members from non-members better than pictures and captions alone do: no interval of an AUC lies"
-        " above the blind one's": not any(row.interval.low > other.interval.high for row, other in beside),
-        "where most members and non-members are drawn alike the blind baseline tells nothing: its interval holds 0.5": (
-            broadest.low <= 0.5 <= broadest.high
-        ),
-    }
-    levels = select(rows, "mean_p_value", test="one split")
-    if levels:
-        said["dataset inference tells no set of members: no mean p value of one split is below 1 %"] = not any(
-            row.value < LEVEL for row in levels
-        )
-    for test, told in (("one split", "one split"), ("five folds", "five folds, as published,")):
-        false = select(rows, "false_alarm_fraction", test=test)
-        if false:
-            alarms, sets = sum(round(row.value * row.n) for row in false), sum(row.n for row in false)
-            said[f"on non-members alone, all sizes together, {told} alarms in no more than twice 1 % of cases"] = (
-                alarms / sets <= 2 * LEVEL
-            )
-    return said
+    return comparison_claims(rows, "pictures and captions")
 
 
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:

@@ -41,7 +41,7 @@ def inference_figure(rows: Sequence[Row]) -> Figure:
     groups = list(dict.fromkeys(row.setting["copies"] for row in alarms))
     shades = _shades(groups)
     title = f"Dataset inference: alarms below p = {LEVEL:g}"
-    figure, panels = new_figure(title, "pictures of each kind", "share of samples", len(tests))
+    figure, panels = new_figure(title, "items of each kind", "share of samples", len(tests))
     sizes = sorted({row.setting["sample"] for row in (*alarms, *false)})
     for ax, test in zip(panels, tests, strict=True):
         curves = {copies: select(alarms, "alarm_fraction", test=test, copies=copies) for copies in groups}
