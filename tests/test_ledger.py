@@ -166,6 +166,15 @@ def test_an_item_may_fill_a_whole_sequence():
     assert placed[0].places == (Place(0, 0), Place(1, 0), Place(2, 0))
 
 
+@pytest.mark.parametrize(("length", "starts"), [(3, {0, 7, 8}), (4, {0, 7}), (5, {0}), (11, {0})])
+def test_an_item_stands_at_any_beginning_that_leaves_room_for_its_end(length, starts):
+    background = np.tile([0, 0, 0, 0, 0, 0, 20, 20, 0, 0, 0, 0], (60, 1))
+    item = np.arange(1, 1 + length)
+    sequences, placed = training_sequences(background, [Entry("a", "k", "repeated", 60, "a")], {"a": item}, 20, 0)
+    assert {place.offset for place in placed[0].places} == starts
+    assert all(sequences[row, offset + length] == 20 for row, offset in placed[0].places)
+
+
 def test_packing_joins_documents_with_ends():
     documents = [np.array([1, 2, 3]), np.array([4]), np.array([], int), np.array([5, 6])]
     assert packed(documents, 4, 9).tolist() == [[1, 2, 3, 9], [4, 9, 9, 5]]

@@ -1,7 +1,7 @@
 """Exact laws of sequences against enumeration of every sequence of tiny alphabets, and against plain loops."""
 
 from collections import Counter
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def _rows(rng, *shape, zeros=True):
 
 def _markov(rng):
     law = Markov(_rows(rng, V), _rows(rng, V, V))
-    return law, lambda x: np.prod([law.initial[x[0]], *(law.transition[a, b] for a, b in zip(x, x[1:], strict=False))])
+    return law, lambda x: np.prod([law.initial[x[0]], *(law.transition[a, b] for a, b in pairwise(x))])
 
 
 def _hidden_markov(rng):
@@ -52,7 +52,7 @@ def _hidden_markov(rng):
 
     def probability(x):
         paths = product(range(states), repeat=len(x))
-        moves = ((law.initial[p[0]], *(law.transition[a, b] for a, b in zip(p, p[1:], strict=False))) for p in paths)
+        moves = ((law.initial[p[0]], *(law.transition[a, b] for a, b in pairwise(p))) for p in paths)
         spoken = (
             tuple(law.emission[s, v] for s, v in zip(p, x, strict=True)) for p in product(range(2), repeat=len(x))
         )
@@ -100,7 +100,7 @@ LAWS = {
 }
 
 
-@pytest.fixture(params=LAWS)
+@pytest.fixture(params=LAWS, scope="module")
 def case(request):
     """A law, and the probability of each of all sequences by a plain loop."""
     draws = []
