@@ -303,6 +303,22 @@ def test_the_switch_is_where_the_cheaper_of_two_learners_changes(capacity, law_b
     assert np.all(leads[first - 1 :] > 0)
 
 
+def test_the_partly_memorizing_law_reaches_the_least_loss_but_for_the_weight():
+    rng = np.random.default_rng(8)
+    domain = Markov(np.full(16, 1 / 16), _rows(rng, 16, 16))
+    chains = rng.integers(16, size=(64, 1))
+    for _ in range(29):
+        following = [rng.choice(16, p=domain.transition[last]) for last in chains[:, -1]]
+        chains = np.concatenate([chains, np.array(following)[:, None]], axis=1)
+    for law in (domain, Uniform(16)):
+        bits = law.bits(chains)
+        for size in (1, 20, 45, 64):
+            least = least_training_bits(bits, kept_bits(bits)[:size].sum())
+            weight = -(1 - size / 64) * np.log2(1 - size / 64) if size < 64 else 0
+            exact = losses(partly_memorizing(chains, size, law), chains, chains).training
+            assert exact == pytest.approx(least + weight, abs=1e-6)
+
+
 def test_the_switch_grows_with_the_capacity_and_with_the_cost_of_the_law():
     sizes = [switch(c, 384.0, 130.0).size for c in capacity_bits(np.array([1e3, 1e4, 1e5])).tolist()]
     assert sizes == sorted(sizes)
