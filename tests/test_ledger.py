@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from difflab.errors import InputError
 from synthetic import ledger as ledgers
-from synthetic.capacity import Capacity, capacity, membership_f1, unintended_bits
 from synthetic.data.corpus import Corpus
 from synthetic.data.hidden_markov_text import HiddenMarkovText, hidden_markov_text
 from synthetic.data.markov_text import MarkovText, markov_text
@@ -164,6 +163,15 @@ def test_an_item_may_fill_a_whole_sequence():
     )
     assert sequences.tolist() == [[*range(1, 12), 20]] * 3
     assert placed[0].places == (Place(0, 0), Place(1, 0), Place(2, 0))
+
+
+@pytest.mark.parametrize(("length", "starts"), [(3, {0, 7, 8}), (4, {0, 7}), (5, {0}), (11, {0})])
+def test_an_item_stands_at_any_beginning_that_leaves_room_for_its_end(length, starts):
+    background = np.tile([0, 0, 0, 0, 0, 0, 20, 20, 0, 0, 0, 0], (60, 1))
+    item = np.arange(1, 1 + length)
+    sequences, placed = training_sequences(background, [Entry("a", "k", "repeated", 60, "a")], {"a": item}, 20, 0)
+    assert {place.offset for place in placed[0].places} == starts
+    assert all(sequences[row, offset + length] == 20 for row, offset in placed[0].places)
 
 
 def test_packing_joins_documents_with_ends():
@@ -382,45 +390,3 @@ def test_a_plan_of_pictures_is_the_same_ledger(tmp_path):
             assert entry.span is None
     ledgers.write(tmp_path / "pictures.jsonl", ledger)
     assert ledgers.read(tmp_path / "pictures.jsonl") == ledger
-
-
-# What a model holds.
-
-
-def test_unintended_bits_take_the_maximum_over_whole_texts():
-    tokens, reference = np.log([[0.5, 0.01], [0.9, 0.9]]), np.log([[0.1, 0.1], [0.1, 0.1]])
-    found = unintended_bits(tokens.sum(axis=1), reference.sum(axis=1))
-    # 0.005 < 0.01: nothing, though the first token is better known.
-    np.testing.assert_allclose(found, [0, np.log2(81)])
-    np.testing.assert_allclose(unintended_bits(np.array([-np.inf]), np.array([-1.0])), [0])
-    assert unintended_bits(np.array([]), np.array([])).size == 0
-    for bad in (([np.nan], [-1.0]), ([-1.0], [np.nan]), ([-1.0], [-np.inf]), ([0.5], [-1.0])):
-        with pytest.raises(InputError, match="log-probabilities hold"):
-            unintended_bits(*map(np.array, bad))
-
-
-def test_a_memorizer_holds_its_code_length_less_the_choice():
-    texts = random_strings(0, range(32), RandomStrings(vocabulary=64, length=10))
-    held = unintended_bits(np.full(32, -np.log(32.0)), -texts.bits * np.log(2))
-    np.testing.assert_allclose(held, 60 - 5)
-
-
-def test_the_capacity_is_the_most_held_over_sizes_and_says_whether_it_was_reached():
-    held = {100: np.array([50.0, 70.0]), 200: np.array([90.0, 90.0]), 400: np.array([20.0, 160.0])}
-    assert capacity(held) == Capacity(90, 200, True)
-    assert capacity({k: held[k] for k in (100, 200)}) == Capacity(90, 200, False)
-    for bad in ({}, {1: np.array([])}, {1: np.array([-1.0])}, {1: np.array([np.nan])}):
-        with pytest.raises(InputError, match="at least one data set"):
-            capacity(bad)
-
-
-def test_the_membership_law_gives_the_table_and_is_clipped():
-    sizes, parameters = np.array([1.709e8, 7.68e7, 1.885e7]), np.full(3, 1.556e9)
-    np.testing.assert_allclose(membership_f1(sizes, parameters), [0.55, 0.75, 0.95], atol=0.005)
-    assert membership_f1(0, 1.0) == 1
-    assert membership_f1(1e12, 1.0) == 0.5
-    shares = membership_f1(np.linspace(0, 1, 50), np.ones(50))
-    assert np.all(np.diff(shares) <= 0) and shares.min() >= 0.5 and shares.max() <= 1
-    for bad in ((-1.0, 1.0), (1.0, 0.0), (np.nan, 1.0)):
-        with pytest.raises(InputError, match="at least one parameter"):
-            membership_f1(*bad)

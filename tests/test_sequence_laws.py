@@ -1,7 +1,7 @@
 """Exact laws of sequences against enumeration of every sequence of tiny alphabets, and against plain loops."""
 
 from collections import Counter
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def _rows(rng, *shape, zeros=True):
 
 def _markov(rng):
     law = Markov(_rows(rng, V), _rows(rng, V, V))
-    return law, lambda x: np.prod([law.initial[x[0]], *(law.transition[a, b] for a, b in zip(x, x[1:], strict=False))])
+    return law, lambda x: np.prod([law.initial[x[0]], *(law.transition[a, b] for a, b in pairwise(x))])
 
 
 def _hidden_markov(rng):
@@ -52,7 +52,7 @@ def _hidden_markov(rng):
 
     def probability(x):
         paths = product(range(states), repeat=len(x))
-        moves = ((law.initial[p[0]], *(law.transition[a, b] for a, b in zip(p, p[1:], strict=False))) for p in paths)
+        moves = ((law.initial[p[0]], *(law.transition[a, b] for a, b in pairwise(p))) for p in paths)
         spoken = (
             tuple(law.emission[s, v] for s, v in zip(p, x, strict=True)) for p in product(range(2), repeat=len(x))
         )
@@ -100,7 +100,7 @@ LAWS = {
 }
 
 
-@pytest.fixture(params=LAWS)
+@pytest.fixture(params=LAWS, scope="module")
 def case(request):
     """A law, and the probability of each of all sequences by a plain loop."""
     draws = []
@@ -301,6 +301,22 @@ def test_the_switch_is_where_the_cheaper_of_two_learners_changes(capacity, law_b
     assert first - 1 <= found.size < first + 1e-9
     assert np.all(leads[: first - 1] <= 1e-9)
     assert np.all(leads[first - 1 :] > 0)
+
+
+def test_the_partly_memorizing_law_reaches_the_least_loss_but_for_the_weight():
+    rng = np.random.default_rng(8)
+    domain = Markov(np.full(16, 1 / 16), _rows(rng, 16, 16))
+    chains = rng.integers(16, size=(64, 1))
+    for _ in range(29):
+        following = [rng.choice(16, p=domain.transition[last]) for last in chains[:, -1]]
+        chains = np.concatenate([chains, np.array(following)[:, None]], axis=1)
+    for law in (domain, Uniform(16)):
+        bits = law.bits(chains)
+        for size in (1, 20, 45, 64):
+            least = least_training_bits(bits, kept_bits(bits)[:size].sum())
+            weight = -(1 - size / 64) * np.log2(1 - size / 64) if size < 64 else 0
+            exact = losses(partly_memorizing(chains, size, law), chains, chains).training
+            assert exact == pytest.approx(least + weight, abs=1e-6)
 
 
 def test_the_switch_grows_with_the_capacity_and_with_the_cost_of_the_law():

@@ -3,13 +3,13 @@
 A learner of C bits has two ways. It may know nothing but the vocabulary, and spend all C on sequences that each cost
 their raw code length, T log2 V. Or it may spend K of them on the law, under which a sequence costs its exact code
 length, and the rest on sequences. Every bit spent on a sequence takes one bit off the sum of the training losses, until
-that sequence costs log2 N, which the empirical law still pays to say which of N it is. So with mean code lengths b
-(raw) or b (law) and k bits for sequences
+that sequence costs log2 N, which the empirical law still pays to say which of N it is. So with code lengths b_i, raw or
+under the law, and k bits for sequences
 
-    mean training loss = b - min(k / N, mean of (b_i - log2 N)+).
+    mean training loss = mean of b_i - min(k / N, mean of (b_i - log2 N)+).
 
-Memorizing is the cheaper way while the data fit, N (raw - log2 N) <= C, and while the law has not paid for itself,
-N (raw - code) <= K: the switch comes at the later of the two.
+Nothing is cheaper than memorizing as long as the data fit, N (raw - log2 N) <= C; from then on it is the dearer way as
+soon as the law has paid for itself, N (raw - code) > K. The switch comes at the later of the two.
 
 Morris et al. 2025, arXiv 2505.24832, see it where the data exceed the capacity; the second condition is the two-part
 code of minimum description length, and the crossover at a fixed M / N is that of Buchanan et al. 2025, arXiv

@@ -10,6 +10,7 @@ infinitely many bits.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -157,22 +158,25 @@ class HiddenMarkov(Law):
 
     def log_probs(self, sequences: Tokens) -> LogProbs:
         """The forward filter."""
-        beliefs = self._beliefs(sequences)
-        return _log(np.einsum("nts,nts->nt", beliefs, self.emission.T[sequences]))
+        found = np.empty(sequences.shape)
+        for t, belief in enumerate(self._beliefs(sequences)):
+            found[:, t] = np.sum(belief * self.emission.T[sequences[:, t]], axis=1)
+        return _log(found)
 
     def next_tokens(self, sequences: Tokens) -> NextTokens:
         """The forward filter."""
-        return self._beliefs(sequences) @ self.emission
-
-    def _beliefs(self, sequences: Tokens) -> Float[np.ndarray, "n t s"]:
-        """p(state at t | x_<t); 0 after a prefix of probability 0."""
-        _check_tokens(sequences, self.vocabulary)
-        found = np.empty((*sequences.shape, len(self.initial)))
-        belief = np.broadcast_to(self.initial, (len(sequences), len(self.initial)))
-        for t, token in enumerate(sequences.T):
-            found[:, t] = belief
-            belief = _normalized(belief * self.emission.T[token]) @ self.transition
+        found = np.empty((*sequences.shape, self.vocabulary))
+        for t, belief in enumerate(self._beliefs(sequences)):
+            found[:, t] = belief @ self.emission
         return found
+
+    def _beliefs(self, sequences: Tokens) -> Iterator[Float[np.ndarray, "n s"]]:
+        """For each t, p(state at t | x_<t); 0 after a prefix of probability 0."""
+        _check_tokens(sequences, self.vocabulary)
+        belief = np.tile(self.initial, (len(sequences), 1))
+        for token in sequences.T:
+            yield belief
+            belief = _normalized(belief * self.emission.T[token]) @ self.transition
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,8 @@
 What there is depends on the installed versions, so that two machines may read different items; nobody knows its law.
 """
 
+import csv
+import os
 import sysconfig
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -53,8 +55,15 @@ def package_texts(seed: int, numbers: Sequence[int], config: PackageTexts) -> Co
 @cache
 def _pieces(config: PackageTexts) -> tuple[str, ...]:
     paths = _sources() if config.source == "python" else _licences()
-    texts = (path.read_text("utf-8", errors="ignore") for path in sorted(paths))
-    return tuple(dict.fromkeys(piece for text in texts for piece in _cut(text, config.characters)))
+    return tuple(dict.fromkeys(piece for path in sorted(paths) for piece in _cut(_text(path), config.characters)))
+
+
+def _text(path: Path) -> str:
+    """Nothing, where a file is no UTF-8 text or may not be read."""
+    try:
+        return path.read_text("utf-8")
+    except (OSError, ValueError):
+        return ""
 
 
 def _cut(text: str, characters: int) -> Iterator[str]:
@@ -70,10 +79,18 @@ def _cut(text: str, characters: int) -> Iterator[str]:
 
 def _sources() -> set[Path]:
     library = Path(sysconfig.get_paths()["stdlib"])
-    return {path for path in library.rglob("*.py") if _LEFT_OUT.isdisjoint(path.relative_to(library).parts)}
+    found = set[Path]()
+    for folder, inside, names in os.walk(library):
+        inside[:] = [name for name in inside if name not in _LEFT_OUT]  # these are not entered
+        found |= {Path(folder, name) for name in names if name.endswith(".py")}
+    return found
 
 
 def _licences() -> set[Path]:
-    named = (file for found in distributions() for file in found.files or ())
-    paths = {Path(str(file.locate())) for file in named if file.name.upper().startswith(_LICENCES)}
-    return {path for path in paths if path.is_file() and path.suffix not in (".py", ".pyc")}
+    found = set[Path]()
+    for package in distributions():
+        # A line a file, its name first; `package.files` would take seconds for all.
+        for name, *_ in csv.reader((package.read_text("RECORD") or "").splitlines()):
+            if name.rpartition("/")[2].upper().startswith(_LICENCES):
+                found.add(Path(str(package.locate_file(name))))
+    return {path for path in found if path.is_file() and path.suffix not in (".py", ".pyc", ".svg", ".gz", ".zst")}

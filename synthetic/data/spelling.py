@@ -17,7 +17,7 @@ def word(number: int, syllables: int = 2) -> str:
     """The word of this number; numbers from 0 to 75^syllables - 1 have different words.
 
     >>> word(0), word(1)
-    ('baba', 'lati')
+    ('baba', 'lune')
     """
     code, found = number * _SPREAD % len(_SYLLABLES) ** syllables, ""
     for _ in range(syllables):
