@@ -217,7 +217,7 @@ def test_package_texts_are_whole_lines_of_files_that_are_here(source):
     corpus = package_texts(0, range(100), config)
     assert set(corpus.texts) <= set(pieces)
     assert corpus.bits is None and corpus.tokens is None and corpus.law is None
-    paths = packages._sources() if source == "python" else packages._licences()
+    paths = packages._sources() if source == "python" else packages.licence_files()
     files = [path.read_text("utf-8", errors="ignore") for path in paths]
     assert all(any(text in file for file in files) for text in corpus.texts[:10])
     assert package_texts(0, range(len(pieces)), config).texts != pieces

@@ -54,12 +54,12 @@ def package_texts(seed: int, numbers: Sequence[int], config: PackageTexts) -> Co
 
 @cache
 def _pieces(config: PackageTexts) -> tuple[str, ...]:
-    paths = _sources() if config.source == "python" else _licences()
-    return tuple(dict.fromkeys(piece for path in sorted(paths) for piece in _cut(_text(path), config.characters)))
+    paths = _sources() if config.source == "python" else licence_files()
+    return tuple(dict.fromkeys(piece for path in sorted(paths) for piece in _cut(text_of(path), config.characters)))
 
 
-def _text(path: Path) -> str:
-    """Nothing, where a file is no UTF-8 text or may not be read."""
+def text_of(path: Path) -> str:
+    """What a file holds; nothing, where a file is no UTF-8 text or may not be read."""
     try:
         return path.read_text("utf-8")
     except (OSError, ValueError):
@@ -86,7 +86,8 @@ def _sources() -> set[Path]:
     return found
 
 
-def _licences() -> set[Path]:
+def licence_files() -> set[Path]:
+    """Files of installed packages that hold licences."""
     found = set[Path]()
     for package in distributions():
         # A line a file, its name first; `package.files` would take seconds for all.

