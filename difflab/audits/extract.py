@@ -190,9 +190,7 @@ def run(
 def report(found: TextItems, told: Mapping[str, np.ndarray], config: Config) -> Iterator[Row | Artefact | Note]:
     """What the answers of all texts say, in rows."""
     groups = _groups(found)
-    for name, success in told.items():
-        if name.startswith("success "):
-            yield from _extraction_rows(name.removeprefix("success "), success, told, groups)
+    yield from extraction_rows(told, groups)
     scores = {name.removeprefix("score "): values for name, values in told.items() if name.startswith("score ")}
     asked = Asked(config.false_positives, config.replicates, config.seed)
     if found.comparisons and scores:
@@ -202,7 +200,7 @@ def report(found: TextItems, told: Mapping[str, np.ndarray], config: Config) -> 
         samples = Samples(config.samples, config.resamples, config.null_sets, config.seed)
         yield from inference_rows(np.stack(list(scores.values()), axis=1), found.comparisons, samples, _NOWHERE)
     yield Artefact("answers", {name.replace(" ", "_"): array for name, array in told.items()})
-    yield from _shares_note(told, groups)
+    yield from _ended(told)
 
 
 class _Nowhere:
@@ -326,34 +324,32 @@ def _groups(found: TextItems) -> dict[str, Bool[np.ndarray, " n"]]:
     return groups | {one.against: one.non_member for one in found.comparisons}
 
 
-def _extraction_rows(
-    name: str,
-    success: Bool[np.ndarray, " n"],
-    told: Mapping[str, np.ndarray],
-    groups: Mapping[str, Bool[np.ndarray, " n"]],
+def extraction_rows(
+    told: Mapping[str, np.ndarray], groups: Mapping[str, Bool[np.ndarray, " n"]]
 ) -> Iterator[Row]:
-    """How many texts of each group came out, and how much of them."""
-    method, _, prefix = name.partition(" ")
-    setting: dict[str, Any] = {"method": method} | ({"prefix": int(prefix)} if prefix else {})
-    values: Float[np.ndarray, " n"] = told[f"value {name}"]
-    for group, here in groups.items():
-        asked = here & np.isfinite(values)
-        n = int(asked.sum())
-        if n:
-            of = setting | {"texts": group}
-            yield Row("extracted_fraction", *wilson(int(success[asked].sum()), n), n, of)
+    """How many texts of each group came out, and how much of them, by method and prefix."""
+    for name in [key.removeprefix("success ") for key in told if key.startswith("success ")]:
+        method, _, prefix = name.partition(" ")
+        setting: dict[str, Any] = {"method": method} | ({"prefix": int(prefix)} if prefix else {})
+        values: Float[np.ndarray, " n"] = told[f"value {name}"]
+        for group, here in groups.items():
+            asked = here & np.isfinite(values)
+            n, of = int(asked.sum()), setting | {"texts": group}
+            if n:
+                yield Row("extracted_fraction", *wilson(int(told[f"success {name}"][asked].sum()), n), n, of)
             if n > 1:
                 yield Row("truth_fraction", *mean(values[asked], bounds=SHARE), n, of)
 
 
-def _shares_note(told: Mapping[str, np.ndarray], groups: Mapping[str, Bool[np.ndarray, " n"]]) -> Iterator[Note]:
+def _ended(told: Mapping[str, np.ndarray]) -> Iterator[Note]:
     """How often a model wrote nothing at all, which looks like forgetting and is none."""
     for name, written in told.items():
         if name.startswith("written "):
-            asked = np.isfinite(told[next(key for key in told if key.startswith("value ") and key.endswith(name[8:]))])
+            prefix = name.removeprefix("written ")
+            asked = np.isfinite(next(told[key] for key in told if key.startswith("value ") and key.endswith(f" {prefix}")))
             silent = int((written[asked, 0] == NOTHING).sum())
             if silent:
-                yield Note(f"after {name[8:]} tokens the model ended at once for {silent} of {int(asked.sum())} texts.")
+                yield Note(f"after {prefix} tokens the model ended at once for {silent} of {int(asked.sum())} texts.")
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:

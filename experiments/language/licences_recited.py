@@ -123,34 +123,33 @@ def _passages(model: LanguageModel, config: Config) -> Passages:
     length = max(config.prefix) + config.suffix
     licences = licence_texts()
     ids, kept_by = model.encode([licence.text for licence in licences]), dict.fromkeys((*KINDS, "other"), 0)
+    # What is made of a passage may have fewer tokens, so that it is made of a quarter more.
+    window = length + length // 4
     chosen = list[tuple[Tokens, str]]()
-    for number, start in passages([one.tolist() for one in ids], length):
+    for number, start in passages([one.tolist() for one in ids], window):
         kind = licences[number].kind
         if kept_by[kind] < config.per_kind:
             kept_by[kind] += 1
-            chosen.append((ids[number][start : start + length], kind))
-    require(len(chosen) >= 2, f"the installed packages hold {len(chosen)} passages of {length} tokens; give fewer.")
-    # Shorter words may make a passage shorter, so that each is made of one half as long again.
-    made = dict[str, list[Tokens]]({REWORDED: [], SHUFFLED: []})
-    for number, (passage, _) in enumerate(chosen):
-        text = model.decode(passage)
-        for kind, other in ((REWORDED, reworded(text)), (SHUFFLED, shuffled(text, config.seed, number))):
-            made[kind].append(_filled(model.encode([f"{other} {other}"])[0], length))
+            chosen.append((ids[number][start : start + window], kind))
+    require(len(chosen) >= 2, f"the installed packages hold {len(chosen)} passages of {window} tokens; give fewer.")
+    texts = [model.decode(passage) for passage, _ in chosen]
+    made = {
+        REWORDED: model.encode([reworded(text) for text in texts]),
+        SHUFFLED: model.encode([shuffled(text, config.seed, number) for number, text in enumerate(texts)]),
+    }
+    shortest = min(len(one) for some in made.values() for one in some)
+    require(shortest >= length, f"a passage has {shortest} tokens when its words are changed; give fewer than {length}.")
     new = model.encode(newer_texts())
     places = passages([one.tolist() for one in new], length)[: 4 * config.per_kind]
     newer = [new[number][start : start + length] for number, start in places]
     whole = [(LICENCES, [one for one, _ in chosen]), *made.items(), (NEWER, newer)]
+    whole = [(kind, [one[:length] for one in some]) for kind, some in whole]
     names = [name for _, name in chosen]
     return Passages(
         [one for _, some in whole for one in some],
         [kind for kind, some in whole for _ in some],
         [name for kind, some in whole for name in (names if kind != NEWER else [""] * len(some))],
     )
-
-
-def _filled(ids: Tokens, length: int) -> Tokens:
-    require(len(ids) >= length, "a passage is too short when its words are changed; give fewer tokens.")
-    return ids[:length]
 
 
 def newer_texts() -> list[str]:
