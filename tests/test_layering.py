@@ -12,7 +12,7 @@ TORCH = {"torch", "torchvision", "diffusers", "transformers", "open_clip"}
 JAX = {"jax", "jaxlib", "flax", "optax"}
 KINDS = ("defenses", "attacks", "detectors", "membership")
 METHODS = tuple(f"difflab.diffusion.{kind}" for kind in KINDS)
-WINGS = ("difflab.diffusion", "difflab.clip")
+WINGS = ("difflab.diffusion", "difflab.clip", "difflab.autoregressive")
 DOOR, TOP = "the front door", "difflab"
 """The front door is difflab/__init__.py alone; the top level are the other files beside it."""
 KIT = {TOP, "difflab.statistics", "difflab.runs"}
@@ -189,6 +189,8 @@ def test_tests_are_flat_and_no_package():
         ("difflab.diffusion.train", "from difflab.diffusion.defenses import nemo"),
         ("difflab.diffusion.train", "from ..clip import gap"),
         ("difflab.clip.gap", "from difflab.diffusion.similarity import scores"),
+        ("difflab.autoregressive.train", "from difflab.diffusion.tokens import tokens"),
+        ("difflab.clip.gap", "from difflab.autoregressive.model import LanguageModel"),
         ("difflab.diffusion.defenses.nemo", "from difflab.diffusion.attacks.dori import dori"),
         ("difflab.diffusion.defenses.nemo", "from difflab.diffusion.defenses.wanda import wanda"),
         ("difflab.diffusion.defenses.nemo", "from .wanda import wanda"),
