@@ -196,6 +196,8 @@ def test_tests_are_flat_and_no_package():
         ("difflab.diffusion.train", "from difflab.diffusion.defenses import nemo"),
         ("difflab.diffusion.train", "from ..clip import gap"),
         ("difflab.clip.gap", "from difflab.diffusion.similarity import scores"),
+        ("difflab.autoregressive.train", "from difflab.diffusion.tokens import tokens"),
+        ("difflab.clip.gap", "from difflab.autoregressive.model import LanguageModel"),
         ("difflab.diffusion.defenses.nemo", "from difflab.diffusion.attacks.dori import dori"),
         ("difflab.diffusion.defenses.nemo", "from difflab.diffusion.defenses.wanda import wanda"),
         ("difflab.diffusion.defenses.nemo", "from .wanda import wanda"),

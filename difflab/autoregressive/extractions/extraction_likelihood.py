@@ -69,7 +69,9 @@ def extraction_likelihood(
     ]
     cuts = [_continued_prefixes(here[: len(here) + 1 - config.n]) for here in goes_on]
     places = [(ids, i) for ids, some in zip(texts, cuts, strict=True) for i in some]
-    written = iter(continued(model, [ids[:i] for ids, i in places], [len(ids) - i for ids, i in places], most=config.most))
+    written = iter(
+        continued(model, [ids[:i] for ids, i in places], [len(ids) - i for ids, i in places], most=config.most)
+    )
     values = np.array([
         verbatim.extraction_likelihood(
             ids, _all_continuations(ids, {i: next(written) for i in some}), config.n, config.duplicates
