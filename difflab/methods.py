@@ -1,8 +1,8 @@
 """The methods that difflab has: one file each, found in the folder of their kind.
 
 The command line, audits and tests all list them here. A file that is put into the folder of its kind is found
-everywhere; so is one in a folder of the user's own that DIFFLAB_METHODS names, which holds folders `detectors`,
-`defenses`, `attacks` and `membership`. `defense_in` takes the file of one defense, wherever it lies.
+everywhere; so is one in a folder of the user's own that DIFFLAB_METHODS names, which holds folders of the kinds'
+names. `defense_in` takes the file of one defense, wherever it lies.
 """
 
 import ast
@@ -20,9 +20,13 @@ from difflab.errors import InputError, reason, require
 from difflab.files import checksum, read_text
 from difflab.runs.papers import named
 
-KINDS = ("detectors", "defenses", "attacks", "membership")
+WINGS = {
+    "diffusion": ("detectors", "defenses", "attacks", "membership"),
+    "autoregressive": ("extractions", "scores"),
+}
+"""The kinds of each wing, in folders of its own."""
+KINDS = tuple(kind for kinds in WINGS.values() for kind in kinds)
 VARIABLE = "DIFFLAB_METHODS"
-_PACKAGE = "difflab.diffusion"
 
 
 class Method(NamedTuple):
@@ -66,12 +70,17 @@ class Method(NamedTuple):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What must be given beside the prompts, as the config's `needs` says.
+        """What must be given beside the prompts or the texts, as the config's `needs` says.
 
         Latents for a detector, known pictures for a defense; for an attack retained, which are ordinary pictures, or
-        original, the model before the defense.
+        original, the model before the defense; for a score of texts a reference model, or non_members.
         """
         return tuple(getattr(self.config, "needs", ()))
+
+    @property
+    def from_predictions(self) -> Callable[..., Any] | None:
+        """The same by texts that are read already, `(reading, config)`; None where it reads them itself."""
+        return getattr(_module(self), "from_predictions", None)
 
     def configured(self, **wanted: Any) -> Any:
         """The default config with those of the wanted settings that it knows."""
@@ -91,7 +100,7 @@ def methods(kind: str) -> dict[str, Method]:
     """The methods of a kind by name, in alphabetical order.
 
     Args:
-        kind: "detectors", "defenses", "attacks" or "membership".
+        kind: one of KINDS.
 
     Raises:
         InputError: DIFFLAB_METHODS names no folder, or a file of it has the name of one of ours.
@@ -173,7 +182,11 @@ def _config_name(name: str) -> str:
 
 
 def _own_folder(kind: str) -> Path:
-    return Path(__file__).parent / "diffusion" / kind
+    return Path(__file__).parent / _wing(kind) / kind
+
+
+def _wing(kind: str) -> str:
+    return next(wing for wing, kinds in WINGS.items() if kind in kinds)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -182,7 +195,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _module(found: Method) -> Any:
     if found.shipped:
-        return importlib.import_module(f"{_PACKAGE}.{found.kind}.{found.name}")
+        return importlib.import_module(f"difflab.{_wing(found.kind)}.{found.kind}.{found.name}")
     # A file that was edited meanwhile is another module.
     name = f"difflab_methods.{found.kind}.{found.name}_{checksum(found.path)[:12]}"
     module = sys.modules.get(name)

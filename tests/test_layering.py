@@ -10,9 +10,16 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("difflab", "theory", "synthetic", "experiments")
 TORCH = {"torch", "torchvision", "diffusers", "transformers", "open_clip"}
 JAX = {"jax", "jaxlib", "flax", "optax"}
-KINDS = ("defenses", "attacks", "detectors", "membership")
-METHODS = tuple(f"difflab.diffusion.{kind}" for kind in KINDS)
-WINGS = ("difflab.diffusion", "difflab.clip")
+METHODS = {
+    f"difflab.{wing}.{kind}": f"difflab.{wing}"
+    for wing, kinds in (
+        ("diffusion", ("defenses", "attacks", "detectors", "membership")),
+        ("autoregressive", ("extractions", "scores")),
+    )
+    for kind in kinds
+}
+"""Folders of methods, and the wing of each."""
+WINGS = ("difflab.diffusion", "difflab.clip", "difflab.autoregressive")
 DOOR, TOP = "the front door", "difflab"
 """The front door is difflab/__init__.py alone; the top level are the other files beside it."""
 KIT = {TOP, "difflab.statistics", "difflab.runs"}
@@ -27,7 +34,7 @@ MAY_IMPORT = {
     "synthetic": {"theory", *KIT},
     "difflab.training": KIT,
     **{wing: {*KIT, "difflab.datasets", "difflab.training"} for wing in WINGS},
-    **{part: {*KIT, "difflab.training", "difflab.diffusion"} for part in METHODS},
+    **{part: {*KIT, "difflab.training", wing} for part, wing in METHODS.items()},
 }
 MAY_IMPORT["difflab.audits"] = {part for part in MAY_IMPORT if part != "theory"}
 MAY_IMPORT[DOOR] = {*MAY_IMPORT, "difflab.audits"} - {"theory", "synthetic"}
@@ -189,11 +196,18 @@ def test_tests_are_flat_and_no_package():
         ("difflab.diffusion.train", "from difflab.diffusion.defenses import nemo"),
         ("difflab.diffusion.train", "from ..clip import gap"),
         ("difflab.clip.gap", "from difflab.diffusion.similarity import scores"),
+        ("difflab.autoregressive.train", "from difflab.diffusion.tokens import tokens"),
+        ("difflab.clip.gap", "from difflab.autoregressive.model import LanguageModel"),
         ("difflab.diffusion.defenses.nemo", "from difflab.diffusion.attacks.dori import dori"),
         ("difflab.diffusion.defenses.nemo", "from difflab.diffusion.defenses.wanda import wanda"),
         ("difflab.diffusion.defenses.nemo", "from .wanda import wanda"),
         ("difflab.diffusion.membership.pian", "from difflab.diffusion.membership.pia import pia"),
         ("difflab.diffusion.defenses.nemo", "from difflab.clip import model"),
+        ("difflab.autoregressive.scores.loss", "from difflab.autoregressive.scores.zlib import zlib"),
+        ("difflab.autoregressive.scores.loss", "from difflab.autoregressive.extractions.exact import exact"),
+        ("difflab.autoregressive.scores.loss", "from difflab.diffusion.pipeline import load"),
+        ("difflab.autoregressive.reading", "from difflab.autoregressive.scores.loss import loss"),
+        ("difflab.statistics.verbatim", "from difflab.autoregressive.reading import read"),
         ("synthetic.train", "import torch"),
         ("synthetic.train", "from diffusers import DDPMScheduler"),
         ("synthetic.train", "from difflab.diffusion.train import train"),
@@ -226,6 +240,7 @@ def test_a_forbidden_line_is_found(module, source):
         ),
         ("difflab.diffusion.train", "import torch\nfrom difflab import results\ntorch.load('a', weights_only=True)"),
         ("difflab.diffusion.attacks.dori", "from difflab.diffusion.pipeline import load\nimport diffusers"),
+        ("difflab.autoregressive.scores.zlib", "from zlib import compress\nfrom difflab.autoregressive import reading"),
         ("difflab", "from difflab.audits.audit import audit\nfrom difflab.runs.result import Result"),
         ("difflab.audits.audit", "from synthetic.plan import Plan\nfrom difflab import methods\nimport torch"),
         ("difflab.randomness", "def f():\n    import torch, jax"),

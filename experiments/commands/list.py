@@ -10,9 +10,7 @@ from difflab.runs.registry import cost, documents, question
 def main(arguments: Sequence[str]) -> None:
     """Print them."""
     parser = argparse.ArgumentParser(prog="difflab list", description="What difflab can ask, or with what.")
-    parser.add_argument(
-        "--methods", action="store_true", help="detectors, defenses, attacks and membership scores, with their papers"
-    )
+    parser.add_argument("--methods", action="store_true", help="the methods of every kind, with their papers")
     if parser.parse_args(arguments).methods:
         _list_methods()
     else:

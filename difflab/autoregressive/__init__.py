@@ -1,0 +1,1 @@
+"""Causal language models: loading, training, likelihood and decoding of whole lists of texts."""
