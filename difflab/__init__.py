@@ -29,7 +29,19 @@ if TYPE_CHECKING:
     from difflab.runs.calls import open_run, run
     from difflab.runs.result import Result
 
-__all__ = ["InputError", "Result", "audit", "board", "dejavu", "extract", "load", "membership", "open_run", "run", "stress"]
+__all__ = [
+    "InputError",
+    "Result",
+    "audit",
+    "board",
+    "dejavu",
+    "extract",
+    "load",
+    "membership",
+    "open_run",
+    "run",
+    "stress",
+]
 
 _HOMES = {
     "InputError": "difflab.errors",

@@ -324,9 +324,7 @@ def _groups(found: TextItems) -> dict[str, Bool[np.ndarray, " n"]]:
     return groups | {one.against: one.non_member for one in found.comparisons}
 
 
-def extraction_rows(
-    told: Mapping[str, np.ndarray], groups: Mapping[str, Bool[np.ndarray, " n"]]
-) -> Iterator[Row]:
+def extraction_rows(told: Mapping[str, np.ndarray], groups: Mapping[str, Bool[np.ndarray, " n"]]) -> Iterator[Row]:
     """How many texts of each group came out, and how much of them, by method and prefix."""
     for name in [key.removeprefix("success ") for key in told if key.startswith("success ")]:
         method, _, prefix = name.partition(" ")
@@ -346,7 +344,9 @@ def _ended(told: Mapping[str, np.ndarray]) -> Iterator[Note]:
     for name, written in told.items():
         if name.startswith("written "):
             prefix = name.removeprefix("written ")
-            asked = np.isfinite(next(told[key] for key in told if key.startswith("value ") and key.endswith(f" {prefix}")))
+            asked = np.isfinite(
+                next(told[key] for key in told if key.startswith("value ") and key.endswith(f" {prefix}"))
+            )
             silent = int((written[asked, 0] == NOTHING).sum())
             if silent:
                 yield Note(f"after {prefix} tokens the model ended at once for {silent} of {int(asked.sum())} texts.")

@@ -138,7 +138,9 @@ def _passages(model: LanguageModel, config: Config) -> Passages:
         SHUFFLED: model.encode([shuffled(text, config.seed, number) for number, text in enumerate(texts)]),
     }
     shortest = min(len(one) for some in made.values() for one in some)
-    require(shortest >= length, f"a passage has {shortest} tokens when its words are changed; give fewer than {length}.")
+    require(
+        shortest >= length, f"a passage has {shortest} tokens when its words are changed; give fewer than {length}."
+    )
     new = model.encode(newer_texts())
     places = passages([one.tolist() for one in new], length)[: 4 * config.per_kind]
     newer = [new[number][start : start + length] for number, start in places]
