@@ -29,7 +29,7 @@ def texts(seed, n, length=LENGTH, size=VOCABULARY):
     return list(np.random.default_rng(seed).integers(0, size - 1, (n, length)))
 
 
-def memorizer(learned, steps=120):
+def memorizer(learned, steps=90):
     """A model that was trained on these texts and nothing else, until it says them word for word."""
     found = untrained()
     model = found.model.requires_grad_(True)

@@ -83,10 +83,8 @@ def from_predictions(reading: Reading, config: Discoverable = Discoverable()) ->
     Raises:
         InputError: one is shorter than prefix + suffix, or they were read under another scheme.
     """
-    require(
-        reading.scheme == config.scheme,
-        f"texts were read under another scheme; read them at temperature {config.temperature} with top_k {config.top_k}.",
-    )
+    under = f"temperature {config.temperature} and top_k {config.top_k}"
+    require(reading.scheme == config.scheme, f"texts were read under another scheme; read them under {under}.")
     needed = config.prefix + config.suffix
     shortest = min(reading.lengths)
     require(shortest >= needed, f"a text has {shortest} tokens, {needed} are needed; give longer texts.")

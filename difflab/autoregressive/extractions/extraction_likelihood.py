@@ -69,15 +69,13 @@ def extraction_likelihood(
     ]
     cuts = [_continued_prefixes(here[: len(here) + 1 - config.n]) for here in goes_on]
     places = [(ids, i) for ids, some in zip(texts, cuts, strict=True) for i in some]
-    written = iter(
-        continued(model, [ids[:i] for ids, i in places], [len(ids) - i for ids, i in places], most=config.most)
-    )
-    values = np.array([
-        verbatim.extraction_likelihood(
-            ids, _all_continuations(ids, {i: next(written) for i in some}), config.n, config.duplicates
-        )
-        for ids, some in zip(texts, cuts, strict=True)
-    ])  # fmt: skip
+    new = [len(ids) - i for ids, i in places]
+    written = iter(continued(model, [ids[:i] for ids, i in places], new, most=config.most))
+    found = []
+    for ids, some in zip(texts, cuts, strict=True):
+        whole = _all_continuations(ids, {i: next(written) for i in some})
+        found.append(verbatim.extraction_likelihood(ids, whole, config.n, config.duplicates))
+    values = np.array(found)
     return without_continuations(decoded(model, texts), 1, values, values >= config.least)
 
 
