@@ -283,7 +283,7 @@ class Memorized(Law):
             keys, _ = self._prefixes[t]
             asked = node * self.tokens + token
             place = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
-            node = np.where((node >= 0) & (keys[place] == asked), place, -1)
+            node = np.where(keys[place] == asked, place, -1)
             found[:, t] = node
         return found
 
