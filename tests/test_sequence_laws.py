@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from theory.memorized_sequences import Memorized, PartlyMemorized, best_weight, losses, partly_memorizing
 from theory.sequence_crossover import (
     capacity_bits,
     crossover_fraction,
@@ -16,17 +17,7 @@ from theory.sequence_crossover import (
     memorizing_bits,
     switch,
 )
-from theory.sequences import (
-    HiddenMarkov,
-    Markov,
-    Memorized,
-    PartlyMemorized,
-    Templates,
-    Uniform,
-    best_weight,
-    losses,
-    partly_memorizing,
-)
+from theory.sequences import HiddenMarkov, Markov, Templates, Uniform
 
 V, T = 3, 5
 EVERY = np.array(list(product(range(V), repeat=T)))
