@@ -143,10 +143,16 @@ def joined(blocks: Sequence[Mapping[str, np.ndarray]], sizes: Sequence[int]) -> 
     """The answers of all texts from those of blocks; a block without texts that are long enough lacks some."""
     shapes = {name: array for block in blocks for name, array in block.items()}
     found = dict[str, np.ndarray]()
-    for name, like in shapes.items():
+    # Blocks that were kept give their arrays in another order.
+    for name, like in sorted(shapes.items(), key=lambda item: _in_words(item[0])):
         blank = np.nan if like.dtype.kind == "f" else NOTHING if like.dtype.kind == "i" else False
         found[name] = np.concatenate([
             block.get(name, np.full((size, *like.shape[1:]), blank, like.dtype))
             for block, size in zip(blocks, sizes, strict=True)
         ])  # fmt: skip
     return found
+
+
+def _in_words(name: str) -> list[tuple[int, str]]:
+    """What names are sorted by: words by their letters, prefixes by their numbers."""
+    return [(int(word), "") if word.isdigit() else (0, word) for word in name.split()]

@@ -32,7 +32,6 @@ from difflab.autoregressive.loading import SMOLLM2
 from difflab.autoregressive.model import LanguageModel, Tokens
 from difflab.autoregressive.panels.extraction import extraction_figure
 from difflab.errors import at_least, require
-from difflab.files import sha256
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
 from difflab.runs.parallel import kept
@@ -58,14 +57,31 @@ class Config(LoadedLanguageModel):
     per_kind: int = 16
     """Most passages of one licence; four times as many newer texts."""
     contents: tyro.conf.Suppress[str] = field(init=False, default="")
-    """Checksums of the model and of the texts."""
+    """Checksum of another model. The texts are those of this installation, and are not counted."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(self, 1, "suffix", "per_kind")
         require(min(self.prefix, default=0) >= 1, f"prefix is {self.prefix}; give numbers of tokens of at least 1.")
-        texts = [licence.text for licence in licence_texts()] + newer_texts()
-        object.__setattr__(self, "contents", f"{self.weights()} {sha256(repr(texts).encode())[:12]}")
+        if self.model != SMOLLM2:
+            object.__setattr__(self, "contents", self.weights())
+
+
+def newer_text() -> str:
+    """This project's documentation as it stands in its modules: the prose of its docstrings."""
+    root = Path(inspect.getfile(difflab)).parent
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)]
+        told = [ast.get_docstring(node) or "" for node in nodes]
+        found.append("\n\n".join(filter(None, (_prose(text) for text in told))))
+    return "\n\n".join(filter(None, found))
+
+
+def _prose(text: str) -> str:
+    """The paragraphs before the first section of a docstring."""
+    return re.split(r"\n\n(?:Args|Attributes|Returns|Raises|Reference|Differs)\b", text)[0]
 
 
 SMOKE = Config(prefix=(10, 25), suffix=10, per_kind=1)
@@ -141,7 +157,7 @@ def _passages(model: LanguageModel, config: Config) -> Passages:
     require(
         shortest >= length, f"a passage has {shortest} tokens when its words are changed; give fewer than {length}."
     )
-    new = model.encode(newer_texts())
+    new = model.encode([newer_text()])
     places = passages([one.tolist() for one in new], length)[: 4 * config.per_kind]
     newer = [new[number][start : start + length] for number, start in places]
     whole = [(LICENCES, [one for one, _ in chosen]), *made.items(), (NEWER, newer)]
@@ -152,23 +168,6 @@ def _passages(model: LanguageModel, config: Config) -> Passages:
         [kind for kind, some in whole for _ in some],
         [name for kind, some in whole for name in (names if kind != NEWER else [""] * len(some))],
     )
-
-
-def newer_texts() -> list[str]:
-    """This project's documentation as it stands in its modules: paragraphs of prose, one text a module."""
-    root = Path(inspect.getfile(difflab)).parent
-    found = []
-    for path in sorted(root.rglob("*.py")):
-        tree = ast.parse(path.read_text("utf-8"))
-        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)]
-        told = [ast.get_docstring(node) or "" for node in nodes]
-        found.append("\n\n".join(filter(None, (_prose(text) for text in told))))
-    return ["\n\n".join(found)]
-
-
-def _prose(text: str) -> str:
-    """The paragraphs before the first section of a docstring."""
-    return re.split(r"\n\n(?:Args|Attributes|Returns|Raises|Reference|Differs)\b", text)[0]
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
@@ -198,7 +197,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     }
 
 
-def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
+def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
     """What comes back of each kind of text, after how many tokens."""
     return {"extraction": extraction_figure(rows)}
 
