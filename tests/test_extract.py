@@ -147,6 +147,7 @@ def _nan(model):
     return broken.model
 
 
+SEQ = {"d_model": 8, "d_kv": 8, "d_ff": 8, "num_layers": 1, "num_heads": 1}
 SMALL = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
 BAD = {
     "no text": (lambda m, s: difflab.extract(m, []), "holds no texts"),
@@ -161,7 +162,7 @@ BAD = {
     ),
     "an encoder and decoder": (
         lambda m, s: difflab.extract(
-            T5ForConditionalGeneration(T5Config(vocab_size=24, d_model=8, d_kv=8, d_ff=8, num_layers=1, num_heads=1)), s[0], tokenizer=m.tokenizer
+            T5ForConditionalGeneration(T5Config(vocab_size=24, **SEQ)), s[0], tokenizer=m.tokenizer
         ),
         "decoder",
     ),

@@ -54,7 +54,7 @@ class Config(LoadedLanguageModel):
     """Tokens given before those that are compared."""
     suffix: int = 50
     """Tokens compared; they are the same whatever the prefix."""
-    per_kind: int = 16
+    per_kind: int = 12
     """Most passages of one licence; four times as many newer texts."""
     contents: tyro.conf.Suppress[str] = field(init=False, default="")
     """Checksum of another model. The texts are those of this installation, and are not counted."""
