@@ -139,8 +139,8 @@ def _passages(model: LanguageModel, config: Config) -> Passages:
     length = max(config.prefix) + config.suffix
     licences = licence_texts()
     ids, kept_by = model.encode([licence.text for licence in licences]), dict.fromkeys((*KINDS, "other"), 0)
-    # What is made of a passage may have fewer tokens, so that it is made of a quarter more.
-    window = length + length // 4
+    # What is made of a passage may have fewer tokens, so that it is made of a third more.
+    window = length + length // 3
     chosen = list[tuple[Tokens, str]]()
     for number, start in passages([one.tolist() for one in ids], window):
         kind = licences[number].kind
