@@ -47,7 +47,7 @@ def _ending(seed=0):
     return model
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_rows_that_end_leave_and_the_others_go_on(seed):
     model = _ending(seed)
     prefixes = texts_of([3, 4, 4, 6, 7, 7, 9, 10] * 2, seed)
