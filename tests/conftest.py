@@ -7,9 +7,15 @@ from pathlib import Path
 os.environ["MPLBACKEND"] = "Agg"
 # Of processes that tests start; a run sets it by itself.
 os.environ["JAX_ENABLE_X64"] = "1"
-# Small models take longer to compile than to run. Processes that tests start compile in the same way.
+# Small models take longer to compile than to run, by XLA's newer emitters twice as long. Processes that tests start
+# compile in the same way.
 os.environ["XLA_FLAGS"] = " ".join(
-    (os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true")
+    (
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+        "--xla_cpu_use_fusion_emitters=false",
+    )
 )
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores; more threads than cores would wait for each other.
