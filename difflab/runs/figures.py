@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from difflab.errors import InputError
+from difflab.runs.result import Picture
 from difflab.statistics.intervals import Interval
 
 COLOURS = {
@@ -274,6 +275,11 @@ def picture_strips(
             # A user's caption may hold dollars, which are no formula.
             panel.set_title(caption, fontsize=10, loc="center", parse_math=False)
     return figure
+
+
+def picture(figure: Figure) -> Picture:
+    """A figure as runs keep it: PNG (150 dpi) and SVG, and in words what it shows."""
+    return Picture(figure_bytes(figure, "png"), description(figure), figure_bytes(figure, "svg"))
 
 
 def figure_bytes(figure: Figure, kind: str) -> bytes:
