@@ -292,13 +292,15 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
     Returns:
         The contents of the file.
     """
-    if figure.get_layout_engine() is not None:
-        # Once: every drawing would lay the figure out again.
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
     buffer = io.BytesIO()
     # A date and random identifiers would make every SVG different.
-    with matplotlib.rc_context({"svg.hashsalt": "difflab"}):
+    with matplotlib.rc_context(
+        {"svg.hashsalt": "difflab", "figure.autolayout": False, "figure.constrained_layout.use": False}
+    ):
+        if figure.get_layout_engine() is not None:
+            # Once: every drawing would lay the figure out again, and draw it twice.
+            figure.draw_without_rendering()
+            figure.set_layout_engine(None)
         figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()
 
