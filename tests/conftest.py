@@ -17,6 +17,9 @@ os.environ["XLA_FLAGS"] = " ".join(
         "--xla_cpu_use_fusion_emitters=false",
     )
 )
+# What one process has compiled the others take over.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parents[1] / ".jax_cache")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores; more threads than cores would wait for each other.
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -25,6 +28,7 @@ import hypothesis
 import jax
 import jaxtyping
 import pytest
+from filelock import FileLock
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them all processes that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -33,8 +37,6 @@ hypothesis.settings.register_profile("difflab", deadline=None)
 hypothesis.settings.load_profile("difflab")
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 # JAX's checker cannot tell these from reuse: denoisers that are meant to meet the same noise (one key closed over by
 # lax.map, one bootstrap key for every weight), and an array of keys of which a slice is taken twice.
@@ -58,6 +60,24 @@ jaxtyping.install_import_hook(
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     jax.config.update("jax_debug_key_reuse", item.path.stem not in COMMON_NOISE)
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """(name, make) -> a folder that make(folder) has filled, once for all workers; nobody may change what is in it."""
+    place = tmp_path_factory.getbasetemp()
+    place = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
+
+    def folder(name, make):
+        found, done = place / name, place / f"{name}.done"
+        with FileLock(place / f"{name}.lock"):
+            if not done.exists():
+                found.mkdir()
+                make(found)
+                done.touch()
+        return found
+
+    return folder
 
 
 def pytest_addoption(parser):
