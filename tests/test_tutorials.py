@@ -64,3 +64,11 @@ def test_the_clip_tells_what_its_captions_leave_out(tmp_path):
     text = printed("test_a_clip", tmp_path)
     assert number(r"hidden AUC, target: ([\d.]+)", text) > 0.55 > number(r"hidden AUC, second model: ([\d.]+)", text)
     assert "held: of objects that no word names the model reveals more than second model" in text
+
+
+def test_a_language_model_writes_what_it_saw_often_and_no_twin(tmp_path):
+    text = printed("extract_from_a_language_model", tmp_path)
+    assert number(r"\n +seen +10 +([\d.]+)", text) > 0.3
+    assert number(r"unseen +10 +([\d.]+)", text) < 0.1
+    assert number(r"\n +loss +([\d.]+)", text) > 0.95 and number(r"blind +([\d.]+)", text) < 0.75
+    assert "did not hold: no seen text is continued word for word" in text
