@@ -25,6 +25,7 @@ from difflab.autoregressive.recipe import FAMILIES, SIZES, Recipe, architecture,
 from difflab.autoregressive.tokenizers import word_level
 from difflab.autoregressive.train import train
 from difflab.errors import at_least, require
+from difflab.randomness import stream
 from difflab.runs.parallel import kept
 from difflab.runs.result import digest
 from difflab.runs.results import Checkpoints
@@ -54,6 +55,8 @@ _SPARE = 1.05
 class TextWorld:
     """What is planted in which background, and the model that is trained on it."""
 
+    kinds: tuple[str, ...] = KINDS
+    """Of items; some of natural, random, template."""
     copies: tuple[int, ...] = (0, 1, 4, 16, 64, 256)
     """Of an item."""
     items: tuple[int, ...] = (64, 32, 32, 32, 16, 8)
@@ -68,19 +71,19 @@ class TextWorld:
     """Tokens of a training sequence."""
     sequences: int = 16_000
     """Training sequences; each is seen once."""
-    vocabulary: int = 256
+    vocabulary: int = 128
     """Words."""
     easy: int = 2
     """Words that may follow a word, in the background's easy domain."""
-    hard: int = 8
+    hard: int = 4
     """In its hard one."""
     slots: int = 16
     """Words of a template that are filled anew in every item."""
-    family: str = "gpt2"
+    family: str = "llama"
     """Of the models."""
     size: str = "tiny"
     """Of the models."""
-    batch: int = 32
+    batch: int = 16
     """Sequences a step."""
     rate: float = 3e-3
     """Highest learning rate."""
@@ -94,6 +97,10 @@ class TextWorld:
         at_least(self, 2, "item", "vocabulary")
         at_least(self, 1, "easy", "hard", "batch", "sequences")
         require(
+            0 < len(set(self.kinds)) == len(self.kinds) and set(self.kinds) <= set(KINDS),
+            f"kinds is {self.kinds}; give some of {', '.join(KINDS)}, none twice.",
+        )
+        require(
             len(self.copies) == len(self.items) > 0 and min(self.items) >= 1,
             f"copies is {self.copies} and items {self.items}; give as many of both, of items at least 1.",
         )
@@ -101,7 +108,9 @@ class TextWorld:
         require(self.family in FAMILIES, f"family is {self.family!r}; give {' or '.join(FAMILIES)}.")
         require(self.size in SIZES, f"size is {self.size!r}; give one of {', '.join(SIZES)}.")
         require(self.batch <= self.sequences, f"a batch of {self.batch} needs as many sequences.")
-        inserted = len(KINDS) * sum(map(int.__mul__, self.copies, self.items)) + 4 * self.timed * self.timed_copies
+        inserted = len(self.kinds) * sum(map(int.__mul__, self.copies, self.items)) + (
+            len(QUARTERS) * self.timed * self.timed_copies
+        )
         require(
             inserted <= self.sequences,
             f"{inserted} copies need as many training sequences, sequences is {self.sequences}; give more, or less.",
@@ -121,33 +130,40 @@ class TextWorld:
 
 
 class Language(NamedTuple):
-    """What a model is trained on, and what it may be asked.
+    """What a model is trained on.
 
     Attributes:
         rows: training sequences in the order of training, the beginning of a text before each.
         ledger: every item and where its copies stand; what this model was not trained on has none.
-        items: tokens of every item, by name.
-        tokenizer: one token a word.
     """
 
     rows: Int[np.ndarray, "n t"]
     ledger: tuple[Entry, ...]
-    items: dict[str, Tokens]
-    tokenizer: PreTrainedTokenizerFast
 
 
 def ledger_of(world: TextWorld) -> tuple[Entry, ...]:
-    """All items on their rungs, and their twins; nothing has a place yet."""
+    """All items on their rungs, and their twins, as many; nothing has a place yet."""
     rungs = [(n, copies, WHOLE) for n, copies in zip(world.items, world.copies, strict=True)]
     quarters = [(world.timed, world.timed_copies, part) for part in QUARTERS if world.timed]
     found = list[Entry]()
-    for kind in KINDS:
+    for kind in world.kinds:
         groups = rungs + (quarters if kind == NATURAL else [])
         ends = list(accumulate((2 * n for n, _, _ in groups), initial=0))
         for (n, copies, part), (first, last) in zip(groups, pairwise(ends), strict=True):
             corpus = _drawn(world, kind, range(first, last))
             found += planted(kind, corpus, Ladder((copies,), n, 1, part))
     return tuple(found)
+
+
+def tokenizer_of(world: TextWorld) -> PreTrainedTokenizerFast:
+    """One token a word of the vocabulary; the first one begins a text, and ends it."""
+    return word_level([" ".join(words(world.vocabulary))])
+
+
+def tokens_of(world: TextWorld, ledger: Sequence[Entry]) -> dict[str, Tokens]:
+    """The tokens of every item by its name."""
+    found = tokenizer_of(world)([entry.text for entry in ledger])["input_ids"]
+    return {entry.item: np.array(ids, np.int64) for entry, ids in zip(ledger, found, strict=True)}
 
 
 def language(world: TextWorld, variant: str = MODEL) -> Language:
@@ -157,43 +173,35 @@ def language(world: TextWorld, variant: str = MODEL) -> Language:
         InputError: there is no such variant.
     """
     require(variant in VARIANTS, f"variant is {variant!r}; give one of {', '.join(VARIANTS)}.")
-    ledger, tokenizer = ledger_of(world), word_level([" ".join(words(world.vocabulary))])
-    ids = dict(zip((entry.item for entry in ledger), tokenizer([e.text for e in ledger])["input_ids"], strict=True))
-    items, begin = {name: np.array(one, np.int64) for name, one in ids.items()}, tokenizer.bos_token_id
+    ledger, tokenizer = ledger_of(world), tokenizer_of(world)
+    items, begin = tokens_of(world, ledger), tokenizer.bos_token_id
     n = world.sequences * (2 if variant == DILUTED else 1)
     documents = decontaminated(_background(world, n, tokenizer, len(ledger)), list(items.values()))
-    order = np.random.default_rng(world.seed).permutation(len(documents))
+    order = stream(world.seed, "documents").numpy().permutation(len(documents))
     background = packed([documents[i] for i in order], world.length, begin)[:n]
-    without = {
-        ORACLE: [entry.item for entry in ledger if entry.copies],
-        ALONE: [entry.item for entry in ledger if entry.copies and entry.kind != NATURAL],
-    }.get(variant, [])
+    left_out = {ORACLE: set(world.kinds), ALONE: set(world.kinds) - {NATURAL}}.get(variant, set())
+    without = [entry.item for entry in ledger if entry.copies and entry.kind in left_out]
     rows, inserted = training_sequences(background, ledger, items, begin, world.seed, without)
-    return Language(np.insert(rows, 0, begin, axis=1), inserted, items, tokenizer)
+    return Language(np.insert(rows, 0, begin, axis=1), inserted)
 
 
 def trained(
-    world: TextWorld, variants: Sequence[str], checkpoints: Checkpoints, workers: int = 1
-) -> dict[str, dict[str, np.ndarray]]:
-    """The weights of models of a world, by variant; what a killed run has trained is not trained again."""
-    return trained_all({world: variants}, checkpoints, workers)[world]
+    wanted: Sequence[tuple[TextWorld, str]], checkpoints: Checkpoints, workers: int = 1
+) -> list[dict[str, np.ndarray]]:
+    """The weights of models of worlds, side by side; what a killed run has trained is not trained again.
 
-
-def trained_all(
-    worlds: Mapping[TextWorld, Sequence[str]], checkpoints: Checkpoints, workers: int = 1
-) -> dict[TextWorld, dict[str, dict[str, np.ndarray]]]:
-    """The same of several worlds, all models side by side."""
-    wanted = [(world, variant) for world, variants in worlds.items() for variant in variants]
+    Args:
+        wanted: world and variant of each.
+        checkpoints: where finished models and half-done trainings are kept, named after all that decides them.
+        workers: processes, each on one thread; they do not change the weights.
+    """
     arguments = {key(world.name, variant): (world, variant, checkpoints) for world, variant in wanted}
-    found = kept(_trained, arguments, checkpoints, workers, "language models")
-    return {
-        world: {variant: found[key(world.name, variant)] for variant in variants} for world, variants in worlds.items()
-    }
+    return list(kept(_trained, arguments, checkpoints, workers, "language models").values())
 
 
 def untrained(world: TextWorld, name: str = "never trained") -> LanguageModel:
     """The model of a world before its first step."""
-    tokenizer = word_level([" ".join(words(world.vocabulary))])
+    tokenizer = tokenizer_of(world)
     config = architecture(world.family, world.size, len(tokenizer), world.length, tokenizer.bos_token_id)
     return build(config, world.seed, tokenizer, name)
 
