@@ -7,8 +7,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from difflab.audits.blind import blind_scores, text_features
+from difflab.audits.comparisons import Comparison, enough
 from difflab.audits.text_reading import Questions, answers
 from difflab.audits.text_worlds import (
+    MODEL,
     ORACLE,
     QUARTERS,
     WHOLE,
@@ -18,12 +20,15 @@ from difflab.audits.text_worlds import (
     untrained,
     with_weights,
 )
-from difflab.randomness import Stream
+from difflab.audits.texts import TextItems
+from difflab.randomness import Stream, stream
 from difflab.statistics.ranking import auc
 from difflab.training.devices import one_thread
 
 REPEATED, TWIN = "repeated", "twin"
 """Roles of items, as the ledger calls them."""
+TWINS = "twins"
+"""What an audit calls the non-members of a planted language."""
 
 
 class Items(NamedTuple):
@@ -72,6 +77,47 @@ def items_of(world: TextWorld) -> Items:
     )
 
 
+def area(scores: Float[np.ndarray, " n"], member: Bool[np.ndarray, " n"], other: Bool[np.ndarray, " n"]) -> float:
+    """How well scores tell these items from those: the area under the curve."""
+    both = member | other
+    return auc(scores[both], member[both])
+
+
+class Told(NamedTuple):
+    """What the models of one world said of its items.
+
+    Attributes:
+        items: of the world.
+        answers: by model, what `asked` returned.
+    """
+
+    items: Items
+    answers: Mapping[str, Mapping[str, np.ndarray]]
+
+    def score(self, name: str, who: str = MODEL) -> Float[np.ndarray, " n"]:
+        """One number an item."""
+        found: Float[np.ndarray, " n"] = self.answers[who][f"score {name}"]
+        return found
+
+    def area(self, kind: str, name: str, copies: int, who: str = MODEL) -> float:
+        """How well a score tells the items of a kind with so many copies from the twins of that kind."""
+        return area(self.score(name, who), self.items.members(kind, copies), self.items.twins(kind))
+
+    def repeated_area(self, kind: str, name: str, who: str = MODEL) -> float:
+        """How well a score tells all items of a kind that have copies from its twins."""
+        return area(self.score(name, who), self.items.repeated(kind), self.items.twins(kind))
+
+    def shuffled_area(self, kind: str, name: str, seed: int) -> float:
+        """The same with the labels shuffled."""
+        asked_about = self.items.repeated(kind) | self.items.twins(kind)
+        chance = stream(seed, "shuffled", kind).numpy()
+        return auc(self.score(name)[asked_about], chance.permutation(self.items.repeated(kind)[asked_about]))
+
+    def extracted(self, kind: str, copies: int, prefix: int, who: str = MODEL) -> float:
+        """Share of the items of a kind with so many copies that are continued word for word."""
+        return float(self.answers[who][f"success exact {prefix}"][self.items.members(kind, copies)].mean())
+
+
 def asked(
     world: TextWorld,
     who: str,
@@ -94,12 +140,6 @@ def asked(
         return answers(model, ids, questions._replace(reference=with_weights(world, oracle, ORACLE)))
 
 
-def area(scores: Float[np.ndarray, " n"], member: Bool[np.ndarray, " n"], other: Bool[np.ndarray, " n"]) -> float:
-    """How well scores tell these items from those: the area under the curve."""
-    both = member | other
-    return auc(scores[both], member[both])
-
-
 def blind_area(items: Items, kind: str, random: Stream) -> float:
     """How well the texts alone tell which items of a kind are repeated, from their twins.
 
@@ -113,10 +153,23 @@ def blind_area(items: Items, kind: str, random: Stream) -> float:
     return auc(blind_scores(seen, ~items.twin[here], random), ~items.twin[here])
 
 
-def handed_out_anew(
-    scores: Float[np.ndarray, " n"], among: Bool[np.ndarray, " n"], random: Stream
-) -> Float[np.ndarray, " n"]:
-    """The same scores, in another order among some of the items."""
-    mixed: Float[np.ndarray, " n"] = scores.copy()
-    mixed[among] = random.numpy().permutation(scores[among])
-    return mixed
+def planted_items(world: TextWorld, shots: int) -> TextItems:
+    """What an audit asks about in a planted language of one kind: items by how often they are repeated, against twins.
+
+    Args:
+        world: of one kind, so that all are drawn alike.
+        shots: items without copies that ReCaLL puts before the others, at most.
+    """
+    items = items_of(world)
+    spare = np.flatnonzero((items.copies == 0) & ~items.twin)[:shots]
+    compared = [
+        Comparison(
+            "1 copy" if copies == 1 else f"{copies} copies",
+            TWINS,
+            (items.copies == copies) & ~items.twin,
+            items.twin,
+            True,
+        )
+        for copies in sorted(set(world.copies) - {0})
+    ]
+    return TextItems(items.texts, *enough(compared, "texts"), [items.texts[i] for i in spare])

@@ -14,17 +14,16 @@ baseline that sees the texts and no model. Expect the loss to tell items with 16
 hardly, and words to come back only with the most copies. Cost on two cores: about 25 minutes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
-from typing import Any, NamedTuple
+from itertools import pairwise, product
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from difflab import methods
-from difflab.audits.text_items import REPEATED, TWIN, Items, area, asked, blind_area, handed_out_anew, items_of
+from difflab.audits.text_items import REPEATED, TWIN, Told, area, asked, blind_area, items_of
 from difflab.audits.text_reading import Questions
 from difflab.audits.text_worlds import (
     ALONE,
@@ -49,8 +48,7 @@ from difflab.runs.rows import Artefact, Row, select
 from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference
 
 SCORES, EXTRACTIONS = "loss,zlib,min_k,min_k_plus_plus,reference", "exact,approximate,discoverable,extraction_strength"
-UNTRAINED = "never trained"
-CONTROLS = ("0 copies", UNTRAINED, "shuffled labels")
+NEVER, UNTRAINED, SHUFFLED = "0 copies", "never trained", "shuffled labels"
 FEW, MANY = 4, 16
 """Copies that claims are about."""
 LEVEL = 0.99
@@ -112,27 +110,16 @@ SMOKE = Config(
 )  # fmt: skip
 
 
-class Told(NamedTuple):
-    """What the models of one world said of its items, by model."""
-
-    items: Items
-    answers: Mapping[str, Mapping[str, np.ndarray]]
-
-    def score(self, name: str, who: str = MODEL) -> Float[np.ndarray, " n"]:
-        """One number an item."""
-        return self.answers[who][f"score {name}"]
-
-
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Train all models, ask each about all items of its world, and compare over worlds."""
     told = _told(config, checkpoints)
     yield from _area_rows(config, told)
+    yield from _control_rows(config, told)
     yield from _extraction_rows(config, told)
     yield from _timing_rows(config, told)
-    exact = f"success exact {max(config.prefix)}"
-    yield from _against_model(config, told, "dilution_difference", DILUTED, exact)
+    yield from _against_model(config, told, "dilution_difference", DILUTED)
     if NATURAL in config.world.kinds:
-        yield from _against_model(config, told, "interference_difference", ALONE, exact)
+        yield from _against_model(config, told, "interference_difference", ALONE)
     for world, one in enumerate(told):
         yield Artefact(f"losses_{world}", {key(who): one.score("loss", who) for who in one.answers})
 
@@ -152,48 +139,37 @@ def _told(config: Config, checkpoints: Checkpoints) -> list[Told]:
     return [Told(items_of(world), {one: found[key(world.name, "asked", one)] for one in who}) for world in worlds]
 
 
-def _ladder(one: Told, name: str, kind: str, copies: int, who: str = MODEL) -> float:
-    return area(one.score(name, who), one.items.members(kind, copies), one.items.twins(kind))
+def _over_kinds(told: Sequence[Told], kinds: Sequence[str], measure: Callable[..., float], *given: Any) -> list[float]:
+    """Of each world the mean of measure(world, kind, *given) over kinds."""
+    return [float(np.mean([measure(one, kind, *given) for kind in kinds])) for one in told]
 
 
 def _area_rows(config: Config, told: Sequence[Told]) -> Iterator[Row]:
-    """Of every score, by kind and copies; of the controls, over kinds; of the baseline."""
+    """Of every score, by kind and copies; and of the reference against the loss, where an item is seen once."""
+    kinds, copies = config.world.kinds, config.world.copies
+    for name, kind, n in product(SCORES.split(","), kinds, copies):
+        values = [one.area(kind, name, n) for one in told]
+        yield Row("auc", *mean(values, bounds=SHARE), len(told), {"method": name, "kind": kind, "copies": n})
+    if 1 in copies:
+        reference, loss = (_over_kinds(told, kinds, Told.area, name, 1) for name in ("reference", "loss"))
+        yield Row("reference_difference", *paired_difference(reference, loss), len(told), {"copies": 1})
+
+
+def _control_rows(config: Config, told: Sequence[Told]) -> Iterator[Row]:
+    """What must be chance: of every score, over kinds; and what the texts alone tell, by kind."""
     kinds = config.world.kinds
     for name in SCORES.split(","):
-        for kind in kinds:
-            for copies in config.world.copies:
-                values = [_ladder(one, name, kind, copies) for one in told]
-                setting = {"method": name, "kind": kind, "copies": copies}
-                yield Row("auc", *mean(values, bounds=SHARE), len(told), setting)
-        by_control: dict[str, Callable[[Told, str], float]] = {
-            CONTROLS[0]: lambda one, kind, name=name: _ladder(one, name, kind, 0),
-            UNTRAINED: lambda one, kind, name=name: _repeated(one, kind, one.score(name, UNTRAINED)),
-            CONTROLS[2]: lambda one, kind, name=name: _shuffled(config, one, kind, one.score(name)),
+        controls = {
+            UNTRAINED: _over_kinds(told, kinds, Told.repeated_area, name, UNTRAINED),
+            SHUFFLED: _over_kinds(told, kinds, Told.shuffled_area, name, config.seed),
         }
-        for control, measure in by_control.items():
-            if control != CONTROLS[0] or 0 in config.world.copies:
-                values = [float(np.mean([measure(one, kind) for kind in kinds])) for one in told]
-                setting = {"method": name, "control": control}
-                yield Row("control_auc", *mean(values, LEVEL, SHARE), len(told), setting)
-    if 1 in config.world.copies:
-        both = [
-            [np.mean([_ladder(one, name, kind, 1) for kind in kinds]) for one in told] for name in ("reference", "loss")
-        ]
-        yield Row("reference_difference", *paired_difference(*both), len(told), {"copies": 1})
+        if 0 in config.world.copies:
+            controls[NEVER] = _over_kinds(told, kinds, Told.area, name, 0)
+        for control, values in controls.items():
+            yield Row("control_auc", *mean(values, LEVEL, SHARE), len(told), {"method": name, "control": control})
     for kind in kinds:
         values = [blind_area(one.items, kind, stream(config.seed, "blind")) for one in told]
         yield Row("blind_auc", *mean(values, LEVEL, SHARE), len(told), {"kind": kind})
-
-
-def _repeated(one: Told, kind: str, scores: Float[np.ndarray, " n"]) -> float:
-    """All items with copies against all twins."""
-    return area(scores, one.items.repeated(kind), one.items.twins(kind))
-
-
-def _shuffled(config: Config, one: Told, kind: str, scores: Float[np.ndarray, " n"]) -> float:
-    """The same with shuffled labels."""
-    among = one.items.repeated(kind) | one.items.twins(kind)
-    return _repeated(one, kind, handed_out_anew(scores, among, stream(config.seed, "shuffled", kind)))
 
 
 def _extraction_rows(config: Config, told: Sequence[Told]) -> Iterator[Row]:
@@ -226,22 +202,16 @@ def _timing_rows(config: Config, told: Sequence[Told]) -> Iterator[Row]:
     yield Row("timing_difference", *paired_difference(areas[-1], areas[0]), len(told), {"copies": copies})
 
 
-def _against_model(config: Config, told: Sequence[Told], metric: str, who: str, exact: str) -> Iterator[Row]:
+def _against_model(config: Config, told: Sequence[Told], metric: str, who: str) -> Iterator[Row]:
     """By how much another model of each world tells more of its items, and says more of them, over kinds."""
     kinds = config.world.kinds if who == DILUTED else (NATURAL,)
-
-    def said(one: Told, kind: str, copies: int, by: str) -> float:
-        return float(one.answers[by][exact][one.items.members(kind, copies)].mean())
-
     for copies in config.world.copies:
-        for of, measure in (
-            ("auc", lambda one, kind, copies, by: _ladder(one, "loss", kind, copies, by)),
-            ("exact", said),
+        for of, measure, given in (
+            ("auc", Told.area, ("loss", copies)),
+            ("exact", Told.extracted, (copies, max(config.prefix))),
         ):
-            both = [
-                [np.mean([measure(one, kind, copies, by) for kind in kinds]) for one in told] for by in (who, MODEL)
-            ]
-            yield Row(metric, *paired_difference(*both), len(told), {"of": of, "copies": copies})
+            other, model = (_over_kinds(told, kinds, measure, *given, by) for by in (who, MODEL))
+            yield Row(metric, *paired_difference(other, model), len(told), {"of": of, "copies": copies})
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
@@ -258,7 +228,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         ),
         "no twin is continued word for word": all(row.value == 0 for row in exact if row.setting["texts"] == TWIN),
     }
-    for control in CONTROLS:
+    for control in (NEVER, UNTRAINED, SHUFFLED):
         said[f"{control}: the interval of every score's AUC holds 0.5"] = all(
             row.interval.low <= 0.5 <= row.interval.high for row in select(rows, "control_auc", control=control)
         )
