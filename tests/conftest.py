@@ -7,10 +7,19 @@ from pathlib import Path
 os.environ["MPLBACKEND"] = "Agg"
 # Of processes that tests start; a run sets it by itself.
 os.environ["JAX_ENABLE_X64"] = "1"
-# Small models take longer to compile than to run. Processes that tests start compile in the same way.
+# Small models take longer to compile than to run, by XLA's newer emitters twice as long. Processes that tests start
+# compile in the same way.
 os.environ["XLA_FLAGS"] = " ".join(
-    (os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true")
+    (
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+        "--xla_cpu_use_fusion_emitters=false",
+    )
 )
+# What one process has compiled the others take over.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parents[1] / ".jax_cache")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores; more threads than cores would wait for each other.
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -19,6 +28,7 @@ import hypothesis
 import jax
 import jaxtyping
 import pytest
+from filelock import FileLock
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them all processes that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -27,8 +37,6 @@ hypothesis.settings.register_profile("difflab", deadline=None)
 hypothesis.settings.load_profile("difflab")
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 # JAX's checker cannot tell these from reuse: denoisers that are meant to meet the same noise (one key closed over by
 # lax.map, one bootstrap key for every weight), and an array of keys of which a slice is taken twice.
@@ -52,6 +60,24 @@ jaxtyping.install_import_hook(
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     jax.config.update("jax_debug_key_reuse", item.path.stem not in COMMON_NOISE)
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """(name, make) -> a folder that make(folder) has filled, once for all workers; nobody may change what is in it."""
+    place = tmp_path_factory.getbasetemp()
+    place = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
+
+    def folder(name, make):
+        found, done = place / name, place / f"{name}.done"
+        with FileLock(place / f"{name}.lock"):
+            if not done.exists():
+                found.mkdir()
+                make(found)
+                done.touch()
+        return found
+
+    return folder
 
 
 def pytest_addoption(parser):

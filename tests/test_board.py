@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from test_trained_worlds import FLAGS, PLAN, _killed_at, _worlds, refused
+from test_trained_worlds import FLAGS, PLAN, _killed_at, refused, two_worlds
 
 import difflab
 from difflab import methods
@@ -17,8 +17,6 @@ from difflab.audits.board_file import document, mistakes, read, standard_error, 
 from difflab.audits.board_page import page
 from difflab.audits.board_rule import is_cured, is_cured_where_fair
 from difflab.audits.worlds import OnWorld, open_world
-from difflab.diffusion.copies import read_thresholds
-from difflab.diffusion.pipeline import SHIPPED
 from difflab.errors import InputError
 from difflab.runs.result import Result
 from difflab.runs.results import Run, finished_runs
@@ -222,15 +220,8 @@ QUICK = {name: QUICK[name] for name in ("defenses", "attacks", "targets", "seeds
 
 
 @pytest.fixture(scope="module")
-def worlds(tmp_path_factory):
-    out = tmp_path_factory.mktemp("worlds")
-    with pytest.MonkeyPatch.context() as patch:
-        # Fitting them takes longer than these trainings, and is tested elsewhere.
-        frozen = read_thresholds(SHIPPED / "thresholds.json")[0]
-        patch.setattr("difflab.audits.pipeline_training.fit_thresholds", lambda *_, **__: frozen)
-        for seed in ("0", "1"):
-            _worlds(out, "--seeds", "1", "--first", seed)
-    return out
+def worlds(once):
+    return once("worlds", two_worlds) / "whole"
 
 
 def _scored(worlds, out, **more):

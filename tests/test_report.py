@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from difflab.errors import InputError, WriteError
-from difflab.runs.figures import new_figure
+from difflab.runs.figures import new_figure, picture
 from difflab.runs.report import build
 from difflab.runs.results import Row, open_run
 from difflab.runs.tables import number
@@ -58,7 +58,8 @@ class Page(HTMLParser):
 def _finish(out, experiment, config, rows, claims, figures=None, seconds=75.0, resumed=False):
     run = open_run(out, experiment, config)
     meta = {"seconds": seconds, "resumed": resumed, "device": "cpu <x>", "code_version": "abc"}
-    run.finish(rows, [], figures or {}, claims, meta)
+    pictures = {name: picture(figure) for name, figure in (figures or {}).items()}
+    run.finish(rows, [], pictures, claims, meta)
     return run
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from difflab import files
 from difflab.errors import InputError, WriteError
 from difflab.runs import results
+from difflab.runs.figures import picture
 from difflab.runs.results import (
     Artefact,
     Row,
@@ -40,7 +41,7 @@ ROWS = [
     ),
     Row("loss", np.float64(1.5), None, None, np.int64(7), {"size": np.int64(4)}),
 ]
-SMALL = Figure(figsize=(0.5, 0.5))
+SMALL = picture(Figure(figsize=(0.5, 0.5)))
 META = {"code_version": "abc", "packages": {"numpy": "2"}, "device": "cpu", "seconds": 1.5}
 
 

@@ -1,6 +1,7 @@
 """Worlds: each named after what decides its weights, trained once, whole after a kill, and asked together."""
 
 import json
+import shutil
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
@@ -87,10 +88,9 @@ def _shipped_thresholds(*_, left_out):
     return read_thresholds(SHIPPED / "thresholds.json")[0]
 
 
-@pytest.fixture(scope="module")
-def worlds(tmp_path_factory):
-    """Two worlds, the first of which was interrupted half-way through its model and went on."""
-    out = tmp_path_factory.mktemp("worlds")
+def two_worlds(folder):
+    """In whole/; in half/ the first as it was when it was interrupted half-way through its model, and went on."""
+    out = folder / "whole"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("difflab.audits.pipeline_training.fit_thresholds", _shipped_thresholds)
         # The autoencoder's checkpoint is the first, the model's second step the second.
@@ -98,13 +98,18 @@ def worlds(tmp_path_factory):
         with pytest.raises(SystemExit) as ended:
             _worlds(out, "--seeds", "1")
         assert ended.value.code == 130
-        (folder,) = (path.parent for path in out.glob("world/*/config.json"))
-        assert (folder / "base").is_dir() and not (folder / "model").exists()
+        (begun,) = (path.parent for path in out.glob("world/*/config.json"))
+        assert (begun / "base").is_dir() and not (begun / "model").exists()
+        shutil.copytree(out, folder / "half")
         patch.undo()
         patch.setattr("difflab.audits.pipeline_training.fit_thresholds", _shipped_thresholds)
         for seed in ("0", "1"):
             _worlds(out, "--seeds", "1", "--first", seed)
-    return out
+
+
+@pytest.fixture(scope="module")
+def worlds(once):
+    return once("worlds", two_worlds) / "whole"
 
 
 def _weights(pipeline):
@@ -156,12 +161,13 @@ def test_worlds_are_listed_and_not_trained_again(worlds, capsys, monkeypatch):
     assert lines[0].startswith("done") and said in lines[0]
 
 
-def test_a_half_trained_world_says_how_far_it_is(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(Run, "save", _killed_at(2))
-    monkeypatch.setattr("difflab.audits.pipeline_training.fit_thresholds", _shipped_thresholds)
-    with pytest.raises(SystemExit):
-        _worlds(tmp_path, "--seeds", "1")
-    command_line.main(["worlds", "--list", "--out", str(tmp_path)])
+@pytest.fixture(scope="module")
+def half(once):
+    return once("worlds", two_worlds) / "half"
+
+
+def test_a_half_trained_world_says_how_far_it_is(half, capsys):
+    command_line.main(["worlds", "--list", "--out", str(half)])
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("stopped") and "model 2 of 4 steps, oracle 0 of 4 steps" in line
 

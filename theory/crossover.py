@@ -263,17 +263,18 @@ def exact_crossover(
     gap = (losses.partly_memorizing - losses.generalizing[:, None]) @ (weight / weight.sum())
     chosen = np.asarray(jax.random.randint(key, (n_resamples, len(gap)), 0, len(gap)))
     curves = np.concatenate([gap.mean(0, keepdims=True), gap[chosen].mean(1)])
-    fractions = np.array([_last_zero(losses.sizes, curve) for curve in curves]) / losses.n_points
+    fractions = _last_zeros(losses.sizes, curves) / losses.n_points
     low, high = np.quantile(fractions[1:], [0.025, 0.975])
     return Crossover(float(fractions[0]), float(low), float(high))
 
 
-def _last_zero(sizes: Int[np.ndarray, " m"], gap: Float[np.ndarray, " m"]) -> float:
+def _last_zeros(sizes: Int[np.ndarray, " m"], gaps: Float[np.ndarray, "curves m"]) -> Float[np.ndarray, " curves"]:
     """The size after which memorizing stays the cheaper way; the first or last size if it always or never is."""
-    above = np.flatnonzero(gap > 0)
-    if above.size == 0:
-        return float(sizes[0])
-    i = above[-1]
-    if i == len(sizes) - 1:
-        return float(sizes[-1])
-    return float(sizes[i] + (sizes[i + 1] - sizes[i]) * gap[i] / (gap[i] - gap[i + 1]))
+    above, m = gaps > 0, len(sizes)
+    last = m - 1 - above[:, ::-1].argmax(1)
+    inside = above.any(1) & (last < m - 1)
+    found = np.where(above.any(1), sizes[-1], sizes[0]).astype(float)
+    i, rows = last[inside], np.flatnonzero(inside)
+    here, then = gaps[rows, i], gaps[rows, i + 1]
+    found[inside] = sizes[i] + (sizes[i + 1] - sizes[i]) * here / (here - then)
+    return found

@@ -60,7 +60,7 @@ from difflab.runs.result import Result
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Note, Row, select
 from difflab.statistics.intervals import bootstrap
-from difflab.statistics.ranking import auc
+from difflab.statistics.ranking import auc_interval
 from difflab.statistics.scores import Scores
 from synthetic import plan as plans
 from synthetic.plan import Plan
@@ -349,9 +349,8 @@ def _detector_rows(
             middle = bootstrap(scores[here], np.median, np.random.default_rng(0))
             yield Row("median_score", *middle, int(here.sum()), {"detector": name, "captions": group})
     if copied.any() and not copied.all():
-        pairs = np.stack([scores, copied], axis=1)
-        found = bootstrap(pairs, lambda p: auc(p[:, 0], p[:, 1] > 0), np.random.default_rng(0))
-        yield Row("auc", *found, len(pairs), {"detector": name, "finds": "copies by the pixel measure"})
+        found = auc_interval(scores, copied, np.random.default_rng(0), 1000)
+        yield Row("auc", *found, len(scores), {"detector": name, "finds": "copies by the pixel measure"})
 
 
 def _shortened(caption: str) -> str:

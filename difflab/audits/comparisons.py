@@ -1,8 +1,7 @@
 """Members of one kind against non-members of one kind: how well scores tell them apart, and what a blind one does."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +11,7 @@ from difflab.audits.blind import blind_scores
 from difflab.randomness import stream
 from difflab.runs.rows import Note, Row, select
 from difflab.statistics.dataset_inference import LEVEL
-from difflab.statistics.intervals import bootstrap
-from difflab.statistics.ranking import auc, true_positives
+from difflab.statistics.ranking import auc_interval, true_positives_interval
 
 BLIND = "blind"
 """What the baseline is called beside the methods."""
@@ -91,17 +89,14 @@ def comparison_rows(
     both = comparison.member | comparison.non_member
     member = comparison.member[both]
     setting = {"copies": comparison.copies, "against": comparison.against, "drawn_alike": comparison.drawn_alike}
-    statistics: list[tuple[str, Callable[..., float], dict[str, float]]] = [("auc", auc, {})]
-    for rate in asked.false_positives:
-        if _resolves(comparison, rate):
-            statistics.append(("true_positive_fraction", partial(true_positives, rate=rate), {"false_positives": rate}))
+    rates = [rate for rate in asked.false_positives if _resolves(comparison, rate)]
     blind = blind_scores(seen[both], member, stream(asked.seed, "blind"))
     for name, values in {**{name: found[both] for name, found in scores.items()}, BLIND: blind}.items():
-        pairs = np.stack([values, member], axis=1)
-        for metric, statistic, more in statistics:
-            random = stream(asked.seed, "bootstrap").numpy()
-            found = bootstrap(pairs, lambda p, of=statistic: of(p[:, 0], p[:, 1] > 0), random, asked.replicates)
-            yield Row(metric, *found, len(pairs), {"method": name, **setting, **more})
+        random, here = stream(asked.seed, "bootstrap"), {"method": name, **setting}
+        yield Row("auc", *auc_interval(values, member, random.numpy(), asked.replicates), len(values), here)
+        for rate in rates:
+            found = true_positives_interval(values, member, rate, random.numpy(), asked.replicates)
+            yield Row("true_positive_fraction", *found, len(values), here | {"false_positives": rate})
 
 
 def comparison_claims(rows: Sequence[Row], items: str) -> dict[str, bool]:

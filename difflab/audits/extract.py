@@ -399,7 +399,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     return said | (comparison_claims(rows, "texts") if select(rows, "auc") else {})
 
 
-def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
+def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
     """What comes out after how many tokens; areas under the curve of every score; dataset inference."""
     found = {"extraction": extraction_figure(rows)} if select(rows, "extracted_fraction") else {}
     found |= {"areas": areas_figure(rows)} if select(rows, "auc") else {}

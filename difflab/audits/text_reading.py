@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Int
 
 from difflab.autoregressive.extracted import Extracted, greedy
-from difflab.autoregressive.extractions.discoverable import Discoverable
 from difflab.autoregressive.likelihood import OWN
 from difflab.autoregressive.model import LanguageModel, Tokens
 from difflab.autoregressive.reading import read
@@ -66,27 +65,36 @@ def answers(model: LanguageModel, texts: Sequence[Tokens], questions: Questions)
         continued. Under "written PREFIX" the greedy continuations of the extractions that share them, -1 after their
         end.
     """
-    discoverable = Discoverable().scheme
-    reading = read(model, texts, discoverable, questions.reference, questions.most_tokens)
+    whole = [method for method in questions.extractions if not by_prefix(method)]
+    found = dict[str, np.ndarray]()
+    if questions.scores or whole:
+        found = _of_whole_texts(model, texts, questions, whole)
+    long = np.array([len(ids) >= questions.length for ids in texts])
+    continued = [ids for ids in texts if len(ids) >= questions.length]
+    for prefix in questions.prefixes if len(whole) < len(questions.extractions) else ():
+        for name, told in _continued(model, continued, prefix, questions):
+            found |= _as_arrays(f"{name} {prefix}", told, long)
+            if any(map(len, told.continuations)):
+                found[f"written {prefix}"] = _padded(told.continuations, questions.suffix, long)
+    return found
+
+
+def _of_whole_texts(
+    model: LanguageModel, texts: Sequence[Tokens], questions: Questions, whole: Sequence[Method]
+) -> dict[str, np.ndarray]:
+    """Scores, and the extractions that choose their prefixes themselves, from one reading."""
+    reading = read(model, texts, OWN, questions.reference, questions.most_tokens)
     found = dict[str, np.ndarray]()
     for method in questions.scores:
         shared = _part(method, "from_predictions")
         config = method.configured(most_tokens=questions.most_tokens, seed=questions.seed)
         told = shared(reading, config) if shared else method.function(model, texts, config, **_needs(method, questions))
         found[f"score {method.name}"] = told.values
-    long = np.array([len(ids) >= questions.length for ids in texts])
-    whole = [method for method in questions.extractions if not by_prefix(method)]
     for method in whole:
         shared, config = _part(method, "from_predictions"), method.configured(most_tokens=questions.most_tokens)
         found |= _as_arrays(
             method.name, shared(reading, config) if shared else method.function(model, texts, config), None
         )
-    prefixed = [method for method in questions.extractions if by_prefix(method)]
-    for prefix in questions.prefixes if prefixed else ():
-        for name, told in _continued(model, [ids for ids in texts if len(ids) >= questions.length], prefix, questions):
-            found |= _as_arrays(f"{name} {prefix}", told, long)
-            if any(map(len, told.continuations)):
-                found[f"written {prefix}"] = _padded(told.continuations, questions.suffix, long)
     return found
 
 
@@ -143,10 +151,16 @@ def joined(blocks: Sequence[Mapping[str, np.ndarray]], sizes: Sequence[int]) -> 
     """The answers of all texts from those of blocks; a block without texts that are long enough lacks some."""
     shapes = {name: array for block in blocks for name, array in block.items()}
     found = dict[str, np.ndarray]()
-    for name, like in shapes.items():
+    # Blocks that were kept give their arrays in another order.
+    for name, like in sorted(shapes.items(), key=lambda item: _in_words(item[0])):
         blank = np.nan if like.dtype.kind == "f" else NOTHING if like.dtype.kind == "i" else False
         found[name] = np.concatenate([
             block.get(name, np.full((size, *like.shape[1:]), blank, like.dtype))
             for block, size in zip(blocks, sizes, strict=True)
         ])  # fmt: skip
     return found
+
+
+def _in_words(name: str) -> list[tuple[int, str]]:
+    """What names are sorted by: words by their letters, prefixes by their numbers."""
+    return [(int(word), "") if word.isdigit() else (0, word) for word in name.split()]

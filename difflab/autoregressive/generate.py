@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from difflab.autoregressive.likelihood import GREEDY, Scheme, check_scheme, under
 from difflab.autoregressive.model import LanguageModel, Tokens, check_texts
@@ -103,7 +104,7 @@ def _written(
 ) -> list[Tokens]:
     """One batch, token after token."""
     longest, device = int(wanted.max()), model.device
-    reader = _Reader(model, *_left_padded(prefixes))
+    reader = _Reader(model, *_left_padded(prefixes), longest)
     chance = None if uniforms is None else torch.nn.utils.rnn.pad_sequence(list(uniforms), batch_first=True).to(device)
     ends = torch.tensor(model.ends, dtype=torch.int64, device=device)
     texts = torch.full((len(prefixes), longest), _NOTHING, device=device)
@@ -125,15 +126,21 @@ def _written(
 
 
 class _Reader:
-    """A model that has read a batch of prefixes and is then fed one token a row.
+    """A model that has read a batch of prefixes and is then fed one token a row, at most `new` times.
 
     Attributes:
         logits: (rows, vocabulary), of the next token.
     """
 
-    def __init__(self, model: LanguageModel, ids: Int[torch.Tensor, "n p"], there: Int[torch.Tensor, "n p"]) -> None:
+    def __init__(
+        self, model: LanguageModel, ids: Int[torch.Tensor, "n p"], there: Int[torch.Tensor, "n p"], new: int
+    ) -> None:
         self._model, self._name = model.model, model.name
         self._cache = DynamicCache(config=model.config)
+        room = ids.shape[1] + new
+        # Layers of other kinds, such as those with a window, stay transformers' own.
+        layers = self._cache.layers
+        self._cache.layers = [_Roomy(room) if type(layer) is DynamicLayer else layer for layer in layers]
         self._there = there.to(model.device)
         self._keep_last = getattr(self._model, "_supports_logits_to_keep", bool)()
         self._positions = "position_ids" in inspect.signature(self._model.forward).parameters
@@ -160,6 +167,35 @@ class _Reader:
             self._cache.get_seq_length() == self._there.shape[1], f"{self._name} keeps no cache of keys and values."
         )
         self.logits = told.logits[:, -1].float()
+
+
+class _Roomy(DynamicLayer):
+    """Keys and values of one layer, in blocks with room for all tokens: a new one is written, the others stay."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room, self._blocks = room, list[torch.Tensor]()
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add what the newest tokens have; all there is."""
+        given = key_states, value_states
+        if not self._blocks:
+            self.lazy_initialization(key_states, value_states)
+            self._blocks = [part.new_empty((*part.shape[:-2], self._room, part.shape[-1])) for part in given]
+        begin = self.get_seq_length()
+        end = begin + key_states.shape[-2]
+        for block, part in zip(self._blocks, given, strict=True):
+            block[..., begin:end, :] = part
+        self.keys, self.values = (block[..., :end, :] for block in self._blocks)
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep these rows."""
+        end = self.get_seq_length()
+        self._blocks = [block[indices] for block in self._blocks]
+        self.keys, self.values = (block[..., :end, :] for block in self._blocks)
 
 
 def _left_padded(

@@ -164,7 +164,7 @@ def _told(
         drawn = under(scheme, log_probs).gather(1, truth[:, None])[:, 0]
     log_probs.clamp_(min=_LEAST)
     probs = log_probs.exp()
-    means = torch.linalg.vecdot(probs, log_probs)
+    means = torch.einsum("nv,nv->n", probs, log_probs)
     away = log_probs.sub_(means[:, None])
-    variances = torch.linalg.vecdot(probs.mul_(away), away)
+    variances = torch.einsum("nv,nv->n", probs.mul_(away), away)
     return torch.stack([true[:, 0], means, variances, ranks.float(), drawn])

@@ -55,9 +55,15 @@ class LanguageModel:
 
     @property
     def begin(self) -> int | None:
-        """The id put before a text's first token: BOS, else EOS; None if there is neither."""
-        found = self.tokenizer.bos_token_id
-        return self.tokenizer.eos_token_id if found is None else found
+        """The id put before a text's first token: BOS, else EOS.
+
+        None where there is neither, and where BOS begins a turn of a chat and no text: the tokenizer has a template of
+        chats, does not put BOS before texts, and ends them with another token.
+        """
+        begin, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        if begin is None or begin == end or not self.tokenizer.chat_template:
+            return end if begin is None else begin
+        return begin if self.tokenizer("a")["input_ids"][:1] == [begin] else None
 
     @property
     def ends(self) -> tuple[int, ...]:

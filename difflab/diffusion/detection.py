@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float
 from difflab.diffusion.first_prediction import memorized_above
 from difflab.randomness import Stream
 from difflab.runs.rows import Row
-from difflab.statistics.intervals import bootstrap, wilson
-from difflab.statistics.ranking import auc, true_positives
+from difflab.statistics.intervals import wilson
+from difflab.statistics.ranking import auc_interval, true_positives_interval
 
 Groups = Mapping[int | str, Bool[np.ndarray, " n"]]
 """Which captions are in a group, by its name, as `copies` in rows says it."""
@@ -38,10 +38,12 @@ def group_rows(
     for copies, here in groups.items():
         if not here.any():
             continue
-        pairs = np.stack([scores, here], axis=1)[here | unseen]
-        for metric, statistic in (("auc", auc), ("true_positive_fraction", true_positives)):
-            found = bootstrap(pairs, lambda p, of=statistic: of(p[:, 0], p[:, 1] > 0), random.numpy(), replicates)
-            yield Row(metric, *found, len(pairs), {**setting, "copies": copies, "against": against})
+        asked, setting_here = here | unseen, {**setting, "copies": copies, "against": against}
+        values, positive = scores[asked], here[asked]
+        area = auc_interval(values, positive, random.numpy(), replicates)
+        yield Row("auc", *area, len(values), setting_here)
+        told = true_positives_interval(values, positive, 0.01, random.numpy(), replicates)
+        yield Row("true_positive_fraction", *told, len(values), setting_here)
 
 
 def rule_rows(

@@ -152,17 +152,19 @@ def denoising_loss(
     )
     require(masks is None or len(masks) == len(latents), "give one mask for each picture.")
     unet, scheduler = pipeline.unet, pipeline.scheduler
+    # Diffusers walks through all modules to say it.
+    device = unet.device
     n_times = scheduler.config.num_train_timesteps
     times, noise = [], []
     for generator in generators:
         parts = (torch.arange(draws) + torch.rand(draws, generator=generator)) / draws
         times.append((parts * n_times).long().clamp(max=n_times - 1))
         noise.append(torch.randn((draws, *latents.shape[1:]), generator=generator))
-    t, eps = torch.cat(times).to(unet.device), torch.cat(noise).to(unet.device, unet.dtype)
+    t, eps = torch.cat(times).to(device), torch.cat(noise).to(device, unet.dtype)
     owner = torch.arange(len(latents)).repeat_interleave(draws)
     losses = []
     for part in torch.arange(len(owner)).split(within(pipeline, batch)):
-        z, y = latents[owner[part]].to(unet.device), embeddings[owner[part]].to(unet.device)
+        z, y = latents[owner[part]].to(device), embeddings[owner[part]].to(device)
         with masked(unet, None if masks is None else [masks[i] for i in owner[part].tolist()]):
             predicted = unet(scheduler.add_noise(z, eps[part], t[part]), t[part], y).sample
         error = predicted - wanted(scheduler, z, eps[part], t[part])

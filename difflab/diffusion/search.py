@@ -184,14 +184,15 @@ def searched_from(
     )
 
     def begin(part: Int[torch.Tensor, " b"]) -> Search:
+        device = pipeline.device
         return Search(
             pipeline,
-            latents[part].to(pipeline.device),
-            start[part].to(pipeline.device).float(),
+            latents[part].to(device),
+            start[part].to(device).float(),
             [generators[i] for i in part],
             config,
             [masks[i] for i in part],
-            None if free is None else free.to(pipeline.device),
+            None if free is None else free.to(device),
         )
 
     return best_so_far(config, n, at_once, begin, lambda search: search.best.to(start))

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from matplotlib.figure import Figure
 
 from difflab.runs import papers, registry
+from difflab.runs.figures import picture
 from difflab.runs.locks import held
 from difflab.runs.precision import double_precision
 from difflab.runs.result import Result
@@ -103,7 +104,8 @@ def _compute(module: Experiment, config: Any, opened: Run, given: Mapping[str, A
     figures = module.figures(rows, {artefact.name: artefact.array for artefact in artefacts})
     meta = about(time.monotonic() - begin) | {"resumed": resumed, "papers": papers.named(module.__doc__ or "")}
     meta |= {"notes": notes} if notes else {}
-    opened.finish(rows, artefacts, figures, claims, meta)
+    pictures = {name: picture(figure) for name, figure in figures.items()}
+    opened.finish(rows, artefacts, pictures, claims, meta)
     for claim, so in verdicts(claims, rows):
         print(f"  {'held        ' if so else 'did not hold'}  {claim}", file=sys.stderr)
 

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from difflab.errors import InputError
+from difflab.runs.result import Picture
 from difflab.statistics.intervals import Interval
 
 COLOURS = {
@@ -276,6 +277,11 @@ def picture_strips(
     return figure
 
 
+def picture(figure: Figure) -> Picture:
+    """A figure as runs keep it: PNG (150 dpi) and SVG, and in words what it shows."""
+    return Picture(figure_bytes(figure, "png"), description(figure), figure_bytes(figure, "svg"))
+
+
 def figure_bytes(figure: Figure, kind: str) -> bytes:
     """Encode a figure; equal figures give equal bytes.
 
@@ -286,13 +292,15 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
     Returns:
         The contents of the file.
     """
-    if figure.get_layout_engine() is not None:
-        # Once: every drawing would lay the figure out again.
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
     buffer = io.BytesIO()
     # A date and random identifiers would make every SVG different.
-    with matplotlib.rc_context({"svg.hashsalt": "difflab"}):
+    with matplotlib.rc_context(
+        {"svg.hashsalt": "difflab", "figure.autolayout": False, "figure.constrained_layout.use": False}
+    ):
+        if figure.get_layout_engine() is not None:
+            # Once: every drawing would lay the figure out again, and draw it twice.
+            figure.draw_without_rendering()
+            figure.set_layout_engine(None)
         figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()
 

@@ -21,12 +21,10 @@ from uuid import uuid4
 import numpy as np
 import safetensors.numpy
 from jaxtyping import Shaped
-from matplotlib.figure import Figure
 from safetensors import SafetensorError
 
 from difflab.errors import InputError, WriteError
 from difflab.files import json_bytes, plain, remove, write_atomically
-from difflab.runs.figures import description, figure_bytes
 from difflab.runs.result import ONE, SEVERAL, Array, Arrays, Picture, Result, digest, suffix
 from difflab.runs.rows import Artefact, Row, check_row
 
@@ -113,7 +111,7 @@ class Run:
         self,
         rows: Iterable[Row],
         artefacts: Iterable[Artefact],
-        figures: Mapping[str, Figure],
+        figures: Mapping[str, Picture],
         claims: Mapping[str, bool | np.bool_],
         meta: Mapping[str, Any],
     ) -> None:
@@ -124,7 +122,7 @@ class Run:
         Args:
             rows: the measured numbers.
             artefacts: arrays, each under its own name.
-            figures: name -> figure, kept as PNG (150 dpi) and SVG.
+            figures: name -> figure, kept as PNG and SVG.
             claims: sentence -> whether it held.
             meta: code version, packages, device, seconds; rows, figures, artefacts and finished_at are added.
 
@@ -137,13 +135,9 @@ class Run:
             if artefact.name in arrays:
                 raise ValueError(f"two artefacts of {self.experiment} share the name {artefact.name}")
             arrays[artefact.name] = artefact.array
-        pictures = {
-            name: Picture(figure_bytes(figure, "png"), description(figure), figure_bytes(figure, "svg"))
-            for name, figure in figures.items()
-        }
         told = {claim: bool(held) for claim, held in claims.items()}
         made = dict(meta) | {"finished_at": datetime.now(UTC).isoformat(timespec="microseconds")}
-        self.write(Result(self.experiment, self.config, list(rows), told, made, pictures, Arrays(arrays)))
+        self.write(Result(self.experiment, self.config, list(rows), told, made, dict(figures), Arrays(arrays)))
 
     def write(self, result: Result) -> None:
         """Write a result of this run, as `finish` does."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Integer, Real
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 from difflab.errors import InputError
 
@@ -50,7 +50,7 @@ def wilson(successes: int | np.integer, n: int | np.integer, level: float = 0.95
     if n < 1 or not 0 <= successes <= n:
         raise InputError(f"{successes} successes of {n} trials is not a fraction; give 0 <= successes <= n, n >= 1")
     successes, n = int(successes), int(n)  # numpy's integers overflow in n^2
-    p, z2 = successes / n, float(stats.norm.ppf((1 + level) / 2)) ** 2
+    p, z2 = successes / n, float(ndtri((1 + level) / 2)) ** 2
     centre = p + z2 / (2 * n)
     half = np.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n**2)))
     # The clips are exact at 0 and n successes, where rounding would leave the value outside its interval.
@@ -180,7 +180,7 @@ def mean(
     if numbers.ndim != 1:
         raise InputError(f"values has shape {numbers.shape}; give one row of numbers")
     n, centre = len(numbers), float(numbers.mean())
-    half = float(stats.t.ppf((1 + level) / 2, n - 1) * numbers.std(ddof=1) / np.sqrt(n))
+    half = float(stdtrit(n - 1, (1 + level) / 2) * numbers.std(ddof=1) / np.sqrt(n))
     return Interval(centre, max(bounds[0], centre - half), min(bounds[1], centre + half))
 
 

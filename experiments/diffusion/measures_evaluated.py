@@ -64,7 +64,8 @@ from difflab.statistics.faithfulness import (
     paired_fraction,
     robustness,
 )
-from difflab.statistics.intervals import Interval, bootstrap
+from difflab.statistics.intervals import Interval, bootstrap, wilson
+from difflab.statistics.ranking import newcombe, widened
 
 BLIND: Name = ("blind baseline", "blind")
 FALSE_POSITIVES = 0.01
@@ -258,8 +259,12 @@ def _rows(name: Name, scores: Mapping[Change, Float[np.ndarray, "n 2"]], config:
 
     for change, after in scores.items():
         here = setting | change.setting
-        yield Row("auc", *over_targets(after, faithfulness), 2 * n, here)
+        area = over_targets(after, faithfulness)
+        # Where every resample is perfect, as wide as so few items allow.
+        area = widened(area, newcombe(area.value, n, n)) if area.value in (0.0, 1.0) else area
+        yield Row("auc", *area, 2 * n, here)
         detected = over_targets(after, partial(detected_fraction, rate=FALSE_POSITIVES))
+        detected = widened(detected, wilson(round(detected.value * n), n)) if detected.value in (0.0, 1.0) else detected
         yield Row("true_positive_fraction", *detected, 2 * n, here | {"false_positives": FALSE_POSITIVES})
         if name != BLIND:
             yield Row("paired_fraction", *paired_fraction(after), n, here)

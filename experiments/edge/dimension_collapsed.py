@@ -58,9 +58,9 @@ class Config:
 
 
 SMOKE = Config(
-    data=GaussianMixture(n=16, dim=6, components=2),
+    data=GaussianMixture(n=20, dim=6, components=2),
     levels=(0.2, 0.5),
-    study=Study(sizes=(4, 10, 16), seeds=2, samples=50, training=Training(steps=200, draws=2)),
+    study=Study(sizes=(4, 10, 16, 20), seeds=2, samples=60, training=Training(steps=200, draws=2)),
 )
 
 

@@ -81,11 +81,9 @@ SMOKE = Config(
     n=(20,),
     dim=(6,),
     components=(2, 3, 4, 5),
-    refined=2,
+    refined=1,
     workers=1,
-    study=Study(
-        sizes=(4, 10, 16, 20), seeds=2, samples=60, times=8, replicates=3, training=Training(steps=200, draws=2)
-    ),
+    study=Study(sizes=(4, 10, 16, 20), seeds=2, samples=60, replicates=3, training=Training(steps=200, draws=2)),
 )
 
 
