@@ -6,22 +6,19 @@ from handmade import Case, Experiment, agrees, case, claims_of, flat, row
 LICENCES, REWORDED, SHUFFLED, NEWER = "licences", "licences reworded", "licences shuffled", "newer than the model"
 
 
-def licences_recited(long=None, short=0.1, runs=((0.1, 0.0, 0.2), (0.1, 0.0, 0.2)), gap=(5.0, 0.5, 9.0)):
-    """The longest prefix stands first; how far newer texts are continued, and shuffled ones."""
+def licences_recited(long=None, short=0.1, runs=((0.1, 0.0, 0.2), (0.1, 0.0, 0.2)), gap=0.5):
+    """From 10, 50 and 25 tokens; how far newer texts are continued, and shuffled ones."""
     last = {LICENCES: (0.5, 0.3, 0.7), NEWER: (0.0, 0.0, 0.2), SHUFFLED: (0.0, 0.0, 0.2), REWORDED: (0.0, 0.0, 0.2)}
     rows = []
     for kind, ends in (last | (long or {})).items():
-        rows.append(row("extracted_fraction", *ends, method="exact", texts=kind, prefix=50))
+        for prefix, found in ((10, (short, 0.0, 0.6)), (50, ends), (25, (0.9, 0.8, 1.0))):
+            rows.append(row("extracted_fraction", *found, method="exact", texts=kind, prefix=prefix))
         rows.append(row("extracted_fraction", 0.9, 0.8, 1.0, method="approximate", texts=kind, prefix=100))
-        first = (short, 0.0, 0.6) if kind == LICENCES else (0.9, 0.8, 1.0)
-        rows.append(row("extracted_fraction", *first, method="exact", texts=kind, prefix=10))
     for prefix, (newer, shuffled) in ((50, runs), (10, ((0.9, 0.8, 1.0), (0.1, 0.0, 0.2)))):
         for kind, ends in ((NEWER, newer), (SHUFFLED, shuffled), (LICENCES, (0.9, 0.8, 1.0))):
             rows.append(row("truth_fraction", *ends, method="exact", texts=kind, prefix=prefix))
-    for prefix, ends in ((10, (-1.0, -2.0, 0.0)), (50, gap)):
-        rows.append(row("tokens_difference", *ends, of=LICENCES, against=REWORDED, prefix=prefix))
-        rows.append(row("tokens_difference", -1.0, -2.0, 0.0, of=LICENCES, against=SHUFFLED, prefix=prefix))
-    return rows
+    rows.append(row("longest_run_difference", 5.0, gap, 9.0, of=LICENCES, against=REWORDED))
+    return [*rows, row("longest_run_difference", -1.0, -2.0, 0.0, of=LICENCES, against=SHUFFLED)]
 
 
 def text_extracted(back=(0.0, 0.0), best=(0.6, 0.55, 0.7), broadest=(0.5, 0.4, 0.6), p=0.01, alarms=(15, 15)):
@@ -74,7 +71,7 @@ def text_memorized(
         rows.append(
             row("extracted_fraction", 0.0, method="extraction_strength", kind=kind, texts="repeated", copies=256)
         )
-    ends = {name: ((0.5, 0.5, 0.6), (0.5, 0.4, 0.5)) for name in ("0 copies", "never trained", "shuffled labels")}
+    ends = dict.fromkeys(("0 copies", "never trained", "shuffled labels"), ((0.5, 0.5, 0.6), (0.5, 0.4, 0.5)))
     for name, (first, second) in (ends | (controls or {})).items():
         rows.append(row("control_auc", *first, method="loss", control=name))
         rows.append(row("control_auc", *second, method="zlib", control=name))
@@ -102,7 +99,7 @@ EXPERIMENTS = {
             case("shuffled or reworded", long={REWORDED: (0.01, 0.0, 0.2)}),
             case(runs=((0.3, 0.2, 0.4), (0.1, 0.0, 0.2))),
             case("the intervals of how far meet", runs=((0.3, 0.21, 0.4), (0.1, 0.0, 0.2))),
-            case("the same passage reworded", gap=(5.0, 0.0, 9.0)),
+            case("the longest run", gap=0.0),
             case("a longer prefix", short=0.5),
         ],
     ),
