@@ -31,6 +31,13 @@ API = {
     "attacks": ("Attacks", "difflab.diffusion.attacks", "difflab/diffusion/attacks/*.py"),
     "membership": ("Membership scores", "difflab.diffusion.membership", "difflab/diffusion/membership/*.py"),
     "clip": ("CLIP", "difflab.clip", "difflab/clip/*.py"),
+    "language": ("Language models", "difflab.autoregressive", "difflab/autoregressive/*.py"),
+    "extractions": (
+        "Extractions of texts",
+        "difflab.autoregressive.extractions",
+        "difflab/autoregressive/extractions/*.py",
+    ),
+    "scores": ("Membership scores of texts", "difflab.autoregressive.scores", "difflab/autoregressive/scores/*.py"),
     "statistics": ("Statistics", "difflab.statistics", "difflab/statistics/*.py"),
     "theory": ("Theory", "theory", "theory/*.py"),
     "synthetic": ("Synthetic", "synthetic", "synthetic/**/*.py"),

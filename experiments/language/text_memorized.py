@@ -11,7 +11,7 @@ less; do other repeated items matter. With those left out, background stands in 
 Every number is a mean over models, one a seed, and its interval is Student's over them; fractions have the wider of
 that and Wilson's. Controls: items with 0 copies against twins, a model that was never trained, shuffled labels, and a
 baseline that sees the texts and no model. Expect the loss to tell items with 16 copies surely and those with one
-hardly, and words to come back only with the most copies. Cost on two cores: about 25 minutes.
+hardly, and words to come back only with the most copies. Cost on two cores: about 15 minutes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
