@@ -9,6 +9,7 @@ import pytest
 import test_claims_clip
 import test_claims_diffusion
 import test_claims_edge
+import test_claims_language
 
 from difflab.files import plain
 from difflab.runs import registry
@@ -23,7 +24,7 @@ from difflab.runs.sections import OTHERS, OWN, Section, grouped
 RECORD = recorded()
 BUILT = {
     name: experiment.build
-    for found in (test_claims_edge, test_claims_diffusion, test_claims_clip)
+    for found in (test_claims_edge, test_claims_diffusion, test_claims_clip, test_claims_language)
     for name, experiment in found.EXPERIMENTS.items()
 }
 NAMES = list(registry.experiments())

@@ -13,6 +13,7 @@ import pytest
 import test_claims_clip
 import test_claims_diffusion
 import test_claims_edge
+import test_claims_language
 from handmade import Experiment, agrees, claims_of
 
 import experiments
@@ -22,6 +23,7 @@ WINGS = {
     "edge": test_claims_edge.EXPERIMENTS,
     "diffusion": test_claims_diffusion.EXPERIMENTS,
     "clip": test_claims_clip.EXPERIMENTS,
+    "language": test_claims_language.EXPERIMENTS,
 }
 ALL = [(wing, name) for wing, found in WINGS.items() for name in found]
 Claims = Callable[[list[Row]], Mapping[str, bool]]

@@ -10,8 +10,10 @@ model of all scores, a test on held-out texts, and the same test on unseen texts
 
 `difflab.extract(model, texts=..., unseen=...)` in Python and `difflab extract MODEL --texts seen.jsonl --unseen
 unseen.jsonl` run this, for a directory in transformers' format, a GGUF file or an object in memory. Texts are JSON
-lines, plain files or a folder of them, Parquet, or the sources of an installed package (`package:json`). Cost on two
-cores: about 10 minutes for 1,000 texts of 100 tokens and a model of 135 million parameters.
+lines, plain files or a folder of them, Parquet, or the sources of an installed package (`package:json`). As an
+experiment, without a model, it trains a small one on a planted language, and asks about items by how often they were
+repeated, against their twins. Cost on two cores: about 10 minutes for 1,000 texts of 100 tokens and a model of 135
+million parameters.
 """
 
 import sys
@@ -35,8 +37,10 @@ from difflab.audits.comparisons import Asked, comparison_claims, comparison_rows
 from difflab.audits.dataset_inference import Samples, inference_rows
 from difflab.audits.language_models import LoadedLanguageModel, named
 from difflab.audits.pipelines import IN_MEMORY
+from difflab.audits.text_items import planted_items
 from difflab.audits.text_reading import NOTHING, Questions, answers, by_prefix, joined
-from difflab.audits.texts import SEEN, TextItems, blocks, of_lists
+from difflab.audits.text_worlds import MODEL, NATURAL, TextWorld, trained, with_weights
+from difflab.audits.texts import SEEN, UNSEEN, TextItems, blocks, of_lists
 from difflab.autoregressive.model import LanguageModel, Tokens, check_texts
 from difflab.autoregressive.panels.extraction import extraction_figure
 from difflab.datasets.texts import Texts, read_texts
@@ -55,6 +59,11 @@ NAME = "text_extracted"
 EXTRACTIONS = "exact,approximate,discoverable,memorization_accuracy,extraction_strength"
 SCORES = "loss,zlib,min_k,min_k_plus_plus"
 """What one pass and one continuation give."""
+
+
+def _planted_world() -> TextWorld:
+    """Natural items alone, as long as a text must be that is asked about."""
+    return TextWorld(kinds=(NATURAL,), timed=0, item=100, length=128, sequences=8000)
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,8 @@ class Config(LoadedLanguageModel):
     """Pairs of samples of unseen texts, on which every alarm is false."""
     replicates: int = 500
     """Bootstrap resamples."""
+    world: tyro.conf.Suppress[TextWorld] = field(default_factory=_planted_world)
+    """Where no model is named: a planted language, on which one is trained."""
     contents: tyro.conf.Suppress[str] = field(init=False, default="")
     """Checksums of the model, of the reference, and of the texts."""
 
@@ -113,14 +124,31 @@ class Config(LoadedLanguageModel):
             f"false_positives is {self.false_positives}; give shares above 0 and below 1, as 0.01.",
         )
         require(min(self.samples, default=0) >= 5, f"samples is {self.samples}; give sizes of at least 5.")
+        require(bool(self.texts) or not self.model, "name the texts that the model was trained on: --texts FILE.")
+        require(bool(self.model) or not self.texts, "name the model that was trained on the texts.")
+        require(bool(self.texts) or not self.unseen, "--unseen goes with --texts.")
         require(
-            self.workers == 1 or not self.model.startswith(IN_MEMORY),
+            self.workers == 1 or (bool(self.model) and not self.model.startswith(IN_MEMORY)),
             f"workers is {self.workers}, and a model in memory can't be handed to other processes; save it, or give 1.",
         )
         # Every text is looked at before anything is loaded.
         lists = [read_texts(given) for given in (self.texts, self.unseen) if given and not given.startswith(IN_MEMORY)]
         sums = [_checksum(found) for found in lists]
         object.__setattr__(self, "contents", " ".join(filter(None, [self.weights(self.reference), *sums])))
+
+
+SMOKE = Config(
+    prefix=(4,),
+    suffix=8,
+    samples=(10,),
+    resamples=2,
+    null_sets=3,
+    replicates=20,
+    world=TextWorld(
+        kinds=(NATURAL,), copies=(0, 1, 16), items=(5, 10, 10), timed=0, item=20, length=42, sequences=320,
+        vocabulary=64, size="nano", batch=16,
+    ),
+)  # fmt: skip
 
 
 def extract(
@@ -176,7 +204,10 @@ def run(
     unseen: Texts | None = None,
 ) -> Iterator[Row | Artefact | Note]:
     """Ask about every text, block by block, compare, and ask of whole sets."""
-    found = _asked_about(config, texts, unseen)
+    if config.texts:
+        found = _asked_about(config, texts, unseen)
+    else:
+        found, model = planted_items(config.world, config.shots), _of_world(config.world, checkpoints)
     yield from found.left_out
     yield from unresolved(found.comparisons, config.false_positives)
     opened = config.opened(model)
@@ -220,9 +251,14 @@ def _checksum(texts: Texts) -> str:
     return sha256(repr(texts.texts).encode())[:12]
 
 
+def _of_world(world: TextWorld, checkpoints: Checkpoints) -> LanguageModel:
+    """The model that is trained on a planted language."""
+    (weights,) = trained([(world, MODEL)], checkpoints)
+    return with_weights(world, weights, "the model of a planted language")
+
+
 def _asked_about(config: Config, texts: Texts | None, unseen: Texts | None) -> TextItems:
     """The texts of the flags; all that they can be refused for comes before anything is read by a model."""
-    require(bool(config.texts), "name the texts that the model was trained on: --texts FILE.")
     seen = texts or read_texts(config.texts)
     others = (unseen or read_texts(config.unseen)) if config.unseen else None
     recall = any("non_members" in one.needs for one in methods.chosen("scores", config.scores))
@@ -356,7 +392,8 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     """What the owner of a model hopes for, and what makes the scores and the tests evidence."""
     said = dict[str, bool]()
     exact = select(rows, "extracted_fraction", method="exact")
-    seen = [row for row in exact if row.setting["texts"] == SEEN]
+    never = {UNSEEN, *(row.setting["against"] for row in select(rows, "auc"))}
+    seen = [row for row in exact if row.setting["texts"] not in never]
     if seen:
         said["no seen text is continued word for word"] = all(row.value == 0 for row in seen)
     return said | (comparison_claims(rows, "texts") if select(rows, "auc") else {})

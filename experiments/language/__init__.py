@@ -1,1 +1,1 @@
-"""Experiments on language models."""
+"""Language: small language models on planted texts, and a real one."""

@@ -186,9 +186,9 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     last = {row.setting["texts"]: row for row in exact if row.setting["prefix"] == longest}
     shortest = min(row.setting["prefix"] for row in exact)
     first = {row.setting["texts"]: row for row in exact if row.setting["prefix"] == shortest}
-    run = {(r.setting["texts"], r.setting["prefix"]): r for r in select(rows, "truth_fraction", method="exact")}
+    truths = {(r.setting["texts"], r.setting["prefix"]): r for r in select(rows, "truth_fraction", method="exact")}
     gaps = {row.setting["against"]: row for row in select(rows, "longest_run_difference")}
-    newer, mixed = run[NEWER, longest].interval, run[SHUFFLED, longest].interval
+    newer, mixed = truths[NEWER, longest].interval, truths[SHUFFLED, longest].interval
     return {
         "passages of licences are continued word for word more often than texts newer than the model": (
             last[LICENCES].interval.low > last[NEWER].interval.high
@@ -218,8 +218,8 @@ def answer(run: Recorded) -> Answer:
     known, new = (run.count("extracted_fraction", texts=kind, **at) for kind in (LICENCES, NEWER))
     size = {kind: run.number("longest_run_size", 1, texts=kind, statistic="mean") for kind in (LICENCES, NEWER)}
     return Answer(
-        f"From {longest} tokens SmolLM2-135M continues {known} passages of licences word for word, and {new} texts newer"
-        f" than it; its longest run of right tokens in a row is {size[LICENCES]} on average, in newer texts"
+        f"From {longest} tokens SmolLM2-135M continues {known} passages of licences word for word, and {new} texts"
+        f" newer than it; its longest run of right tokens in a row is {size[LICENCES]} on average, in newer texts"
         f" {size[NEWER]}.",
         "",
         "extraction",

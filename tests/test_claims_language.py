@@ -1,0 +1,163 @@
+"""What the claims of experiments/language say of rows made by hand; a boundary is met from both sides."""
+
+import pytest
+from handmade import Case, Experiment, agrees, case, claims_of, flat, row
+
+LICENCES, REWORDED, SHUFFLED, NEWER = "licences", "licences reworded", "licences shuffled", "newer than the model"
+
+
+def licences_recited(long=None, short=0.1, runs=((0.1, 0.0, 0.2), (0.1, 0.0, 0.2)), gap=0.5):
+    """From 10, 50 and 25 tokens; how far newer texts are continued, and shuffled ones."""
+    last = {LICENCES: (0.5, 0.3, 0.7), NEWER: (0.0, 0.0, 0.2), SHUFFLED: (0.0, 0.0, 0.2), REWORDED: (0.0, 0.0, 0.2)}
+    rows = []
+    for kind, ends in (last | (long or {})).items():
+        for prefix, found in ((10, (short, 0.0, 0.6)), (50, ends), (25, (0.9, 0.8, 1.0))):
+            rows.append(row("extracted_fraction", *found, method="exact", texts=kind, prefix=prefix))
+        rows.append(row("extracted_fraction", 0.9, 0.8, 1.0, method="approximate", texts=kind, prefix=100))
+    for prefix, (newer, shuffled) in ((50, runs), (10, ((0.9, 0.8, 1.0), (0.1, 0.0, 0.2)))):
+        for kind, ends in ((NEWER, newer), (SHUFFLED, shuffled), (LICENCES, (0.9, 0.8, 1.0))):
+            rows.append(row("truth_fraction", *ends, method="exact", texts=kind, prefix=prefix))
+    rows.append(row("longest_run_difference", 5.0, gap, 9.0, of=LICENCES, against=REWORDED))
+    return [*rows, row("longest_run_difference", -1.0, -2.0, 0.0, of=LICENCES, against=SHUFFLED)]
+
+
+def text_extracted(back=(0.0, 0.0), best=(0.6, 0.55, 0.7), broadest=(0.5, 0.4, 0.6), p=0.01, alarms=(15, 15)):
+    """Of texts with one copy and with many; twins may be guessed. Alarms of 1,000 null sets in two rows."""
+    rows = []
+    for place, (copies, blind, score) in enumerate(
+        (("1 copy", broadest, (0.5, 0.4, 0.6)), ("256 copies", (0.51, 0.5, 0.55), best))
+    ):
+        rows.append(row("extracted_fraction", back[place], method="exact", prefix=50, texts=copies))
+        rows.append(row("extracted_fraction", 0.5, method="approximate", prefix=50, texts=copies))
+        for method, ends in (("loss", score), ("blind", blind)):
+            rows.append(row("auc", *ends, method=method, copies=copies, against="twins", drawn_alike=True))
+    rows.append(row("extracted_fraction", 0.2, method="exact", prefix=50, texts="twins"))
+    for test, mean, false in (("one split", p, alarms[0]), ("five folds", 0.001, alarms[1])):
+        for copies, value in (("1 copy", 0.5), ("256 copies", mean)):
+            rows.append(row("mean_p_value", value, test=test, copies=copies, against="twins", sample=10))
+        for size, count in ((10, false), (30, 5)):
+            false_alarms = row("false_alarm_fraction", count / 500, test=test, against="twins", sample=size)
+            rows.append(false_alarms._replace(n=500))
+    return rows
+
+
+KINDS = ("natural", "random", "template")
+DIFFERENCES = {"reference": 0.01, "timing": 0.01, "dilution": -0.01, "interference": (0.0, 0.1)}
+
+
+def text_memorized(
+    never=(0.42, 0.58), blind=0.5, twins=(0.0, 0.0), controls=None, ladder=None, back=None, differences=None
+):
+    """Rungs stand in the wrong order; what is given of a kind replaces what is measured of it."""
+    rows, measured = [], DIFFERENCES | (differences or {})
+    for kind in KINDS:
+        areas = {256: (1.0, 1.0, 1.0), 4: (0.7, 0.6, 0.8), 0: (0.5, 0.4, 0.6), 16: (0.95, 0.8, 1.0)}
+        for copies, ends in (areas | (ladder or {}).get(kind, {})).items():
+            rows.append(row("auc", *ends, method="loss", kind=kind, copies=copies))
+            if copies:
+                rows.append(row("auc", 0.3, 0.2, 0.4, method="zlib", kind=kind, copies=copies))
+        for value in never:
+            rows.append(row("auc", value, method="min_k", kind=kind, copies=0))
+        rows.append(row("blind_auc", 0.6, blind if kind == "random" else 0.4, 0.7, kind=kind))
+        for prefix, most, guessed in ((16, (back or {}).get(kind, 0.6), twins[kind == "random"]), (4, 0.1, 0.3)):
+            for role, copies, value in (
+                ("repeated", 256, most),
+                ("repeated", 16, 0.1),
+                ("repeated", 4, 0.0),
+                ("twin", 0, guessed),
+            ):
+                setting = {"method": "exact", "prefix": prefix, "kind": kind, "texts": role, "copies": copies}
+                rows.append(row("extracted_fraction", value, **setting))
+        rows.append(
+            row("extracted_fraction", 0.0, method="extraction_strength", kind=kind, texts="repeated", copies=256)
+        )
+    ends = dict.fromkeys(("0 copies", "never trained", "shuffled labels"), ((0.5, 0.5, 0.6), (0.5, 0.4, 0.5)))
+    for name, (first, second) in (ends | (controls or {})).items():
+        rows.append(row("control_auc", *first, method="loss", control=name))
+        rows.append(row("control_auc", *second, method="zlib", control=name))
+    if measured["reference"] is not None:
+        rows.append(row("reference_difference", 0.1, measured["reference"], 0.2, copies=1))
+        rows.append(row("timing_difference", 0.1, measured["timing"], 0.2, copies=16))
+    for of, copies in (("auc", 4), ("exact", 4), ("auc", 16)):
+        asked = (of, copies) == ("auc", 4)
+        low, high = measured["interference"] if asked else (0.2, 0.4)
+        rows.append(row("interference_difference", (low + high) / 2, low, high, of=of, copies=copies))
+        high = measured["dilution"] if asked else 0.3
+        rows.append(row("dilution_difference", -0.3, -0.4, high, of=of, copies=copies))
+    return rows
+
+
+EXPERIMENTS = {
+    "licences_recited": Experiment(
+        licences_recited,
+        6,
+        [
+            case(),
+            case("more often than texts newer", long={LICENCES: (0.5, 0.2, 0.7)}),
+            case("no text newer than the model is", "more often", long={NEWER: (0.1, 0.0, 0.3)}),
+            case("shuffled or reworded", long={SHUFFLED: (0.01, 0.0, 0.2)}),
+            case("shuffled or reworded", long={REWORDED: (0.01, 0.0, 0.2)}),
+            case(runs=((0.3, 0.2, 0.4), (0.1, 0.0, 0.2))),
+            case("the intervals of how far meet", runs=((0.3, 0.21, 0.4), (0.1, 0.0, 0.2))),
+            case("the longest run", gap=0.0),
+            case("a longer prefix", short=0.5),
+        ],
+    ),
+    "text_extracted": Experiment(
+        text_extracted,
+        6,
+        [
+            case(),
+            case("no seen text", back=(0.0, 0.1)),
+            case("better than texts", best=(0.6, 0.56, 0.7)),
+            case(broadest=(0.5, 0.5, 0.6)),
+            case(broadest=(0.5, 0.4, 0.5)),
+            case("tells nothing", broadest=(0.6, 0.51, 0.7)),
+            case("tells nothing", broadest=(0.4, 0.3, 0.49)),
+            case("no set of members", p=0.009),
+            case("one split alarms", alarms=(16, 15)),
+            case("as published", alarms=(15, 16)),
+        ],
+    ),
+    "text_memorized": Experiment(
+        text_memorized,
+        19,
+        [
+            case(),
+            case("every AUC lies", never=(0.41, 0.58)),
+            case("every AUC lies", never=(0.42, 0.59)),
+            case("the texts alone", blind=0.51),
+            case("no twin", twins=(0.0, 0.1)),
+            *(
+                case(f"{name}: the interval", controls={name: ends})
+                for name in ("0 copies", "never trained", "shuffled labels")
+                for ends in (((0.5, 0.5, 0.6), (0.55, 0.51, 0.6)), ((0.45, 0.4, 0.49), (0.5, 0.4, 0.5)))
+            ),
+            *(
+                made
+                for kind in KINDS
+                for made in (
+                    case(f"{kind}: more copies", ladder={kind: {16: (1.0, 0.995, 1.0), 256: (0.95, 0.9, 0.99)}}),
+                    case(ladder={kind: {16: (1.0, 0.99, 1.0), 256: (0.95, 0.9, 0.99)}}),
+                    case(f"{kind}: from 16", ladder={kind: {16: (0.94, 0.8, 1.0)}}),
+                    case(f"{kind}: from 16", ladder={kind: {256: (0.94, 0.9, 1.0)}}),
+                    case(f"{kind}: more than half", back={kind: 0.5}),
+                    case(back={kind: 0.51}),
+                )
+            ),
+            case("a reference", differences={"reference": 0.0}),
+            case("last quarter", differences={"timing": 0.0}),
+            case("twice the background", differences={"dilution": 0.0}),
+            case("other items", differences={"interference": (0.01, 0.1)}),
+            case("other items", differences={"interference": (-0.1, -0.01)}),
+            case(differences={"interference": (-0.1, 0.0)}),
+            case(says=17, differences={"reference": None}),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "one"), flat(EXPERIMENTS))
+def test_claims_say_what_the_rows_show(name: str, one: Case):
+    said = claims_of("language", name)(EXPERIMENTS[name].build(**one.changes))
+    assert agrees(EXPERIMENTS[name], one, said), said
