@@ -97,7 +97,7 @@ def sampler_rows(
 def criterion_errors(
     shapes: Sequence[tuple[Shape, Mapping[str, np.ndarray]]], samples: int, samplers: Sequence[int]
 ) -> Iterator[Row]:
-    """error_fraction of cells, and of the constant, by sampler and criterion: mean over laws, over which is the interval."""
+    """error_fraction of cells and the constant by sampler and criterion, over laws."""
     for j, times in enumerate(samplers):
         for c, factor in enumerate(CRITERIA):
             found, told = [], []

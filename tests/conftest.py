@@ -33,6 +33,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 # JAX's checker cannot tell these from reuse: denoisers that are meant to meet the same noise (one key closed over by
 # lax.map, one bootstrap key for every weight), and an array of keys of which a slice is taken twice.
 COMMON_NOISE = {
+    "test_cells_beside",
     "test_command_line",
     "test_experiments",
     "test_front_door",

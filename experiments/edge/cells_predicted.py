@@ -137,20 +137,21 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 
 def variance_shift(rows: Sequence[Row]) -> tuple[float | None, float]:
     """How far the transition moves from the smallest to the largest variance, found and by cells; None for no two."""
-    found = [
-        row._replace(setting={name: value for name, value in row.setting.items() if name != "point"})
-        for row in select(rows, "transition_fraction", kind="variance")
+    found = sorted(select(rows, "transition_fraction", kind="variance"), key=lambda row: float(row.setting["value"]))
+    told = [
+        select(
+            rows,
+            "crossover_fraction",
+            kind="variance",
+            value=row.setting["value"],
+            criterion=row.setting["criterion"],
+            prediction=CELLS,
+        )[0]
+        for row in found
     ]
     if len(found) < 2:
         return None, 0.0
-    ends = sorted(found, key=lambda row: float(row.setting["value"]))
-    told = [
-        select(
-            rows, "crossover_fraction", kind="variance", value=row.setting["value"], criterion=THIRD, prediction=CELLS
-        )
-        for row in (ends[0], ends[-1])
-    ]
-    return ends[-1].value - ends[0].value, told[1][0].value - told[0][0].value
+    return found[-1].value - found[0].value, told[-1].value - told[0].value
 
 
 def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:

@@ -151,8 +151,8 @@ def answer(run: Recorded) -> Answer:
     first, last = (run.number("shift_fraction", prediction=FOUND, sampler=name) for name in _ends(shifts))
     exact = mean(run.rows("transition_fraction", sampler=EXACTLY, criterion=THIRD))
     return Answer(
-        f"From the smallest to the largest variance the transition moves by {first} of N with {_ends(shifts)[0]} of the "
-        f"sampler and by {last} with exact draws, where it lies at {exact}.",
+        f"From the smallest to the largest variance the transition moves by {first} of N with {_ends(shifts)[0]} of "
+        f"the sampler and by {last} with exact draws, where it lies at {exact}.",
         "0.8",
         "by_variance",
         "Are the lines level on the last panel?",
