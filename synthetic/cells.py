@@ -15,7 +15,7 @@ from difflab.statistics.neighbours import nearest
 from synthetic.data.dataset import Dataset, data_keys
 from synthetic.models import cluster_locations
 from synthetic.probes import losses_by_time, samples
-from synthetic.stress import Stress, clusters, family, study_for
+from synthetic.stress import GRID, Stress, clusters, family, study_for
 from synthetic.study import PLOTTED_TIME, Study
 from synthetic.transition import LEVELS, reached
 from theory.cells import cells, centred
@@ -83,6 +83,17 @@ def copies_by_criterion(ratios: Float[np.ndarray, "m samples"]) -> Int[np.ndarra
     """How many samples are copies by each of CRITERIA."""
     counts: Int[np.ndarray, "m criteria"] = np.stack([(ratios < factor).sum(axis=1) for factor in CRITERIA], axis=1)
     return counts
+
+
+def nearest_criterion(factor: float) -> float:
+    """The one of CRITERIA, as rows write it, that is nearest to this factor."""
+    return round(CRITERIA[int(np.abs(np.array(CRITERIA) - factor).argmin())], 3)
+
+
+def known_to_cells(setting: Stress) -> Stress:
+    """The base with what cells know of a setting: its data, its schedule and where components start."""
+    starts = tuple(change for change in setting.training if change == ("start", "k-means"))
+    return GRID[0]._replace(data=setting.data, schedule=setting.schedule, training=starts)
 
 
 def predicted_copies(

@@ -6,11 +6,22 @@ import numpy as np
 import pytest
 
 from difflab.runs.rows import Row, check_row, select
-from synthetic.cells import CELLS, CRITERIA, cells_by_size, copies_by_criterion, distance_ratios, level_rows, sizes_at
+from synthetic.cells import (
+    CELLS,
+    CRITERIA,
+    cells_by_size,
+    copies_by_criterion,
+    distance_ratios,
+    known_to_cells,
+    level_rows,
+    nearest_criterion,
+    sizes_at,
+)
 from synthetic.cells_beside import beside, errors_among, variance_row
 from synthetic.data.gaussian_mixture import GaussianMixture
 from synthetic.predictions import BOUNDS, CONSTANT, EXACT
 from synthetic.samplers import FOUND, Shape, criterion_errors, sampler_rows, shift_rows
+from synthetic.stress import GRID, named
 from synthetic.study import Study
 from theory.denoisers import memorizing
 
@@ -44,6 +55,14 @@ def test_k_means_cells_lie_where_the_clusters_are():
     assert centres == pytest.approx(np.stack([points[:4].mean(0), points[4:].mean(0)]))
     residuals = np.concatenate([points[:4] - points[:4].mean(0), points[4:] - points[4:].mean(0)])
     assert float(law.variance) == pytest.approx((residuals**2).mean())
+
+
+def test_what_cells_know_of_a_setting():
+    by_name = {named(one): known_to_cells(one) for one in GRID}
+    assert by_name["weight: eps"] == by_name["optimizer: half the rate"] == by_name["criterion: 0.50"] == GRID[0]
+    assert by_name["schedule: flow"].schedule == "flow" and by_name["variance: 4"].data == (("variance", 4.0),)
+    assert by_name["start: k-means"].training == (("start", "k-means"),)
+    assert [nearest_criterion(factor) for factor in (0.2, 0.67, 1 / 3)] == [0.2, 0.667, THIRD]
 
 
 def test_no_row_where_a_data_set_does_not_get_there():

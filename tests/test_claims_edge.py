@@ -207,6 +207,16 @@ def transition_by_sampler(
     ]
 
 
+def transition_sharpness(trained=(-0.2, -0.3, -0.01), cells=(-0.005, -0.01, -0.001), alone=-0.4):
+    """At the other dimension there are cells alone, or trained models alone."""
+    rows = [row("exponent_score", -0.5, -0.6, alone, prediction=CELLS, dim=60)]
+    rows.append(row("exponent_score", -0.5, -0.6, alone, prediction="trained", dim=90))
+    for prediction, found in ((CELLS, cells), ("trained", trained)):
+        rows += [row("exponent_score", *found, prediction=prediction, dim=30)] if found else []
+        rows.append(row("width_fraction", 0.23, prediction=prediction, dim=30, n=50))
+    return rows
+
+
 LATER, COMPONENTS = "at a larger network than x0", "learned mixture's number"
 EXPERIMENTS = {
     "crossover_predicted": Experiment(
@@ -415,6 +425,20 @@ EXPERIMENTS = {
             case(many=(0.005, 0.0, 0.01), told=(0.095, 0.02, 0.015)),
             case("criterion 0.5", error=0.021),
             case(says=3, few=(), many=()),
+        ],
+    ),
+    "transition_sharpness": Experiment(
+        transition_sharpness,
+        5,
+        [
+            case(),
+            case("trained, d = 30", trained=(-0.1, -0.2, 0.0)),
+            case("cells, d = 30", cells=(-0.01, -0.02, 0.0)),
+            case(trained=(-0.001, -0.001, -0.0005), cells=(-0.005, -0.01, -0.001)),
+            case("have intervals", trained=(-0.2, -0.3, -0.011)),
+            case("have intervals", cells=(-0.4, -0.5, -0.31)),
+            case("trained, d = 90", "cells, d = 60", alone=0.0),
+            case(says=3, trained=()),
         ],
     ),
 }
