@@ -34,6 +34,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 # lax.map, one bootstrap key for every weight), and an array of keys of which a slice is taken twice.
 COMMON_NOISE = {
     "test_cells_beside",
+    "test_criteria",
     "test_command_line",
     "test_experiments",
     "test_front_door",

@@ -217,6 +217,21 @@ def transition_sharpness(trained=(-0.2, -0.3, -0.01), cells=(-0.005, -0.01, -0.0
     return rows
 
 
+def transition_without_threshold(copies=0.05, halves=(0.0, 0.02), whole=(0.05, 0.06), largest=(0.06, 0.07), off=0.0):
+    rows = [row("transition_fraction", 0.9, denoiser="trained", criterion="largest N", point="end")]
+    pairs = {
+        "copies": (copies, copies and copies + off),
+        "two halves": halves,
+        "whole distribution": whole,
+        "largest N": largest,
+    }
+    for criterion, values in pairs.items():
+        for denoiser, value in zip(("trained", CELLS), values, strict=True):
+            if value is not None:
+                rows.append(row("transition_fraction", value, denoiser=denoiser, criterion=criterion, point="middle"))
+    return rows
+
+
 LATER, COMPONENTS = "at a larger network than x0", "learned mixture's number"
 EXPERIMENTS = {
     "crossover_predicted": Experiment(
@@ -439,6 +454,24 @@ EXPERIMENTS = {
             case("have intervals", cells=(-0.4, -0.5, -0.31)),
             case("trained, d = 90", "cells, d = 60", alone=0.0),
             case(says=3, trained=()),
+        ],
+    ),
+    "transition_without_threshold": Experiment(
+        transition_without_threshold,
+        10,
+        [
+            case(),
+            case("two halves: cells", halves=(0.0, 0.021)),
+            case("whole distribution: cells", whole=(0.05, 0.071)),
+            case("largest N: cells", largest=(0.06, 0.039)),
+            case("two halves: the transition", copies=0.051),
+            case("whole distribution: the transition", whole=(0.101, 0.1)),
+            case("largest N: the transition", largest=(0.101, 0.1)),
+            case("copies: trained", says=6, copies=None),
+            case("two halves: trained", says=8, halves=(None, 0.0)),
+            case("whole distribution: trained", says=8, whole=(None, 0.0)),
+            case(says=9, whole=(0.05, None)),
+            case("copies: cells", copies=0.05, off=0.021),
         ],
     ),
 }
