@@ -92,13 +92,13 @@ SMOKE = Config(
     source="digits",
     n=10,
     side=6,
-    widths=(2, 4),
-    patches=(1, 3, 5),
+    widths=(2,),
+    patches=(1, 3),
     pictures=3,
     samples=4,
-    times=5,
+    times=4,
     workers=1,
-    training=Training(steps=60, draws=2, chunk=60, learning_rate=3e-3),
+    training=Training(steps=20, draws=2, chunk=20, learning_rate=3e-3),
 )
 
 
