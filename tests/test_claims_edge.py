@@ -3,6 +3,7 @@
 import pytest
 from handmade import Case, Experiment, agrees, case, claims_of, flat, row
 
+CELLS = "cells"
 EXACT, CLOSED_1, CLOSED_2 = "exact losses", "closed form, C = 1", "closed form, C = 2"
 
 
@@ -160,6 +161,85 @@ def parameterization_swept(transitions=None, asked=("x0", "eps", "v")):
         rows.append(row("memorized_fraction", 0.5, parameterization=name, width=8))
         rows.append(row("predicted_count", 100, parameterization=name))
         rows += [row("transition_count", *found[name], parameterization=name)] if found[name] else []
+    return rows
+
+
+def cells_predicted(
+    error=(0.02, 0.02, 0.02), better=(-0.01, -0.01, -0.01), variance=0.1, shift=(0.76, 0.84), ratios=(0.91, 1.09, 1.09)
+):
+    """Outside 0.2 to 0.9 of N, for other predictions and other criteria nothing is claimed."""
+    rows = []
+    for among, off, gain in zip(("sweep", "stress", "criteria"), error, better, strict=True):
+        for name, value, high in ((CELLS, off, gain), (EXACT, 0.5, 0.5)):
+            rows.append(row("error_fraction", value, among=among, prediction=name))
+            rows.append(row("better_fraction", high - 0.1, high - 0.2, high, among=among, prediction=name))
+    rows.append(row("variance_error_ratio", variance, among="sweep"))
+    for value, found, told in zip(("4", "0.25"), shift[::-1], (0.835, 0.77), strict=False):
+        here = {"among": "stress", "kind": "variance", "value": value, "criterion": 0.333}
+        rows.append(row("transition_fraction", found, **here, point="middle"))
+        rows.append(row("crossover_fraction", told, **here, prediction=CELLS))
+        rows.append(row("crossover_fraction", 0.1, **here, prediction=EXACT))
+        rows.append(row("crossover_fraction", 0.1, **{**here, "criterion": 0.5}, prediction=CELLS))
+    rows.append(row("transition_fraction", 0.1, among="stress", kind="start", value="0.1", point="middle"))
+    for on in ("train", "fresh") if ratios else ():
+        for size, ratio in zip((0.2, 0.5, 0.9), ratios, strict=True):
+            rows.append(row("loss_ratio", ratio, on=on, variance=1.0, size_over_n=size))
+        rows += [row("loss_ratio", 5.0, on=on, variance=1.0, size_over_n=size) for size in (0.19, 0.91)]
+    return rows
+
+
+def transition_by_sampler(
+    few=(0.08, 0.04, 0.12), many=(0.02, 0.015, 0.025), exact=(0.0, -0.02, 0.02), told=(0.095, 0.035, 0.015), error=0.02
+):
+    rows = []
+    for name, found, by_cells in (
+        ("104 times", many, told[1]),
+        ("26 times", few, told[0]),
+        ("exact draws", exact, told[2]),
+    ):
+        if found:
+            rows.append(row("shift_fraction", *found, sampler=name, prediction="found"))
+            rows.append(row("shift_fraction", by_cells, sampler=name, prediction=CELLS))
+    here = {"sampler": "26 times", "criterion": 0.5}
+    return [
+        *rows,
+        *(row("error_fraction", e, **here, prediction=p) for p, e in ((CELLS, error), ("constant 0.8", 0.5))),
+    ]
+
+
+def transition_sharpness(trained=(-0.2, -0.3, -0.01), cells=(-0.005, -0.01, -0.001), alone=-0.4):
+    """At the other dimension there are cells alone, or trained models alone."""
+    rows = [row("exponent_score", -0.5, -0.6, alone, prediction=CELLS, dim=60)]
+    rows.append(row("exponent_score", -0.5, -0.6, alone, prediction="trained", dim=90))
+    for prediction, found in ((CELLS, cells), ("trained", trained)):
+        rows += [row("exponent_score", *found, prediction=prediction, dim=30)] if found else []
+        rows.append(row("width_fraction", 0.23, prediction=prediction, dim=30, n=50))
+    return rows
+
+
+def transition_without_threshold(copies=0.05, halves=(0.0, 0.02), whole=(0.05, 0.06), largest=(0.06, 0.07), off=0.0):
+    rows = [row("transition_fraction", 0.9, denoiser="trained", criterion="largest N", point="end")]
+    pairs = {
+        "copies": (copies, copies and copies + off),
+        "two halves": halves,
+        "whole distribution": whole,
+        "largest N": largest,
+    }
+    for criterion, values in pairs.items():
+        for denoiser, value in zip(("trained", CELLS), values, strict=True):
+            if value is not None:
+                rows.append(row("transition_fraction", value, denoiser=denoiser, criterion=criterion, point="middle"))
+    return rows
+
+
+def local_denoiser(copied=(0.05, 0.1, 0.5, 1.0), first=(0.9, 0.3, 0.2), last=(0.4, 0.5, 0.9)):
+    """r2 with the local, the equivariant and the memorizing denoiser; of the second width with two of them alike."""
+    rows = [row("memorized_fraction", 0.7, machine="local")]
+    for width, share, r2 in zip((4, 8, 16, 24), copied, (first, (0.4, 0.6, 0.6), (0.3, 0.2, 0.5), last), strict=True):
+        rows.append(row("memorized_fraction", share, width=width, parameters=width**2))
+        for machine, value in zip(("local", "equivariant", "memorizing"), r2, strict=True):
+            rows.append(row("r2_similarity", value, width=width, machine=machine))
+            rows.append(row("r_similarity", value**0.5, width=width, machine=machine))
     return rows
 
 
@@ -327,6 +407,98 @@ EXPERIMENTS = {
                 transitions={"x0": ()},
             ),
             case(says=3, asked=("eps", "v")),
+        ],
+    ),
+    "cells_predicted": Experiment(
+        cells_predicted,
+        10,
+        [
+            case(),
+            case("sweep: the mean", error=(0.021, 0.02, 0.02)),
+            case("stress: the mean", error=(0.02, 0.021, 0.02)),
+            case("criteria: the mean", error=(0.02, 0.02, 0.021)),
+            case("sweep: cells", better=(0.0, -0.01, -0.01)),
+            case("stress: cells", better=(-0.01, 0.0, -0.01)),
+            case("criteria: cells", better=(-0.01, -0.01, 0.0)),
+            case("learned variance", variance=0.101),
+            case("as far", shift=(0.754, 0.84)),
+            case("as far", shift=(0.78, 0.824)),
+            case(shift=(0.756, 0.84)),
+            case(shift=(0.78, 0.826)),
+            case(says=9, shift=(0.8,)),
+            case("train: at t", "fresh: at t", ratios=(0.895, 1.0, 1.0)),
+            case("train: at t", "fresh: at t", ratios=(1.0, 1.0, 1.105)),
+            case(says=8, ratios=()),
+        ],
+    ),
+    "transition_by_sampler": Experiment(
+        transition_by_sampler,
+        7,
+        [
+            case(),
+            case("exact draws: the shift", exact=(0.0, -0.021, 0.02)),
+            case("exact draws: the shift", exact=(0.0, -0.02, 0.021)),
+            case("exact draws: cells", exact=(0.02, 0.01, 0.02), told=(0.095, 0.035, -0.001)),
+            case("104 times: cells", told=(0.095, 0.041, 0.015)),
+            case("26 times: cells", told=(0.101, 0.035, 0.015)),
+            case("26 times: cells", told=(0.059, 0.035, 0.015)),
+            case(told=(0.061, 0.001, -0.015)),
+            case("26 times: the transition moves", few=(0.08, 0.0, 0.12)),
+            case(many=(0.04, 0.03, 0.05)),
+            case(many=(0.015, 0.01, 0.01501), told=(0.095, 0.02, 0.015)),
+            case("104 times: what is left", many=(0.04, 0.0301, 0.05)),
+            case("104 times: what is left", many=(0.005, 0.0, 0.0099), told=(0.095, 0.02, 0.015)),
+            case(many=(0.005, 0.0, 0.01), told=(0.095, 0.02, 0.015)),
+            case("criterion 0.5", error=0.021),
+            case(says=3, few=(), many=()),
+        ],
+    ),
+    "transition_sharpness": Experiment(
+        transition_sharpness,
+        5,
+        [
+            case(),
+            case("trained, d = 30", trained=(-0.1, -0.2, 0.0)),
+            case("cells, d = 30", cells=(-0.01, -0.02, 0.0)),
+            case(trained=(-0.001, -0.001, -0.0005), cells=(-0.005, -0.01, -0.001)),
+            case("have intervals", trained=(-0.2, -0.3, -0.011)),
+            case("have intervals", cells=(-0.4, -0.5, -0.31)),
+            case("trained, d = 90", "cells, d = 60", alone=0.0),
+            case(says=3, trained=()),
+        ],
+    ),
+    "transition_without_threshold": Experiment(
+        transition_without_threshold,
+        10,
+        [
+            case(),
+            case("two halves: cells", halves=(0.0, 0.021)),
+            case("whole distribution: cells", whole=(0.05, 0.071)),
+            case("largest N: cells", largest=(0.06, 0.039)),
+            case("two halves: the transition", copies=0.051),
+            case("whole distribution: the transition", whole=(0.101, 0.1)),
+            case("largest N: the transition", largest=(0.101, 0.1)),
+            case("copies: trained", says=6, copies=None),
+            case("two halves: trained", says=8, halves=(None, 0.0)),
+            case("whole distribution: trained", says=8, whole=(None, 0.0)),
+            case(says=9, whole=(0.05, None)),
+            case("copies: cells", copies=0.05, off=0.021),
+        ],
+    ),
+    "local_denoiser": Experiment(
+        local_denoiser,
+        4,
+        [
+            case(),
+            case("the narrowest", first=(0.9, 0.3, 0.9)),
+            case("median r2", first=(0.89, 0.3, 0.2)),
+            case("the widest network is more", "only there", last=(0.95, 0.5, 0.9)),
+            case("only there", last=(0.4, 0.9, 0.9)),
+            case("only there", copied=(0.05, 0.46, 0.49, 1.0)),
+            case("only there", copied=(0.05, 0.5, 0.5, 1.0)),
+            case(copied=(0.05, 0.46, 0.5, 1.0)),
+            case(copied=(0.095, 0.1, 0.5, 1.0)),
+            case(says=3, copied=(0.1, 0.1, 0.5, 1.0)),
         ],
     ),
 }

@@ -1,8 +1,8 @@
 # # Extract from a language model
 #
-# A language model is trained on texts, some of which stand there many times. Which ones does it write word for word, and
-# what of that would any good guesser write? Here we train a small one, so that we know what it saw; at the end stands
-# the line for a model of your own.
+# A language model is trained on texts, some of which stand there many times. Which ones does it write word for word,
+# and what of that would any good guesser write? Here we train a small one, so that we know what it saw; at the end
+# stands the line for a model of your own.
 
 import numpy as np
 
@@ -37,8 +37,8 @@ audit = difflab.extract(model, list(repeated), list(twins), **few)
 extracted = audit.table("extracted_fraction", method="exact")
 print(extracted[["texts", "prefix", "value", "low", "high", "n"]].to_string(index=False))
 
-# Scores tell seen texts from unseen ones. The blind baseline sees the texts and no model: all come from one law, so that
-# it can't tell them, and is near one half or, by chance, below it.
+# Scores tell seen texts from unseen ones. The blind baseline sees the texts and no model: all come from one law, so
+# that it can't tell them, and is near one half or, by chance, below it.
 
 print(audit.table("auc")[["method", "value", "low", "high"]].to_string(index=False))
 

@@ -1,0 +1,162 @@
+"""Does the transition become sharper with more training points?
+
+Buchanan et al. 2025 (arXiv 2508.17689) call it a phase transition. A phase transition has a width that goes to zero as
+the system grows; a crossover keeps its width. The width here is the M / N between a tenth and nine tenths of copies.
+Widths of trained models at N = 50 to 200 are read from the record (edge_sweep, four numbers of clusters); models of
+other N are trained. Beside them stand cells denoisers, which are exact and cost no training, up to larger N. The
+exponent b of width = a N^b is fitted over all of them at a dimension; the claim that the transition sharpens fails if
+its interval contains 0.
+
+Expect no sharpening: widths stay near 0.23 of N. Larger N cost more by the square of N for trained models: `--train
+25 400` takes an hour and a quarter on two cores, `--n 50 200 800 3200`, which only changes the cells, 20 minutes. Cost
+on two cores: 6 minutes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from difflab.errors import require
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Numbers, Recorded
+from difflab.runs.parallel import kept
+from difflab.runs.record import recorded
+from difflab.runs.results import Checkpoints
+from difflab.runs.rows import Artefact, Row, select
+from synthetic.cells import CELLS, CRITERIA, predicted_copies
+from synthetic.comparison import copies_by_size
+from synthetic.data.dataset import data_keys
+from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
+from synthetic.models import LearnedMixture
+from synthetic.panels.sharpness import width_figure
+from synthetic.sharpness import EXPONENT, exponent_rows, recorded_widths, width_rows, widths
+from synthetic.stress import GRID
+from synthetic.study import Study
+from synthetic.train import Training
+
+TRAINED = "trained"
+_THIRD = CRITERIA.index(1 / 3)
+
+
+@dataclass(frozen=True)
+class Config:
+    """How many points, and of what."""
+
+    n: tuple[int, ...] = (50, 100, 200, 400, 800)
+    """Training points N of the cells denoisers."""
+    train: tuple[int, ...] = (25,)
+    """Training points N of models that are trained here, beside those of the record."""
+    dim: tuple[int, ...] = (30, 60)
+    """Dimensions d, of which the record must have trained models."""
+    components: int = 6
+    """True clusters K of what is not in the record."""
+    fractions: tuple[float, ...] = (0.3, 0.4, *(round(0.5 + i / 40, 3) for i in range(21)))
+    """M / N of the cells denoisers."""
+    refined: int = 5
+    """Sizes added inside the bracket of the coarse ones, of trained models."""
+    workers: int = 2
+    """Processes; does not change the numbers."""
+    seed: int = 0
+    """Seed of data and training."""
+    study: Study = field(
+        default_factory=lambda: Study(
+            samples=500, replicates=2, training=Training(steps=2500, draws=2, learning_rate=2e-2)
+        )
+    )
+
+    def __post_init__(self) -> None:
+        require(len(set(self.n)) == len(self.n) >= 2, "give at least two different n; an exponent needs them.")
+        for n, dim in product((*self.n, *self.train), self.dim):
+            GaussianMixture(n, dim, self.components)
+            self.study.sizes_for(n)
+        require(len(self.fractions) >= 2 and self.fractions == tuple(sorted(set(self.fractions))),
+                "give at least two fractions, in growing order.")  # fmt: skip
+        require(self.fractions[0] > 0 and self.fractions[-1] <= 1, "fractions are M / N; they lie in (0, 1].")
+        require(self.study.seeds >= 2, f"seeds is {self.study.seeds}; an interval needs at least 2 data sets.")
+        require(self.refined >= 0, f"refined is {self.refined}; give 0 or more.")
+        require(self.workers >= 1, f"workers is {self.workers}; give at least 1.")
+
+
+SMOKE = Config(
+    n=(20, 40),
+    train=(20,),
+    dim=(30,),
+    components=3,
+    fractions=(0.3, 0.5, 0.7, 0.8, 0.9, 1.0),
+    refined=0,
+    workers=1,
+    study=Study(
+        sizes=(4, 10, 16, 20), seeds=2, samples=40, times=8, replicates=2, training=Training(steps=200, draws=2)
+    ),
+)
+
+
+def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+    """Cells at every N and dimension, trained models where the record has none, and the exponent of all widths."""
+    sweep = Numbers(recorded())("edge_sweep", parameterization="x0").run.rows
+    exact = list(product(config.n, config.dim))
+    given = {
+        f"cells{n}_{dim}": (GRID[0], config.study, config.seed, (n, dim, config.components), config.fractions)
+        for n, dim in exact
+    }
+    by_cells = kept(predicted_copies, given, checkpoints, config.workers, "cells denoisers")
+    models = list(product(config.train, config.dim))
+    by_models = kept(
+        _trained, {f"trained{n}_{dim}": (config, n, dim) for n, dim in models}, checkpoints, config.workers, "training"
+    )
+    rows = [row for dim in config.dim for row in recorded_widths(sweep, dim, TRAINED)]
+    for (n, dim), arrays in zip(exact, by_cells.values(), strict=True):
+        here = {**_labels(config, n, dim), "prediction": CELLS}
+        rows += width_rows(widths(arrays["sizes"] / n, arrays["copies"][:, :, _THIRD], config.study.samples), here)
+    for (n, dim), arrays in zip(models, by_models.values(), strict=True):
+        here = {**_labels(config, n, dim), "prediction": TRAINED}
+        rows += width_rows(widths(arrays["sizes"] / n, arrays["copies"], config.study.samples), here)
+    yield from rows
+    yield from exponent_rows(rows)
+
+
+def claims(rows: Sequence[Row]) -> dict[str, bool]:
+    """Whether widths fall with N, of trained models and of cells, and whether both agree."""
+    exponents = {(row.setting["prediction"], row.setting["dim"]): row.interval for row in select(rows, EXPONENT)}
+    sharpens = "the transition sharpens: the interval of its width's exponent lies below 0"
+    said = {f"{prediction}, d = {dim}: {sharpens}": one.high < 0 for (prediction, dim), one in exponents.items()}
+    for prediction, dim in exponents:
+        if prediction == TRAINED and (CELLS, dim) in exponents:
+            found, told = exponents[TRAINED, dim], exponents[CELLS, dim]
+            said[f"d = {dim}: the exponents of trained models and of cells have intervals that meet"] = (
+                found.low <= told.high and told.low <= found.high
+            )
+    return said
+
+
+def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
+    """Widths over N, a panel for each dimension."""
+    return {"width": width_figure(rows)}
+
+
+def answer(run: Recorded) -> Answer:
+    """The exponents of trained models."""
+    found = {row.setting["dim"]: row for row in run.rows(EXPONENT, prediction=TRAINED)}
+    told = " and ".join(f"{run.number(EXPONENT, prediction=TRAINED, dim=dim)} for d = {dim}" for dim in found)
+    sharpens = all(row.interval.high < 0 for row in found.values())
+    return Answer(
+        f"{'Yes' if sharpens else 'No'}: the exponent of its width over N is {told}.",
+        "",
+        "width",
+        "Do the points fall from left to right?",
+    )
+
+
+def _labels(config: Config, n: int, dim: int) -> dict[str, str | int | float]:
+    return {"n": n, "dim": dim, "components": config.components}
+
+
+def _trained(config: Config, n: int, dim: int) -> dict[str, Any]:
+    data = [
+        gaussian_mixture(key, GaussianMixture(n, dim, config.components))
+        for key in data_keys(config.seed, config.study.seeds, n, dim, config.components)
+    ]
+    return copies_by_size(config.study, config.seed, data, LearnedMixture, config.refined, config.study.objective())
