@@ -12,11 +12,9 @@ cores: about 9 minutes.
 """
 
 import ast
-import inspect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +22,6 @@ import tyro
 from jaxtyping import Bool
 from matplotlib.figure import Figure
 
-import difflab
 from difflab import methods
 from difflab.audits.extract import extraction_rows
 from difflab.audits.language_models import LoadedLanguageModel
@@ -41,6 +38,7 @@ from difflab.runs.numbers import Recorded
 from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Note, Row, select
+from difflab.siblings import ROOT
 from difflab.statistics.intervals import POSITIVE, mean, paired_difference, wilson
 from synthetic.data.licences import KINDS, licence_texts, passages, reworded, shuffled
 
@@ -73,9 +71,8 @@ class Config(LoadedLanguageModel):
 
 def newer_text() -> str:
     """This project's documentation as it stands in its modules: the prose of its docstrings."""
-    root = Path(inspect.getfile(difflab)).parent
     found = []
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted((ROOT / "difflab").rglob("*.py")):
         tree = ast.parse(path.read_text("utf-8"))
         nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)]
         told = [ast.get_docstring(node) or "" for node in nodes]
