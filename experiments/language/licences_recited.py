@@ -24,7 +24,6 @@ import tyro
 from jaxtyping import Bool
 from matplotlib.figure import Figure
 
-import difflab
 from difflab import methods
 from difflab.audits.extract import extraction_rows
 from difflab.audits.language_models import LoadedLanguageModel
@@ -73,7 +72,7 @@ class Config(LoadedLanguageModel):
 
 def newer_text() -> str:
     """This project's documentation as it stands in its modules: the prose of its docstrings."""
-    root = Path(inspect.getfile(difflab)).parent
+    root = Path(inspect.getfile(methods)).parent
     found = []
     for path in sorted(root.rglob("*.py")):
         tree = ast.parse(path.read_text("utf-8"))
