@@ -17,6 +17,7 @@ def licences_recited(long=None, short=0.1, runs=((0.1, 0.0, 0.2), (0.1, 0.0, 0.2
     for prefix, (newer, shuffled) in ((50, runs), (10, ((0.9, 0.8, 1.0), (0.1, 0.0, 0.2)))):
         for kind, ends in ((NEWER, newer), (SHUFFLED, shuffled), (LICENCES, (0.9, 0.8, 1.0))):
             rows.append(row("truth_fraction", *ends, method="exact", texts=kind, prefix=prefix))
+    rows += [row("longest_run_size", 9.0, 8.0, 10.0, texts=kind, statistic="mean") for kind in (LICENCES, NEWER)]
     rows.append(row("longest_run_difference", 5.0, gap, 9.0, of=LICENCES, against=REWORDED))
     return [*rows, row("longest_run_difference", -1.0, -2.0, 0.0, of=LICENCES, against=SHUFFLED)]
 

@@ -272,13 +272,13 @@ def answer(run: Recorded) -> Answer:
     natural = run.rows("extracted_fraction", method="exact", kind=NATURAL, texts=REPEATED)
     longest, most = (max(row.setting[part] for row in natural) for part in ("prefix", "copies"))
     at: dict[str, Any] = {"method": "exact", "prefix": longest, "texts": REPEATED, "copies": most}
-    said = [f"{run.count('extracted_fraction', kind=kind, **at)} {kind}" for kind in run.run.config["world"]["kinds"]]
-    few = run.number("auc", method="loss", kind=NATURAL, copies=FEW)
-    once = run.number("auc", method="loss", kind=NATURAL, copies=1)
+    kinds = dict.fromkeys(row.setting["kind"] for row in run.rows("extracted_fraction", **at))
+    said = [f"{run.count('extracted_fraction', kind=kind, **at)} {kind}" for kind in kinds]
+    few, many = (run.number("auc", method="loss", kind=NATURAL, copies=copies) for copies in (FEW, MANY))
     return Answer(
         f"With {most} copies {', '.join(said)} items are continued word for word; the AUC of the loss on natural ones"
-        f" is {once} with one copy and {few} with {FEW}.",
-        "AUC 0.539 with one copy and 0.732 with 16, of a model of 8 billion weights",
+        f" is {few} with {FEW} copies and {many} with {MANY}.",
+        "AUC 0.556 with 4 copies and 0.732 with 16, of a model of 8 billion weights",
         "extraction",
         "With how many copies does each kind begin to come back?",
     )
