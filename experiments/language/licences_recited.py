@@ -29,7 +29,7 @@ from difflab.audits.text_reading import Questions, answers, joined
 from difflab.audits.texts import blocks
 from difflab.autoregressive.loading import SMOLLM2
 from difflab.autoregressive.model import LanguageModel, Tokens
-from difflab.autoregressive.panels.extraction import extraction_figure
+from difflab.autoregressive.panels.extraction import extraction_figure, runs_figure
 from difflab.autoregressive.reading import hits, read
 from difflab.errors import at_least, require
 from difflab.progress import progress
@@ -204,8 +204,8 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 
 
 def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
-    """What comes back of each kind of text, after how many tokens."""
-    return {"extraction": extraction_figure(rows)}
+    """How far each kind of text is known; what comes back of it, after how many tokens."""
+    return {"runs": runs_figure(rows), "extraction": extraction_figure(rows)}
 
 
 def answer(run: Recorded) -> Answer:
@@ -219,6 +219,6 @@ def answer(run: Recorded) -> Answer:
         f" newer than it; its longest run of right tokens in a row is {size[LICENCES]} on average, in newer texts"
         f" {size[NEWER]}.",
         "",
-        "extraction",
-        "Which kind of text rises with the tokens given?",
+        "runs",
+        "Which of the four kinds has the longest runs, and do their intervals keep apart?",
     )

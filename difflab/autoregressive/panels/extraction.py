@@ -18,6 +18,8 @@ def extraction_figure(rows: Sequence[Row]) -> Figure:
     prefixes = sorted({row.setting["prefix"] for row in found if "prefix" in row.setting})
     places = {prefix: place for place, prefix in enumerate(prefixes)}
     whole = len(places)
+    names = [*map(str, prefixes), *([] if all("prefix" in row.setting for row in found) else ["any"])]
+    top = max(0.1, *(row.interval.high for row in found))
     figure, panels = new_figure("Texts that come back", "tokens given", "share of texts", len(methods))
     for ax, method in zip(panels, methods, strict=True):
         for i, group in enumerate(groups):
@@ -26,7 +28,19 @@ def extraction_figure(rows: Sequence[Row]) -> Figure:
             colour = _COLOURS[i % len(_COLOURS)]
             points_with_intervals(ax, beside, [row.interval for row in here], group, colour)
         ax.set_title(method.replace("_", " "))
-        ax.set_ylim(-0.03, 1.03)
-        ax.set_xticks(range(whole + 1), [*map(str, prefixes), "any"])
+        ax.set_ylim(-0.03 * top, 1.03 * top)
+        ax.set_xticks(range(len(names)), names)
     legend_below(figure)
+    return figure
+
+
+def runs_figure(rows: Sequence[Row]) -> Figure:
+    """How many tokens in a row are the likeliest ones, on average over the texts of each kind."""
+    found = select(rows, "longest_run_size", statistic="mean")
+    figure, (ax,) = new_figure("The longest run of right tokens", "tokens in a row, mean over texts", "")
+    figure.set_figheight(1.6 + 0.42 * len(found))
+    points_with_intervals(ax, range(len(found)), [row.interval for row in found], "", "trained", True)
+    ax.set_yticks(range(len(found)), [row.setting["texts"] for row in found], fontsize="small")
+    ax.set_xlim(left=0)
+    ax.invert_yaxis()
     return figure
