@@ -38,7 +38,7 @@ def smoke_runs(tmp_path_factory):
 def test_the_folder_is_the_registry():
     assert {"crossover_predicted", "crossover_trained", "templates_trained", "digits_trained"} <= set(NAMES)
     wings = [registry.experiments()[name].wing for name in quickstart.QUICKSTART]
-    assert sorted(wings) == ["clip", "diffusion", "edge"]
+    assert sorted(wings) == ["clip", "diffusion", "edge", "language"]
 
 
 @pytest.mark.parametrize("name", NAMES)

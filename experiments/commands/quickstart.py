@@ -9,11 +9,11 @@ from difflab.runs.answers import answered
 from difflab.runs.execute import execute
 from experiments.commands.report import write
 
-QUICKSTART = ("crossover_trained", "pipeline_audited", "clip_dejavu")
+QUICKSTART = ("crossover_trained", "pipeline_audited", "clip_dejavu", "text_extracted")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Three experiments, the page, and what each found, in a sentence."""
+    """Four experiments, the page, and what each found, in a sentence."""
     parser = argparse.ArgumentParser(prog="difflab quickstart", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
     out = parser.parse_args(arguments).out

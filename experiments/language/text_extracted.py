@@ -10,10 +10,21 @@ many copies and not one, and the blind baseline to tell nothing. Cost on two cor
 
 from difflab.audits.comparisons import BLIND
 from difflab.audits.extract import SMOKE, Config, claims, figures, run
+from difflab.audits.text_worlds import NATURAL, TextWorld
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
 
-__all__ = ["SMOKE", "Config", "answer", "claims", "figures", "run"]
+__all__ = ["QUICK", "SMOKE", "Config", "answer", "claims", "figures", "run"]
+
+QUICK = Config(
+    prefix=(8, 16),
+    suffix=24,
+    samples=(10,),
+    resamples=10,
+    null_sets=20,
+    replicates=100,
+    world=TextWorld(kinds=(NATURAL,), copies=(0, 1, 16, 256), items=(12, 12, 12, 6), timed=0, sequences=3200, batch=8),
+)
 
 
 def answer(run: Recorded) -> Answer:
