@@ -215,10 +215,12 @@ def run(
     questions, notes = _questions(config, opened, ids, before)
     yield from notes
     told = _answered(config, checkpoints, opened, ids, questions)
-    yield from report(found, told, config)
+    yield from report(found, told, config, checkpoints)
 
 
-def report(found: TextItems, told: Mapping[str, np.ndarray], config: Config) -> Iterator[Row | Artefact | Note]:
+def report(
+    found: TextItems, told: Mapping[str, np.ndarray], config: Config, checkpoints: Checkpoints
+) -> Iterator[Row | Artefact | Note]:
     """What the answers of all texts say, in rows."""
     groups = _groups(found)
     yield from extraction_rows(told, groups)
@@ -229,22 +231,9 @@ def report(found: TextItems, told: Mapping[str, np.ndarray], config: Config) -> 
         for comparison in found.comparisons:
             yield from comparison_rows(scores, seen, comparison, asked)
         samples = Samples(config.samples, config.resamples, config.null_sets, config.seed)
-        yield from inference_rows(np.stack(list(scores.values()), axis=1), found.comparisons, samples, _NOWHERE)
+        yield from inference_rows(np.stack(list(scores.values()), axis=1), found.comparisons, samples, checkpoints)
     yield Artefact("answers", {name.replace(" ", "_"): array for name, array in told.items()})
     yield from _ended(told)
-
-
-class _Nowhere:
-    """Checkpoints of what takes seconds."""
-
-    def load(self, name: str) -> None:
-        """Nothing is kept."""
-
-    def save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
-        """Nothing is kept."""
-
-
-_NOWHERE: Any = _Nowhere()
 
 
 def _checksum(texts: Texts) -> str:
