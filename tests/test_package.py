@@ -73,9 +73,13 @@ def test_the_readme_names_what_exists():
     readme = (ROOT / "README.md").read_text("utf-8")
     assert "./lab quickstart" in readme and "./lab test" in readme
     assert len(readme.splitlines()) <= 120
-    for name, found in registry.experiments().items():
-        assert f"[`{name}`](docs/findings/{found.wing}.md#{name})" in readme
-        assert f"\n### {name}\n" in (ROOT / "docs" / "findings" / f"{found.wing}.md").read_text("utf-8")
+    known = registry.experiments()
+    shown = re.findall(r"\[`(\w+)`\]\(docs/findings/(\w+)\.md#\1\)", readme)
+    assert {wing for _, wing in shown} == {found.wing for found in known.values()}
+    assert all(known[name].wing == wing for name, wing in shown)
+    for name, found in known.items():
+        page = (ROOT / "docs" / "findings" / f"{found.wing}.md").read_text("utf-8")
+        assert f"\n| [`{name}`](#{name}) |" in page and f"\n### {name}\n" in page
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", readme) + re.findall(r'src="(?!http)([^"]+)"', readme):
         assert (ROOT / target).exists(), target
     for path in re.findall(r"`((?:synthetic|theory|difflab|experiments|benchmarks)/[\w/]+\.py)`", readme):
