@@ -53,8 +53,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         add(f"tutorials/{script.stem}.md", as_page(script.read_text("utf-8"), script.name))
     for name in API:
         add(f"api/{name}.md", reference(*API[name]))
-    for figure in sorted(RECORD.glob("*/*/figures/*.png")):
-        add(f"record/{figure.relative_to(RECORD).as_posix()}", figure.read_bytes())
+    for kept in sorted([*RECORD.glob("*/*/figures/*.png"), *RECORD.glob("*/*/rows.jsonl")]):
+        add(f"record/{kept.relative_to(RECORD).as_posix()}", kept.read_bytes())
     with tempfile.TemporaryDirectory() as folder:
         page = build(RECORD, registry.documents(), Path(folder), every=True)
         add(RECORDED, page.read_text("utf-8"))
