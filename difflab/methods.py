@@ -77,10 +77,13 @@ class Method(NamedTuple):
         """
         return tuple(getattr(self.config, "needs", ()))
 
-    @property
-    def from_predictions(self) -> Callable[..., Any] | None:
-        """The same by texts that are read already, `(reading, config)`; None where it reads them itself."""
-        return getattr(_module(self), "from_predictions", None)
+    def part(self, name: str) -> Callable[..., Any] | None:
+        """Another function of the method's file, None where it has none of this name.
+
+        Of a method of texts: `from_predictions(reading, config)`, the same by texts that are read already, and
+        `from_continuations(continuations, config)`, by continuations that are made already.
+        """
+        return getattr(_module(self), name, None)
 
     def configured(self, **wanted: Any) -> Any:
         """The default config with those of the wanted settings that it knows."""

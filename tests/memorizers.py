@@ -6,6 +6,7 @@ from language_models import words
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from difflab.autoregressive.model import LanguageModel
+from difflab.methods import methods
 
 VOCABULARY, CONTEXT, LENGTH = 24, 40, 20
 
@@ -81,3 +82,9 @@ def padded_log_probs(found, some, side):
         first = len(pad) if side == "left" else 0
         laws.append((values[first : first + len(row) - 1], row[1:]))
     return laws
+
+
+def shared_parts(kind):
+    """Of each method that can do with texts that are read already, the function that does."""
+    parts = {name: found.part("from_predictions") for name, found in methods(kind).items()}
+    return {name: part for name, part in parts.items() if part}

@@ -3,22 +3,25 @@
 import pytest
 from handmade import Case, Experiment, agrees, case, claims_of, flat, row
 
-LICENCES, REWORDED, SHUFFLED, NEWER = "licences", "licences reworded", "licences shuffled", "newer than the model"
+LICENCES, OTHER_WORDS = "licences", "licences in other words"
+SHUFFLED, NEWER = "licences shuffled", "newer than the model"
 
 
-def licences_recited(long=None, short=0.1, runs=((0.1, 0.0, 0.2), (0.1, 0.0, 0.2)), gap=0.5):
-    """From 10, 50 and 25 tokens; how far newer texts are continued, and shuffled ones."""
-    last = {LICENCES: (0.5, 0.3, 0.7), NEWER: (0.0, 0.0, 0.2), SHUFFLED: (0.0, 0.0, 0.2), REWORDED: (0.0, 0.0, 0.2)}
+def licences_recited(long=None, short=0.1, runs=None, gap=0.5):
+    """From 10, 50 and 25 tokens; how long the runs of right tokens are."""
+    none = (0.0, 0.0, 0.2)
+    last = {LICENCES: (0.5, 0.3, 0.7), NEWER: none, SHUFFLED: none, OTHER_WORDS: none}
     rows = []
     for kind, ends in (last | (long or {})).items():
         for prefix, found in ((10, (short, 0.0, 0.6)), (50, ends), (25, (0.9, 0.8, 1.0))):
             rows.append(row("extracted_fraction", *found, method="exact", texts=kind, prefix=prefix))
         rows.append(row("extracted_fraction", 0.9, 0.8, 1.0, method="approximate", texts=kind, prefix=100))
-    for prefix, (newer, shuffled) in ((50, runs), (10, ((0.9, 0.8, 1.0), (0.1, 0.0, 0.2)))):
-        for kind, ends in ((NEWER, newer), (SHUFFLED, shuffled), (LICENCES, (0.9, 0.8, 1.0))):
-            rows.append(row("truth_fraction", *ends, method="exact", texts=kind, prefix=prefix))
-    rows += [row("longest_run_size", 9.0, 8.0, 10.0, texts=kind, statistic="mean") for kind in (LICENCES, NEWER)]
-    rows.append(row("longest_run_difference", 5.0, gap, 9.0, of=LICENCES, against=REWORDED))
+    size = {LICENCES: (9.0, 8.0, 10.0), NEWER: (3.0, 2.0, 4.0), SHUFFLED: (2.0, 1.0, 2.0), OTHER_WORDS: (3.0, 2.0, 4.0)}
+    for kind, ends in (size | (runs or {})).items():
+        rows.append(row("longest_run_size", *ends, texts=kind, statistic="mean"))
+        rows.append(row("longest_run_size", 99.0, texts=kind, statistic="largest"))
+    if gap is not None:
+        rows.append(row("longest_run_difference", 5.0, gap, 9.0, of=LICENCES, against=OTHER_WORDS))
     return [*rows, row("longest_run_difference", -1.0, -2.0, 0.0, of=LICENCES, against=SHUFFLED)]
 
 
@@ -91,16 +94,16 @@ def text_memorized(
 EXPERIMENTS = {
     "licences_recited": Experiment(
         licences_recited,
-        6,
+        7,
         [
             case(),
             case("more often than texts newer", long={LICENCES: (0.5, 0.2, 0.7)}),
             case("no text newer than the model is", "more often", long={NEWER: (0.1, 0.0, 0.3)}),
-            case("shuffled or reworded", long={SHUFFLED: (0.01, 0.0, 0.2)}),
-            case("shuffled or reworded", long={REWORDED: (0.01, 0.0, 0.2)}),
-            case(runs=((0.3, 0.2, 0.4), (0.1, 0.0, 0.2))),
-            case("the intervals of how far meet", runs=((0.3, 0.21, 0.4), (0.1, 0.0, 0.2))),
-            case("the longest run", gap=0.0),
+            case("shuffled or in other words", long={SHUFFLED: (0.01, 0.0, 0.2)}),
+            case("shuffled or in other words", long={OTHER_WORDS: (0.01, 0.0, 0.2)}),
+            case("no longer than in shuffled", runs={SHUFFLED: (1.5, 1.0, 1.9)}),
+            case("do not meet", runs={LICENCES: (5.0, 4.0, 6.0)}),
+            case("than in the same in other words", gap=0.0),
             case("a longer prefix", short=0.5),
         ],
     ),

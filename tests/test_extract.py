@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from memorizers import CONTEXT, LENGTH, memorizer, texts, untrained
+from memorizers import LENGTH, memorizer, texts, untrained
 from transformers import BertConfig, BertForMaskedLM, T5Config, T5ForConditionalGeneration
 
 import difflab
-from difflab.audits.extract import Config, run
+from difflab.audits.extract import Config
+from difflab.audits.language_models import in_memory
 from difflab.audits.text_reading import answers
 from difflab.errors import InputError
 from difflab.runs.rows import select
@@ -80,12 +81,14 @@ def test_the_same_tokens_are_compared_whatever_the_prefix(model, found):
     np.testing.assert_allclose(row.value, np.mean(by_hand))
 
 
-def test_memory_disk_and_processes_give_the_same_rows(model, said, saved, tmp_path, found):
-    on_disk = difflab.extract(
-        saved / "model", saved / "seen.jsonl", saved / "unseen.jsonl", out=tmp_path, workers=2, block=7, **FLAGS
-    )
-    assert [row.setting for row in on_disk.rows] == [row.setting for row in found.rows]
-    np.testing.assert_allclose([r.value for r in on_disk.rows], [r.value for r in found.rows], atol=1e-5)
+def test_memory_disk_and_processes_give_the_same_rows(model, said, saved, tmp_path):
+    asked = {"scores": "loss,recall,reference", "reference": str(saved / "model"), "shots": 1, **FLAGS}
+    paths = saved / "model", saved / "seen.jsonl", saved / "unseen.jsonl"
+    on_disk = difflab.extract(*paths, out=tmp_path, workers=2, block=7, **asked)
+    in_memory = difflab.extract(model, *said, **asked)
+    assert [row.setting for row in on_disk.rows] == [row.setting for row in in_memory.rows]
+    np.testing.assert_allclose([r.value for r in on_disk.rows], [r.value for r in in_memory.rows], atol=1e-5)
+    assert {row.setting["method"] for row in select(on_disk.rows, "auc")} == {"loss", "recall", "reference", "blind"}
     assert difflab.open_run(on_disk.folder).rows == on_disk.rows
 
 
@@ -129,11 +132,12 @@ def test_a_reference_is_used(model, said, tmp_path):
 
 
 def test_short_texts_are_scored_and_not_continued(model, said):
-    seen = [*said[0], model.decode(SEEN[0][:15])]
-    found = difflab.extract(model, seen, said[1], **FLAGS)
+    seen = [*said[0], model.decode(SEEN[0][:15]), model.decode(SEEN[1][:5])]
+    found = difflab.extract(model, seen, said[1], extractions="all", **FLAGS)
     assert _one(found.rows, "extracted_fraction", method="exact", prefix=4, texts="seen").n == 12
-    assert _one(found.rows, "truth_fraction", method="memorization_accuracy", texts="seen").n == 13
-    assert any("1 texts have fewer than 20 tokens" in note for note in found.meta["notes"])
+    assert _one(found.rows, "truth_fraction", method="memorization_accuracy", texts="seen").n == 14
+    assert _one(found.rows, "truth_fraction", method="extraction_likelihood", texts="seen").n == 13
+    assert any("2 texts have fewer than 20 tokens" in note for note in found.meta["notes"])
 
 
 def test_without_unseen_texts_nothing_is_compared(model, said):
@@ -177,6 +181,13 @@ BAD = {
     "no such method": (lambda m, s: difflab.extract(m, s[0], scores="los"), "no 'los' among the scores"),
     "no such file": (lambda m, s: difflab.extract(m, "nowhere.jsonl"), "there is no nowhere.jsonl"),
     "no such model": (lambda m, s: difflab.extract("nowhere", s[0]), "no model directory nowhere"),
+    "one text in place of a list": (lambda m, s: difflab.extract(m, "word " * 100), "a list of texts"),
+    "no package": (lambda m, s: difflab.extract(m, "package:nowhere"), "no Python package"),
+    "a planted language and a model": (lambda m, s: difflab.extract(m, s[0], length=200), "planted language"),
+    "a tokenizer in memory and a model by name": (
+        lambda m, s: difflab.extract("nowhere", s[0], tokenizer=m.tokenizer), "the tokenizer an object"
+    ),
+    "no adapters there": (lambda m, s: difflab.extract(m, s[0], lora="nowhere"), "nowhere"),
     "a model in memory and processes": (lambda m, s: difflab.extract(m, s[0], workers=2), "in memory"),
 }  # fmt: skip
 
@@ -226,4 +237,29 @@ def test_the_run_is_named_after_the_texts(saved):
     other = saved / "other.jsonl"
     other.write_text((saved / "seen.jsonl").read_text() + '\n{"text": "one more"}')
     assert replace(config, texts=str(other)).contents != config.contents
-    assert CONTEXT >= 2 * LENGTH and run is not None
+
+
+def test_a_model_in_memory_is_named_after_all_that_decides_what_it_says(said):
+    one, other = untrained(), untrained()
+    assert in_memory(one) == in_memory(other)
+    other.model.config.activation_function = "relu"
+    assert in_memory(one) != in_memory(other)
+
+
+def test_what_begins_alike_is_told_and_what_is_read_alike_is_refused(model, said):
+    ends = [model.decode(np.append(SEEN[0], token)) for token in (1, 2)]
+    seen, unseen = [*said[0][1:], ends[0]], [*said[1], ends[1]]
+    found = difflab.extract(model, seen, unseen, **FLAGS)
+    assert any("1 texts (unseen) begin as one of the others (seen) does" in note for note in found.meta["notes"])
+    with pytest.raises(InputError, match="where they are read"):
+        difflab.extract(model, seen, unseen, cut=LENGTH, **FLAGS)
+
+
+def test_a_model_that_ends_at_once_is_said_to(said):
+    silent = untrained()
+    silent.model.generation_config.eos_token_id = 3
+    silent.model.lm_head.weight.data.zero_()
+    silent.model.transformer.ln_f.bias.data.fill_(1)
+    silent.model.lm_head.weight.data[3] = 1
+    found = difflab.extract(silent, *said, **FLAGS)
+    assert sum("the model ended at once for 24 of 24 texts" in note for note in found.meta["notes"]) == 2

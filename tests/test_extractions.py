@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from conformance import assert_same_state, changed, method, says_one_sentence
-from memorizers import CONTEXT, VOCABULARY, memorizer, padded_log_probs, state, texts, untrained
+from memorizers import CONTEXT, VOCABULARY, memorizer, padded_log_probs, shared_parts, state, texts, untrained
 
 from difflab.autoregressive import extracted as extracted_module
 from difflab.autoregressive.extracted import Extracted, greedy
@@ -148,7 +148,7 @@ def test_one_decoding_serves_both_that_compare_it(model, monkeypatch):
 def test_one_reading_serves_all_that_decode_nothing(model):
     config = Discoverable(4, 6, top_k=3)
     whole = read(model, MIXED, config.scheme)
-    shared = {name: found.from_predictions for name, found in methods("extractions").items() if found.from_predictions}
+    shared = shared_parts("extractions")
     assert set(shared) == {"discoverable", "memorization_accuracy", "extraction_strength"}
     np.testing.assert_allclose(shared["discoverable"](whole, config).values, discoverable(model, MIXED, config).values)
     for name in ("memorization_accuracy", "extraction_strength"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conformance import assert_same_state, changed, method, says_one_sentence
-from memorizers import CONTEXT, VOCABULARY, memorizer, padded_log_probs, state, texts, untrained
+from memorizers import CONTEXT, VOCABULARY, memorizer, padded_log_probs, shared_parts, state, texts, untrained
 
 from difflab.autoregressive import reading as reading_module
 from difflab.autoregressive.reading import read
@@ -144,7 +144,7 @@ def test_one_reading_serves_all_that_need_no_more(model, other, monkeypatch):
     calls, whole = [], read(model, MIXED, reference=other)
     own = reading_module.predictions
     monkeypatch.setattr(reading_module, "predictions", lambda *given: calls.append(given) or own(*given))
-    shared = {name: found.from_predictions for name, found in methods("scores").items() if found.from_predictions}
+    shared = shared_parts("scores")
     assert set(shared) >= SHARED
     found = {name: function(whole) for name, function in shared.items()}
     assert calls == []

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,10 @@ from difflab.audits.text_items import planted_items
 from difflab.audits.text_reading import NOTHING, Questions, answers, by_prefix, joined
 from difflab.audits.text_worlds import MODEL, NATURAL, TextWorld, trained, with_weights
 from difflab.audits.texts import SEEN, UNSEEN, TextItems, blocks, of_lists
+from difflab.autoregressive.generate import check_prompts
 from difflab.autoregressive.model import LanguageModel, Tokens, check_texts
 from difflab.autoregressive.panels.extraction import extraction_figure
+from difflab.autoregressive.reading import check_reference
 from difflab.datasets.texts import Texts, read_texts
 from difflab.errors import at_least, require
 from difflab.files import sha256
@@ -131,6 +134,10 @@ class Config(LoadedLanguageModel):
             self.workers == 1 or (bool(self.model) and not self.model.startswith(IN_MEMORY)),
             f"workers is {self.workers}, and a model in memory can't be handed to other processes; save it, or give 1.",
         )
+        require(
+            not self.model or self.world == _planted_world(),
+            "a planted language is described, and a model is named, which was not trained on it; leave one.",
+        )
         # Every text is looked at before anything is loaded.
         lists = [read_texts(given) for given in (self.texts, self.unseen) if given and not given.startswith(IN_MEMORY)]
         sums = [_checksum(found) for found in lists]
@@ -174,7 +181,8 @@ def extract(
             replicates=500, device="auto", dtype="float32", download=False, seed=0.
 
     Returns:
-        Rows extracted_fraction (by method, seen or unseen, and prefix), truth_fraction (the mean share of the truth),
+        Rows extracted_fraction (by method, seen or unseen, and prefix), truth_fraction (the mean of the method's value:
+        the share of the truth that came; of discoverable the probability that some draw is the truth),
         auc and true_positive_fraction (by score, the blind baseline among them), mean_p_value, alarm_fraction and
         false_alarm_fraction of dataset inference; figures; scores, and the tokens that were written.
 
@@ -182,9 +190,9 @@ def extract(
         InputError: a flag, a file or the model is not usable, or a text is seen and unseen; the sentence says why.
     """
     flags = {name: value for name, value in flags.items() if value is not None}
-    if isinstance(flags.get("prefix"), int):
-        flags["prefix"] = (flags["prefix"],)
-    own, given = named(model, tokenizer)
+    if isinstance(flags.get("prefix"), Integral):
+        flags["prefix"] = (int(flags["prefix"]),)
+    own, given = named(model, tokenizer, flags.pop("lora", None))
     lists = dict[str, Texts]()
     for name, wanted in (("texts", texts), ("unseen", unseen)):
         if isinstance(wanted, str | Path):
@@ -211,11 +219,14 @@ def run(
     yield from found.left_out
     yield from unresolved(found.comparisons, config.false_positives)
     opened = config.opened(model)
-    ids, before = _encoded(opened, found.texts, config), tuple(opened.encode(found.before))
+    ids, before = _encoded(opened, found.texts, config), tuple(_cut(opened, found.before, config))
     questions, notes = _questions(config, opened, ids, before)
     yield from notes
+    yield from _alike(found, ids, questions)
     told = _answered(config, checkpoints, opened, ids, questions)
-    yield from report(found, told, config, checkpoints)
+    # The baseline sees what the model saw.
+    seen = [opened.decode(one) for one in ids] if config.cut else found.texts
+    yield from report(found._replace(texts=seen), told, config, checkpoints)
 
 
 def report(
@@ -254,9 +265,13 @@ def _asked_about(config: Config, texts: Texts | None, unseen: Texts | None) -> T
     return of_lists(seen, others, config.items, config.shots if recall else 0, config.seed)
 
 
+def _cut(model: LanguageModel, texts: Sequence[str], config: Config) -> list[Tokens]:
+    """Token ids of texts, as many as are read of each."""
+    return [one[: config.cut] if config.cut else one for one in model.encode(texts)]
+
+
 def _encoded(model: LanguageModel, texts: Sequence[str], config: Config) -> list[Tokens]:
-    ids = model.encode(texts)
-    ids = [one[: config.cut] for one in ids] if config.cut else ids
+    ids = _cut(model, texts, config)
     short = [i for i, one in enumerate(ids) if len(one) < 2]
     require(
         not short,
@@ -272,12 +287,39 @@ def _encoded(model: LanguageModel, texts: Sequence[str], config: Config) -> list
     return ids
 
 
+def _alike(found: TextItems, ids: Sequence[Tokens], questions: Questions) -> Iterator[Note]:
+    """Texts that differ as a whole and are the same where they are read or continued.
+
+    Raises:
+        InputError: a seen and an unseen text have the same tokens.
+    """
+    whole = [one.tobytes() for one in ids]
+    begun = [one[: questions.length].tobytes() for one in ids]
+    for one in found.comparisons:
+        members, others = np.flatnonzero(one.member), np.flatnonzero(one.non_member)
+        both = {whole[i] for i in members} & {whole[i] for i in others}
+        require(
+            not both,
+            f"{len(both)} texts are seen and unseen where they are read; give a longer --cut, or take them out of one.",
+        )
+        known = {begun[i] for i in members}
+        alike = sum(begun[i] in known for i in others)
+        if alike:
+            yield Note(
+                f"{alike} texts ({one.against}) begin as one of the others ({one.copies}) does, as far as they are"
+                " continued: that they come back says nothing of guessing."
+            )
+
+
 def _questions(
     config: Config, model: LanguageModel, ids: Sequence[Tokens], before: tuple[Tokens, ...]
 ) -> tuple[Questions, list[Note]]:
     """What is asked, and what is left out and why."""
     notes = list[Note]()
-    reference = config.load(config.reference, config.tokenizer) if config.reference else None
+    reference = _reference(config)
+    if reference is not None:
+        check_reference(model, reference)
+        check_texts(reference, ids)
     room = model.context - max(map(len, ids))
     while before and sum(map(len, before)) > room:
         before = before[:-1]
@@ -302,6 +344,7 @@ def _questions(
     )
     long = sum(len(one) >= questions.length for one in ids)
     if any(map(by_prefix, questions.extractions)):
+        check_prompts(model)
         require(
             long > 0,
             f"no text has {questions.length} tokens, the longest --prefix and the --suffix; give longer texts or fewer"
@@ -320,25 +363,25 @@ def _answered(
     """The answers of all texts, block by block, in processes where there are several."""
     parts = [[ids[i] for i in some] for some in blocks(len(ids), config.block)]
     work = partial(answers, model, questions=questions) if config.workers == 1 else _elsewhere
-    arguments = {
-        f"block_{i}": (part,) if config.workers == 1 else (config, part, questions.before)
-        for i, part in enumerate(parts)
-    }
+    sent = questions._replace(reference=None)
+    arguments = {f"block_{i}": (part,) if config.workers == 1 else (config, part, sent) for i, part in enumerate(parts)}
     found = kept(work, arguments, checkpoints, config.workers, "texts")
     return joined([found[name] for name in arguments], [len(part) for part in parts])
 
 
-def _elsewhere(config: Config, ids: Sequence[Tokens], before: tuple[Tokens, ...]) -> dict[str, np.ndarray]:
-    """The answers of one block, in a process that loads the model once."""
-    model, questions = _loaded(config)
-    return answers(model, ids, questions._replace(before=before))
+def _elsewhere(config: Config, ids: Sequence[Tokens], questions: Questions) -> dict[str, np.ndarray]:
+    """The answers of one block, in a process that loads the models once."""
+    model, reference = _loaded(config)
+    return answers(model, ids, questions._replace(reference=reference))
 
 
 @lru_cache
-def _loaded(config: Config) -> tuple[LanguageModel, Questions]:
-    model = config.opened()
-    # Checked by the parent, of all texts.
-    return model, _questions(config, model, [np.zeros(max(config.prefix) + config.suffix, np.int64)], ())[0]
+def _loaded(config: Config) -> tuple[LanguageModel, LanguageModel | None]:
+    return config.opened(), _reference(config)
+
+
+def _reference(config: Config) -> LanguageModel | None:
+    return config.load(config.reference, config.tokenizer) if config.reference else None
 
 
 def _groups(found: TextItems) -> dict[str, Bool[np.ndarray, " n"]]:

@@ -69,27 +69,45 @@ class LoadedLanguageModel:
 
 
 def named(
-    model: str | Path | torch.nn.Module | LanguageModel, tokenizer: str | Path | PreTrainedTokenizerBase | None
+    model: str | Path | torch.nn.Module | LanguageModel,
+    tokenizer: str | Path | PreTrainedTokenizerBase | None,
+    lora: str | Path | None = None,
 ) -> tuple[dict[str, str], dict[str, LanguageModel]]:
-    """How a config names a model and its tokenizer, and what must be handed to the run beside it.
+    """How a config names a model with its tokenizer and adapters, and what must be handed to the run beside it.
+
+    Args:
+        model: a source that the config loads by itself, or an object in memory.
+        tokenizer: of the model; None for the one beside the weights.
+        lora: adapters, merged into a model in memory here, for the config can't do that later.
 
     Raises:
-        InputError: a model in memory has no tokenizer.
+        InputError: a model in memory has no tokenizer, or a model by name has a tokenizer in memory.
     """
-    if isinstance(model, str | Path) and not isinstance(tokenizer, PreTrainedTokenizerBase):
-        return {"model": str(model)} | ({} if tokenizer is None else {"tokenizer": str(tokenizer)}), {}
-    found = model if isinstance(model, LanguageModel) else load_language_model(model, tokenizer=tokenizer)
+    adapters = {} if lora is None else {"lora": str(lora)}
+    if isinstance(model, str | Path):
+        require(
+            not isinstance(tokenizer, PreTrainedTokenizerBase),
+            f"{model} is a model by name and the tokenizer an object; save the tokenizer, or give both as objects.",
+        )
+        return {"model": str(model)} | adapters | ({} if tokenizer is None else {"tokenizer": str(tokenizer)}), {}
+    if isinstance(model, LanguageModel):
+        require(tokenizer is None, f"{model.name} has a tokenizer; leave tokenizer= out.")
+        found = model if lora is None else load_language_model(model.model, tokenizer=model.tokenizer, lora=lora)
+    else:
+        found = load_language_model(model, tokenizer=tokenizer, lora=lora)
     return {"model": in_memory(found)}, {"model": found}
 
 
 def in_memory(model: LanguageModel) -> str:
-    """How a config names this model: by a checksum of its weights and of its tokenizer."""
+    """How a config names this model: by a checksum of all that decides what it says."""
     found = hashlib.sha256()
     for name, value in model.model.state_dict().items():
-        found.update(name.encode())
+        found.update(f"{name} {value.dtype}".encode())
         # bfloat16, which numpy does not know, loses nothing in float32.
         found.update(value.detach().cpu().float().numpy().tobytes())
-    found.update(repr(sorted(model.tokenizer.get_vocab().items())).encode())
+    backend = getattr(model.tokenizer, "backend_tokenizer", None)
+    words = sorted(model.tokenizer.get_vocab().items()) if backend is None else backend.to_str()
+    found.update(repr((model.config.to_json_string(), model.begin, model.ends, words)).encode())
     return IN_MEMORY + found.hexdigest()[:12]
 
 

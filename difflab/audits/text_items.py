@@ -22,7 +22,8 @@ from difflab.audits.text_worlds import (
 )
 from difflab.audits.texts import TextItems
 from difflab.randomness import Stream, stream
-from difflab.statistics.ranking import auc
+from difflab.statistics.intervals import Interval
+from difflab.statistics.ranking import auc, newcombe
 from difflab.training.devices import one_thread
 
 REPEATED, TWIN = "repeated", "twin"
@@ -77,6 +78,13 @@ def items_of(world: TextWorld) -> Items:
     )
 
 
+def area_interval(
+    scores: Float[np.ndarray, " n"], member: Bool[np.ndarray, " n"], other: Bool[np.ndarray, " n"]
+) -> Interval:
+    """The same with the interval that so few items allow (`difflab.statistics.ranking.newcombe`)."""
+    return newcombe(area(scores, member, other), int(member.sum()), int(other.sum()))
+
+
 def area(scores: Float[np.ndarray, " n"], member: Bool[np.ndarray, " n"], other: Bool[np.ndarray, " n"]) -> float:
     """How well scores tell these items from those: the area under the curve."""
     both = member | other
@@ -108,7 +116,7 @@ class Told(NamedTuple):
         return area(self.score(name, who), self.items.repeated(kind), self.items.twins(kind))
 
     def shuffled_area(self, kind: str, name: str, seed: int) -> float:
-        """The same with the labels shuffled."""
+        """The same with the labels shuffled, which every world must do by a seed of its own."""
         asked_about = self.items.repeated(kind) | self.items.twins(kind)
         chance = stream(seed, "shuffled", kind).numpy()
         return auc(self.score(name)[asked_about], chance.permutation(self.items.repeated(kind)[asked_about]))

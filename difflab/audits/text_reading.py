@@ -10,7 +10,7 @@ from jaxtyping import Int
 from difflab.autoregressive.extracted import Extracted, greedy
 from difflab.autoregressive.likelihood import OWN
 from difflab.autoregressive.model import LanguageModel, Tokens
-from difflab.autoregressive.reading import read
+from difflab.autoregressive.reading import read, some
 from difflab.methods import Method
 
 NOTHING = -1
@@ -61,9 +61,8 @@ def answers(model: LanguageModel, texts: Sequence[Tokens], questions: Questions)
 
     Returns:
         Under "score NAME" one number a text. Under "value NAME" and "success NAME", with the prefix after the name
-        where there is one, how much came and whether that counts; nan and false for texts that are too short to be
-        continued. Under "written PREFIX" the greedy continuations of the extractions that share them, -1 after their
-        end.
+        where there is one, how much came and whether that counts; nan and false for texts that are too short for it.
+        Under "written PREFIX" the greedy continuations of the extractions that share them, -1 after their end.
     """
     whole = [method for method in questions.extractions if not by_prefix(method)]
     found = dict[str, np.ndarray]()
@@ -72,9 +71,9 @@ def answers(model: LanguageModel, texts: Sequence[Tokens], questions: Questions)
     long = np.array([len(ids) >= questions.length for ids in texts])
     continued = [ids for ids in texts if len(ids) >= questions.length]
     for prefix in questions.prefixes if len(whole) < len(questions.extractions) else ():
-        for name, told in _continued(model, continued, prefix, questions):
-            found |= _as_arrays(f"{name} {prefix}", told, long)
-            if any(map(len, told.continuations)):
+        for method, told in _continued(model, continued, prefix, questions):
+            found |= _as_arrays(f"{method.name} {prefix}", told, long)
+            if method.part("from_continuations"):
                 found[f"written {prefix}"] = _padded(told.continuations, questions.suffix, long)
     return found
 
@@ -86,21 +85,28 @@ def _of_whole_texts(
     reading = read(model, texts, OWN, questions.reference, questions.most_tokens)
     found = dict[str, np.ndarray]()
     for method in questions.scores:
-        shared = _part(method, "from_predictions")
+        shared = method.part("from_predictions")
         config = method.configured(most_tokens=questions.most_tokens, seed=questions.seed)
-        told = shared(reading, config) if shared else method.function(model, texts, config, **_needs(method, questions))
-        found[f"score {method.name}"] = told.values
-    for method in whole:
-        shared, config = _part(method, "from_predictions"), method.configured(most_tokens=questions.most_tokens)
-        found |= _as_arrays(
-            method.name, shared(reading, config) if shared else method.function(model, texts, config), None
+        scored = (
+            shared(reading, config) if shared else method.function(model, texts, config, **_needs(method, questions))
         )
+        found[f"score {method.name}"] = scored.values
+    for method in whole:
+        shared, config = method.part("from_predictions"), method.configured(most_tokens=questions.most_tokens)
+        enough = np.array([len(ids) >= getattr(config, "shortest", 1) for ids in texts])
+        if not enough.any():
+            continue
+        if shared:
+            told = shared(some(reading, enough), config)
+        else:
+            told = method.function(model, [ids for ids, here in zip(texts, enough, strict=True) if here], config)
+        found |= _as_arrays(method.name, told, enough)
     return found
 
 
 def _continued(
     model: LanguageModel, texts: Sequence[Tokens], prefix: int, questions: Questions
-) -> Iterator[tuple[str, Extracted]]:
+) -> Iterator[tuple[Method, Extracted]]:
     """Every extraction that continues a prefix; the same tokens are compared whatever the prefix."""
     if not texts:
         return
@@ -112,14 +118,14 @@ def _continued(
             continue
         wanted = {"prefix": prefix, "suffix": questions.suffix, "most_tokens": questions.most_tokens}
         config = method.configured(**wanted)
-        if shared := _part(method, "from_continuations"):
+        if shared := method.part("from_continuations"):
             written = written or greedy(model, parts, prefix, questions.suffix)
-            yield method.name, shared(written, config)
-        elif shared := _part(method, "from_predictions"):
+            yield method, shared(written, config)
+        elif shared := method.part("from_predictions"):
             scheme = getattr(config, "scheme", OWN)
-            yield method.name, shared(read(model, parts, scheme, most_tokens=questions.most_tokens), config)
+            yield method, shared(read(model, parts, scheme, most_tokens=questions.most_tokens), config)
         else:
-            yield method.name, method.function(model, parts, config)
+            yield method, method.function(model, parts, config)
 
 
 def _needs(method: Method, questions: Questions) -> Mapping[str, Any]:
@@ -127,14 +133,7 @@ def _needs(method: Method, questions: Questions) -> Mapping[str, Any]:
     return {need: given[need] for need in method.needs}
 
 
-def _part(method: Method, name: str) -> Any:
-    """Another function of a method's file, None where it has none of this name."""
-    return getattr(inspect.getmodule(method.function), name, None)
-
-
-def _as_arrays(name: str, told: Extracted, asked: np.ndarray | None) -> dict[str, np.ndarray]:
-    if asked is None:
-        return {f"value {name}": told.values, f"success {name}": told.success}
+def _as_arrays(name: str, told: Extracted, asked: np.ndarray) -> dict[str, np.ndarray]:
     values, success = np.full(len(asked), np.nan), np.zeros(len(asked), bool)
     values[asked], success[asked] = told.values, told.success
     return {f"value {name}": values, f"success {name}": success}

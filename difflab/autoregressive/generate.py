@@ -60,7 +60,7 @@ def continued(
     check_texts(model, prefixes, wanted)
     empty = any(len(ids) == 0 for ids in prefixes)
     require(not empty or model.begin is not None, f"a prefix is empty and {model.name} has no first token; give one.")
-    _check_prompts(model)
+    check_prompts(model)
     uniforms = _uniforms(wanted, scheme, generators)
     first = np.array([] if model.begin is None else [model.begin], dtype=np.int64)
     whole = [np.concatenate([first, ids]) for ids in prefixes]
@@ -76,7 +76,7 @@ def continued(
     return found
 
 
-def _check_prompts(model: LanguageModel) -> None:
+def check_prompts(model: LanguageModel) -> None:
     learned = getattr(getattr(model.model, "active_peft_config", None), "is_prompt_learning", False)
     require(not learned, f"{model.name} has learned prompts, which decoding would repeat at every token; drop them.")
 

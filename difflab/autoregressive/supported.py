@@ -74,6 +74,7 @@ def _check_causal(model: torch.nn.Module, vocabulary: int, name: str) -> None:
         raise InputError(f"{name} can't read two tokens as a causal language model: {error}.") from error
     if found is None or tuple(found.shape[-2:]) != (2, vocabulary):
         raise InputError(f"{name} is a {type(model).__name__}, which predicts no tokens; give a causal language model.")
+    require(bool(found.isfinite().all()), f"{name} gives no numbers for two tokens; load it in float32.")
     one, other = found[:, -2].float()
     scale = 16 * torch.finfo(found.dtype).eps * float(one.abs().max())
     require(

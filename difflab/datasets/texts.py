@@ -41,11 +41,17 @@ def read_texts(source: str | Path | Sequence[Any]) -> Texts:
         InputError: there are none, one is no text or is empty, or something can't be read; the sentence names it.
     """
     if not isinstance(source, str | Path):
+        listed = isinstance(source, Sequence) and not isinstance(source, bytes)
+        require(listed, f"texts are given as {type(source).__name__}; give a list of texts, a file or a folder.")
         return _gathered(((f"text {i}", value) for i, value in enumerate(source)), "the list")
     if str(source).startswith(PACKAGE):
         return _gathered(_sources(str(source).removeprefix(PACKAGE)), str(source))
     path = Path(source)
-    require(path.exists(), f"there is no {path}; give a file or folder of texts, or package:NAME.")
+    try:
+        there = path.exists()
+    except (OSError, ValueError):
+        there = False
+    require(there, f"there is no {str(path)[:80]}; give a file or folder of texts, package:NAME, or a list of texts.")
     read = _folder if path.is_dir() else _READERS.get(path.suffix.lower(), _plain)
     return _gathered(read(path), str(path))
 
@@ -140,7 +146,10 @@ def _folder(path: Path) -> Iterator[tuple[str, Any]]:
 def _sources(name: str) -> Iterator[tuple[str, Any]]:
     """The Python files of a package or module that are not empty."""
     require(name.isidentifier(), f"{name!r} is no name of a Python package; give package:json or the like.")
-    spec = importlib.util.find_spec(name)
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ValueError, ImportError):
+        spec = None
     if spec is None:
         raise InputError(f"there is no Python package {name} here; install it, or give another.")
     folders = [Path(folder) for folder in spec.submodule_search_locations or ()]

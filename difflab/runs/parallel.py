@@ -78,8 +78,7 @@ def in_processes(
                 yield places[one], one.result()
     except BrokenProcessPool as error:
         raise InputError(
-            "a process was killed, perhaps for want of memory; give fewer --workers and run again, what is finished"
-            " is kept."
+            "a process was killed, perhaps for want of memory; free some and run again, what is finished is kept."
         ) from error
     except BaseException:
         # The executor would wait for work that nobody wants any more.

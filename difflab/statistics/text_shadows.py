@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 
 from difflab.errors import require
 from difflab.statistics.shadow import Centre, Spread, lira, lira_offline, rmia
+from difflab.statistics.token_scores import LEAST_LOSS
 
-LEAST_LOSS = 1e-7
 Matrix = Float[np.ndarray, "models texts"]
 Inside = Bool[np.ndarray, "models texts"]
 

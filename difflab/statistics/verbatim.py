@@ -182,3 +182,13 @@ def _ngrams(tokens: Tokens, n: int) -> list[tuple[int, ...]]:
 
 def _stands_in(run: Tokens, tokens: Tokens) -> bool:
     return tuple(run.tolist()) in set(_ngrams(tokens, len(run)))
+
+
+def longest_hits(found: Bool[np.ndarray, " t"]) -> int:
+    """The most tokens in a row that were found.
+
+    >>> longest_hits(np.array([True, False, True, True]))
+    2
+    """
+    ends = np.flatnonzero(np.concatenate([[True], ~found, [True]]))
+    return int(np.diff(ends).max()) - 1

@@ -12,8 +12,9 @@ from difflab.autoregressive.tokenizers import word_level
 from difflab.autoregressive.train import train
 from synthetic.data.markov_text import MarkovText, markov_text
 
-# Sentences come from a law that we draw: after each word come only a few others. 600 sentences are seen once, 20 others
-# sixty times, and 60 twins of those, from the same law, never.
+# Sentences come from a law that we draw: after each word come only a few others. The training set holds 600 sentences
+# once, 20 others sixty times, and 60 twins of those, from the same law, never. Training goes through it about seven
+# times.
 
 law = MarkovText(vocabulary=64, length=30, branches=4, skew=1.0)
 background, repeated, twins = (

@@ -9,13 +9,20 @@ from difflab.runs.configs import from_arguments
 from difflab.runs.execute import execute
 from experiments.commands.report import write
 
+LISTS = ("--texts", "--unseen")
+
 
 def main(arguments: Sequence[str]) -> None:
     """Ask a language model about texts that it saw and texts that it did not; prints the page."""
     parser = argparse.ArgumentParser(prog="difflab extract", add_help=False)
     parser.add_argument("model", nargs="?", default="")
     parser.add_argument("--out", type=Path, default=Path("results"))
+    # Known here so that what follows them is not taken for the model.
+    for flag in LISTS:
+        parser.add_argument(flag)
     known, rest = parser.parse_known_args(arguments)
+    given = {flag: getattr(known, flag[2:]) for flag in LISTS}
+    rest += [word for flag, path in given.items() if path for word in (flag, path)]
     from difflab.audits import extract as module
 
     asked = bool({"-h", "--help"} & set(rest))

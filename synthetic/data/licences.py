@@ -1,89 +1,59 @@
-"""Licences of the installed packages: texts that stand in thousands of repositories, and what is like them but new."""
+"""Licences that the installed packages carry: texts that stand in thousands of repositories, and what is like them."""
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from difflab.randomness import stream
 from synthetic.data.package_texts import licence_files, text_of
 
-KINDS = {
-    "MIT": "permission is hereby granted, free of charge",
-    "BSD": "redistribution and use in source and binary forms",
-    "Apache": "apache license version 2.0",
-    "GPL": "gnu general public license",
-    "LGPL": "gnu lesser general public license",
-    "MPL": "mozilla public license",
-    "PSF": "python software foundation license",
+MARKS = {
+    "MIT": ("permission is hereby granted free of charge to any person", "other dealings in the software"),
+    "BSD": ("redistribution and use in source and binary forms", "possibility of such damage"),
+    "Apache": ("apache license version 2.0 january 2004", "end of terms and conditions"),
+    "Apache notice": ("licensed under the apache license version 2.0 the license", "limitations under the license"),
+    "GPL 2": ("gnu general public license version 2 june 1991", "end of terms and conditions"),
+    "GPL 3": ("gnu general public license version 3 29 june 2007", "end of terms and conditions"),
+    "LGPL 2.1": ("gnu lesser general public license version 2.1 february 1999", "end of terms and conditions"),
+    "LGPL 3": ("gnu lesser general public license version 3 29 june 2007", "choose that version for the library"),
+    "MPL": ("mozilla public license version 2.0", "incompatible with secondary licenses as defined by"),
+    "PSF": ("python software foundation license version 2", "agrees to be bound by the terms and conditions of this"),
 }
-"""What every text of a kind says, in lower case and with single spaces."""
-REWORDED = {
-    "permission": "leave", "granted": "given", "free": "without", "charge": "payment", "person": "individual",
-    "obtaining": "receiving", "copy": "duplicate", "copies": "duplicates", "software": "program",
-    "associated": "accompanying", "documentation": "manuals", "deal": "work", "restriction": "constraint",
-    "including": "among them", "limitation": "exception", "rights": "liberties", "use": "employ", "modify": "alter",
-    "merge": "combine", "publish": "issue", "distribute": "spread", "distribution": "spreading",
-    "redistribution": "passing on", "redistributions": "passings on", "sell": "vend", "permit": "allow",
-    "permitted": "allowed", "furnished": "handed", "subject": "bound", "following": "next", "conditions": "terms",
-    "condition": "term", "above": "preceding", "notice": "remark", "notices": "remarks", "included": "contained",
-    "substantial": "considerable", "portions": "parts", "provided": "offered", "warranty": "guarantee",
-    "warranties": "guarantees", "kind": "sort", "express": "stated", "implied": "unstated", "limited": "confined",
-    "merchantability": "saleability", "fitness": "suitability", "particular": "given", "purpose": "aim",
-    "noninfringement": "absence of infringement", "event": "case", "authors": "writers", "author": "writer",
-    "holders": "owners", "holder": "owner", "liable": "answerable", "liability": "responsibility", "claim": "demand",
-    "damages": "losses", "action": "suit", "contract": "agreement", "otherwise": "in another way",
-    "arising": "coming", "connection": "relation", "dealings": "doings", "source": "original", "binary": "compiled",
-    "forms": "shapes", "form": "shape", "without": "lacking", "modification": "alteration",
-    "modifications": "alterations", "retain": "keep", "list": "series", "disclaimer": "denial", "materials": "matter",
-    "neither": "not", "name": "title", "names": "titles", "contributors": "helpers", "contributor": "helper",
-    "endorse": "support", "promote": "advance", "products": "goods", "derived": "made", "specific": "particular",
-    "prior": "earlier", "written": "spelled out", "license": "grant", "licenses": "grants", "work": "piece",
-    "works": "pieces", "shall": "must", "means": "signifies", "terms": "clauses", "granting": "giving",
-    "legal": "lawful", "entity": "body", "control": "power", "applicable": "relevant", "law": "statute",
-    "required": "needed", "reproduce": "copy out", "prepare": "make", "publicly": "openly", "display": "show",
-    "perform": "play", "patent": "invention right", "version": "edition", "general": "common", "public": "open",
-}  # fmt: skip
-"""Other words of like meaning; what is made with them reads oddly and stands nowhere."""
+"""Licence -> the first and the last words of its text, in lower case and without punctuation."""
 
 
 class Licence(NamedTuple):
-    """One licence text.
+    """One licence.
 
     Attributes:
-        kind: a key of KINDS, or "other".
-        text: as it stands in the file, from the licence's own first sentence on where that is known.
-        packages: files of installed packages that hold it, whatever their line ends.
+        name: a key of MARKS.
+        text: from its first words to its last, as it stands in most files.
+        files: of installed packages that hold a text of this name.
     """
 
-    kind: str
+    name: str
     text: str
-    packages: int
+    files: int
 
 
 def licence_texts() -> list[Licence]:
-    """All different ones, those that most files hold first; names and years before the licence's own words are cut."""
-    counts, first = Counter[str](), dict[str, Licence]()
-    for path in sorted(licence_files()):
-        for kind, text in _parts(text_of(path)):
-            words = _plain(text)
-            counts[words] += 1
-            first.setdefault(words, Licence(kind, text, 0))
-    order = sorted(first, key=lambda words: (-counts[words], words))
-    return [first[words]._replace(packages=counts[words]) for words in order]
+    """Of each licence that is here the text that most files hold; whatever else stands in those files is left out."""
+    return of_texts([text_of(path) for path in sorted(licence_files())])
 
 
-def reworded(text: str) -> str:
-    """The text with words of like meaning; the case of a word's first letter, and of whole words, stays."""
-
-    def other(match: re.Match[str]) -> str:
-        word = match.group()
-        found = REWORDED.get(word.lower(), word)
-        if found == word or word.islower():
-            return found
-        return found.upper() if word.isupper() else found.capitalize()
-
-    return re.sub(r"[A-Za-z]+", other, text)
+def of_texts(texts: list[str]) -> list[Licence]:
+    """The licences inside these texts, in the order of MARKS."""
+    found = []
+    for name, (first, last) in MARKS.items():
+        # A text ends where its last words come next, and holds no other beginning of the same.
+        pattern = re.compile(f"{_words(first)}(?:(?!{_words(first)}).)*?{_words(last)}", re.IGNORECASE | re.DOTALL)
+        held = [match.group() for text in texts for match in pattern.finditer(text)]
+        if held:
+            counts = Counter(" ".join(text.lower().split()) for text in held)
+            (most, _), *_ = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+            chosen = next(text for text in held if " ".join(text.lower().split()) == most)
+            found.append(Licence(name, chosen, len(held)))
+    return found
 
 
 def shuffled(text: str, seed: int, number: int) -> str:
@@ -92,33 +62,21 @@ def shuffled(text: str, seed: int, number: int) -> str:
     return " ".join(words[i] for i in stream(seed, "shuffled words", number).numpy().permutation(len(words)))
 
 
-def _parts(text: str) -> Iterable[tuple[str, str]]:
-    """The kind of a text, and the text from the words by which that is known."""
-    if not text.strip():
-        return
-    for kind, words in KINDS.items():
-        found = re.search(r"\W+".join(map(re.escape, re.findall(r"\w+", words))), text, re.IGNORECASE)
-        if found:
-            yield kind, text[found.start() :]
-            return
-    yield "other", text
+def spans(length: int, prefix: int, suffix: int, most: int) -> list[int]:
+    """Where passages of prefix + suffix tokens begin in a text, so that what is compared tiles it; evenly chosen.
 
-
-def _plain(text: str) -> str:
-    return " ".join(text.lower().split())
-
-
-def passages(tokens: Sequence[Sequence[int]], length: int, gram: int = 16) -> list[tuple[int, int]]:
-    """Consecutive passages of so many tokens, none of which shares a piece of `gram` tokens with one before it.
-
-    Returns:
-        Which text, and from which of its tokens on.
+    Args:
+        length: tokens of the text.
+        prefix: tokens given.
+        suffix: tokens compared, which is the distance between passages.
+        most: passages.
     """
-    seen, found = set[tuple[int, ...]](), list[tuple[int, int]]()
-    for number, ids in enumerate(tokens):
-        for start in range(0, len(ids) - length + 1, length):
-            pieces = {tuple(ids[i : i + gram]) for i in range(start, start + length - gram + 1)}
-            if not pieces & seen:
-                found.append((number, start))
-            seen |= pieces
-    return found
+    starts = list(range(0, length - prefix - suffix + 1, suffix))
+    if len(starts) <= most:
+        return starts
+    return [starts[round(i * (len(starts) - 1) / max(most - 1, 1))] for i in range(most)]
+
+
+def _words(plain: str) -> str:
+    """A pattern of these words, whatever stands between them."""
+    return r"\b" + r"\W+".join(map(re.escape, plain.split())) + r"\b"

@@ -70,6 +70,10 @@ def discoverable(
 
     Reference:
         Hayes et al. 2024, arXiv 2410.19482.
+
+    Differs:
+        Read off one pass, in which drawing does not stop where a text ends: a suffix with an end token in it has a
+        probability here, though `exact` never finds it.
     """
     check_lengths(model, texts, config.prefix + config.suffix)
     parts = [ids[: config.prefix + config.suffix] for ids in texts]

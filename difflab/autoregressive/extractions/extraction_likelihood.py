@@ -8,9 +8,9 @@ from jaxtyping import Bool, Int
 
 from difflab.autoregressive.extracted import AT_ONCE, Extracted, without_continuations
 from difflab.autoregressive.generate import continued
-from difflab.autoregressive.likelihood import GREEDY, predictions
+from difflab.autoregressive.likelihood import predictions
 from difflab.autoregressive.model import LanguageModel
-from difflab.autoregressive.reading import after, check_lengths, decoded, hits
+from difflab.autoregressive.reading import after, check_lengths, decoded
 from difflab.errors import at_least, require
 from difflab.statistics import verbatim
 
@@ -34,6 +34,11 @@ class ExtractionLikelihood:
     def __post_init__(self) -> None:
         at_least(self, 1, "n", "most")
         require(0 <= self.least <= 1, f"least is {self.least}; give a number from 0 to 1.")
+
+    @property
+    def shortest(self) -> int:
+        """Tokens that a text must have."""
+        return self.n + 1
 
 
 def extraction_likelihood(
@@ -62,10 +67,10 @@ def extraction_likelihood(
     Differs:
         N-grams are counted once each unless `duplicates` is asked for.
     """
-    check_lengths(model, texts, config.n + 1)
+    check_lengths(model, texts, config.shortest)
     goes_on = [
-        after(hits(one, GREEDY), len(ids), 1) & ~np.isin(ids[1:], model.ends)
-        for ids, one in zip(texts, predictions(model, texts, GREEDY), strict=True)
+        after(one.greedy, len(ids), 1) & ~np.isin(ids[1:], model.ends)
+        for ids, one in zip(texts, predictions(model, texts), strict=True)
     ]
     cuts = [_continued_prefixes(here[: len(here) + 1 - config.n]) for here in goes_on]
     places = [(ids, i) for ids, some in zip(texts, cuts, strict=True) for i in some]

@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Int
 
 from difflab.autoregressive.extracted import Extracted, without_continuations
-from difflab.autoregressive.likelihood import GREEDY
 from difflab.autoregressive.model import LanguageModel
-from difflab.autoregressive.reading import MOST_TOKENS, Reading, after, check_lengths, hits, read
+from difflab.autoregressive.reading import MOST_TOKENS, Reading, after, check_lengths, read
 from difflab.errors import at_least, require
 from difflab.statistics import verbatim
 
@@ -34,6 +33,11 @@ class ExtractionStrength:
         at_least(self, 1, "prefix", "most_tokens")
         require(0 <= self.least <= 1, f"least is {self.least}; give a number from 0 to 1.")
 
+    @property
+    def shortest(self) -> int:
+        """Tokens that a text must have."""
+        return self.prefix + 1
+
 
 def extraction_strength(
     model: LanguageModel, texts: Sequence[Int[np.ndarray, " _"]], config: ExtractionStrength = ExtractionStrength()
@@ -56,21 +60,25 @@ def extraction_strength(
 
     Reference:
         Carlini et al. 2021, arXiv 2012.07805; Wang et al. 2024, arXiv 2406.09179.
+
+    Differs:
+        Read off one pass, in which decoding does not stop where a text ends: an end token in the text counts as found
+        where it is the likeliest.
     """
-    check_lengths(model, texts, config.prefix + 1)
-    return from_predictions(read(model, texts, GREEDY, most_tokens=config.most_tokens), config)
+    check_lengths(model, texts, config.shortest)
+    return from_predictions(read(model, texts, most_tokens=config.most_tokens), config)
 
 
 def from_predictions(reading: Reading, config: ExtractionStrength = ExtractionStrength()) -> Extracted:
-    """The same of texts that are read already: see `difflab.autoregressive.reading.hits` on ties.
+    """The same of texts that are read already.
 
     Raises:
         InputError: one has no token after the prefix.
     """
-    needed, shortest = config.prefix + 1, min(reading.lengths)
+    needed, shortest = config.shortest, min(reading.lengths)
     require(shortest >= needed, f"a text has {shortest} tokens, {needed} are needed; give longer texts.")
     values = np.array([
-        verbatim.extraction_strength(after(hits(one, reading.scheme), length, config.prefix), config.floor)
+        verbatim.extraction_strength(after(one.greedy, length, config.prefix), config.floor)
         for one, length in zip(reading.predictions, reading.lengths, strict=True)
     ])  # fmt: skip
     return without_continuations(reading.items, config.prefix, values, values >= config.least)

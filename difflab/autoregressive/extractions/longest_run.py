@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Int
 
 from difflab.autoregressive.extracted import Extracted, without_continuations
-from difflab.autoregressive.likelihood import GREEDY, predictions
+from difflab.autoregressive.likelihood import predictions
 from difflab.autoregressive.model import LanguageModel
-from difflab.autoregressive.reading import MOST_TOKENS, after, check_lengths, decoded, hits
+from difflab.autoregressive.reading import MOST_TOKENS, after, check_lengths, decoded
 from difflab.errors import at_least, require
 from difflab.statistics.verbatim import verbatim_run
 
@@ -39,6 +39,11 @@ class LongestRun:
         require(min(self.prefixes, default=0) >= 1, f"prefixes are {self.prefixes}; give some, each at least 1.")
         at_least(self, 1, "new", "stride", "least", "most_tokens")
         require(self.copied is None or self.copied >= 0, f"copied is {self.copied}; give at least 0.")
+
+    @property
+    def shortest(self) -> int:
+        """Tokens that a text must have."""
+        return min(self.prefixes) + 1
 
 
 class Run(NamedTuple):
@@ -76,7 +81,7 @@ def longest_run(
         each window says. Tokens are compared, not strings. `least` is our choice.
     """
     shortest = min(config.prefixes)
-    check_lengths(model, texts, shortest + 1)
+    check_lengths(model, texts, config.shortest)
     runs = [_longest(model, ids, config) for ids in texts]
     values = np.array([
         run.length / min(config.new, len(ids) - shortest) for run, ids in zip(runs, texts, strict=True)
@@ -86,17 +91,16 @@ def longest_run(
 
 
 def _longest(model: LanguageModel, ids: Int[np.ndarray, " t"], config: LongestRun) -> Run:
-    places = [
-        (prefix, start)
-        for prefix in sorted(config.prefixes)
-        for start in range(0, len(ids) - prefix, config.stride)
-    ]  # fmt: skip
-    windows = [ids[start : start + prefix + config.new] for prefix, start in places]
-    told = predictions(model, windows, GREEDY, most_tokens=config.most_tokens)
+    # The model looks back only, so that one window says what follows every prefix that begins where it does.
+    longest, starts = max(config.prefixes), range(0, len(ids) - min(config.prefixes), config.stride)
+    windows = [ids[start : start + longest + config.new] for start in starts]
+    told = predictions(model, windows, most_tokens=config.most_tokens)
     runs = []
-    for (prefix, start), window, one in zip(places, windows, told, strict=True):
-        # Decoding stops at the end of a text, even where that is the likeliest token and the true one.
-        truth = window[prefix:]
-        found = after(hits(one, GREEDY), len(window), prefix) & ~np.isin(truth, model.ends)
-        runs.append(Run(verbatim_run(window[:prefix], truth, found, config.copied), prefix, start))
+    for prefix in sorted(config.prefixes):
+        for start, window, one in zip(starts, windows, told, strict=True):
+            # Decoding stops at the end of a text, even where that is the likeliest token and the true one.
+            truth = window[prefix : prefix + config.new]
+            found = after(one.greedy, len(window), prefix)[: len(truth)] & ~np.isin(truth, model.ends)
+            if len(truth):
+                runs.append(Run(verbatim_run(window[:prefix], truth, found, config.copied), prefix, start))
     return max(runs, key=lambda run: run.length)

@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Int
 
 from difflab.autoregressive.extracted import Extracted, without_continuations
-from difflab.autoregressive.likelihood import GREEDY
 from difflab.autoregressive.model import LanguageModel
-from difflab.autoregressive.reading import MOST_TOKENS, Reading, after, check_lengths, hits, read
+from difflab.autoregressive.reading import MOST_TOKENS, Reading, after, check_lengths, read
 from difflab.errors import at_least, require
 from difflab.statistics import verbatim
 
@@ -34,6 +33,11 @@ class MemorizationAccuracy:
         at_least(self, 1, "prefix", "most_tokens")
         require(0 <= self.least <= 1, f"least is {self.least}; give a number from 0 to 1.")
 
+    @property
+    def shortest(self) -> int:
+        """Tokens that a text must have."""
+        return self.prefix + 1 + self.last_left_out
+
 
 def memorization_accuracy(
     model: LanguageModel, texts: Sequence[Int[np.ndarray, " _"]], config: MemorizationAccuracy = MemorizationAccuracy()
@@ -55,20 +59,20 @@ def memorization_accuracy(
     Reference:
         Jang et al. 2022, arXiv 2210.01504; 0.9 is the threshold of Tirumala et al. 2022, arXiv 2205.10770.
     """
-    check_lengths(model, texts, config.prefix + 1 + config.last_left_out)
-    return from_predictions(read(model, texts, GREEDY, most_tokens=config.most_tokens), config)
+    check_lengths(model, texts, config.shortest)
+    return from_predictions(read(model, texts, most_tokens=config.most_tokens), config)
 
 
 def from_predictions(reading: Reading, config: MemorizationAccuracy = MemorizationAccuracy()) -> Extracted:
-    """The same of texts that are read already: see `difflab.autoregressive.reading.hits` on ties.
+    """The same of texts that are read already.
 
     Raises:
         InputError: one has no token after the prefix.
     """
-    needed, shortest = config.prefix + 1 + config.last_left_out, min(reading.lengths)
+    needed, shortest = config.shortest, min(reading.lengths)
     require(shortest >= needed, f"a text has {shortest} tokens, {needed} are needed; give longer texts.")
     values = np.array([
-        verbatim.memorization_accuracy(after(hits(one, reading.scheme), length, config.prefix), config.last_left_out)
+        verbatim.memorization_accuracy(after(one.greedy, length, config.prefix), config.last_left_out)
         for one, length in zip(reading.predictions, reading.lengths, strict=True)
     ])  # fmt: skip
     return without_continuations(reading.items, config.prefix, values, values >= config.least)

@@ -64,7 +64,7 @@ def _norms(model: LanguageModel, ids: Int[np.ndarray, " _"], power: float) -> Fl
     # Aliases of the weights that a gradient may flow to, so that nothing of the model itself is touched.
     weights = {name: value.detach().requires_grad_() for name, value in model.model.named_parameters()}
     arguments = {"input_ids": whole[None, :-1], "use_cache": False}
-    logits = functional_call(model.model, weights, kwargs=arguments).logits[0]
+    logits = functional_call(model.model, weights, kwargs=arguments).logits[0, 1 - len(whole) :]
     loss = torch.nn.functional.cross_entropy(logits.float(), whole[1:])
     gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True, materialize_grads=True)
     norms = torch.stack([torch.linalg.vector_norm(one, power, dtype=torch.float64) for one in gradients])

@@ -125,6 +125,6 @@ def _others(
     """Probabilities of the next token at each predicted place, given that it is not the true one."""
     begin = [] if model.begin is None else [model.begin]
     fed = torch.tensor([[*begin, *ids.tolist()[:-1]]], device=model.device)
-    logits = model.model(input_ids=fed, use_cache=False).logits[0].double()
+    logits = model.model(input_ids=fed, use_cache=False).logits[0, -fed.shape[1] :].double()
     logits[torch.arange(len(true)), torch.from_numpy(true)] = -torch.inf
     return logits.softmax(-1).cpu().numpy()

@@ -59,6 +59,7 @@ def recall(
     """
     require(sum(map(len, non_members)) > 0, "there are no non-members; give at least one text.")
     check_texts(model, texts)
+    check_texts(model, non_members)
     before, longest = np.concatenate(list(non_members)), max(map(len, texts))
     require(
         len(before) + longest <= model.context,
