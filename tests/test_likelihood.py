@@ -34,6 +34,7 @@ def test_batches_say_what_one_text_at_a_time_says(make, begin, most_tokens):
         np.testing.assert_allclose(told.means, mean, atol=1e-5)
         np.testing.assert_allclose(told.variances, (probs * log_probs**2).sum(-1) - mean**2, atol=1e-5)
         np.testing.assert_array_equal(told.ranks, (log_probs > log_probs[place, truth][:, None]).sum(-1))
+        np.testing.assert_array_equal(told.greedy, log_probs.argmax(-1) == truth)
         np.testing.assert_array_equal(told.scheme_log_probs, told.log_probs)
 
 
@@ -66,7 +67,8 @@ def test_ties_are_not_likelier_and_stay_among_the_top():
     np.testing.assert_allclose(told.variances, 0, atol=1e-10)
     np.testing.assert_allclose(told.means, -np.log(model.vocabulary), rtol=1e-6)
     np.testing.assert_allclose(told.scheme_log_probs, -np.log(model.vocabulary), rtol=1e-6)
-    # Greedy takes the first of the likeliest.
+    # Greedy takes the first of the likeliest, whatever the scheme that is asked about.
+    np.testing.assert_array_equal(told.greedy, [True, False, False])
     np.testing.assert_array_equal(predictions(model, [ids], GREEDY)[0].scheme_log_probs, [0, -np.inf, -np.inf])
 
 

@@ -127,7 +127,7 @@ def test_a_mistake_is_one_sentence_before_anything_is_computed(name, other, monk
     assert "token -1" in said([np.array([-1, 2])])
     assert "text 1 has 0 tokens" in said([MIXED[0], MIXED[0][:0]])
     assert f"reads {CONTEXT}" in said([np.zeros(CONTEXT + 1, np.int64)])
-    assert methods("scores")[name].configured(most_tokens=5) is not None
+    assert getattr(methods("scores")[name].configured(most_tokens=5), "most_tokens", 5) == 5
     if "most_tokens" in method("scores", name)[1].__dataclass_fields__:
         assert "most_tokens" in says_one_sentence(lambda: changed(method("scores", name)[1], {"most_tokens": 0}))
 
@@ -321,7 +321,8 @@ def test_weights_that_give_no_number_are_one_sentence(other):
     broken = untrained()
     broken.model.transformer.h[0].mlp.c_fc.weight[0, 0] = math.nan
     for name in NAMES:
-        says_one_sentence(lambda name=name: _scored(name, broken, MIXED, other))
+        sentence = says_one_sentence(lambda name=name: _scored(name, broken, MIXED, other))
+        assert "gives no number" in sentence, name
 
 
 def test_a_score_in_a_folder_of_the_users_own_is_found_and_listed(tmp_path, monkeypatch, capsys):

@@ -231,6 +231,8 @@ def test_draws_are_counted_as_exact_fractions_say(seed):
 def test_p_z_may_be_0_or_1_or_too_small_for_a_float():
     log_p = np.array([0.0, -np.inf, -5000.0, -1e-12])
     assert extraction_probability(log_p, 10**6).tolist() == [1.0, 0.0, 0.0, 1.0]
+    # 1 - (1 - p)^n itself is 0 here in floats.
+    assert extraction_probability(np.array([-40.0]), 100)[0] == pytest.approx(100 * math.exp(-40), rel=1e-9)
     needed = log_draws_needed(log_p, 0.5)
     assert needed[0] == needed[3] == 0 and needed[1] == math.inf
     assert needed[2] == pytest.approx(5000 + math.log(math.log(2)), abs=1e-9)

@@ -117,12 +117,8 @@ def after(values: Shaped[np.ndarray, " t"], length: int, prefix: int) -> Shaped[
 def check_lengths(model: LanguageModel, texts: Sequence[Int[np.ndarray, " _"]], least: int) -> None:
     """Raises InputError unless there are texts that the model can read, of at least so many tokens each."""
     check_texts(model, texts)
-    for ids in texts:
-        if len(ids) < least:
-            begins = model.decode(ids)[:40]
-            raise InputError(
-                f"the text {begins!r} has {len(ids)} tokens, at least {least} are needed; give longer texts."
-            )
+    for i, ids in enumerate(texts):
+        require(len(ids) >= least, f"text {i} has {len(ids)} tokens, at least {least} are needed; give longer texts.")
 
 
 def decoded(model: LanguageModel, texts: Sequence[Int[np.ndarray, " _"]]) -> tuple[str, ...]:
