@@ -105,8 +105,9 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         own = [one for one in settings if one[0] == among]
         each = [arrays[known_to_cells(setting), shape] for _, _, setting, shape in own]
         compared = []
-        for (_, labels, setting, _), one in zip(own, each, strict=True):
-            rows = list(beside(source.run.rows, labels, nearest_criterion(setting.factor), one, config.study.samples))
+        for (_, labels, setting, shape), one in zip(own, each, strict=True):
+            criterion = nearest_criterion(setting.factor)
+            rows = list(beside(source.run.rows, labels, criterion, one, shape[0], config.study.samples))
             compared.append(rows)
             yield from (row._replace(setting={"among": among, **row.setting}) for row in rows)
         yield from errors_among(among, compared)
