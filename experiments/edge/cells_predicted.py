@@ -137,8 +137,9 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     said |= {
         f"{among}: the learned variance is within 10 % on average": error <= 0.1 for among, error in variance.items()
     }
-    shift, predicted = variance_shift(rows)
-    if shift is not None:
+    moved = variance_shift(rows)
+    if moved is not None:
+        shift, predicted = moved
         said["from the smallest to the largest variance cells move as far as trained models, within 0.02"] = (
             abs(shift - predicted) <= 0.02
         )
@@ -151,23 +152,19 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     return said
 
 
-def variance_shift(rows: Sequence[Row]) -> tuple[float | None, float]:
-    """How far the transition moves from the smallest to the largest variance, found and by cells; None for no two."""
-    found = sorted(select(rows, "transition_fraction", kind="variance"), key=lambda row: float(row.setting["value"]))
-    told = [
-        select(
-            rows,
-            "crossover_fraction",
-            kind="variance",
-            value=row.setting["value"],
-            criterion=row.setting["criterion"],
-            prediction=CELLS,
-        )[0]
-        for row in found
-    ]
-    if len(found) < 2:
-        return None, 0.0
-    return found[-1].value - found[0].value, told[-1].value - told[0].value
+def variance_shift(rows: Sequence[Row]) -> tuple[float, float] | None:
+    """How far the transition moves from the smallest to the largest variance with both, found and by cells, if any."""
+    both = []
+    for row in select(rows, "transition_fraction", kind="variance"):
+        labels = {"kind": "variance", "value": row.setting["value"], "criterion": row.setting["criterion"]}
+        both += [
+            (float(row.setting["value"]), row.value, told.value)
+            for told in select(rows, "crossover_fraction", prediction=CELLS, **labels)
+        ]
+    if len(both) < 2:
+        return None
+    (_, found, told), (_, last_found, last_told) = min(both), max(both)
+    return last_found - found, last_told - told
 
 
 def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
