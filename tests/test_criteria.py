@@ -7,7 +7,19 @@ import pytest
 
 from difflab.runs.rows import check_row, select
 from synthetic.cells import CELLS
-from synthetic.criteria import COPIES, HALVES, LARGEST, TRAINED, WHOLE, _of_pair, cosines, criterion_rows, largest_rows
+from synthetic.criteria import (
+    COPIES,
+    HALVES,
+    LARGEST,
+    NEARER,
+    TRAINED,
+    WHOLE,
+    _of_pair,
+    cosines,
+    criterion_rows,
+    largest_rows,
+    nearer,
+)
 from synthetic.data.gaussian_mixture import GaussianMixture
 from synthetic.study import Study
 from theory.denoisers import memorizing
@@ -19,6 +31,14 @@ STUDY = Study(samples=40, times=12)
 def test_cosines_of_rows():
     found = cosines(np.array([[1.0, 0.0], [3.0, 4.0]]), np.array([[0.0, 2.0], [6.0, 8.0]]))
     assert found == pytest.approx([0, 1])
+
+
+def test_samples_farther_from_points_than_fresh_ones_are_not_memorized():
+    fresh = np.array([0.5, 0.6, 0.7, 0.8])
+    assert nearer(np.array([0.81, 0.9, 0.95]), fresh) == 0
+    assert nearer(np.array([0.1, 0.2, 0.3, 0.9]), fresh) == pytest.approx(0.75)
+    assert nearer(np.array([0.52, 0.53, 0.54, 0.9]), fresh) == pytest.approx(0.5), "by 0.55 one fresh point counts, too"
+    assert nearer(fresh, fresh) == 0
 
 
 def test_models_that_memorize_different_points_are_like_their_points_and_models_that_are_one_are_alike():
@@ -47,7 +67,7 @@ def test_rows_of_every_criterion():
     rows = [check_row(row) for row in criterion_rows(GaussianMixture(10, 2, 2), arrays, 40)]
     where = {row.setting["criterion"]: row.value for row in select(rows, "transition_fraction", denoiser=TRAINED)}
     assert where == pytest.approx({COPIES: 0.75, HALVES: 0.5}), "one data set does not get there by the whole"
-    (whole,) = select(rows, "memorized_fraction", denoiser=CELLS, criterion=WHOLE, size=5)
+    (whole,) = select(rows, NEARER, denoiser=CELLS, criterion=WHOLE, size=5)
     assert whole.value == pytest.approx(0.25)
     (alike,) = select(rows, "halves_similarity", denoiser=TRAINED, size=5)
     assert alike.value == pytest.approx(0.8)
