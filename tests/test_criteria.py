@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from difflab.runs.rows import check_row, select
+from synthetic import criteria
 from synthetic.cells import CELLS
 from synthetic.criteria import (
     COPIES,
@@ -17,11 +18,13 @@ from synthetic.criteria import (
     _of_pair,
     cosines,
     criterion_rows,
+    halves_by_size,
     largest_rows,
     nearer,
 )
 from synthetic.data.gaussian_mixture import GaussianMixture
 from synthetic.study import Study
+from synthetic.train import Training
 from theory.denoisers import memorizing
 from theory.mixture import Mixture
 
@@ -41,6 +44,14 @@ def test_samples_farther_from_points_than_fresh_ones_are_not_memorized():
     assert nearer(fresh, fresh) == 0
 
 
+@pytest.fixture
+def same_noise():
+    """Models of both halves are meant to meet the same noise, which JAX's checker cannot tell from reuse."""
+    with jax.debug_key_reuse(False):
+        yield
+
+
+@pytest.mark.usefixtures("same_noise")
 def test_models_that_memorize_different_points_are_like_their_points_and_models_that_are_one_are_alike():
     """The points of the halves lie along different axes, so samples of the memorizing pair are at right angles."""
     halves = [jnp.eye(6)[:3] * 5, jnp.eye(6)[3:] * 5]
@@ -79,3 +90,21 @@ def test_the_largest_number_of_points_is_read_off_as_a_size_over_it():
     rows = {row.setting["point"]: row for row in largest_rows(10, (10, 20, 40), copies, 100)}
     assert rows["middle"].value == pytest.approx(0.5) and rows["end"].value == pytest.approx(0.9)
     assert rows["end"].setting["criterion"] == LARGEST
+
+
+def test_halves_are_disjoint_and_fresh_points_are_others(monkeypatch):
+    """What is sampled of is stopped short; of each data set the halves are seen as models get them."""
+    seen = []
+
+    def stopped(key, laws, points, fresh, study):
+        seen.append((*map(np.asarray, points), fresh))
+        return {"copies": np.zeros(1, int)}
+
+    monkeypatch.setattr(criteria, "_of_pair", stopped)
+    study = Study(seeds=2, samples=5, times=4, training=Training(steps=1, draws=1))
+    halves_by_size(GaussianMixture(6, 3, 2), study, 0, (0.5,))
+    assert len(seen) == 4 and all(len(first) == len(second) == 6 for first, second, _ in seen)
+    for of_models, of_cells in ((seen[0], seen[1]), (seen[2], seen[3])):
+        assert all(np.array_equal(*both) for both in zip(of_models, of_cells, strict=True))
+        assert len(np.unique(np.concatenate(of_models), axis=0)) == 6 + 6 + 5
+    assert not np.array_equal(seen[0][0], seen[2][0])
