@@ -215,10 +215,17 @@ def transition_by_sampler(
     ]
 
 
-def transition_sharpness(trained=(-0.2, -0.3, -0.01), cells=(-0.005, -0.01, -0.001), alone=-0.4):
-    """At the other dimension there are cells alone, or trained models alone."""
-    rows = [row("exponent_score", -0.5, -0.6, alone, prediction=CELLS, dim=60)]
-    rows.append(row("exponent_score", -0.5, -0.6, alone, prediction="trained", dim=90))
+def transition_sharpness(
+    whole=(-0.03, -0.06, -0.001),
+    whole_cells=(-0.01, -0.02, -0.001),
+    trained=(-0.2, -0.3, -0.01),
+    cells=(-0.005, -0.01, -0.001),
+):
+    """At the other dimensions there are cells alone, or trained models alone; of one dimension nothing is claimed."""
+    rows = [row("exponent_score", 0.5, 0.4, 0.6, prediction=CELLS, dim=60)]
+    rows.append(row("exponent_score", 0.5, 0.4, 0.6, prediction="trained", dim=90))
+    rows += [row("exponent_score", *whole, prediction="trained", dim="all")] if whole else []
+    rows.append(row("exponent_score", *whole_cells, prediction=CELLS, dim="all"))
     for prediction, found in ((CELLS, cells), ("trained", trained)):
         rows += [row("exponent_score", *found, prediction=prediction, dim=30)] if found else []
         rows.append(row("width_fraction", 0.23, prediction=prediction, dim=30, n=50))
@@ -465,16 +472,16 @@ EXPERIMENTS = {
     ),
     "transition_sharpness": Experiment(
         transition_sharpness,
-        5,
+        3,
         [
             case(),
-            case("trained, d = 30", trained=(-0.1, -0.2, 0.0)),
-            case("cells, d = 30", cells=(-0.01, -0.02, 0.0)),
-            case(trained=(-0.001, -0.001, -0.0005), cells=(-0.005, -0.01, -0.001)),
+            case("trained, all", whole=(-0.03, -0.06, 0.0)),
+            case("cells, all", whole_cells=(-0.01, -0.02, 0.0)),
+            case(trained=(-0.001, -0.001, 0.0), cells=(-0.005, -0.01, -0.001)),
             case("have intervals", trained=(-0.2, -0.3, -0.011)),
             case("have intervals", cells=(-0.4, -0.5, -0.31)),
-            case("trained, d = 90", "cells, d = 60", alone=0.0),
-            case(says=3, trained=()),
+            case(says=2, trained=()),
+            case(says=2, whole=()),
         ],
     ),
     "transition_without_threshold": Experiment(
