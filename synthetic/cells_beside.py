@@ -21,7 +21,7 @@ WHOLE = 0.95
 
 
 def beside(
-    trained: Sequence[Row], labels: Labels, criterion: float, arrays: Mapping[str, np.ndarray], samples: int
+    trained: Sequence[Row], labels: Labels, criterion: float, arrays: Mapping[str, np.ndarray], n: int, samples: int
 ) -> Iterator[Row]:
     """crossover_fraction of cells by every criterion; then what was found and predicted by the setting's own one.
 
@@ -30,9 +30,10 @@ def beside(
         labels: of the setting.
         criterion: of the setting, among the rounded CRITERIA.
         arrays: from :func:`synthetic.cells.predicted_copies`.
+        n: training points.
         samples: of each law.
     """
-    yield from cells_rows(labels, arrays, int(arrays["sizes"][-1]), samples)
+    yield from cells_rows(labels, arrays, n, samples)
     for row in select(trained, "transition_fraction", point="middle", **labels):
         yield row._replace(setting={**row.setting, "criterion": criterion})
     for name in PREDICTIONS[1:]:

@@ -24,6 +24,8 @@ from theory.mixture import Mixture, sample
 
 COPIES, HALVES, WHOLE, LARGEST = "copies", "two halves", "whole distribution", "largest N"
 TRAINED = "trained"
+NEARER = "nearer_fraction"
+"""By which share more samples than fresh points are copies, at the criterion at which it is largest."""
 Labels = Mapping[str, str | int | float]
 
 
@@ -39,9 +41,9 @@ def halves_by_size(law: GaussianMixture, study: Study, seed: int, fractions: Seq
     Returns:
         `sizes`; for `trained` and `cells`, (data set, size): `NAME_copies`, samples of both halves that are copies by
         the study's criterion; `NAME_halves`, samples that are more like their nearest training point than like what
-        the model of the other half makes of the same noise; `NAME_whole`, the largest difference over all criteria
-        between the share of samples and of fresh points that are copies; `NAME_likeness`, mean cosine of the samples
-        of both halves.
+        the model of the other half makes of the same noise; `NAME_whole`, over all criteria the largest share by which
+        more samples than fresh points are copies, mean of both halves; `NAME_likeness`, mean cosine of the samples of
+        both halves.
     """
     n, sizes = law.n, sizes_at(fractions, law.n)
     keys = data_keys(seed, study.seeds, n, law.dim, law.components)
@@ -84,13 +86,18 @@ def _of_pair(
         copies.append([int((one < study.factor).sum()) for one in ratios])
         to_point = [cosines(one, own[place.index]) for one, place in zip(generated, near, strict=True)]
         like_points.append([int((a > b).sum()) for a, b in zip(to_point, likeness, strict=True)])
-        largest.append([float(stats.ks_2samp(one, control).statistic) for one in ratios])
+        largest.append([nearer(one, control) for one in ratios])
     return {
         "copies": np.sum(copies, axis=0),
         "halves": np.sum(like_points, axis=0),
         "whole": np.mean(largest, axis=0),
         "likeness": likeness.mean(axis=1),
     }
+
+
+def nearer(ratios: Float[np.ndarray, " m"], control: Float[np.ndarray, " k"]) -> float:
+    """Over all criteria the largest share by which more of these than of the control are copies; 0 where never more."""
+    return float(stats.ks_2samp(ratios, control, alternative="greater").statistic)
 
 
 def cosines(a: Float[np.ndarray, "m d"], b: Float[np.ndarray, "m d"]) -> Float[np.ndarray, " m"]:
@@ -113,24 +120,25 @@ def criterion_rows(law: GaussianMixture, arrays: Mapping[str, np.ndarray], sampl
         arrays: from :func:`halves_by_size`.
         samples: of one model.
     """
-    fractions, total = arrays["sizes"] / law.n, 2 * samples
+    fractions = arrays["sizes"] / law.n
     for name in (TRAINED, CELLS):
-        counts = {
-            COPIES: arrays[f"{name}_copies"],
-            HALVES: arrays[f"{name}_halves"],
-            WHOLE: (arrays[f"{name}_whole"] * total).round().astype(int),
+        curves = {
+            COPIES: ("memorized_fraction", arrays[f"{name}_copies"] / (2 * samples)),
+            HALVES: ("memorized_fraction", arrays[f"{name}_halves"] / (2 * samples)),
+            WHOLE: (NEARER, arrays[f"{name}_whole"]),
         }
-        for criterion, counted in counts.items():
+        for criterion, (metric, shares) in curves.items():
             here = {"denoiser": name, "criterion": criterion}
             for i, size in enumerate(arrays["sizes"].tolist()):
                 there = {**here, "size": size, "size_over_n": size / law.n}
-                yield Row("memorized_fraction", *summary(counted[:, i] / total, SHARE), len(counted), there)
-            where = reached(fractions, counted, total, LEVELS["middle"])
+                yield Row(metric, *summary(shares[:, i], SHARE), len(shares), there)
+            where = reached(fractions, shares, 1, LEVELS["middle"])
             if np.isfinite(where).all():
                 yield Row("transition_fraction", *summary(where), len(where), {**here, "point": "middle"})
+        likeness = arrays[f"{name}_likeness"]
         for i, size in enumerate(arrays["sizes"].tolist()):
             there = {"denoiser": name, "size": size, "size_over_n": size / law.n}
-            yield Row("halves_similarity", *summary(arrays[f"{name}_likeness"][:, i]), len(counted), there)
+            yield Row("halves_similarity", *summary(likeness[:, i]), len(likeness), there)
 
 
 def copies_of_size(law: GaussianMixture, size: int, study: Study, seed: int) -> dict[str, np.ndarray]:

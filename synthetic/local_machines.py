@@ -11,10 +11,10 @@ from jaxtyping import Array, ArrayLike, Float, Int, Key
 
 from difflab.randomness import stream
 from difflab.runs.rows import Row
-from difflab.statistics.intervals import bootstrap, grouped_fraction, summary
+from difflab.statistics.intervals import grouped_fraction, summary
 from synthetic.data.dataset import Dataset
 from synthetic.network_study import trained_network
-from synthetic.networks import Network, network_samples, parameter_count
+from synthetic.networks import Network, parameter_count, samples_from
 from synthetic.probes import copies
 from synthetic.problem import Objective
 from synthetic.train import Training
@@ -150,8 +150,8 @@ def network_beside(
     model = make()
     keys = stream(seed, "network start").jax(), stream(seed, "network training").jax()
     variables = trained_network(keys, model, data, objective, training)
-    key = stream(seed, "starting noise").jax()
-    drawn = network_samples(key, model, variables, jnp.asarray(objective.times), n_samples)
+    start = starting_noise(seed, data[0], objective.noise, np.asarray(objective.times), n_samples)
+    drawn = samples_from(start, model, variables, jnp.asarray(objective.times))
     return {"samples": np.asarray(drawn), "parameters": np.asarray(parameter_count(variables))}
 
 
@@ -175,15 +175,19 @@ def agreement_rows(
     arrays: Sequence[dict[str, np.ndarray]],
     data: Sequence[Dataset],
 ) -> Iterator[Row]:
-    """r2_similarity and r_similarity of a network with every machine: medians over samples; and its copies."""
+    """r2_similarity and r_similarity of a network with every machine, and its copies.
+
+    Each is the mean over data sets of the median over samples; the interval is over data sets, whose samples share a
+    network.
+    """
     here: dict[str, str | int] = {"width": width, "parameters": int(network["parameters"])}
     yield _copies_row(list(network["samples"]), data, here)
     for machine in MACHINES:
         pairs = zip(network["samples"], arrays, strict=True)
-        r = np.concatenate([correlations(drawn, one[f"{machine}_samples"]) for drawn, one in pairs])
-        rng = np.random.default_rng(0)
-        for metric, values in (("r_similarity", r), ("r2_similarity", np.sign(r) * r**2)):
-            yield Row(metric, *bootstrap(values, np.median, rng), len(r), {**here, "machine": machine})
+        r = [correlations(drawn, one[f"{machine}_samples"]) for drawn, one in pairs]
+        for metric, values in (("r_similarity", r), ("r2_similarity", [np.sign(one) * one**2 for one in r])):
+            medians = [float(np.median(one)) for one in values]
+            yield Row(metric, *summary(medians, (-1.0, 1.0)), len(medians), {**here, "machine": machine})
 
 
 def _copies_row(drawn: Sequence[np.ndarray], data: Sequence[Dataset], labels: dict[str, str | int]) -> Row:

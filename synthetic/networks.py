@@ -69,6 +69,8 @@ class UNet(nn.Module):
     shape: tuple[int, ...]
     noise: Noise
     parameterization: str = "x0"
+    norm: bool = True
+    """Group norms, each over one row of pixels; with them a pixel sees its whole row, and without them a patch."""
 
     @nn.compact
     def __call__(self, x_t: Float[Array, "*c d"], t: Float[Array, ""]) -> Float[Array, "*c d"]:
@@ -88,10 +90,15 @@ class UNet(nn.Module):
 
     def _block(self, h: Float[Array, "a b w"], level: Float[Array, " f"], width: int) -> Float[Array, "a b w"]:
         groups = next(g for g in (8, 4, 2, 1) if g == 1 or (width % g == 0 and width >= 4 * g))
-        inner = nn.GroupNorm(groups)(Conv3x3(width)(nn.silu(nn.GroupNorm(groups)(h))))
+        after, before = (nn.GroupNorm(groups) if self.norm else _as_it_is for _ in range(2))
+        inner = after(Conv3x3(width)(nn.silu(before(h))))
         # After the norm, which would take a constant away again.
         scale, shift = jnp.split(nn.Dense(2 * width)(level)[None, None], 2, axis=-1)
         return h + Conv3x3(width, nn.initializers.zeros)(nn.silu(inner * (1 + scale) + shift))
+
+
+def _as_it_is(h: Float[Array, "a b w"]) -> Float[Array, "a b w"]:
+    return h
 
 
 Network = Perceptron | UNet
@@ -162,10 +169,14 @@ def network_samples(
     n_samples: int,
 ) -> Float[Array, "s samples *c d"]:
     """Deterministic DDIM samples of one width of a ladder, for every data set, all from the same starting noise."""
-
     _, sigma = model.noise(jnp.max(times))
-    start = sigma * jax.random.normal(key, (n_samples, *model.shape), float)
+    return samples_from(sigma * jax.random.normal(key, (n_samples, *model.shape), float), model, variables, times)
 
+
+def samples_from(
+    start: Float[Array, "samples *c d"], model: Network, variables: Variables, times: Float[Array, " t"]
+) -> Float[Array, "s samples *c d"]:
+    """The same from noise that is given."""
     params = jax.tree.map(lambda leaf: leaf[:, 0], variables["params"])
     return jax.lax.map(lambda own: _drawn(model, own, times, start), params)
 

@@ -11,6 +11,8 @@ from difflab.statistics.intervals import Interval, summary
 from synthetic.transition import LEVELS, reached
 
 WIDTH, EXPONENT = "width_fraction", "exponent_score"
+ALL = "all"
+"""Stands for every dimension at once."""
 
 
 def widths(fractions: Float[np.ndarray, " m"], copies: Int[np.ndarray, "s m"], samples: int) -> Float[np.ndarray, " s"]:
@@ -24,9 +26,9 @@ def width_rows(each: Float[np.ndarray, " s"], labels: Mapping[str, str | int | f
         yield Row(WIDTH, *summary(each), len(each), dict(labels))
 
 
-def recorded_widths(rows: Sequence[Row], dim: int, prediction: str) -> Iterator[Row]:
-    """Widths of a run of edge_sweep at one dimension: of each N and number of clusters the mean over its data sets."""
-    for start in select(rows, "transition_fraction", point="start", dim=dim):
+def recorded_widths(rows: Sequence[Row], prediction: str) -> Iterator[Row]:
+    """Widths of a run of edge_sweep: of each N, dimension and number of clusters the mean over its data sets."""
+    for start in select(rows, "transition_fraction", point="start"):
         labels = {name: start.setting[name] for name in ("n", "dim", "components")}
         for end in select(rows, "transition_fraction", point="end", **labels):
             here = {**labels, "prediction": prediction}
@@ -51,7 +53,15 @@ def exponent_rows(rows: Sequence[Row]) -> Iterator[Row]:
     """exponent_score of every prediction and dimension, over the widths of all N."""
     found = select(rows, WIDTH)
     for prediction, dim in dict.fromkeys((row.setting["prediction"], row.setting["dim"]) for row in found):
-        own = select(found, WIDTH, prediction=prediction, dim=dim)
-        slope = exponent([row.setting["n"] for row in own], [row.value for row in own])
-        if slope is not None:
-            yield Row(EXPONENT, *slope, len(own), {"prediction": prediction, "dim": dim})
+        yield from _exponent_row(select(found, WIDTH, prediction=prediction, dim=dim), prediction, dim)
+
+
+def whole_exponent_row(rows: Sequence[Row], prediction: str) -> Iterator[Row]:
+    """exponent_score over all of these widths, whatever their dimension."""
+    yield from _exponent_row(select(rows, WIDTH, prediction=prediction), prediction, ALL)
+
+
+def _exponent_row(own: Sequence[Row], prediction: str, dim: int | str) -> Iterator[Row]:
+    slope = exponent([row.setting["n"] for row in own], [row.value for row in own])
+    if slope is not None:
+        yield Row(EXPONENT, *slope, len(own), {"prediction": prediction, "dim": dim})

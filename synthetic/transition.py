@@ -96,7 +96,7 @@ def half_way_rows(
 
 def reached(
     fractions: Float[np.ndarray, " m"],
-    copies: Int[np.ndarray, "s m"],
+    copies: Real[np.ndarray, "s m"],
     n_samples: int | Int[np.ndarray, "#s m"],
     level: float = LEVELS["middle"],
 ) -> Float[np.ndarray, " s"]:
@@ -107,7 +107,7 @@ def reached(
 
     Args:
         fractions: M / N of each size, increasing.
-        copies: memorized samples of each data set and size, out of n_samples.
+        copies: memorized samples of each data set and size, out of n_samples; or any share, out of 1.
         n_samples: samples of each model, their weight in the fit; where a number is 0 nothing was copied.
         level: of the memorized fraction.
     """

@@ -1,6 +1,7 @@
 """How the tests run: float64, nothing implicit in JAX, shapes and types checked at every call, no windows."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -41,8 +42,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # JAX's checker cannot tell these from reuse: denoisers that are meant to meet the same noise (one key closed over by
 # lax.map, one bootstrap key for every weight), and an array of keys of which a slice is taken twice.
 COMMON_NOISE = {
-    "test_cells_beside",
-    "test_criteria",
     "test_command_line",
     "test_experiments",
     "test_front_door",
@@ -71,12 +70,14 @@ def once(tmp_path_factory):
     place = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
 
     def folder(name, make):
-        found, done = place / name, place / f"{name}.done"
+        found, half = place / name, place / f"{name}.half"
         with FileLock(place / f"{name}.lock"):
-            if not done.exists():
-                found.mkdir()
-                make(found)
-                done.touch()
+            if not found.exists():
+                # What a failed make left behind.
+                shutil.rmtree(half, ignore_errors=True)
+                half.mkdir()
+                make(half)
+                half.rename(found)
         return found
 
     return folder

@@ -495,6 +495,19 @@ def test_pictures_have_a_channel_where_it_is_wanted():
     np.testing.assert_array_equal(one.fresh[:, 0], flat.fresh)
 
 
+@pytest.mark.parametrize("coloured", [False, True])
+def test_pictures_on_one_mean_keep_one_scale(coloured, coloured_folder):
+    """They are the same pictures, and differ from those centred by pixel by one picture and one factor."""
+    source = str(coloured_folder) if coloured else "digits"
+    each, one = (pictures_of(_key(), source, 3, 6, by_pixel=by_pixel) for by_pixel in (True, False))
+    assert float(one.points.mean()) == pytest.approx(0, abs=1e-12)
+    assert float(one.points.var()) == pytest.approx(1)
+    flat = np.concatenate([one.points, one.fresh]) - np.asarray(one.points).mean(axis=0)
+    scale = np.sqrt(np.mean(np.var(one.points, axis=0)))
+    np.testing.assert_allclose(flat / scale, np.concatenate([each.points, each.fresh]), atol=1e-9)
+    assert np.abs(np.asarray(one.points).mean(axis=0)).max() > 0.1
+
+
 def test_points_that_are_no_pictures_have_no_channel(tmp_path):
     np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(12, 5)))
     source = str(tmp_path / "points.npy")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from difflab.runs.rows import check_row, select
+from synthetic import local_machines
 from synthetic.data.dataset import Dataset
 from synthetic.local_machines import (
     LOCAL,
@@ -15,10 +16,15 @@ from synthetic.local_machines import (
     calibrated,
     correlations,
     machine_samples,
+    machines_of,
+    network_beside,
     sides,
     squares,
 )
+from synthetic.networks import UNet
+from synthetic.problem import objective_for
 from synthetic.sample import ddim
+from synthetic.train import Training
 from theory.denoisers import denoiser, memorizing
 from theory.noise import uniform_times, variance_preserving
 
@@ -68,5 +74,29 @@ def test_agreement_by_hand():
     rows = [check_row(row) for row in agreement_rows(3, network, [arrays, arrays], data)]
     (local,) = select(rows, "r2_similarity", width=3, machine=LOCAL)
     (memory,) = select(rows, "r2_similarity", width=3, machine=MEMORIZING)
-    assert local.value == pytest.approx(1) and memory.value == pytest.approx(-1) and local.n == 8
+    assert local.value == pytest.approx(1) and memory.value == pytest.approx(-1) and local.n == 2
     assert select(rows, "memorized_fraction", parameters=7)
+
+
+def test_agreement_is_a_median_of_every_data_set():
+    """Two of three samples are the machine's in the first data set, one of three in the other; the rest is opposite."""
+    drawn = np.random.default_rng(5).normal(size=(3, 1, 9))
+    signs = np.array([[1, 1, -1], [1, -1, -1]])[..., None, None]
+    arrays = {f"{name}_samples": drawn for name in MACHINES}
+    network = {"samples": signs * drawn, "parameters": np.asarray(7)}
+    rows = list(agreement_rows(3, network, [arrays, arrays], [Dataset(POINTS, POINTS, None)] * 2))
+    (local,) = select(rows, "r_similarity", machine=LOCAL)
+    assert local.value == pytest.approx(0) and (local.low, local.high) == (-1, 1) and local.n == 2
+
+
+def test_networks_and_machines_start_from_equal_noise(monkeypatch):
+    """Both samplers are stopped where they begin."""
+    objective, starts = objective_for("x0", variance_preserving, TIMES), []
+    dataset = Dataset(POINTS, POINTS, None)
+    monkeypatch.setattr(local_machines, "machine_samples", lambda *given: starts.append(given[-1]) or given[-1])
+    monkeypatch.setattr(local_machines, "samples_from", lambda start, *_: starts.append(start) or start[None])
+    machines_of(dataset, 5, objective, (1, 3), 2, 4)
+    training = Training(steps=1, draws=1)
+    network_beside(lambda: UNet(1, (1, 9), variance_preserving), [dataset], 5, objective, training, 4)
+    assert len(starts) == len(MACHINES) + 1 and starts[0].shape == (4, 1, 9)
+    assert all(np.array_equal(start, starts[0]) for start in starts)

@@ -77,6 +77,21 @@ def test_a_unet_keeps_the_shape_and_knows_where_things_are(shape):
     assert not np.allclose(out[..., ::-1], apply(params, x_t[..., ::-1], t))
 
 
+@pytest.mark.parametrize("norm", [True, False])
+def test_without_norms_a_unet_sees_a_patch(norm):
+    """A corner of 36 x 36 pixels is farther away than six convolutions, four of them at half the side, can see."""
+    model = UNet(2, (1, 36 * 36), variance_preserving, norm=norm)
+    x_t, t = jax.random.normal(jax.random.key(0), (1, 36 * 36)), jnp.asarray(0.4)
+    params = jax.jit(model.init)(jax.random.key(1), x_t, t)
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda a: a + 0.1 * rng.normal(size=a.shape), params)
+    gradient = jax.jit(jax.grad(lambda x: model.apply(params, x, t)[0, 0]))(x_t).reshape(36, 36)
+    assert gradient[0, 1] != 0 and gradient[1, 0] != 0
+    assert (gradient[0, -1] != 0) == norm
+    named = {getattr(part, "key", "") for path, _ in jax.tree.leaves_with_path(params) for part in path}
+    assert any("GroupNorm" in name for name in named) == norm
+
+
 @pytest.mark.parametrize("parameterization", ["x0", "eps", "v"])
 def test_a_perceptron_learns_one_gaussian(parameterization):
     """Trained on many points of one cluster, its loss comes near the exact one, from above."""

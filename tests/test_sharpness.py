@@ -3,8 +3,20 @@
 import numpy as np
 import pytest
 
+from difflab.runs.numbers import Numbers
+from difflab.runs.record import recorded
 from difflab.runs.rows import Row, check_row, select
-from synthetic.sharpness import EXPONENT, WIDTH, exponent, exponent_rows, recorded_widths, width_rows, widths
+from synthetic.sharpness import (
+    ALL,
+    EXPONENT,
+    WIDTH,
+    exponent,
+    exponent_rows,
+    recorded_widths,
+    whole_exponent_row,
+    width_rows,
+    widths,
+)
 
 
 def test_a_width_is_from_a_tenth_to_nine_tenths():
@@ -37,23 +49,58 @@ def test_the_interval_is_that_of_a_slope():
     assert (high - low) / 2 == pytest.approx(12.7062 * np.sqrt(6 * e**2 / 2), rel=1e-4)
 
 
-def test_recorded_widths_are_those_of_one_dimension():
-    rows = [
+def _recorded(*places):
+    return [
         Row("transition_fraction", value, None, None, 3, {"n": n, "dim": dim, "components": 3, "point": point})
-        for n, dim, point, value in (
-            (50, 30, "start", 0.7),
-            (50, 30, "middle", 0.8),
-            (50, 30, "end", 0.9),
-            (50, 60, "start", 0.1),
-            (50, 60, "end", 0.9),
-            (100, 30, "start", 0.75),
-            (100, 30, "end", 0.85),
-            (200, 30, "start", 0.75),
-        )
+        for n, dim, point, value in places
     ]
-    found = [check_row(row) for row in recorded_widths(rows, 30, "trained")]
-    assert [(row.setting["n"], round(row.value, 6)) for row in found] == [(50, 0.2), (100, 0.1)]
+
+
+def test_recorded_widths_are_those_of_every_dimension():
+    rows = _recorded(
+        (50, 30, "start", 0.7),
+        (50, 30, "middle", 0.8),
+        (50, 30, "end", 0.9),
+        (50, 60, "start", 0.1),
+        (50, 60, "end", 0.9),
+        (100, 30, "start", 0.75),
+        (100, 30, "end", 0.85),
+        (200, 30, "start", 0.75),
+    )
+    found = [check_row(row) for row in recorded_widths(rows, "trained")]
+    widths_found = [(row.setting["n"], row.setting["dim"], round(row.value, 6)) for row in found]
+    assert widths_found == [(50, 30, 0.2), (50, 60, 0.8), (100, 30, 0.1)]
     assert not list(exponent_rows(found)), "two points are no line"
     third = Row(WIDTH, 0.05, None, None, 3, {**found[0].setting, "n": 200})
     (slope,) = select(list(exponent_rows([*found, third])), EXPONENT, prediction="trained", dim=30)
     assert slope.value == pytest.approx(-1) and slope.n == 3
+
+
+def test_the_whole_exponent_is_over_all_dimensions_of_one_prediction():
+    """At either dimension there is one N alone; over both together widths fall as 1 / N."""
+    widths_of = {(50, 30): (0.4, 0.4), (100, 60): (0.2, 0.2)}
+    rows = [
+        Row(WIDTH, value, None, None, 3, {"n": n, "dim": dim, "components": k, "prediction": "trained"})
+        for (n, dim), values in widths_of.items()
+        for k, value in enumerate(values)
+    ]
+    other = [row._replace(value=1.0, setting={**row.setting, "prediction": "cells"}) for row in rows]
+    assert not list(exponent_rows(rows))
+    (slope,) = (check_row(row) for row in whole_exponent_row([*rows, *other], "trained"))
+    assert slope.value == pytest.approx(-1) and slope.n == 4
+    assert slope.setting == {"prediction": "trained", "dim": ALL}
+
+
+def test_the_record_narrows_at_some_dimensions_and_not_at_others():
+    """With the numbers that docs/templates/findings/edge.md.jinja gives as long as the record has no run."""
+    rows = list(recorded_widths(Numbers(recorded())("edge_sweep", parameterization="x0").run.rows, "trained"))
+    told = {row.setting["dim"]: row for row in (*exponent_rows(rows), *whole_exponent_row(rows, "trained"))}
+    assert {dim: row.n for dim, row in told.items()} == {30: 16, 40: 16, 50: 16, 60: 16, ALL: 64}
+    expected = {
+        30: (0.006, -0.056, 0.068),
+        40: (-0.065, -0.105, -0.025),
+        50: (-0.060, -0.109, -0.011),
+        60: (-0.006, -0.037, 0.026),
+        ALL: (-0.031, -0.062, -0.001),
+    }
+    assert {dim: tuple(round(end, 3) for end in row.interval) for dim, row in told.items()} == expected

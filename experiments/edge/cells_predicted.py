@@ -9,11 +9,14 @@ losses, without training and without a fitted number.
 
 Nothing is trained here. What trained models do is read from the record: edge_sweep (64 settings, criterion 1/3),
 edge_stress (what else was varied; the criteria 1/5, 1/4, 1/2 and 2/3 at its base alone) and crossover_trained (losses).
-Those runs drew other data sets of the same laws where streams of chance were renamed since.
+Those runs drew other data sets of the same laws where streams of chance were renamed since. Nobody tells the constant
+0.8 the criterion, so other criteria than 1/3 are no part of the stress set. They stand apart, without an interval: they
+are one law and the same models, not several settings.
 
 Expect all five criteria within 0.02, and the shifts with the variance and the schedule, which the exact losses get
-wrong by a half. In the sweep, where nothing moves, the constant 0.8 stays the better prediction. Cost on two cores: 6
-minutes.
+wrong by a half. In the sweep, where nothing moves, the constant 0.8 stays the better prediction; over the stress set it
+is not clear which of both is better. Clusters of 3 directions only are missed. Cost on two cores: 6 minutes, and more
+than twice that on a busy machine.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,7 +42,9 @@ from synthetic.stress import BASE, Stress, chosen
 from synthetic.study import Study
 
 SWEEP, STRESS, FIVE = "sweep", "stress", "criteria"
-"""What errors are means over: the sweep, the stress set, and the criteria at its base."""
+"""What errors are means over: the sweep, the stress set at the criterion 1/3, and all criteria at its base."""
+CRITERION = "criterion"
+"""The kind of settings that only differ in what counts as a copy."""
 
 
 @dataclass(frozen=True)
@@ -105,29 +110,36 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         own = [one for one in settings if one[0] == among]
         each = [arrays[known_to_cells(setting), shape] for _, _, setting, shape in own]
         compared = []
-        for (_, labels, setting, _), one in zip(own, each, strict=True):
-            rows = list(beside(source.run.rows, labels, nearest_criterion(setting.factor), one, config.study.samples))
+        for (_, labels, setting, shape), one in zip(own, each, strict=True):
+            criterion = nearest_criterion(setting.factor)
+            rows = list(beside(source.run.rows, labels, criterion, one, shape[0], config.study.samples))
             compared.append(rows)
             yield from (row._replace(setting={"among": among, **row.setting}) for row in rows)
-        yield from errors_among(among, compared)
-        if among == STRESS:
-            yield from errors_among(FIVE, [one for one in compared if one[0].setting["kind"] in (BASE, "criterion")])
+        by_kind = [(setting.kind, rows) for (_, _, setting, _), rows in zip(own, compared, strict=True)]
+        yield from errors_among(among, [rows for kind, rows in by_kind if kind != CRITERION])
+        for row in errors_among(FIVE, [rows for kind, rows in by_kind if kind in (BASE, CRITERION)]):
+            yield row._replace(low=None, high=None)
         yield from variance_row(among, source.run.rows, [(one[1], told) for one, told in zip(own, each, strict=True)])
     yield from loss_rows(record("crossover_trained"), config.study)
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
-    """Whether one exact denoiser predicts all of it, and better than the number that was fitted."""
+    """Whether one exact denoiser predicts all of it, and better than the number that was fitted to one criterion."""
     errors = {row.setting["among"]: row.value for row in select(rows, "error_fraction", prediction=CELLS)}
-    better = {row.setting["among"]: row.interval for row in select(rows, "better_fraction", prediction=CELLS)}
+    better = {
+        row.setting["among"]: row.interval
+        for row in select(rows, "better_fraction", prediction=CELLS)
+        if row.setting["among"] != FIVE
+    }
     said = {f"{among}: the mean absolute error is at most 0.02": error <= 0.02 for among, error in errors.items()}
     said |= {f"{among}: cells predict better than the constant 0.8": one.high < 0 for among, one in better.items()}
     variance = {row.setting["among"]: row.value for row in select(rows, "variance_error_ratio")}
     said |= {
         f"{among}: the learned variance is within 10 % on average": error <= 0.1 for among, error in variance.items()
     }
-    shift, predicted = variance_shift(rows)
-    if shift is not None:
+    moved = variance_shift(rows)
+    if moved is not None:
+        shift, predicted = moved
         said["from the smallest to the largest variance cells move as far as trained models, within 0.02"] = (
             abs(shift - predicted) <= 0.02
         )
@@ -140,23 +152,19 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     return said
 
 
-def variance_shift(rows: Sequence[Row]) -> tuple[float | None, float]:
-    """How far the transition moves from the smallest to the largest variance, found and by cells; None for no two."""
-    found = sorted(select(rows, "transition_fraction", kind="variance"), key=lambda row: float(row.setting["value"]))
-    told = [
-        select(
-            rows,
-            "crossover_fraction",
-            kind="variance",
-            value=row.setting["value"],
-            criterion=row.setting["criterion"],
-            prediction=CELLS,
-        )[0]
-        for row in found
-    ]
-    if len(found) < 2:
-        return None, 0.0
-    return found[-1].value - found[0].value, told[-1].value - told[0].value
+def variance_shift(rows: Sequence[Row]) -> tuple[float, float] | None:
+    """How far the transition moves from the smallest to the largest variance with both, found and by cells, if any."""
+    both = []
+    for row in select(rows, "transition_fraction", kind="variance"):
+        labels = {"kind": "variance", "value": row.setting["value"], "criterion": row.setting["criterion"]}
+        both += [
+            (float(row.setting["value"]), row.value, told.value)
+            for told in select(rows, "crossover_fraction", prediction=CELLS, **labels)
+        ]
+    if len(both) < 2:
+        return None
+    (_, found, told), (_, last_found, last_told) = min(both), max(both)
+    return last_found - found, last_told - told
 
 
 def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
@@ -171,12 +179,17 @@ def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]
 
 
 def answer(run: Recorded) -> Answer:
-    """The errors over the sweep and over the criteria."""
-    sweep, five, other = (run.value("error_fraction", among=among, prediction=CELLS) for among in (SWEEP, FIVE, STRESS))
-    constant, exact = (run.value("error_fraction", among=STRESS, prediction=name) for name in (CONSTANT, EXACT))
+    """The errors over the sweep, over what else was varied, and over the criteria."""
+    sweep, other, five = (run.value("error_fraction", among=among, prediction=CELLS) for among in (SWEEP, STRESS, FIVE))
+    known, constant, exact = (
+        run.value("error_fraction", among=among, prediction=name)
+        for among, name in ((SWEEP, CONSTANT), (STRESS, CONSTANT), (STRESS, EXACT))
+    )
+    better = run.number("better_fraction", among=STRESS, prediction=CELLS)
     return Answer(
-        f"With nothing fitted it is off by {sweep} of N over the sweep, {five} over what counts as a copy, and "
-        f"{other} over all that was varied, where the constant is off by {constant} and the exact losses by {exact}.",
+        f"With nothing fitted it is off by {sweep} of N over the sweep, where the constant is off by {known}, and by "
+        f"{other} over what else was varied, where the constant is off by {constant} (cells less that: {better}) and "
+        f"the exact losses by {exact}. At one base it is off by {five} over what counts as a copy.",
         "",
         "found",
         "Do the stress settings, which the constant cannot tell apart, lie on the diagonal?",

@@ -4,10 +4,11 @@ Buchanan et al. 2025 (arXiv 2508.17689) count a sample as a copy under a third o
 another share the transition lies elsewhere. Three criteria have no such share. Two models trained on disjoint halves of
 the data make the same sample of the same noise as long as they generalize (Kadkhodaie et al. 2024, arXiv 2310.02557):
 here a sample counts as memorized if it is more like its nearest training point than like the other model's sample. The
-whole distribution of distance ratios is compared with that of fresh points of the law: what counts is the largest
-difference over all shares at once. And from a fixed size M the largest N is asked for of which nine tenths of samples
-are still copies, the effective model memorization of Gu et al. 2023 (arXiv 2310.02664), which needs a share again. For
-each the transition is where it reaches one half (for the last one also nine tenths), with cells denoisers beside.
+whole distribution of distance ratios is compared with that of fresh points of the law: what counts is by how much more
+samples than fresh points are copies, at the share at which this is largest. And from a fixed size M the largest N is
+asked for of which nine tenths of samples are still copies, the effective model memorization of Gu et al. 2023 (arXiv
+2310.02664), which needs a share again. For each the transition is where it reaches one half (for the last one also nine
+tenths), with cells denoisers beside.
 
 Differs:
     Kadkhodaie et al. compare means of cosines; a count for each sample needs no threshold either, and has a middle.

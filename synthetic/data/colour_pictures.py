@@ -30,10 +30,15 @@ class ColourPictures:
         require(self.side >= 2, f"side is {self.side}; give at least 2 pixels.")
 
 
-def colour_pictures(key: Key[Array, ""], config: ColourPictures) -> Dataset:
+def colour_pictures(key: Key[Array, ""], config: ColourPictures, by_pixel: bool = True) -> Dataset:
     """Choose 2 N different pictures: N to train on and N fresh, as (n, 3, side * side).
 
     Only those chosen are read, in whatever order the folder has; their names are sorted first.
+
+    Args:
+        key: of the choice.
+        config: folder and numbers.
+        by_pixel: as for digits.
 
     Raises:
         InputError: the folder is missing, has too few pictures, or one can't be read.
@@ -47,9 +52,10 @@ def colour_pictures(key: Key[Array, ""], config: ColourPictures) -> Dataset:
     )
     chosen = np.asarray(jax.random.permutation(key, len(paths))[: 2 * n])
     points = np.stack([_read(paths[i], config.side) for i in chosen])
-    spread = np.sqrt(np.mean(np.var(points[:n], axis=0)))
+    axis = 0 if by_pixel else None
+    spread = np.sqrt(np.mean(np.var(points[:n], axis=axis)))
     require(bool(spread > 1e-9), f"all pictures of {folder} are the same; nothing can be learned from them.")
-    scaled = jnp.asarray((points - points[:n].mean(axis=0)) / spread)
+    scaled = jnp.asarray((points - points[:n].mean(axis=axis)) / spread)
     return Dataset(scaled[:n], scaled[n:], None)
 
 

@@ -29,8 +29,13 @@ class Digits:
         require(self.side >= 0, f"side is {self.side}; give the pixels of one side, or 0 for the source's own.")
 
 
-def digits(key: Key[Array, ""], config: Digits) -> Dataset:
+def digits(key: Key[Array, ""], config: Digits, by_pixel: bool = True) -> Dataset:
     """Choose 2 N different pictures: N to train on and N fresh.
+
+    Args:
+        key: of the choice.
+        config: source and numbers.
+        by_pixel: centre every pixel on its own mean; else all on one, so that they keep one scale.
 
     Raises:
         InputError: where the source has too few points, can't be read, or holds NaN.
@@ -42,12 +47,13 @@ def digits(key: Key[Array, ""], config: Digits) -> Dataset:
         f"{config.source} has {len(points)} points, but {n} to train on and {n} fresh ones are asked for.",
     )
     chosen = points[np.asarray(jax.random.permutation(key, len(points))[: 2 * n])]
-    spread = np.sqrt(np.mean(np.var(chosen[:n], axis=0)))
+    axis = 0 if by_pixel else None
+    spread = np.sqrt(np.mean(np.var(chosen[:n], axis=axis)))
     require(
         bool(spread > 1e-9 * np.abs(chosen).max()),
         f"all points of {config.source} are the same; nothing can be learned from them.",
     )
-    scaled = jnp.asarray((chosen - chosen[:n].mean(axis=0)) / spread)
+    scaled = jnp.asarray((chosen - chosen[:n].mean(axis=axis)) / spread)
     return Dataset(scaled[:n], scaled[n:], None)
 
 
