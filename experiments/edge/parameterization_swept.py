@@ -46,7 +46,7 @@ from theory.noise import FIELDS, SCHEDULES, uniform_times
 
 NOISE = SCHEDULES["vp"]
 CLUSTERS = "clusters"
-NETWORKS = {"perceptron": Perceptron, "unet": UNet}
+NETWORKS: dict[str, type[Perceptron] | type[UNet]] = {"perceptron": Perceptron, "unet": UNet}
 
 
 @dataclass(frozen=True)
