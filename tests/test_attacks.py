@@ -28,6 +28,7 @@ from difflab.diffusion.finetuning import Retained
 from difflab.diffusion.generate import embed, generate, seeded
 from difflab.diffusion.judge import Judge
 from difflab.diffusion.loss import denoising_loss, wanted
+from difflab.diffusion.memory import most_alive
 from difflab.diffusion.pruning import feedforward_layers, value_layers
 from difflab.diffusion.search import Search
 from difflab.diffusion.tokens import tokens, vocabulary
@@ -609,6 +610,18 @@ def test_noise_comes_nearer_and_stays_as_long_as_it_was(rate, pipeline):
         ]
     assert (np.diff(losses, axis=1) <= 1e-5).all()
     assert rate > 1 or (np.divide(*np.transpose(losses)[[2, 0]]) < 0.9).all()
+
+
+def test_noise_through_many_steps_of_a_large_network_fills_no_more_than_through_few(pipeline, monkeypatch):
+    masks = _masks(pipeline)
+    held = _attack("initial_noise", pipeline, masks=masks, keep=(3,), steps=4)
+    monkeypatch.setattr("difflab.diffusion.generate.with_gradients", lambda _: 1)
+    torch.testing.assert_close(_attack("initial_noise", pipeline, masks=masks, keep=(3,), steps=4), held)
+    few, many = (
+        most_alive(lambda steps=steps: _attack("initial_noise", pipeline, keep=(1,), steps=steps), pipeline.unet)
+        for steps in (2, 8)
+    )
+    assert many < 1.2 * few
 
 
 def test_pictures_are_drawn_from_a_given_noise(pipeline):

@@ -5,15 +5,17 @@ A pipeline with another scheduler of diffusers is drawn from with that one, as `
 
 import inspect
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int, UInt8
+from torch.utils.checkpoint import checkpoint
 
 from difflab.diffusion.autoencoder import decode
-from difflab.diffusion.batch_sizes import fitting
+from difflab.diffusion.batch_sizes import fitting, with_gradients
 from difflab.diffusion.loss import as_noise
 from difflab.diffusion.masks import AnyMask, masked, of_weights
 from difflab.diffusion.pipeline import latent_size
@@ -105,7 +107,8 @@ def differentiable_sampling(
 
     eps = eps(x, t, empty) + guidance (eps(x, t, y) - eps(x, t, empty)), then a step of the scheduler: DDIM's with
     eta = 0, unless the pipeline has another one. Where gradients are wanted they flow through every step to the noise
-    and the embeddings, and every step stays in memory.
+    and the embeddings. Every step of a small model stays in memory for them; of a large one (`with_gradients`) one step
+    at a time is computed again, with the same result, so the backward pass belongs inside what masks the network.
 
     Args:
         pipeline: the model; its scheduler is set to these steps.
@@ -129,10 +132,12 @@ def differentiable_sampling(
     random = _random(scheduler, generators)
     scheduler.set_timesteps(steps, device=unet.device)
     first = 0 if time is None else _place(scheduler, time)
+    again = torch.is_grad_enabled() and with_gradients(pipeline) < 2 * steps
+    predict = partial(checkpoint, unet, use_reentrant=False) if again else unet
     x = noise * scheduler.init_noise_sigma
     for index, t in enumerate(scheduler.timesteps.tolist()[first:]):
         scaled = scheduler.scale_model_input(x, t)
-        conditional, unconditional = unet(torch.cat([scaled, scaled]), t, both, **shown).sample.chunk(2)
+        conditional, unconditional = predict(torch.cat([scaled, scaled]), t, both, **shown).sample.chunk(2)
         guided = unconditional + guidance * (conditional - unconditional)
         denoised = scheduler.step(guided, t, x, **random).prev_sample
         yield Step(

@@ -125,7 +125,7 @@ class _Search:
 
     def look(self, more: bool) -> None:
         """The loss here, for the best so far, and its gradient where a step is still to come: one run for both."""
-        with torch.set_grad_enabled(more):
+        with torch.set_grad_enabled(more), masked(self.pipeline.unet, self.masks):
             loss = self._loss()
             if more:
                 # A sum, so that no target's gradient depends on how many others there are.
@@ -145,10 +145,7 @@ class _Search:
 
     def _loss(self) -> Float[torch.Tensor, " n"]:
         noise = self.noise.to(self.pipeline.unet.dtype)
-        with masked(self.pipeline.unet, self.masks):
-            *_, last = differentiable_sampling(
-                self.pipeline, self.start, noise, self.config.steps, self.config.guidance
-            )
+        *_, last = differentiable_sampling(self.pipeline, self.start, noise, self.config.steps, self.config.guidance)
         return (last.denoised.float() - self.latents).square().mean(dim=(1, 2, 3))
 
 
