@@ -16,7 +16,7 @@ from difflab.errors import require
 from difflab.randomness import stream
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Row
-from difflab.statistics.intervals import Interval, mean, nested
+from difflab.statistics.intervals import POSITIVE, SHARE, Interval, mean, nested
 from synthetic.data import collages as drawn
 from synthetic.data.collages import Collages, World
 
@@ -322,9 +322,10 @@ def own_retrieved(found: Trained) -> list[float]:
 
 
 def over_models(measured: Mapping[str, Sequence[float]], setting: Mapping[str, str | int | float]) -> Iterator[Row]:
-    """Means over models."""
+    """Means over models; those of shares and AUCs have intervals inside [0, 1]."""
     for metric, values in measured.items():
-        yield Row(metric, *mean(values), len(values), dict(setting))
+        bounds = SHARE if metric.endswith(("fraction", "auc")) else POSITIVE
+        yield Row(metric, *mean(values, bounds=bounds), len(values), dict(setting))
 
 
 def by_level(

@@ -80,7 +80,7 @@ def greedy(
 
     Args:
         model: that writes.
-        texts: token ids, at least prefix + suffix of each; the rest is not looked at.
+        texts: token ids, at least prefix + suffix of each, at most the context; what comes after changes nothing.
         prefix: tokens given.
         suffix: tokens compared.
         most: prefixes of a batch.

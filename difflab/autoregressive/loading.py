@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import importlib.util
+import io
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -232,7 +233,8 @@ def _reading(source: str) -> Iterator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
+        # The bar of GGUF conversion heeds no setting.
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     except (

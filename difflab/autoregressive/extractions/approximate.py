@@ -41,7 +41,7 @@ def approximate(
 
     Args:
         model: that is asked.
-        texts: token ids, at least prefix + suffix of each; the rest is not looked at.
+        texts: token ids, at least prefix + suffix of each, at most the context; what comes after changes nothing.
         config: how.
 
     Returns:

@@ -17,6 +17,9 @@ from difflab.randomness import stream
 from difflab.statistics.scores import Scores
 from difflab.statistics.token_scores import mean_log_probability
 
+_ROWS = 64
+"""Places whose distributions are held in double precision at once."""
+
 
 @dataclass(frozen=True)
 class Neighbourhood:
@@ -101,6 +104,7 @@ def _neighbours(
     ], axis=1)  # fmt: skip
 
 
+@torch.inference_mode()
 def _proposed(
     model: LanguageModel,
     ids: Int[np.ndarray, " t"],
@@ -113,18 +117,20 @@ def _proposed(
     if config.proposals == "random":
         others = model.vocabulary - 1
         return (true + 1 + (chance * others).astype(np.int64)) % model.vocabulary
-    sums = _others(model, ids, true).cumsum(axis=1)
-    columns = [np.searchsorted(row, u * row[-1], side="right") for row, u in zip(sums, chance.T, strict=True)]
-    return np.stack(columns, axis=1)
+    logits, u = _logits(model, ids)[-len(true) :], torch.from_numpy(chance.T).contiguous()
+    columns = []
+    for rows, wrong, chances in zip(
+        logits.split(_ROWS), torch.from_numpy(true).split(_ROWS), u.split(_ROWS), strict=True
+    ):
+        others = rows.double().cpu()
+        others[torch.arange(len(wrong)), wrong] = -torch.inf
+        sums = others.softmax(-1).cumsum(-1)
+        columns.append(torch.searchsorted(sums, chances * sums[:, -1:], right=True))
+    return torch.cat(columns).T.numpy()
 
 
-@torch.inference_mode()
-def _others(
-    model: LanguageModel, ids: Int[np.ndarray, " t"], true: Int[np.ndarray, " places"]
-) -> Float[np.ndarray, "places vocabulary"]:
-    """Probabilities of the next token at each predicted place, given that it is not the true one."""
+def _logits(model: LanguageModel, ids: Int[np.ndarray, " t"]) -> Float[torch.Tensor, "places vocabulary"]:
+    """Of the next token at each predicted place."""
     begin = [] if model.begin is None else [model.begin]
     fed = torch.tensor([[*begin, *ids.tolist()[:-1]]], device=model.device)
-    logits = model.model(input_ids=fed, use_cache=False).logits[0, -fed.shape[1] :].double()
-    logits[torch.arange(len(true)), torch.from_numpy(true)] = -torch.inf
-    return logits.softmax(-1).cpu().numpy()
+    return model.model(input_ids=fed, use_cache=False).logits[0]
