@@ -192,6 +192,8 @@ def test_check_is_a_command(handmade, tmp_path, capsys):
     assert "holds together: 3 defenses and the oracle" in capsys.readouterr().out
     path.write_text(json.dumps(handmade | {"notes": [""]}))
     assert "is no board: checksum" in refused(capsys, "board", "--check", path)
+    path.write_text(json.dumps(handmade | {"notes": ["\ud800"]}))
+    assert "is no JSON" in refused(capsys, "board", "--check", path)
     path.write_text("{")
     assert "is no JSON" in refused(capsys, "board", "--check", path)
     assert "there is no file" in refused(capsys, "board", "--check", tmp_path / "gone.json")

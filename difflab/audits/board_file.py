@@ -114,6 +114,8 @@ def read(path: Path) -> dict[str, Any]:
     require(path.is_file(), f"there is no file {path}.")
     try:
         found = json.loads(read_text(path))
+        # Half of a pair of surrogates can be escaped in JSON and stands for no character.
+        json.dumps(found, ensure_ascii=False).encode()
     except ValueError as error:
         raise InputError(f"{path} is no JSON: {error}.") from error
     wrong = next(mistakes(found), None)

@@ -52,6 +52,11 @@ def encode(
 
 
 @torch.no_grad()
+def decoded_at_once(height: int, width: int) -> int:
+    """Pictures of such latents that are decoded in one batch: 256 of 8 x 8, 4 of SD 1.x."""
+    return min(256, max(1, 2**14 // (height * width)))
+
+
 def decode(
     pipeline: StableDiffusionPipeline, latents: Float[torch.Tensor, "n c h_latent w_latent"], batch: int | None = None
 ) -> UInt8[np.ndarray, "n h w 3"]:
@@ -60,13 +65,13 @@ def decode(
     Args:
         pipeline: gives the autoencoder.
         latents: scaled to about unit variance.
-        batch: pictures decoded at once; None for 256 small ones, 4 of SD 1.x.
+        batch: pictures decoded at once; None for as many as `decoded_at_once` says.
 
     Raises:
         InputError: a picture is not finite, as half precision makes them now and then.
     """
     vae, parts = pipeline.vae, []
-    batch = batch or min(256, max(1, 2**14 // (latents.shape[2] * latents.shape[3])))
+    batch = batch or decoded_at_once(*latents.shape[2:])
     for part in latents.to(vae.device, vae.dtype).split(batch):
         unscaled = part / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", None) or 0)
         pixels = vae.decode(unscaled).sample

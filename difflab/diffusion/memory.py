@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from difflab.diffusion.autoencoder import decoded_at_once
 from difflab.diffusion.batch_sizes import fitting, with_gradients
 from difflab.diffusion.pipeline import NETWORKS, latent_size
 
@@ -51,7 +52,7 @@ def memory(pipeline: StableDiffusionPipeline) -> Memory:
     weights = sum(_bytes(value) for part in NETWORKS for value in getattr(pipeline, part).parameters())
     text = pipeline.text_encoder.config
     n, held = fitting(pipeline), with_gradients(pipeline)
-    decoded = min(n, max(1, 2**14 // (height * width)))
+    decoded = min(n, decoded_at_once(height, width))
     with FakeTensorMode():
         unet = _shapes(UNet2DConditionModel, pipeline.unet, dtype)
         vae = _shapes(AutoencoderKL, pipeline.vae, dtype)
