@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from memorizers import LENGTH, memorizer, texts, untrained
+from scipy.stats import norm
 from transformers import BertConfig, BertForMaskedLM, T5Config, T5ForConditionalGeneration
 
 import difflab
 from difflab.audits.extract import Config
 from difflab.audits.language_models import in_memory
+from difflab.audits.shadowed_texts import shadow_scores
 from difflab.audits.text_reading import answers
 from difflab.errors import InputError
 from difflab.runs.rows import select
@@ -36,8 +38,9 @@ def said(model):
 def saved(model, tmp_path_factory):
     """The model as a directory, and both lists as JSON lines."""
     folder = tmp_path_factory.mktemp("language")
-    model.model.save_pretrained(folder / "model")
-    model.tokenizer.save_pretrained(folder / "model")
+    for name, one in (("model", model), ("other", untrained(seed=3))):
+        one.model.save_pretrained(folder / name)
+        one.tokenizer.save_pretrained(folder / name)
     for name, some in (("seen", SEEN), ("unseen", UNSEEN)):
         lines = [json.dumps({"text": model.decode(ids)}) for ids in some]
         (folder / f"{name}.jsonl").write_text("\n".join(lines))
@@ -82,13 +85,16 @@ def test_the_same_tokens_are_compared_whatever_the_prefix(model, found):
 
 
 def test_memory_disk_and_processes_give_the_same_rows(model, said, saved, tmp_path):
-    asked = {"scores": "loss,recall,reference", "reference": str(saved / "model"), "shots": 1, **FLAGS}
+    beside = [str(saved / "model"), str(saved / "other")]
+    asked = {"scores": "loss,recall,reference", "reference": beside[0], "shadows": beside, "shots": 1, **FLAGS}
     paths = saved / "model", saved / "seen.jsonl", saved / "unseen.jsonl"
     on_disk = difflab.extract(*paths, out=tmp_path, workers=2, block=7, **asked)
     in_memory = difflab.extract(model, *said, **asked)
     assert [row.setting for row in on_disk.rows] == [row.setting for row in in_memory.rows]
     np.testing.assert_allclose([r.value for r in on_disk.rows], [r.value for r in in_memory.rows], atol=1e-5)
-    assert {row.setting["method"] for row in select(on_disk.rows, "auc")} == {"loss", "recall", "reference", "blind"}
+    assert {row.setting["method"] for row in select(on_disk.rows, "auc")} == {
+        "loss", "recall", "reference", "lira", "rmia", "blind",
+    }  # fmt: skip
     assert difflab.open_run(on_disk.folder).rows == on_disk.rows
 
 
@@ -129,6 +135,53 @@ def test_a_reference_is_used(model, said, tmp_path):
     other.tokenizer.save_pretrained(tmp_path / "other")
     found = difflab.extract(model, *said, reference=str(tmp_path / "other"), scores="reference,loss", **FLAGS)
     assert _one(found.rows, "auc", method="reference").value == 1
+
+
+def test_shadows_tell_seen_from_unseen(model, said, tmp_path):
+    others = [untrained(seed) for seed in (3, 4, 5)]
+    for i, other in enumerate(others):
+        other.model.save_pretrained(tmp_path / str(i))
+        other.tokenizer.save_pretrained(tmp_path / str(i))
+    asked = {"scores": "loss", "extractions": "extraction_strength", **FLAGS}
+    model.model.save_pretrained(tmp_path / "own")
+    model.tokenizer.save_pretrained(tmp_path / "own")
+    shadows = [str(tmp_path / str(i)) for i in range(3)]
+    found = difflab.extract(tmp_path / "own", *said, shadows=shadows, **asked)
+    told = found.artefacts["answers"]["mean_log_probs"]
+    ids = [*SEEN, *UNSEEN]
+    for column, one in enumerate((model, *others)):
+        losses = [
+            float(one.model(torch.tensor([[one.begin, *t.tolist()]]), labels=torch.tensor([[-100, *t.tolist()]])).loss)
+            for t in ids
+        ]
+        # Texts are asked in an order of chance, seen ones first.
+        for part in (slice(12), slice(12, 24)):
+            np.testing.assert_allclose(np.sort(told[part, column]), np.sort(np.negative(losses[part])), atol=1e-5)
+    assert {row.setting["method"] for row in select(found.rows, "auc")} == {"loss", "lira", "rmia", "blind"}
+    assert _one(found.rows, "auc", method="lira").value == _one(found.rows, "auc", method="rmia").value == 1
+    with pytest.raises(InputError, match="at least 2"):
+        difflab.extract(tmp_path / "own", *said, shadows=shadows[:1], **asked)
+    with pytest.raises(InputError, match="--unseen"):
+        difflab.extract(tmp_path / "own", said[0], shadows=shadows, **asked)
+
+
+def test_an_unseen_text_is_held_against_the_others_only():
+    """RMIA by a loop: how many of the other unseen texts gained less by training."""
+    random, unseen = np.random.default_rng(0), np.arange(9) >= 4
+    for _ in range(20):
+        log_probs = -random.gamma(2, size=(9, 4))
+        p = np.exp(log_probs)
+        gained = p[:, 0] / ((1.3 * p[:, 1:].mean(axis=1) + 0.7) / 2)
+        by_hand = [np.mean([gained[i] > gained[z] for z in np.flatnonzero(unseen) if z != i]) for i in range(9)]
+        np.testing.assert_allclose(shadow_scores(log_probs, unseen)["rmia"], by_hand)
+        logit = np.log(p / (1 - p))
+        mean, spread = logit[:, 1:].mean(axis=1), logit[:, 1:].std(axis=1, ddof=1)
+        np.testing.assert_allclose(
+            shadow_scores(log_probs, unseen)["lira"], norm.cdf(logit[:, 0], mean, spread), atol=1e-6
+        )
+    for few in (shadow_scores, lambda a, b: shadow_scores(a[:, :2], b)):
+        with pytest.raises(InputError, match="at least 2"):
+            few(log_probs, unseen if few is not shadow_scores else np.arange(9) == 8)
 
 
 def test_short_texts_are_scored_and_not_continued(model, said):

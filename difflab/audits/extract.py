@@ -4,9 +4,11 @@ Texts that the model was trained on and, beside them, texts that it was not. Ext
 given, and the greedy continuation is compared with the text (arXiv 2202.07646), exactly and up to a tenth of edits; one
 pass says how many draws would give it, (n, p)-discoverable (arXiv 2410.19482). Membership: scores of token likelihoods
 tell seen from unseen texts (arXiv 2402.07841); beside each stands a blind baseline that sees the texts and no model
-(arXiv 2406.16201): a score that does no better has found how the two lists differ. Greedy decoding also guesses: what
-comes back of unseen texts is what guessing gives. Dataset inference asks of the whole list (arXiv 2406.06443): a linear
-model of all scores, a test on held-out texts, and the same test on unseen texts alone, where an alarm is false.
+(arXiv 2406.16201): a score that does no better has found how the two lists differ. Shadows, models like yours that were
+trained on none of the texts, give LiRA (arXiv 2112.03570) and RMIA (arXiv 2312.03262), both offline. Greedy decoding
+also guesses: what comes back of unseen texts is what guessing gives. Dataset inference asks of the whole list (arXiv
+2406.06443): a linear model of all scores, a test on held-out texts, and the same test on unseen texts alone, where an
+alarm is false.
 
 `difflab.extract(model, texts=..., unseen=...)` in Python and `difflab extract MODEL --texts seen.jsonl --unseen
 unseen.jsonl` run this, for a directory in transformers' format, a GGUF file or an object in memory. Texts are JSON
@@ -38,6 +40,7 @@ from difflab.audits.comparisons import Asked, comparison_claims, comparison_rows
 from difflab.audits.dataset_inference import Samples, inference_rows
 from difflab.audits.language_models import LoadedLanguageModel, named
 from difflab.audits.pipelines import IN_MEMORY
+from difflab.audits.shadowed_texts import LEAST, shadow_scores
 from difflab.audits.text_items import planted_items
 from difflab.audits.text_reading import NOTHING, Questions, answers, by_prefix, joined
 from difflab.audits.text_worlds import MODEL, NATURAL, TextWorld, trained, with_weights
@@ -79,6 +82,9 @@ class Config(LoadedLanguageModel):
     """Texts that it was not trained on, drawn from where the others come from; empty: nothing is compared."""
     reference: str = ""
     """Another model with the same tokenizer that was not trained on the texts, for the score of that name."""
+    shadows: tuple[str, ...] = ()
+    """At least two models like this one, with its tokenizer, that were trained on none of the texts: for LiRA and
+    RMIA."""
     extractions: str = EXTRACTIONS
     """What tries to get texts out: all, or names with commas between ('difflab list --methods')."""
     scores: str = SCORES
@@ -131,6 +137,10 @@ class Config(LoadedLanguageModel):
         require(bool(self.model) or not self.texts, "name the model that was trained on the texts.")
         require(bool(self.texts) or not self.unseen, "--unseen goes with --texts.")
         require(
+            not self.shadows or (len(self.shadows) >= LEAST and bool(self.unseen)),
+            f"shadows are {len(self.shadows)} models; give at least {LEAST}, and --unseen to compare with.",
+        )
+        require(
             self.workers == 1 or (bool(self.model) and not self.model.startswith(IN_MEMORY)),
             f"workers is {self.workers}, and a model in memory can't be handed to other processes; save it, or give 1.",
         )
@@ -141,7 +151,9 @@ class Config(LoadedLanguageModel):
         # Every text is looked at before anything is loaded.
         lists = [read_texts(given) for given in (self.texts, self.unseen) if given and not given.startswith(IN_MEMORY)]
         sums = [_checksum(found) for found in lists]
-        object.__setattr__(self, "contents", " ".join(filter(None, [self.weights(self.reference), *sums])))
+        object.__setattr__(
+            self, "contents", " ".join(filter(None, [self.weights(self.reference, *self.shadows), *sums]))
+        )
 
 
 SMOKE = Config(
@@ -176,7 +188,7 @@ def extract(
         tokenizer: of a model in memory, or where none lies beside the weights.
         out: the folder of results that the run is kept in; None keeps it in memory.
         flags: every flag of `difflab extract`, under its name: prefix=(10, 25, 50) or one number, suffix=50, cut=0,
-            extractions, scores, reference=None, lora=None, items=10_000, shots=5, block=256, batch=4096,
+            extractions, scores, reference=None, shadows=(), lora=None, items=10_000, shots=5, block=256, batch=4096,
             workers=1, false_positives=(0.01, 0.001), samples=(10, 30, 100, 300), resamples=100, null_sets=1000,
             replicates=500, device="auto", dtype="float32", download=False, seed=0.
 
@@ -233,9 +245,11 @@ def report(
     found: TextItems, told: Mapping[str, np.ndarray], config: Config, checkpoints: Checkpoints
 ) -> Iterator[Row | Artefact | Note]:
     """What the answers of all texts say, in rows."""
-    groups = _groups(found)
-    yield from extraction_rows(told, groups)
+    yield from extraction_rows(told, _groups(found))
     scores = {name.removeprefix("score "): values for name, values in told.items() if name.startswith("score ")}
+    if "mean_log_probs" in told:
+        unseen = np.any([one.non_member for one in found.comparisons], axis=0)
+        scores |= shadow_scores(told["mean_log_probs"], unseen)
     asked = Asked(config.false_positives, config.replicates, config.seed)
     if found.comparisons and scores:
         seen = text_features(found.texts)
@@ -316,10 +330,10 @@ def _questions(
 ) -> tuple[Questions, list[Note]]:
     """What is asked, and what is left out and why."""
     notes = list[Note]()
-    reference = _reference(config)
-    if reference is not None:
-        check_reference(model, reference)
-        check_texts(reference, ids)
+    reference, shadows = _beside(config)
+    for other in filter(None, (reference, *shadows)):
+        check_reference(model, other)
+        check_texts(other, ids)
     room = model.context - max(map(len, ids))
     while before and sum(map(len, before)) > room:
         before = before[:-1]
@@ -341,6 +355,7 @@ def _questions(
         config.seed,
         reference,
         before,
+        shadows,
     )
     long = sum(len(one) >= questions.length for one in ids)
     if any(map(by_prefix, questions.extractions)):
@@ -363,7 +378,7 @@ def _answered(
     """The answers of all texts, block by block, in processes where there are several."""
     parts = [[ids[i] for i in some] for some in blocks(len(ids), config.block)]
     work = partial(answers, model, questions=questions) if config.workers == 1 else _elsewhere
-    sent = questions._replace(reference=None)
+    sent = questions._replace(reference=None, shadows=())
     arguments = {f"block_{i}": (part,) if config.workers == 1 else (config, part, sent) for i, part in enumerate(parts)}
     found = kept(work, arguments, checkpoints, config.workers, "texts")
     return joined([found[name] for name in arguments], [len(part) for part in parts])
@@ -371,17 +386,21 @@ def _answered(
 
 def _elsewhere(config: Config, ids: Sequence[Tokens], questions: Questions) -> dict[str, np.ndarray]:
     """The answers of one block, in a process that loads the models once."""
-    model, reference = _loaded(config)
-    return answers(model, ids, questions._replace(reference=reference))
+    model, reference, shadows = _loaded(config)
+    return answers(model, ids, questions._replace(reference=reference, shadows=shadows))
 
 
 @lru_cache
-def _loaded(config: Config) -> tuple[LanguageModel, LanguageModel | None]:
-    return config.opened(), _reference(config)
+def _loaded(config: Config) -> tuple[LanguageModel, LanguageModel | None, tuple[LanguageModel, ...]]:
+    return config.opened(), *_beside(config)
 
 
-def _reference(config: Config) -> LanguageModel | None:
-    return config.load(config.reference, config.tokenizer) if config.reference else None
+def _beside(config: Config) -> tuple[LanguageModel | None, tuple[LanguageModel, ...]]:
+    """The reference, if there is one, and the shadows."""
+    reference, *shadows = [
+        config.load(name, config.tokenizer) if name else None for name in (config.reference, *config.shadows)
+    ]
+    return reference, tuple(filter(None, shadows))
 
 
 def _groups(found: TextItems) -> dict[str, Bool[np.ndarray, " n"]]:

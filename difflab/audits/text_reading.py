@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from difflab.autoregressive.extracted import Extracted, greedy
 from difflab.autoregressive.likelihood import OWN
 from difflab.autoregressive.model import LanguageModel, Tokens
 from difflab.autoregressive.reading import read, some
 from difflab.methods import Method
+from difflab.statistics.token_scores import mean_log_probability
 
 NOTHING = -1
 """Where a continuation has ended."""
@@ -29,6 +30,7 @@ class Questions(NamedTuple):
         seed: of what is drawn.
         reference: a model that was not trained on the texts, if there is one.
         before: texts that were not trained on; ReCaLL puts them before the others.
+        shadows: models like this one that were trained on none of the texts.
     """
 
     scores: tuple[Method, ...]
@@ -39,6 +41,7 @@ class Questions(NamedTuple):
     seed: int
     reference: LanguageModel | None = None
     before: tuple[Tokens, ...] = ()
+    shadows: tuple[LanguageModel, ...] = ()
 
     @property
     def length(self) -> int:
@@ -62,12 +65,16 @@ def answers(model: LanguageModel, texts: Sequence[Tokens], questions: Questions)
     Returns:
         Under "score NAME" one number a text. Under "value NAME" and "success NAME", with the prefix after the name
         where there is one, how much came and whether that counts; nan and false for texts that are too short for it.
-        Under "written PREFIX" the greedy continuations of the extractions that share them, -1 after their end.
+        Under "written PREFIX" the greedy continuations of the extractions that share them, -1 after their end. Where
+        there are shadows, under "mean_log_probs" one row a text, in nats a token: by the model, then by each shadow.
     """
     whole = [method for method in questions.extractions if not by_prefix(method)]
     found = dict[str, np.ndarray]()
     if questions.scores or whole:
         found = _of_whole_texts(model, texts, questions, whole)
+    if questions.shadows:
+        all_of_them = (model, *questions.shadows)
+        found["mean_log_probs"] = np.stack([_mean_log_probs(one, texts, questions) for one in all_of_them], axis=1)
     long = np.array([len(ids) >= questions.length for ids in texts])
     continued = [ids for ids in texts if len(ids) >= questions.length]
     for prefix in questions.prefixes if len(whole) < len(questions.extractions) else ():
@@ -102,6 +109,11 @@ def _of_whole_texts(
             told = method.function(model, [ids for ids, here in zip(texts, enough, strict=True) if here], config)
         found |= _as_arrays(method.name, told, enough)
     return found
+
+
+def _mean_log_probs(model: LanguageModel, texts: Sequence[Tokens], questions: Questions) -> Float[np.ndarray, " n"]:
+    reading = read(model, texts, most_tokens=questions.most_tokens)
+    return np.array([mean_log_probability(one.log_probs) for one in reading.predictions])
 
 
 def _continued(

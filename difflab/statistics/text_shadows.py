@@ -29,6 +29,12 @@ def confidence_logit(mean_log_probs: Float[np.ndarray, "*shape"]) -> Float[np.nd
     return bounded - np.log(-np.expm1(bounded))
 
 
+def token_probability(mean_log_probs: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """The probability of a token, in geometric mean, below 1; args and errors are those of `confidence_logit`."""
+    _check(mean_log_probs)
+    return np.exp(np.minimum(mean_log_probs, -LEAST_LOSS))
+
+
 def lira_of_texts(log_probs: Matrix, inside: Inside, centre: Centre = "mean", spread: Spread = "item") -> Matrix:
     """LiRA of each text in each model, by the logit of its confidence.
 
@@ -86,11 +92,8 @@ def rmia_of_texts(
     Reference:
         Zarifzadeh et al. 2024, arXiv 2312.03262.
     """
-    _check(population)
     require(len(population) == len(log_probs), "the population is not asked of every model; give a row for each.")
-    known = np.exp(np.minimum(population, -LEAST_LOSS))
-    _check(log_probs)
-    probabilities = np.exp(np.minimum(log_probs, -LEAST_LOSS))
+    known, probabilities = token_probability(population), token_probability(log_probs)
     return np.stack([
         rmia(*parted, known[m], np.delete(known, m, axis=0), slope, gamma)
         for m, parted in enumerate(_each(probabilities, inside))
