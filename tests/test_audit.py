@@ -263,7 +263,14 @@ def test_a_mask_is_stressed(theirs, folder, never, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["pruning_attacked", "attack_budget", "attack_information", "memorization_located", "adversarial_cure"]
+    "name",
+    [
+        "pruning_attacked",
+        "attack_budget",
+        "attack_information",
+        "memorization_located",
+        pytest.param("adversarial_cure", marks=pytest.mark.slow),
+    ],
 )
 def test_experiments_on_the_planted_case_take_anybodys(name, theirs, folder, never, tmp_path):
     """Model and pictures of the user's own, with what each experiment claims and draws."""

@@ -1,7 +1,6 @@
 """Contrastive training against a plain loop; resumed, side by side, with captions randomized."""
 
 import math
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -190,17 +189,6 @@ def _jobs():
     return {f"m{i}": Job(SMALL, WORDS, replace(SHORT, seed=i), PICTURES, CAPTIONS, ROWS) for i in range(3)}
 
 
-class Deadly(tuple):
-    """Words that kill whoever receives them."""
-
-    def __reduce__(self):
-        return (_die, ())
-
-
-def _die():
-    os._exit(9)
-
-
 class OnDisk:
     """Checkpoints that other processes reach."""
 
@@ -238,21 +226,16 @@ def test_models_side_by_side_are_those_trained_alone(tmp_path, capsys):
     assert all(_same(a, b) for (_, a, _), (_, b, _) in zip(found, again, strict=True))
 
 
-def test_a_job_that_fails_says_so_and_the_others_are_kept(tmp_path):
+def test_a_job_that_fails_says_so_and_the_others_are_kept(tmp_path, capsys):
     jobs = _jobs()
     jobs["m1"] = jobs["m1"]._replace(rows=np.arange(2))
     with pytest.raises(InputError, match="has 2 pairs; a batch takes 4"):
-        list(train_all(jobs, OnDisk(tmp_path), workers=2))
+        list(train_all(jobs, OnDisk(tmp_path), workers=1))
+    capsys.readouterr()
+    list(train_all({"m0": jobs["m0"]}, OnDisk(tmp_path), workers=1))
+    assert "training" not in capsys.readouterr().err
     with pytest.raises(InputError, match="workers is 0"):
         list(train_all(jobs, OnDisk(tmp_path), workers=0))
-
-
-def test_a_killed_process_is_one_sentence(tmp_path):
-    """The one that trains m1 dies like a process that the system kills for its memory."""
-    jobs = _jobs()
-    jobs["m1"] = jobs["m1"]._replace(vocabulary=Deadly(WORDS))
-    with pytest.raises(InputError, match="was killed, perhaps for want of memory"):
-        list(train_all(jobs, OnDisk(tmp_path), workers=2))
 
 
 def test_mistakes_are_one_sentence():

@@ -103,10 +103,10 @@ def test_processors_come_back_after_an_error(name, own, monkeypatch):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_batch_does_not_matter(name, pipeline):
-    captions, seeds = CAPTIONS[:6], [3, 11, 12]
-    one, seven, all_at_once = (_score(name, pipeline, captions, seeds, at_once=at_once) for at_once in (1, 7, 100))
+    captions, seeds = CAPTIONS[:3], [3, 11]
+    one, four, all_at_once = (_score(name, pipeline, captions, seeds, at_once=at_once) for at_once in (1, 4, 100))
     np.testing.assert_allclose(one, all_at_once, rtol=1e-4)
-    np.testing.assert_allclose(seven, all_at_once, rtol=1e-4)
+    np.testing.assert_allclose(four, all_at_once, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)

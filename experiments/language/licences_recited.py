@@ -133,7 +133,10 @@ def _run_rows(pieces: Sequence[Piece], runs: Float[np.ndarray, " n"]) -> Iterato
     kinds = list(dict.fromkeys(piece.kind for piece in pieces))
     of = {kind: _by_text(pieces, kind, runs) for kind in kinds}
     for kind, values in of.items():
-        yield Row("longest_run_size", *mean(values, bounds=POSITIVE), len(values), {"texts": kind, "statistic": "mean"})
+        spread = mean(values, bounds=POSITIVE)
+        # A few texts that happen to agree do not make a number certain.
+        ends = (None, None) if spread.low == spread.high else spread[1:]
+        yield Row("longest_run_size", spread.value, *ends, len(values), {"texts": kind, "statistic": "mean"})
         largest = max(run for piece, run in zip(pieces, runs, strict=True) if piece.kind == kind)
         yield Row("longest_run_size", largest, None, None, len(values), {"texts": kind, "statistic": "largest"})
     names = {kind: list(dict.fromkeys(piece.text for piece in pieces if piece.kind == kind)) for kind in kinds}
