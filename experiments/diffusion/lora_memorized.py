@@ -8,7 +8,7 @@ the detectors score the pictures' captions against captions never trained on, Ne
 (arXiv 2507.16880) searches behind it. Everything is done anew on several disjoint sets of pictures.
 
 Nothing is published on adapters of this size. Intervals are over the sets, or over all pictures where those are wider.
-Cost on two cores: about 30 minutes, by an estimate from one of its twelve fine-tunes.
+Cost on two cores: about 30 minutes, by what ten of its twelve fine-tunes took on one of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -155,8 +155,14 @@ def answer(run: Recorded) -> Answer:
     last = curve[-1].setting["steps"]
     count = run.count("memorized_fraction", rank=rank, steps=last, **shown)
     begin = f"the first copies come after {copies[0]} steps" if copies else "no copy comes"
+    pruned = {**shown, "defense": "nemo", "rank": rank, "steps": last}
+    left, back = (run.count("memorized_fraction", **pruned | {"attack": attack}) for attack in (NOTHING, "dori"))
+    areas = run.rows("auc", model="fine-tuned", rank=rank)
+    best = max(areas, key=lambda row: row.value).setting["detector"]
+    found = run.number("auc", 2, model="fine-tuned", rank=rank, detector=best)
     return Answer(
-        f"At rank {rank} {begin}; after {last} steps {count} pictures are copied.",
+        f"At rank {rank} {begin}; after {last} steps {count} pictures are copied, after NeMo {left}, after Dori {back}."
+        f" Of the detectors {best.replace('_', ' ')} tells their captions best, with an AUC of {found}.",
         "",
         "copies",
         "After how many steps does the fine-tune draw its pictures, while the oracle draws none?",
