@@ -150,7 +150,7 @@ def answer(run: Recorded) -> Answer:
     """After how many steps copies begin, and how many there are in the end."""
     shown = {"model": "fine-tuned", "defense": NOTHING, "attack": NOTHING, "target": "own", "seeds": "median"}
     rank = max(row.setting["rank"] for row in run.rows("memorized_fraction", **shown))
-    curve = run.rows("memorized_fraction", rank=rank, **shown)
+    curve = sorted(run.rows("memorized_fraction", rank=rank, **shown), key=lambda row: int(row.setting["steps"]))
     copies = [row.setting["steps"] for row in curve if row.value > 0]
     last = curve[-1].setting["steps"]
     count = run.count("memorized_fraction", rank=rank, steps=last, **shown)
