@@ -135,8 +135,8 @@ def _run_rows(pieces: Sequence[Piece], runs: Float[np.ndarray, " n"]) -> Iterato
     for kind, values in of.items():
         spread = mean(values, bounds=POSITIVE)
         # A few texts that happen to agree do not make a number certain.
-        ends = (None, None) if spread.low == spread.high else spread[1:]
-        yield Row("longest_run_size", spread.value, *ends, len(values), {"texts": kind, "statistic": "mean"})
+        low, high = (None, None) if spread.low == spread.high else (spread.low, spread.high)
+        yield Row("longest_run_size", spread.value, low, high, len(values), {"texts": kind, "statistic": "mean"})
         largest = max(run for piece, run in zip(pieces, runs, strict=True) if piece.kind == kind)
         yield Row("longest_run_size", largest, None, None, len(values), {"texts": kind, "statistic": "largest"})
     names = {kind: list(dict.fromkeys(piece.text for piece in pieces if piece.kind == kind)) for kind in kinds}
