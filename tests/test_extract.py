@@ -11,6 +11,7 @@ from scipy.stats import norm
 from transformers import BertConfig, BertForMaskedLM, T5Config, T5ForConditionalGeneration
 
 import difflab
+from difflab.audits import text_reading
 from difflab.audits.extract import Config
 from difflab.audits.language_models import in_memory
 from difflab.audits.shadowed_texts import shadow_scores
@@ -18,6 +19,7 @@ from difflab.audits.text_reading import answers
 from difflab.errors import InputError
 from difflab.runs.rows import select
 from experiments import __main__ as command_line
+from experiments.commands import extract as extract_command
 
 SEEN, UNSEEN = texts(0, 12), texts(1, 12)
 FLAGS = {"prefix": (4, 10), "suffix": 10, "samples": (5,), "resamples": 2, "null_sets": 3, "replicates": 20}
@@ -137,7 +139,7 @@ def test_a_reference_is_used(model, said, tmp_path):
     assert _one(found.rows, "auc", method="reference").value == 1
 
 
-def test_shadows_tell_seen_from_unseen(model, said, tmp_path):
+def test_shadows_tell_seen_from_unseen(model, said, tmp_path, monkeypatch):
     others = [untrained(seed) for seed in (3, 4, 5)]
     for i, other in enumerate(others):
         other.model.save_pretrained(tmp_path / str(i))
@@ -146,7 +148,13 @@ def test_shadows_tell_seen_from_unseen(model, said, tmp_path):
     model.model.save_pretrained(tmp_path / "own")
     model.tokenizer.save_pretrained(tmp_path / "own")
     shadows = [str(tmp_path / str(i)) for i in range(3)]
+    names, plain = [], text_reading.read
+    monkeypatch.setattr(
+        text_reading, "read", lambda one, *a, **more: (names.append(id(one)), plain(one, *a, **more))[1]
+    )
     found = difflab.extract(tmp_path / "own", *said, shadows=shadows, **asked)
+    # Nobody reads the texts twice.
+    assert len(names) == len(set(names)) == 4
     told = found.artefacts["answers"]["mean_log_probs"]
     ids = [*SEEN, *UNSEEN]
     for column, one in enumerate((model, *others)):
@@ -283,6 +291,30 @@ def test_the_command_line_gives_a_page_and_code_2(saved, tmp_path, capsys, monke
         with pytest.raises(SystemExit) as stopped:
             command_line.main(words)
         assert stopped.value.code == 2 and told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("first", [0, 1, 2, 3, 4, 5])
+def test_what_follows_a_flag_is_not_taken_for_the_model(first, saved, monkeypatch):
+    configs = []
+    monkeypatch.setattr(extract_command, "execute", lambda name, module, config, out: configs.append(config))
+    monkeypatch.setattr(extract_command, "write", lambda out: "")
+    other, model = str(saved / "other"), str(saved / "model")
+    flags = [
+        ["--reference", other],
+        ["--texts", str(saved / "seen.jsonl")],
+        ["--unseen", str(saved / "unseen.jsonl")],
+        ["--seed", "3"],
+        ["--dtype", "float16"],
+    ]
+    words = [word for flag in flags[:first] for word in flag] + [model]
+    words += [word for flag in flags[first:] for word in flag] + ["--shadows", other, other, "--prefix", "4", "10"]
+    extract_command.main(words)
+    (config,) = configs
+    assert (config.model, config.reference, config.shadows) == (model, other, (other, other))
+    assert (config.seed, config.dtype, config.prefix) == (3, "float16", (4, 10))
+    # Several values may end nowhere: a model after them is one of theirs, and that is said.
+    with pytest.raises(InputError, match="name the model"):
+        extract_command.main(["--shadows", other, other, model, *flags[1], *flags[2]])
 
 
 def test_the_run_is_named_after_the_texts(saved):

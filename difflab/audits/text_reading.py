@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from difflab.autoregressive.extracted import Extracted, greedy
 from difflab.autoregressive.likelihood import OWN
 from difflab.autoregressive.model import LanguageModel, Tokens
-from difflab.autoregressive.reading import read, some
+from difflab.autoregressive.reading import Reading, read, some
 from difflab.methods import Method
 from difflab.statistics.token_scores import mean_log_probability
 
@@ -70,11 +70,12 @@ def answers(model: LanguageModel, texts: Sequence[Tokens], questions: Questions)
     """
     whole = [method for method in questions.extractions if not by_prefix(method)]
     found = dict[str, np.ndarray]()
-    if questions.scores or whole:
-        found = _of_whole_texts(model, texts, questions, whole)
-    if questions.shadows:
-        all_of_them = (model, *questions.shadows)
-        found["mean_log_probs"] = np.stack([_mean_log_probs(one, texts, questions) for one in all_of_them], axis=1)
+    if questions.scores or whole or questions.shadows:
+        reading = read(model, texts, OWN, questions.reference, questions.most_tokens)
+        found = _of_whole_texts(model, texts, reading, questions, whole)
+        if questions.shadows:
+            others = [read(shadow, texts, most_tokens=questions.most_tokens) for shadow in questions.shadows]
+            found["mean_log_probs"] = np.stack([_mean_log_probs(one) for one in (reading, *others)], axis=1)
     long = np.array([len(ids) >= questions.length for ids in texts])
     continued = [ids for ids in texts if len(ids) >= questions.length]
     for prefix in questions.prefixes if len(whole) < len(questions.extractions) else ():
@@ -86,10 +87,9 @@ def answers(model: LanguageModel, texts: Sequence[Tokens], questions: Questions)
 
 
 def _of_whole_texts(
-    model: LanguageModel, texts: Sequence[Tokens], questions: Questions, whole: Sequence[Method]
+    model: LanguageModel, texts: Sequence[Tokens], reading: Reading, questions: Questions, whole: Sequence[Method]
 ) -> dict[str, np.ndarray]:
     """Scores, and the extractions that choose their prefixes themselves, from one reading."""
-    reading = read(model, texts, OWN, questions.reference, questions.most_tokens)
     found = dict[str, np.ndarray]()
     for method in questions.scores:
         shared = method.part("from_predictions")
@@ -111,8 +111,7 @@ def _of_whole_texts(
     return found
 
 
-def _mean_log_probs(model: LanguageModel, texts: Sequence[Tokens], questions: Questions) -> Float[np.ndarray, " n"]:
-    reading = read(model, texts, most_tokens=questions.most_tokens)
+def _mean_log_probs(reading: Reading) -> Float[np.ndarray, " n"]:
     return np.array([mean_log_probability(one.log_probs) for one in reading.predictions])
 
 

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import importlib.util
 import io
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -172,7 +173,9 @@ def _tokenizer(given: Any, files: _Files | None, name: str) -> PreTrainedTokeniz
 
 def _weights(files: _Files, dtype: torch.dtype) -> Any:
     """The model with every one of its weights from the files."""
-    with _reading(files.name):
+    # The bar of GGUF conversion heeds no setting; on a terminal it may stay.
+    lines = contextlib.nullcontext() if sys.stderr.isatty() else contextlib.redirect_stderr(io.StringIO())
+    with _reading(files.name), lines:
         model, told = AutoModelForCausalLM.from_pretrained(
             files.folder,
             dtype=dtype,
@@ -233,8 +236,7 @@ def _reading(source: str) -> Iterator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        # The bar of GGUF conversion heeds no setting.
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except (

@@ -51,12 +51,12 @@ def encode(
     return torch.cat(parts)
 
 
-@torch.no_grad()
 def decoded_at_once(height: int, width: int) -> int:
     """Pictures of such latents that are decoded in one batch: 256 of 8 x 8, 4 of SD 1.x."""
     return min(256, max(1, 2**14 // (height * width)))
 
 
+@torch.no_grad()
 def decode(
     pipeline: StableDiffusionPipeline, latents: Float[torch.Tensor, "n c h_latent w_latent"], batch: int | None = None
 ) -> UInt8[np.ndarray, "n h w 3"]:
