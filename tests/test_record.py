@@ -9,10 +9,11 @@ from dataclasses import asdict, replace
 import pytest
 from PIL import Image
 
+from difflab.errors import InputError
 from difflab.files import plain
 from difflab.runs import pages, registry
 from difflab.runs.answers import answered
-from difflab.runs.numbers import Numbers, mean, shown, span
+from difflab.runs.numbers import Numbers, Recorded, mean, shown, span
 from difflab.runs.record import RECORD, recorded
 from difflab.runs.result import Result
 from difflab.runs.rows import Row
@@ -199,6 +200,14 @@ def test_numbers_are_written_from_rows():
         "| 1 | 0.75 [0.50, 0.88] | 0.25 |",
         "| 2 | 0.00 |  |",
     ]
+
+
+def test_a_verdict_is_that_of_the_claims():
+    run = replace(RUNS[0], claims={"one": True, "two": True, "three": False})
+    told = Recorded(run)
+    assert (told.verdict("one", "two"), told.verdict("one", "three")) == ("held", "not held")
+    with pytest.raises(InputError, match="four"):
+        told.verdict("one", "four")
 
 
 @pytest.mark.parametrize(

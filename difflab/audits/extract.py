@@ -29,7 +29,6 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 from transformers import PreTrainedTokenizerBase
 
@@ -38,13 +37,14 @@ from difflab.audits.blind import text_features
 from difflab.audits.comparison_figures import areas_figure, inference_figure
 from difflab.audits.comparisons import Asked, comparison_claims, comparison_rows, unresolved
 from difflab.audits.dataset_inference import Samples, inference_rows
+from difflab.audits.extraction_rows import extraction_rows, groups_of, silences
 from difflab.audits.language_models import LoadedLanguageModel, named
 from difflab.audits.pipelines import IN_MEMORY
 from difflab.audits.shadowed_texts import LEAST, shadow_scores
 from difflab.audits.text_items import planted_items
-from difflab.audits.text_reading import NOTHING, Questions, answers, by_prefix, joined
+from difflab.audits.text_reading import Questions, answers, by_prefix, joined
 from difflab.audits.text_worlds import MODEL, NATURAL, TextWorld, trained, with_weights
-from difflab.audits.texts import SEEN, UNSEEN, TextItems, blocks, of_lists
+from difflab.audits.texts import UNSEEN, TextItems, blocks, of_lists
 from difflab.autoregressive.generate import check_prompts
 from difflab.autoregressive.model import LanguageModel, Tokens, check_texts
 from difflab.autoregressive.panels.extraction import extraction_figure
@@ -58,7 +58,6 @@ from difflab.runs.parallel import kept
 from difflab.runs.result import Result
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Note, Row, select
-from difflab.statistics.intervals import SHARE, mean, wilson
 
 NAME = "text_extracted"
 """Of the experiment that this is."""
@@ -245,7 +244,7 @@ def report(
     found: TextItems, told: Mapping[str, np.ndarray], config: Config, checkpoints: Checkpoints
 ) -> Iterator[Row | Artefact | Note]:
     """What the answers of all texts say, in rows."""
-    yield from extraction_rows(told, _groups(found))
+    yield from extraction_rows(told, groups_of(found))
     scores = {name.removeprefix("score "): values for name, values in told.items() if name.startswith("score ")}
     if "mean_log_probs" in told:
         unseen = np.any([one.non_member for one in found.comparisons], axis=0)
@@ -258,7 +257,7 @@ def report(
         samples = Samples(config.samples, config.resamples, config.null_sets, config.seed)
         yield from inference_rows(np.stack(list(scores.values()), axis=1), found.comparisons, samples, checkpoints)
     yield Artefact("answers", {name.replace(" ", "_"): array for name, array in told.items()})
-    yield from _ended(told)
+    yield from silences(told)
 
 
 def _checksum(texts: Texts) -> str:
@@ -401,42 +400,6 @@ def _beside(config: Config) -> tuple[LanguageModel | None, tuple[LanguageModel, 
         config.load(name, config.tokenizer) if name else None for name in (config.reference, *config.shadows)
     ]
     return reference, tuple(filter(None, shadows))
-
-
-def _groups(found: TextItems) -> dict[str, Bool[np.ndarray, " n"]]:
-    """Which texts a fraction is of: those of every comparison, or all."""
-    if not found.comparisons:
-        return {SEEN: np.ones(len(found.texts), bool)}
-    groups = {one.copies: one.member for one in found.comparisons}
-    return groups | {one.against: one.non_member for one in found.comparisons}
-
-
-def extraction_rows(told: Mapping[str, np.ndarray], groups: Mapping[str, Bool[np.ndarray, " n"]]) -> Iterator[Row]:
-    """How many texts of each group came out, and how much of them, by method and prefix."""
-    for name in [key.removeprefix("success ") for key in told if key.startswith("success ")]:
-        method, _, prefix = name.partition(" ")
-        setting: dict[str, Any] = {"method": method} | ({"prefix": int(prefix)} if prefix else {})
-        values: Float[np.ndarray, " n"] = told[f"value {name}"]
-        for group, here in groups.items():
-            asked = here & np.isfinite(values)
-            n, of = int(asked.sum()), setting | {"texts": group}
-            if n:
-                yield Row("extracted_fraction", *wilson(int(told[f"success {name}"][asked].sum()), n), n, of)
-            if n > 1:
-                yield Row("truth_fraction", *mean(values[asked], bounds=SHARE), n, of)
-
-
-def _ended(told: Mapping[str, np.ndarray]) -> Iterator[Note]:
-    """How often a model wrote nothing at all, which looks like forgetting and is none."""
-    for name, written in told.items():
-        if name.startswith("written "):
-            prefix = name.removeprefix("written ")
-            asked = np.isfinite(
-                next(told[key] for key in told if key.startswith("value ") and key.endswith(f" {prefix}"))
-            )
-            silent = int((written[asked, 0] == NOTHING).sum())
-            if silent:
-                yield Note(f"after {prefix} tokens the model ended at once for {silent} of {int(asked.sum())} texts.")
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:

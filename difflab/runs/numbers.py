@@ -113,6 +113,12 @@ class Recorded:
         told = verdicts(self.run.claims, self.run.rows)
         return "\n".join(f"- **{'held' if so else 'did not hold'}**: {claim}" for claim, so in told)
 
+    def verdict(self, *claims: str) -> str:
+        """Whether all of these claims held, as a page says it."""
+        unknown = [claim for claim in claims if claim not in self.run.claims]
+        require(not unknown, f"{self.run.experiment} claims nothing like {unknown[:1]}; give a claim of its record.")
+        return "held" if all(self.run.claims[claim] for claim in claims) else "not held"
+
     def figure(self, name: str) -> str:
         """A figure of the run, as a page of findings shows it."""
         require(name in self.run.figures, f"{self.run.experiment} has no figure {name}.")

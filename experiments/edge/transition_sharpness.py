@@ -9,7 +9,8 @@ of the record together, whatever their dimension. The claim that the transition 
 its interval contains 0.
 
 Larger N cost more by the square of N for trained models: `--train 25 400` takes an hour and a quarter on two cores,
-`--n 50 200 800 3200`, which only changes the cells, 20 minutes. Cost on two cores: 6 minutes.
+`--n 50 200 800 3200`, which only changes the cells, 20 minutes. Cost on two cores:
+at most 4 minutes, which one of them took.
 """
 
 from collections.abc import Iterator, Sequence

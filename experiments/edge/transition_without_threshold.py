@@ -15,7 +15,8 @@ Differs:
     Border keys (SolidMark) need pictures and are not here.
 
 Expect that agreement ends far below the size at which copies begin, that the whole distribution moves before half of
-the samples are copies by a third, and that cells say the same. Cost on two cores: 6 minutes.
+the samples are copies by a third, and that cells say the same. Cost on two cores: at
+most 4 minutes, which one of them took.
 """
 
 from collections.abc import Iterator, Sequence
