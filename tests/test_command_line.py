@@ -1,5 +1,6 @@
 """The command line as a user meets it: answers, mistakes in the input, and a run that is killed."""
 
+import importlib
 import json
 import os
 import signal
@@ -12,8 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from difflab.audits import audit, dejavu, extract, membership, stress
+from difflab.errors import InputError
 from difflab.runs.executors import Job
 from experiments.__main__ import main
+from experiments.commands import audited
+from experiments.commands.audited import sorted_out
 from experiments.commands.sweep import work
 
 ROOT = Path(__file__).parents[1]
@@ -158,6 +163,41 @@ def test_an_unknown_flag_or_value_exits_with_2(arguments, capfd):
         main(arguments)
     assert ended.value.code == 2
     assert "Traceback" not in capfd.readouterr().err
+
+
+FLAGS = {
+    audit: ["--no-lora", "--seeds 2", "--guidance 4.5", "--data pictures"],
+    stress: ["--targets 3", "--nemo.k=2", "--defense wanda", "--ladder 1 2"],
+    membership: ["--download", "--members a", "--seed 3", "--samples 2 4"],
+    extract: ["--texts seen", "--dtype float16", "--reference other", "--shadows x y"],
+}
+"""Of every command some flags of every kind; one with several values only as the last."""
+
+
+@pytest.mark.parametrize("module", FLAGS)
+def test_what_follows_a_flag_is_not_taken_for_the_model(module):
+    whole = " ".join(FLAGS[module]).split()
+    for place in range(len(FLAGS[module])):
+        before, after = " ".join(FLAGS[module][:place]).split(), " ".join(FLAGS[module][place:]).split()
+        for out in (["--out", "here"], ["--out=here"]):
+            found = sorted_out([*out, *before, "mine", *after], module.Config())
+            assert found == (["mine"], Path("here"), whole)
+    assert sorted_out([*whole, "--no-download", "mine"], module.Config()) == (
+        ["mine"], Path("results"), [*whole, "--no-download"],
+    )  # fmt: skip
+
+
+def test_an_audit_takes_one_model_and_none_where_flags_name_it(monkeypatch):
+    monkeypatch.setattr(audited, "execute", lambda *_: pytest.fail("something was computed"))
+    for words, said in (
+        (["audit", "one", "two"], "takes one PIPELINE, not one and two"),
+        (["stress", "planted", "--defense", "nemo", "--ladder", "1", "--out"], "--out needs a folder"),
+        (["membership", "--samples", "2", "4", "planted"], "name the pipeline"),
+    ):
+        with pytest.raises(InputError, match=said):
+            importlib.import_module(f"experiments.commands.{words[0]}").main(words[1:])
+    with pytest.raises(InputError, match="difflab dejavu takes flags only, not clip"):
+        audited.audited(["clip"], dejavu, "", "")
 
 
 def test_a_run_killed_in_the_middle_resumes_to_the_same_rows(tmp_path):

@@ -19,6 +19,7 @@ from difflab.audits.text_reading import answers
 from difflab.errors import InputError
 from difflab.runs.rows import select
 from experiments import __main__ as command_line
+from experiments.commands import audited
 from experiments.commands import extract as extract_command
 
 SEEN, UNSEEN = texts(0, 12), texts(1, 12)
@@ -296,8 +297,8 @@ def test_the_command_line_gives_a_page_and_code_2(saved, tmp_path, capsys, monke
 @pytest.mark.parametrize("first", [0, 1, 2, 3, 4, 5])
 def test_what_follows_a_flag_is_not_taken_for_the_model(first, saved, monkeypatch):
     configs = []
-    monkeypatch.setattr(extract_command, "execute", lambda name, module, config, out: configs.append(config))
-    monkeypatch.setattr(extract_command, "write", lambda out: "")
+    monkeypatch.setattr(audited, "execute", lambda name, module, config, out: configs.append(config))
+    monkeypatch.setattr(audited, "write", lambda out: "")
     other, model = str(saved / "other"), str(saved / "model")
     flags = [
         ["--reference", other],

@@ -1,31 +1,16 @@
 """difflab stress: attack a defense of your own."""
 
-import argparse
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 
-from difflab.errors import require
-from difflab.runs.configs import from_arguments
-from difflab.runs.execute import execute
-from experiments.commands.report import write
+from experiments.commands.audited import audited
 
 
 def main(arguments: Sequence[str]) -> None:
     """Stress a defense; prints the page."""
-    parser = argparse.ArgumentParser(prog="difflab stress", add_help=False)
-    parser.add_argument("pipeline", nargs="?", default="")
-    parser.add_argument("--out", type=Path, default=Path("results"))
-    known, rest = parser.parse_known_args(arguments)
     from difflab.audits import stress as module
 
-    asked = bool({"-h", "--help"} & set(rest))
-    require(
-        bool(known.pipeline) or asked,
+    missing = (
         "name the pipeline: difflab stress DIRECTORY --defense FILE_OR_NAME [--targets N] [--images FOLDER --never"
-        " FOLDER].",
+        " FOLDER]."
     )
-    default = replace(module.Config(), model=known.pipeline) if known.pipeline else module.Config()
-    config = from_arguments(default, rest, "difflab stress PIPELINE [--out DIR]", module.__doc__)
-    execute(module.NAME, module, config, known.out)
-    print(write(known.out))
+    audited(arguments, module, "PIPELINE", missing)
