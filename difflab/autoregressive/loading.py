@@ -14,7 +14,7 @@ import torch
 from huggingface_hub import snapshot_download
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from difflab.autoregressive.model import LanguageModel
@@ -86,7 +86,7 @@ def load_language_model(
             config = AutoConfig.from_pretrained(files.folder, **files.options)
         check_config(config, name)
         words = _tokenizer(tokenizer, files, name)
-        model = _weights(files, kind).to(place)
+        model = _weights(files, config, kind).to(place)
     if lora is not None:
         model = _merged(model, Path(lora), name)
     model.eval().requires_grad_(False)
@@ -171,13 +171,14 @@ def _tokenizer(given: Any, files: _Files | None, name: str) -> PreTrainedTokeniz
         return AutoTokenizer.from_pretrained(folder, **options)
 
 
-def _weights(files: _Files, dtype: torch.dtype) -> Any:
-    """The model with every one of its weights from the files."""
+def _weights(files: _Files, config: PreTrainedConfig, dtype: torch.dtype) -> Any:
+    """The model of this configuration with every one of its weights from the files."""
     # The bar of GGUF conversion heeds no setting; on a terminal it may stay.
     lines = contextlib.nullcontext() if sys.stderr.isatty() else contextlib.redirect_stderr(io.StringIO())
     with _reading(files.name), lines:
         model, told = AutoModelForCausalLM.from_pretrained(
             files.folder,
+            config=config,
             dtype=dtype,
             use_safetensors=None if files.gguf else True,
             ignore_mismatched_sizes=True,
