@@ -215,9 +215,13 @@ def diversity(measure: Measure, drawn: UInt8[np.ndarray, "n seeds h w 3"]) -> Fl
     """
     require(measure.angular and drawn.shape[1] >= 2, "diversity needs a measure of angles and two seeds.")
     features = measure.describe(drawn.reshape(-1, *drawn.shape[2:]))
-    by_prompt = features.view(*drawn.shape[:2], -1)
-    first, second = torch.triu_indices(drawn.shape[1], drawn.shape[1], offset=1)
-    cosine = by_prompt @ by_prompt.transpose(1, 2)
+    return alike_seeds(features.view(*drawn.shape[:2], -1))
+
+
+def alike_seeds(features: Float[torch.Tensor, "n seeds width"]) -> Float[np.ndarray, " n"]:
+    """The same of features of unit length, of at least two seeds."""
+    first, second = torch.triu_indices(features.shape[1], features.shape[1], offset=1)
+    cosine = features @ features.transpose(1, 2)
     return np.median(cosine[:, first, second].double().numpy(), axis=1)
 
 

@@ -10,12 +10,12 @@ from jaxtyping import Float, UInt8
 
 from difflab.diffusion.alignment import Alignment, aligned
 from difflab.diffusion.autoencoder import encode
-from difflab.diffusion.copies import Threshold, compare_by, diversity, memorized
+from difflab.diffusion.copies import Threshold, alike_seeds, compare_by, memorized
 from difflab.diffusion.defended import Defended
 from difflab.diffusion.generate import Begin, generate, seeded
 from difflab.diffusion.loss import denoising_loss
 from difflab.diffusion.samplers import with_sampler
-from difflab.diffusion.similarity import Measure
+from difflab.diffusion.similarity import Measure, described, similarity
 from difflab.diffusion.trigger import Trigger
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import Interval, bootstrap
@@ -91,20 +91,25 @@ class Judge:
             captions: of the targets.
             setting: of the rows.
         """
+        n, k = drawn.shape[:2]
+        # Every picture is described once by each measure: what a network sees in it costs more than all the rest.
+        pictures = drawn.reshape(-1, *drawn.shape[2:])
+        looked = {name: described(measure, pictures, self.described[name]) for name, measure in self.measures.items()}
         for name, measure in self.measures.items():
-            values = compare_by(measure, drawn, targets, self.described[name])
+            of_targets = measure.describe(targets).repeat_interleave(k, dim=0)
+            values = similarity(measure, looked[name], of_targets).reshape(n, k)
             for seeds in ("median", "any"):
                 rate = memorized(values, self.thresholds[name].value, seeds)
                 yield Row("memorized_fraction", *rate, len(values), {**setting, "measure": name, "seeds": seeds})
             yield Row(
                 "original_similarity", *_middle(np.median(values, axis=1)), len(values), {**setting, "measure": name}
             )
-            if measure.angular and drawn.shape[1] >= 2:
-                alike = diversity(measure, drawn)
+            if measure.angular and k >= 2:
+                alike = alike_seeds(looked[name].features.view(n, k, -1))
                 yield Row("seeds_similarity", *_middle(alike), len(alike), {**setting, "measure": name})
         if self.alignment is not None:
-            features = self.measures[ALIGNED_BY].describe(drawn[:, 0])[:, 0].double().numpy()
-            fit = aligned(self.alignment, features, captions)
+            features = looked[ALIGNED_BY].features.view(n, k, -1)[:, 0]
+            fit = aligned(self.alignment, features.double().numpy(), captions)
             yield Row("caption_similarity", *_middle(fit), len(fit), {**setting, "measure": ALIGNED_BY})
 
 
