@@ -87,7 +87,11 @@ def test_pictures_described_block_by_block_compare_alike(name, scenes, monkeypat
     monkeypatch.setattr(similarity, "AT_ONCE", 2 * 4 * pictures[0].size)
     lazy = similarity.gallery(measure, pictures)
     assert isinstance(lazy, Gallery) and [len(block) for _, block in lazy.blocks()] == [2] * 35
-    np.testing.assert_allclose(leave_one_out(measure, lazy, kinds), leave_one_out(measure, features, kinds), atol=1e-5)
+    whole = leave_one_out(measure, features, kinds)
+    np.testing.assert_allclose(leave_one_out(measure, lazy, kinds), whole, atol=1e-5)
+    monkeypatch.setattr(similarity, "ASKED", 24)
+    np.testing.assert_allclose(leave_one_out(measure, lazy, kinds), whole[::3], atol=1e-5)
+    assert len(leave_one_out(measure, features, kinds)) == 70
     looked, other = (described(measure, pictures[:5] // 2, one) for one in (lazy, features))
     found, wanted = nearest_similarity(measure, looked, lazy), nearest_similarity(measure, other, features)
     np.testing.assert_allclose(found[0], wanted[0], atol=1e-5)

@@ -34,6 +34,8 @@ _SSCD_SIDES = (320, 288, 256, 224)
 """NeMo brings pictures straight to 320 x 320; a model of one size only is asked at the next smaller ones."""
 AT_ONCE = 2**26
 """Bytes of features that are compared with others at once, four times as many for those that stay."""
+ASKED = 1000
+"""Most pictures that are compared with all others, where all can't be described at once."""
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -186,6 +188,9 @@ def leave_one_out(
 ) -> Float[np.ndarray, " usable"]:
     """The similarity of each picture to the other one that is most like it.
 
+    Where the pictures are too many to be described at once, those asked are at most 1,000 of them, evenly spaced; each
+    is compared with all.
+
     Args:
         measure: one of `measures`.
         features: of more than 50 pictures, or the pictures.
@@ -198,8 +203,11 @@ def leave_one_out(
     n, found = _count(features), []
     require(n > NEAREST, f"there are {n} pictures; comparing them needs over {NEAREST}.")
     kind = torch.arange(n) if kinds is None else torch.from_numpy(kinds)
-    step = min(512, 4 * at_once(features.pictures)) if isinstance(features, Gallery) else 512
-    for rows in torch.arange(n).split(step):
+    asked, step = torch.arange(n), 512
+    if isinstance(features, Gallery):
+        asked = torch.from_numpy(np.linspace(0, n - 1, min(n, ASKED)).astype(np.int64))
+        step = min(step, 4 * at_once(features.pictures))
+    for rows in asked.split(step):
         here = at_places(features, rows)
         squares, index = _smallest(here, features, NEAREST, rows)
         other = kind[index] != kind[rows][:, None]
