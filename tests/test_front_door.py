@@ -99,14 +99,22 @@ def plain(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize(("name", "setting"), list(zip(FIVE, "10101", strict=True)))
-def test_the_command_line_gives_the_rows_of_plain_python(name, setting, plain, tmp_path):
-    command = [sys.executable, "-P", "-m", "difflab", "run", name, "--smoke", "--out", tmp_path]
-    for flag, value in FIVE[name].items():
-        command += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
-    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"JAX_ENABLE_X64": setting})
-    (mine,), (other,) = ((place / name).glob("*/rows.jsonl") for place in (plain, tmp_path))
-    assert mine.parent.name == other.parent.name and mine.read_bytes() == other.read_bytes()
+@pytest.mark.parametrize("setting", "01")
+def test_the_command_line_gives_the_rows_of_plain_python(setting, plain, tmp_path):
+    """Some of the five with jax's own precision in the environment, and the others without."""
+    names = list(FIVE)[int(setting) :: 2]
+    words = [["run", name, "--smoke", "--out", str(tmp_path)] for name in names]
+    for name, command in zip(names, words, strict=True):
+        for flag, value in FIVE[name].items():
+            command += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
+    script = (
+        f"from difflab.__main__ import command\nimport sys\nfor words in {words!r}: sys.argv[1:] = words; command()"
+    )
+    answer = python(script, ROOT, JAX_ENABLE_X64=setting)
+    assert answer.returncode == 0, answer.stderr
+    for name in names:
+        (mine,), (other,) = ((place / name).glob("*/rows.jsonl") for place in (plain, tmp_path))
+        assert mine.parent.name == other.parent.name and mine.read_bytes() == other.read_bytes()
 
 
 def test_one_process_gives_the_rows_of_four(plain, tmp_path):
