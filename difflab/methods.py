@@ -22,7 +22,7 @@ from difflab.runs.papers import named
 
 WINGS = {
     "diffusion": ("detectors", "defenses", "attacks", "membership"),
-    "autoregressive": ("extractions", "scores"),
+    "autoregressive": ("extractions", "scores", "objectives"),
 }
 """The kinds of each wing, in folders of its own."""
 KINDS = tuple(kind for kinds in WINGS.values() for kind in kinds)
@@ -73,7 +73,8 @@ class Method(NamedTuple):
         """What must be given beside the prompts or the texts, as the config's `needs` says.
 
         Latents for a detector, known pictures for a defense; for an attack retained, which are ordinary pictures, or
-        original, the model before the defense; for a score of texts a reference model, or non_members.
+        original, the model before the defense; for a score of texts a reference model, or non_members; for an objective
+        what it reads (`difflab.autoregressive.shown`).
         """
         return tuple(getattr(self.config, "needs", ()))
 
