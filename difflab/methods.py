@@ -6,6 +6,7 @@ names. `defense_in` takes the file of one defense, wherever it lies.
 """
 
 import ast
+import difflib
 import importlib
 import importlib.util
 import inspect
@@ -127,7 +128,9 @@ def method(kind: str, name: str) -> Method:
     """
     known = methods(kind)
     if name not in known:
-        raise InputError(f"there is no {name!r} among the {kind}; they are {', '.join(known)}.")
+        close = difflib.get_close_matches(name, known, n=1)
+        meant = f"did you mean {close[0]}, of" if close else "they are"
+        raise InputError(f"there is no {name!r} among the {kind}; {meant} {', '.join(known)}.")
     return known[name]
 
 

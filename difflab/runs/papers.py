@@ -69,8 +69,8 @@ PAPERS = {
     "2508.17689": "S. Buchanan et al. On the Edge of Memorization in Diffusion Models. 2025.",
     "2509.13755": "Z. Chu et al. Scrub It Out! Erasing Sensitive Memorization in Code Language Models via Machine "
     "Unlearning. 2025.",
-    "2510.16022": "C. Wang et al. Breaking Memorization Barriers in LLM Code Fine-Tuning via Information Bottleneck for "
-    "Improved Generalization. 2025.",
+    "2510.16022": "C. Wang et al. Breaking Memorization Barriers in LLM Code Fine-Tuning via Information Bottleneck "
+    "for Improved Generalization. 2025.",
 }
 
 
