@@ -21,16 +21,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
 import torch
 import tyro
 from transformers import PreTrainedTokenizerBase
-from transformers.utils import logging
 
 from difflab import methods
-from difflab.audits.forgetting import Check, Known, Rule, Thresholds, check, stopping, thresholds_of
+from difflab.audits.forgetting import Check, Known, Rule, check, stopping, thresholds_of
 from difflab.audits.language_models import LoadedLanguageModel, named
 from difflab.audits.pipelines import IN_MEMORY
+from difflab.audits.unlearned import Unlearned
 from difflab.autoregressive.model import LanguageModel, Tokens, check_texts
 from difflab.autoregressive.shown import needed
 from difflab.autoregressive.spans import spans_of
@@ -46,14 +45,12 @@ from difflab.autoregressive.unlearning import (
 )
 from difflab.datasets.texts import Texts, check_apart, read_texts
 from difflab.errors import at_least, require
-from difflab.files import json_bytes, remove, sha256, write_atomically
+from difflab.files import sha256
 from difflab.progress import progress
 from difflab.runs.configs import from_keywords
 from difflab.runs.results import Checkpoints, open_run
 from difflab.training.loop import Keeping
 
-CARD = "unlearning.json"
-"""Written last: a directory that has it is whole."""
 EPOCHS, STOPPED_EPOCHS = 10, 100
 """Of objectives with a fixed length, and the most of those that are stopped."""
 LISTS = ("forget", "retain", "unseen", "spans")
@@ -118,57 +115,6 @@ class Chosen(NamedTuple):
     wanted: Wanted
     config: Any
     stops: bool
-
-
-@dataclass(frozen=True)
-class Unlearned:
-    """A model that was made to forget.
-
-    Attributes:
-        model: to ask, to audit or to save.
-        checks: what it knew, before the first step, after every epoch, and at the end.
-        thresholds: how well it knew unseen texts at first, where there were some.
-        stopped: why there were no more steps.
-        config: what was asked for.
-    """
-
-    model: LanguageModel
-    checks: tuple[Check, ...]
-    thresholds: Thresholds | None
-    stopped: str
-    config: Mapping[str, Any]
-
-    def table(self) -> pd.DataFrame:
-        """A row for each check."""
-        return pd.DataFrame(self.checks, columns=list(Check._fields))
-
-    def save(self, folder: str | Path) -> Path:
-        """Write the model, its tokenizer and what is known of it to a directory that `load_language_model` reads.
-
-        Raises:
-            InputError: the directory can't be written, or is a file.
-        """
-        path = Path(folder)
-        require(path.is_dir() or not path.exists(), f"{path} is a file; give another folder.")
-        remove(path / CARD)
-        network: Any = self.model.model
-        logging.disable_progress_bar()
-        try:
-            network.save_pretrained(path)
-        finally:
-            logging.enable_progress_bar()
-        self.model.tokenizer.save_pretrained(path)
-        told = {
-            "config": dict(self.config),
-            "stopped": self.stopped,
-            "thresholds": None if self.thresholds is None else self.thresholds._asdict(),
-            "checks": [
-                {name: None if value != value else value for name, value in one._asdict().items()}
-                for one in self.checks
-            ],
-        }
-        write_atomically(path / CARD, json_bytes(told))
-        return path
 
 
 def unlearn(

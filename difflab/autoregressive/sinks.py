@@ -127,6 +127,8 @@ def with_sinks(sinks: Sinks) -> Any:
 
     `objective(network, rows, keys)`: the loss of every token but the first, each read with the units of its own key
     on. `sequences` of the training is then a function of the step that returns rows and keys, both (b, t).
+
+    A unit that is off has no gradient; an optimizer with momentum or weight decay moves it all the same.
     """
     known = dict[tuple[int, int], Bool[np.ndarray, " units"]]()
 

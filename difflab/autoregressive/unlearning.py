@@ -198,8 +198,8 @@ def places(material: Material, batch: int, seed: int, step: int) -> tuple[list[i
     first = _order(seed, epoch, len(material.forget))[within * batch : (within + 1) * batch]
     n = len(material.retain)
     chance = stream(seed, "retain", step).numpy()
-    second = chance.choice(n, len(first), replace=n < len(first)) if n else []
-    return [int(i) for i in first], [int(i) for i in second]
+    second = chance.choice(n, len(first), replace=n < len(first)).tolist() if n else list[int]()
+    return list(first), second
 
 
 @lru_cache(maxsize=8)
