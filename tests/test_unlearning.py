@@ -327,6 +327,7 @@ def test_every_objective_runs_on_a_models_own_directory(model, name, tmp_path):
     found = difflab.unlearn(tmp_path / "model", tmp_path / "forget.jsonl", _words(KEPT), name, epochs=2, **QUICK)
     first, last = found.checks[0], found.checks[-1]
     assert last.loss > first.loss if name != "rmu" else last.loss != first.loss
+    assert ("nothing stops an ascent" in found.stopped) == (name == "constraint_based")
 
 
 def test_the_command_writes_a_directory(model, tmp_path, monkeypatch, capsys):
@@ -366,7 +367,8 @@ def test_the_command_writes_a_directory(model, tmp_path, monkeypatch, capsys):
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], "code_eraser"), "--spans FILE"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], "code_eraser", spans=["9"]), "holds '9'"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], "rmu", settings={"layer": 5}), "the model has 2"),
-        (lambda m: difflab.unlearn(m, ["1 2"], ["3"], unseen=["4 5"]), "unseen texts have no more than 10"),
+        (lambda m: difflab.unlearn(m, ["1 2"], ["3"], unseen=["4 5"]), "a text to forget has 2 tokens and --n is 10"),
+        (lambda m: difflab.unlearn(m, ["1 2 3"], ["3"], unseen=["4 5"], n=2), "1 unseen texts have no more than 2"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], rank=2, only="mlp"), "adapters move alone"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], only="mpl"), "no weights whose names hold 'mpl'"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], only="("), "no regular expression"),

@@ -75,6 +75,9 @@ def forgotten(checks: Sequence[Check], thresholds: Thresholds, rule: Rule = Rule
 
     Reference:
         Jang et al. 2022, arXiv 2210.01504, section 3; patience and margin are of the code of arXiv 2509.13755.
+
+    Differs:
+        A number as large as its threshold is little enough: EL of unseen texts may be 0.
     """
     last = checks[-1]
     if not last.accuracy <= thresholds.accuracy:

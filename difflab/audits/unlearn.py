@@ -195,16 +195,18 @@ def carried_out(
         ]
         require(all(one.any() for one in spans), "a span stands behind the --cut; give a longer one.")
     start = movable(opened, config.rank, config.only, config.seed)
-    limits = thresholds_of(opened, ids["unseen"], config.rule.n) if "unseen" in ids else None
+    short, n = min(map(len, ids["forget"])), config.rule.n
+    require(
+        "unseen" not in ids or spans is not None or short > n,
+        f"a text to forget has {short} tokens and --n is {n}; give a smaller --n, or leave that text out.",
+    )
+    limits = thresholds_of(opened, ids["unseen"], n) if "unseen" in ids else None
     known = Known(ids["forget"], spans, ids.get("retain", ()), limits if picked.stops else None, config.rule)
-    if spans is None and limits is not None:
-        short = min(map(len, ids["forget"]))
-        require(
-            short > config.rule.n, f"a text to forget has {short} tokens and --n is {config.rule.n}; give a smaller."
-        )
     run = None if out is None else open_run(out.with_name(out.name + ".unlearning"), "unlearn", asdict(config))
     material = Material(ids["forget"], ids.get("retain", ()), spans)
     checks, done = _moved(start, material, wanted, config, known, run)
+    if picked.stops and limits is None:
+        done += ", for nothing stops an ascent without texts that were never seen (--unseen)"
     found = Unlearned(settled(start), checks, limits, done, asdict(config))
     if out is not None and run is not None:
         found.save(out)
