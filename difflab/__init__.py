@@ -8,11 +8,13 @@
     clip = difflab.dejavu(model=..., data=..., objects=...)   # does a CLIP reveal what its captions never name?
     text = difflab.extract("my_lm/", texts="seen.jsonl", unseen="unseen.jsonl")   # what does it continue word for word?
     told = difflab.membership(pipeline, members=..., non_members=...)   # can anybody tell what it was trained on?
+    left = difflab.unlearn("my_lm/", "forget.jsonl", "retain.jsonl", "npo")   # the model without some texts
     run = difflab.run("crossover_trained", n=200)             # the run folder that the command line would make
     same = difflab.open_run(run.folder)
 
-Each returns a `Result`: rows, table(), claims, figures, artefacts, save(), cite(). Everything is imported when it is
-first asked for, so that `import difflab` takes no time.
+Each returns a `Result`: rows, table(), claims, figures, artefacts, save(), cite(); `unlearn` returns a model with what
+it knew on the way: model, checks, table(), save(). Everything is imported when it is first asked for, so that `import
+difflab` takes no time.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from difflab.audits.extract import extract
     from difflab.audits.membership import membership
     from difflab.audits.stress import stress
+    from difflab.audits.unlearn import unlearn
     from difflab.diffusion.pipeline import load
     from difflab.errors import InputError
     from difflab.runs.calls import open_run, run
@@ -41,6 +44,7 @@ __all__ = [
     "open_run",
     "run",
     "stress",
+    "unlearn",
 ]
 
 _HOMES = {
@@ -55,6 +59,7 @@ _HOMES = {
     "open_run": "difflab.runs.calls",
     "run": "difflab.runs.calls",
     "stress": "difflab.audits.stress",
+    "unlearn": "difflab.audits.unlearn",
 }
 
 

@@ -6,6 +6,7 @@ names. `defense_in` takes the file of one defense, wherever it lies.
 """
 
 import ast
+import difflib
 import importlib
 import importlib.util
 import inspect
@@ -22,7 +23,7 @@ from difflab.runs.papers import named
 
 WINGS = {
     "diffusion": ("detectors", "defenses", "attacks", "membership"),
-    "autoregressive": ("extractions", "scores"),
+    "autoregressive": ("extractions", "scores", "objectives"),
 }
 """The kinds of each wing, in folders of its own."""
 KINDS = tuple(kind for kinds in WINGS.values() for kind in kinds)
@@ -73,7 +74,8 @@ class Method(NamedTuple):
         """What must be given beside the prompts or the texts, as the config's `needs` says.
 
         Latents for a detector, known pictures for a defense; for an attack retained, which are ordinary pictures, or
-        original, the model before the defense; for a score of texts a reference model, or non_members.
+        original, the model before the defense; for a score of texts a reference model, or non_members; for an objective
+        what it reads (`difflab.autoregressive.shown`).
         """
         return tuple(getattr(self.config, "needs", ()))
 
@@ -126,7 +128,9 @@ def method(kind: str, name: str) -> Method:
     """
     known = methods(kind)
     if name not in known:
-        raise InputError(f"there is no {name!r} among the {kind}; they are {', '.join(known)}.")
+        close = difflib.get_close_matches(name, known, n=1)
+        meant = f"did you mean {close[0]}, of" if close else "they are"
+        raise InputError(f"there is no {name!r} among the {kind}; {meant} {', '.join(known)}.")
     return known[name]
 
 

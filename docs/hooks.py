@@ -34,6 +34,7 @@ API = {
     "autoregressive": ("Language models", "difflab.autoregressive", "difflab/autoregressive/*.py"),
     "extractions": ("Extractions", "difflab.autoregressive.extractions", "difflab/autoregressive/extractions/*.py"),
     "scores": ("Scores of texts", "difflab.autoregressive.scores", "difflab/autoregressive/scores/*.py"),
+    "objectives": ("Objectives", "difflab.autoregressive.objectives", "difflab/autoregressive/objectives/*.py"),
     "statistics": ("Statistics", "difflab.statistics", "difflab/statistics/*.py"),
     "theory": ("Theory", "theory", "theory/*.py"),
     "synthetic": ("Synthetic", "synthetic", "synthetic/**/*.py"),

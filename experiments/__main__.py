@@ -24,6 +24,7 @@ COMMANDS = (
     "dejavu",
     "extract",
     "membership",
+    "unlearn",
     "report",
     "record",
     "quickstart",

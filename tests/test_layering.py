@@ -14,7 +14,7 @@ METHODS = {
     f"difflab.{wing}.{kind}": f"difflab.{wing}"
     for wing, kinds in (
         ("diffusion", ("defenses", "attacks", "detectors", "membership")),
-        ("autoregressive", ("extractions", "scores")),
+        ("autoregressive", ("extractions", "scores", "objectives")),
     )
     for kind in kinds
 }
@@ -203,6 +203,8 @@ def test_tests_are_flat_and_no_package():
         ("difflab.diffusion.defenses.nemo", "from .wanda import wanda"),
         ("difflab.diffusion.membership.pian", "from difflab.diffusion.membership.pia import pia"),
         ("difflab.diffusion.defenses.nemo", "from difflab.clip import model"),
+        ("difflab.autoregressive.objectives.npo", "from difflab.autoregressive.objectives.rmu import rmu"),
+        ("difflab.autoregressive.shown", "from difflab.autoregressive.objectives.npo import npo"),
         ("difflab.autoregressive.scores.loss", "from difflab.autoregressive.scores.zlib import zlib"),
         ("difflab.autoregressive.scores.loss", "from difflab.autoregressive.extractions.exact import exact"),
         ("difflab.autoregressive.scores.loss", "from difflab.diffusion.pipeline import load"),

@@ -202,6 +202,27 @@ def test_a_loss_that_is_not_finite_stops_and_is_not_kept(bad, when):
     assert kept.saved == list(range(1, when + 1))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_training_may_say_itself_when_it_ends(kind):
+    asked = []
+
+    def until(step):
+        asked.append(step)
+        return step == 7
+
+    ended = _run(kind=kind, until=until)
+    assert asked == list(range(8)) and not ended[1][7:].any()
+    assert all(map(torch.equal, ended[0], _run(kind=kind, until=7)[0]))
+    assert all(map(torch.equal, _run(kind=kind, until=lambda step: True)[0], _parameters()))
+    # Resumed behind a checkpoint, it ends at the same step.
+    kept = Kept(last=4)
+    with pytest.raises(KeyboardInterrupt):
+        _run(kind=kind, keeping=Keeping(kept, every=4), until=until)
+    kept.last, before = None, len(asked)
+    again = _run(kind=kind, keeping=Keeping(kept, every=4), until=until)
+    assert asked[before:] == [4, 5, 6, 7] and all(map(torch.equal, again[0], ended[0]))
+
+
 def test_progress_counts_what_was_done_before():
     shown, kept = [], Kept()
     _run(keeping=Keeping(kept, every=4), until=5)

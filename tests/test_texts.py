@@ -109,6 +109,8 @@ def test_the_same_text_is_not_seen_and_unseen():
     check_apart(read_texts(["a", "b"]), read_texts(["c"]))
     with pytest.raises(InputError, match=r"text 1 is seen and stands as text 0 among the unseen \(and 1 more\)"):
         check_apart(read_texts(["a", "b"]), read_texts(["b\n", "c", "a"]))
+    with pytest.raises(InputError, match=r"text 0 is bad and stands as text 0 among the good; take one out"):
+        check_apart(read_texts(["a"]), read_texts(["a"]), ("bad", "good"))
 
 
 def test_byte_pairs_write_any_text_and_are_the_same_in_any_order():

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from transformers import PreTrainedConfig
 
 from difflab.autoregressive.model import LanguageModel
@@ -20,8 +20,11 @@ from difflab.training.schedules import warmup_cosine
 
 Rows = Int[np.ndarray, "_ _"]
 """Rows of token ids, all of one length; the first token of a row is not predicted."""
-Objective = Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]
-"""objective(model, rows): what is lowered, for every token of (b, t) rows but the first: (b, t - 1)."""
+Sequences = Callable[[int], Rows | tuple[Rows, Shaped[np.ndarray, "b ..."]]]
+"""sequences(step): the rows of a step; with them, where the objective wants it, something that is known of each."""
+Objective = Callable[..., torch.Tensor]
+"""objective(model, rows): what is lowered, for every token of (b, t) rows but the first: (b, t - 1). What `sequences`
+returns beside the rows is its third argument."""
 
 
 def cross_entropy(model: torch.nn.Module, rows: Int[torch.Tensor, "b t"]) -> Float[torch.Tensor, "b t-1"]:
@@ -34,7 +37,7 @@ def cross_entropy(model: torch.nn.Module, rows: Int[torch.Tensor, "b t"]) -> Flo
 
 def train(
     start: LanguageModel | PreTrainedConfig,
-    sequences: Rows | Callable[[int], Rows],
+    sequences: Rows | Sequences,
     recipe: Recipe,
     seed: int,
     keeping: Keeping = NOWHERE,
@@ -48,7 +51,7 @@ def train(
         start: a model, which stays as it is, for a copy is trained: those of its weights that want gradients, all where
             none does. Or a configuration: one is built of it, its tokens bare numbers.
         sequences: the training set, one row for every copy; an epoch is a permutation of them. Or a function of the
-            step that returns the rows of that step.
+            step that returns the rows of that step, or these with something for the objective.
         recipe: how.
         seed: of first weights, the order and dropout.
         keeping: where a half-done training is kept and found again.
@@ -111,27 +114,27 @@ def _optimizer(moving: list[Any], recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, recipe.rate, betas=(0.9, 0.95), fused=fused)
 
 
-def _loss(
-    model: LanguageModel, sequences: Rows | Callable[[int], Rows], batch: int, seed: int, objective: Objective
-) -> Loss:
+def _loss(model: LanguageModel, sequences: Rows | Sequences, batch: int, seed: int, objective: Objective) -> Loss:
     """Seeded by the step and the epoch, so that a resumed training needs no state of a generator."""
 
     @lru_cache(maxsize=2)
     def order(epoch: int) -> Int[np.ndarray, " rows"]:
         return stream(seed, "order", epoch).numpy().permutation(len(sequences))  # type: ignore[arg-type]
 
-    def rows(step: int) -> Rows:
+    def rows(step: int) -> tuple[Any, ...]:
         if callable(sequences):
-            found = sequences(step)
-            _check(model, found)
+            given = sequences(step)
+            found = given if isinstance(given, tuple) else (given,)
+            _check(model, found[0])
             return found
         # Epochs follow each other without a gap.
         places = (divmod(place, len(sequences)) for place in range(step * batch, (step + 1) * batch))
-        return sequences[[order(epoch)[within] for epoch, within in places]]
+        return (sequences[[order(epoch)[within] for epoch, within in places]],)
 
     def loss(step: int) -> Float[torch.Tensor, ""]:
-        shown = torch.from_numpy(rows(step).astype(np.int64, copy=False)).to(model.device)
+        found, *beside = rows(step)
+        shown = torch.from_numpy(found.astype(np.int64, copy=False)).to(model.device)
         torch.manual_seed(numbered(seed, step))
-        return objective(model.model, shown).mean()
+        return objective(model.model, shown, *beside).mean()
 
     return loss

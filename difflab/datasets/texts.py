@@ -56,8 +56,12 @@ def read_texts(source: str | Path | Sequence[Any]) -> Texts:
     return _gathered(read(path), str(path))
 
 
-def check_apart(seen: Texts, unseen: Texts) -> None:
+def check_apart(seen: Texts, unseen: Texts, words: tuple[str, str] = ("seen", "unseen")) -> None:
     """Nothing is both seen and unseen, whatever spaces stand before and after it.
+
+    Args:
+        seen, unseen: two lists.
+        words: what a text of the first one is, and what those of the second are.
 
     Raises:
         InputError: a text is; the sentence names both places.
@@ -67,7 +71,9 @@ def check_apart(seen: Texts, unseen: Texts) -> None:
     both = [(known[text.strip()], name) for text, name in pairs if text.strip() in known]
     if both:
         more = f" (and {len(both) - 1} more)" if len(both) > 1 else ""
-        raise InputError(f"{both[0][0]} is seen and stands as {both[0][1]} among the unseen{more}; take one out.")
+        raise InputError(
+            f"{both[0][0]} is {words[0]} and stands as {both[0][1]} among the {words[1]}{more}; take one out."
+        )
 
 
 def _gathered(found: Iterable[tuple[str, Any]], source: str) -> Texts:

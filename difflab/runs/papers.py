@@ -5,7 +5,10 @@ from collections.abc import Iterable
 
 OWN = "difflab, a laboratory for memorization in generative models (CITATION.cff)."
 PAPERS = {
+    "1512.00567": "C. Szegedy et al. Rethinking the Inception Architecture for Computer Vision. 2016.",
+    "1708.02002": "T.-Y. Lin et al. Focal Loss for Dense Object Detection. 2017.",
     "1709.01604": "S. Yeom et al. Privacy Risk in Machine Learning: Analyzing the Connection to Overfitting. 2018.",
+    "1803.05407": "P. Izmailov et al. Averaging Weights Leads to Wider Optima and Better Generalization. 2018.",
     "2012.07805": "N. Carlini et al. Extracting Training Data from Large Language Models. 2021.",
     "2202.07646": "N. Carlini et al. Quantifying Memorization Across Neural Language Models. 2023.",
     "2205.10770": "K. Tirumala et al. Memorization Without Overfitting: Analyzing the Training Dynamics of Large "
@@ -22,12 +25,16 @@ PAPERS = {
     "2305.20086": "G. Somepalli et al. Understanding and Mitigating Copying in Diffusion Models. 2023.",
     "2310.16789": "W. Shi et al. Detecting Pretraining Data from Large Language Models. 2024.",
     "2402.02103": "B. Jayaraman et al. Déjà Vu Memorization in Vision-Language Models. 2024.",
+    "2401.06121": "P. Maini et al. TOFU: A Task of Fictitious Unlearning for LLMs. 2024.",
     "2402.07841": "M. Duan et al. Do Membership Inference Attacks Work on Large Language Models? 2024.",
+    "2403.03218": "N. Li et al. The WMDP Benchmark: Measuring and Reducing Malicious Use With Unlearning. 2024.",
     "2403.08295": "Gemma Team. Gemma: Open Models Based on Gemini Research and Technology. 2024.",
     "2403.11052": "J. Ren et al. Unveiling and Mitigating Memorization in Text-to-image Diffusion Models through Cross "
     "Attention. 2024.",
     "2404.02936": "J. Zhang et al. Min-K%++: Improved Baseline for Detecting Pre-Training Data from Large Language "
     "Models. 2024.",
+    "2404.05868": "R. Zhang et al. Negative Preference Optimization: From Catastrophic Collapse to Effective "
+    "Unlearning. 2024.",
     "2405.14800": "S. Zhai et al. Membership Inference on Text-to-Image Diffusion Models via Conditional Likelihood "
     "Discrepancy. 2024.",
     "2406.02366": "D. Hintersdorf et al. Finding NeMo: Localizing Neurons Responsible For Memorization in Diffusion "
@@ -38,8 +45,12 @@ PAPERS = {
     "2406.09179": "Q. Wang et al. Towards Effective Evaluations and Comparisons for LLM Unlearning Methods. 2024.",
     "2406.15968": "R. Xie et al. ReCaLL: Membership Inference via Relative Conditional Log-Likelihoods. 2024.",
     "2406.16201": "D. Das et al. Blind Baselines Beat Membership Inference Attacks for Foundation Models. 2024.",
+    "2407.06460": "W. Shi et al. MUSE: Machine Unlearning Six-Way Evaluation for Language Models. 2024.",
     "2407.17817": "J. Huang et al. Demystifying Verbatim Memorization in Large Language Models. 2024.",
     "2407.21720": "Y. Wen et al. Detecting, Explaining, and Mitigating Memorization in Diffusion Models. 2024.",
+    "2410.07163": "C. Fan et al. Simplicity Prevails: Rethinking Negative Preference Optimization for LLM "
+    "Unlearning. 2024.",
+    "2410.16454": "Z. Zhang et al. Catastrophic Failure of LLM Unlearning via Quantization. 2025.",
     "2410.19482": "J. Hayes et al. Measuring memorization through probabilistic discoverable extraction. 2024.",
     "2410.21665": "C. Chen et al. Exploring Local Memorization in Diffusion Models via Bright Ending Attention. 2025.",
     "2411.00113": "B. Ross et al. A Geometric Framework for Understanding Memorization in Generative Models. 2025.",
@@ -48,11 +59,18 @@ PAPERS = {
     "2502.02737": "L. Ben Allal et al. SmolLM2: When Smol Goes Big. 2025.",
     "2503.01034": "S. Alberti et al. Data Unlearning in Diffusion Models. 2025.",
     "2504.05651": "N. Kokhlikyan et al. Measuring Déjà vu Memorization Efficiently. 2024.",
+    "2505.08727": "F. Yu. Memorization-Compression Cycles Improve Generalization. 2025.",
     "2505.17638": "T. Bonnaire et al. Why Diffusion Models Don't Memorize. 2025.",
     "2505.24832": "J. X. Morris et al. How much do language models memorize? 2025.",
     "2507.16880": "A. Kowalczuk et al. Finding Dori: Memorization in Text-to-Image Diffusion Models Is Not Local. "
     "2025.",
+    "2507.09937": "G. Ghosal et al. Memorization Sinks: Isolating Memorization during LLM Training. 2025.",
+    "2508.04117": "Z. Ruan et al. Unveiling Over-Memorization in Finetuning LLMs for Reasoning Tasks. 2025.",
     "2508.17689": "S. Buchanan et al. On the Edge of Memorization in Diffusion Models. 2025.",
+    "2509.13755": "Z. Chu et al. Scrub It Out! Erasing Sensitive Memorization in Code Language Models via Machine "
+    "Unlearning. 2025.",
+    "2510.16022": "C. Wang et al. Breaking Memorization Barriers in LLM Code Fine-Tuning via Information Bottleneck "
+    "for Improved Generalization. 2025.",
 }
 
 

@@ -162,13 +162,57 @@ def extraction_likelihood(
     room = len(text) - n
     require(room >= 1, f"a text has {len(text)} tokens, n is {n}; give longer texts, or a smaller n.")
     require(len(continuations) == room, f"there are {len(continuations)} continuations; give {room}, one a prefix.")
-    shares = []
-    for i, continuation in enumerate(continuations, start=1):
-        true, found = _ngrams(text[i:], n), _ngrams(continuation[: len(text) - i], n)
-        known = set(true)
-        came = sum(gram in known for gram in found) if duplicates else len(known & set(found))
-        shares.append(came / len(true if duplicates else known))
-    return float(np.mean(shares))
+    return float(
+        np.mean([
+            ngram_share(continuation[: len(text) - i], text[i:], n, duplicates)
+            for i, continuation in enumerate(continuations, start=1)
+        ])
+    )  # fmt: skip
+
+
+def span_likelihood(span: Tokens, continuations: Sequence[Tokens], n: int = 10, duplicates: bool = False) -> float:
+    """EL_n of a few sensitive tokens inside a text: the share of their n-grams that come back.
+
+    Args:
+        span: L tokens.
+        continuations: what is decoded greedily after the text up to the span and 0, 1, ..., L - n tokens of it, up to
+            the end of the span; one of them, after the text up to the span, where L < n.
+        n, duplicates: as in `extraction_likelihood`.
+
+    Returns:
+        In [0, 1]; where the span is shorter than n tokens, 1 if all of it came and 0 if not.
+
+    Raises:
+        InputError: the span is empty, or there is another number of continuations.
+
+    Reference:
+        Chu et al. 2025, arXiv 2509.13755, with the special case of its code.
+    """
+    require(n >= 1 and len(span) >= 1, f"n is {n} and the span has {len(span)} tokens; give at least 1 of each.")
+    wanted = max(len(span) - n + 1, 1)
+    require(len(continuations) == wanted, f"there are {len(continuations)} continuations; give {wanted}.")
+    if len(span) < n:
+        return float(exact_match(continuations[0], span))
+    return float(
+        np.mean([
+            ngram_share(continuation[: len(span) - i], span[i:], n, duplicates)
+            for i, continuation in enumerate(continuations)
+        ])
+    )  # fmt: skip
+
+
+def ngram_share(continuation: Tokens, truth: Tokens, n: int, duplicates: bool = False) -> float:
+    """The share of the truth's n-grams that stand in a continuation; the truth has at least n tokens.
+
+    Args:
+        continuation, truth: token ids.
+        n: tokens of an n-gram.
+        duplicates: count an n-gram each time that it comes.
+    """
+    true, found = _ngrams(truth, n), _ngrams(continuation, n)
+    known = set(true)
+    came = sum(gram in known for gram in found) if duplicates else len(known & set(found))
+    return came / len(true if duplicates else known)
 
 
 def _leading(hits: Bool[np.ndarray, " _"]) -> int:

@@ -61,7 +61,7 @@ def optimize(
     optimizer: torch.optim.Optimizer,
     plan: Plan,
     keeping: Keeping = NOWHERE,
-    until: int | None = None,
+    until: int | Callable[[int], bool] | None = None,
     generator: torch.Generator | None = None,
     advance: Advance = silent,
 ) -> Float[np.ndarray, " steps"]:
@@ -73,7 +73,8 @@ def optimize(
             not kept.
         plan: how far and how fast.
         keeping: where the state is kept; a checkpoint found there is gone on from.
-        until: stop after this many steps, to look at the model; the next call goes on from the checkpoint.
+        until: stop after this many steps, to look at the model; the next call goes on from the checkpoint. Or
+            until(step), asked before every step with the number of those done: True ends the training there.
         generator: the CPU generator that the loss draws from, if any; its state is kept, too.
         advance: told of the steps done, with the mean of the last 100 losses.
 
@@ -88,9 +89,11 @@ def optimize(
     state = _State(parameters, optimizer, average, generator)
     kept = keeping.checkpoints.load(keeping.name) if keeping.checkpoints is not None else None
     begin, losses = (0, np.zeros(plan.steps)) if kept is None else _resume(state, kept)
-    end = plan.steps if until is None else min(until, plan.steps)
+    end = min(until, plan.steps) if isinstance(until, int) else plan.steps
     advance(begin)
     for step in range(begin, end):
+        if callable(until) and until(step):
+            break
         optimizer.zero_grad()
         with torch.enable_grad():
             value = loss(step)

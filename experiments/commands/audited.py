@@ -54,15 +54,20 @@ def audited(arguments: Sequence[str], module: ModuleType, subject: str, missing:
     print(write(words.out))
 
 
-def sorted_out(arguments: Sequence[str], default: Any) -> Words:
+def sorted_out(arguments: Sequence[str], default: Any, results: str = "results") -> Words:
     """Flags with their values, as the fields of a config take them, and what belongs to none.
+
+    Args:
+        arguments: the words after the command.
+        default: the config whose fields flags are.
+        results: the folder where no --out names one.
 
     >>> from difflab.audits.extract import Config
     >>> sorted_out(["--seed", "3", "my_lm", "--prefix", "4", "10", "--out", "here"], Config())
     Words(subjects=['my_lm'], out=PosixPath('here'), flags=['--seed', '3', '--prefix', '4', '10'])
     """
     kinds = dict(_kinds(default))
-    subjects, flags, out, left = list[str](), list[str](), "results", list(arguments)
+    subjects, flags, out, left = list[str](), list[str](), results, list(arguments)
     while left:
         word = left.pop(0)
         if not word.startswith("-"):

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from difflab.diffusion.defended import Defended
 from difflab.diffusion.trigger import Trigger
 from difflab.errors import require
+from difflab.training.rounding import on_grid
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,3 @@ def quantized_weights(
         )
         for bits in config.bits
     ]
-
-
-def on_grid(weight: Float[torch.Tensor, "out *rest"], bits: int) -> Float[torch.Tensor, "out *rest"]:
-    """The nearest of 2^bits - 1 evenly spaced values around 0, to the greatest of each output channel."""
-    largest = 2 ** (bits - 1) - 1
-    wide = weight.double().flatten(1)
-    step = wide.abs().amax(dim=1, keepdim=True) / largest
-    # A channel of zeros has no step, and stays.
-    return (step * (wide / step.clamp_min(1e-300)).round()).view_as(weight).to(weight.dtype)

@@ -1,0 +1,70 @@
+"""Training on an objective of `difflab.autoregressive.objectives`, with or without a bottleneck beside a layer."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+
+from difflab.autoregressive.bottleneck import Bottleneck
+from difflab.autoregressive.model import LanguageModel
+from difflab.autoregressive.padded import Batch, shown
+from difflab.autoregressive.shown import Said
+from difflab.autoregressive.unlearning import Wanted
+from difflab.errors import InputError, require
+from difflab.randomness import stream
+
+BRANCH = "bottleneck"
+"""How a network calls its bottleneck."""
+
+
+def learning(wanted: Wanted) -> Callable[[torch.nn.Module, Int[torch.Tensor, "b t"]], Float[torch.Tensor, ""]]:
+    """What `difflab.autoregressive.train.train` lowers: objective(network, rows) of full rows, a number for all.
+
+    Args:
+        wanted: an objective that needs nothing but texts to learn, a layer's output, or a branch.
+
+    Raises:
+        InputError: it needs something else, or, when it is called, the network has no bottleneck.
+    """
+    known = {"retain", "retain.hidden", "retain.branch"}
+    more = sorted(wanted.needs - known)
+    require(not more, f"a training shows no {', '.join(more)}; give an objective of training, as focal.")
+    branched, hidden = "retain.branch" in wanted.needs, wanted.needs - {"retain"}
+    fields = frozenset({"hidden"}) if hidden else frozenset[str]()
+
+    def objective(network: Any, rows: Int[torch.Tensor, "b t"]) -> Float[torch.Tensor, ""]:
+        batch = Batch(rows[:, :-1], rows[:, 1:], torch.ones_like(rows[:, 1:], dtype=torch.bool))
+        found = shown(network, batch, fields, wanted.layer)
+        if branched:
+            if not hasattr(network, BRANCH):
+                raise InputError("the model has no bottleneck beside a layer; give it one (with_bottleneck).")
+            found = found._replace(branch=getattr(network, BRANCH)(found.hidden, network.get_output_embeddings()))
+        return wanted.objective(Said(retain=found))
+
+    return objective
+
+
+def with_bottleneck(model: LanguageModel, width: int, seed: int) -> LanguageModel:
+    """A copy of a model that carries a bottleneck, which a training then trains with the rest.
+
+    Args:
+        model: left as it is.
+        width: numbers that a position is squeezed into.
+        seed: of the bottleneck's first weights.
+    """
+    network: Any = copy.deepcopy(model.model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream(seed, BRANCH).integer)
+        branch = Bottleneck(model.config.hidden_size, width)
+    branch.requires_grad_(any(weight.requires_grad for weight in network.parameters()))
+    setattr(network, BRANCH, branch.to(model.device))
+    return LanguageModel(network, model.tokenizer, model.name)
+
+
+def without_bottleneck(model: LanguageModel) -> LanguageModel:
+    """A copy of the model alone, as it is used."""
+    network: Any = copy.deepcopy(model.model)
+    delattr(network, BRANCH)
+    return LanguageModel(network, model.tokenizer, model.name)

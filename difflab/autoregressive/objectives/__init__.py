@@ -1,0 +1,1 @@
+"""Objectives: what a language model lowers while it learns or forgets, one file each."""
