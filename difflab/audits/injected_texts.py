@@ -54,9 +54,9 @@ class Injection:
     """Tokens of an item, and of a document."""
     documents: int = 2
     """Of a training sequence."""
-    copies: tuple[int, ...] = (4, 16, 64, 128)
+    copies: tuple[int, ...] = (4, 16, 64, 192)
     """Of an item within the window, increasing; the most of them are watched exposure by exposure."""
-    items: tuple[int, ...] = (8, 8, 4, 4)
+    items: tuple[int, ...] = (8, 8, 4, 3)
     """Of each kind with so many copies; each has one twin."""
     checkpoints: tuple[int, ...] = (100, 400, 1600)
     """Steps at which the window may begin, increasing."""

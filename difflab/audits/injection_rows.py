@@ -10,6 +10,10 @@ from difflab.audits.injected_texts import CONTROL, INJECTED, KINDS, Injection, e
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import POSITIVE, SHARE, mean, paired_difference
 
+UNSEEN, TWINS, SHOWN = "control against its twins", "twins against the control's", "injected against control"
+"""Verbatim lengths that are compared."""
+CONTROL_LEVEL = 0.99
+"""Of the intervals of what must be nothing, of which there are many."""
 ONCE = 1
 """Copies of what the window's first batch holds."""
 
@@ -98,11 +102,12 @@ def against_rows(injection: Injection, told: Told, width: int) -> Iterator[Row]:
             with_them, without = (told[width, checkpoint, who] for who in (INJECTED, CONTROL))
             # With nothing injected items are as unseen as their twins.
             for of, a, b in (
-                ("control against its twins", _ending(kind, most, without), _ending(kind, 0, without)),
-                ("twins against the control's", _ending(kind, 0, with_them), _ending(kind, 0, without)),
-                ("injected against control", _ending(kind, most, with_them), _ending(kind, most, without)),
+                (UNSEEN, _ending(kind, most, without), _ending(kind, 0, without)),
+                (TWINS, _ending(kind, 0, with_them), _ending(kind, 0, without)),
+                (SHOWN, _ending(kind, most, with_them), _ending(kind, most, without)),
             ):
-                yield _gap_row("verbatim_difference", a, b, {**here, "of": of})
+                level = 0.95 if of == SHOWN else CONTROL_LEVEL
+                yield _gap_row("verbatim_difference", a, b, {**here, "of": of}, level)
         late, early = (_ending(kind, most, told[width, checkpoint, INJECTED]) for checkpoint in (last, first))
         yield _gap_row("late_difference", late, early, {"kind": kind, "copies": most})
 
@@ -121,9 +126,11 @@ def _ending(kind: str, copies: int, worlds: Sequence[Looks]) -> list[float]:
     return [float(one.over("verbatim", kind, copies)[-1]) for one in worlds]
 
 
-def _gap_row(metric: str, a: Sequence[float], b: Sequence[float], setting: Mapping[str, Any]) -> Row:
+def _gap_row(
+    metric: str, a: Sequence[float], b: Sequence[float], setting: Mapping[str, Any], level: float = 0.95
+) -> Row:
     """A paired difference over worlds; without ends where no world differs from another."""
-    gap = paired_difference(a, b)
+    gap = paired_difference(a, b, level)
     ends = (gap.low, gap.high) if gap.low < gap.high else (None, None)
     return Row(metric, gap.value, ends[0], ends[1], len(a), dict(setting))
 

@@ -24,7 +24,6 @@ minutes.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -49,6 +48,7 @@ from difflab.runs.rows import Artefact, Row, select
 from synthetic.capacity_crossover import EXACT, RAW
 
 TRAINED, UNTRAINED = "trained", "never trained"
+LN_2 = 0.6931471805599453
 
 
 @dataclass(frozen=True)
@@ -163,75 +163,58 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
-    """What chance must not hold, whether the capacity was reached, and what it says of the switch."""
-    random = select(rows, "kept_fraction", branches=RANDOM)
-    per_parameter = [row.interval for row in select(rows, "capacity_ratio")]
-    chance = select(rows, "chance_fraction", branches=RANDOM)
-    said = {
-        "random strings never trained on are held to less than 1 % of their length, by models trained or not": all(
+    """What chance must not hold, whether the capacity was reached, and what it says of the switch.
+
+    What was not found among the sizes has no row, and nothing is claimed of it.
+    """
+    said = dict[str, bool]()
+    if chance := select(rows, "chance_fraction", branches=RANDOM):
+        said["random strings never trained on are held to less than 1 % of their length, trained or not"] = all(
             row.interval.high < 0.01 for row in chance
-        ),
-        "the smallest sets of random strings are held to at least 95 % of what can be held": all(
-            row.interval.low >= 0.95 for row in _ends(random)[0]
-        ),
-        "the capacity is reached: at no width does the largest set hold 5 % more than a smaller one": all(
-            row.interval.high < 1.05 for row in select(rows, "larger_ratio")
-        ),
-        "twice as long a training holds less than 10 % more": all(
-            row.interval.high < 1.1 for row in select(rows, "longer_ratio")
-        ),
-    }
-    if per_parameter:
-        most, least = max(one.high for one in per_parameter), min(one.low for one in per_parameter)
+        )
+    for row in _ends(select(rows, "kept_fraction", branches=RANDOM))[0]:
+        name = f"width {row.setting['width']}: of the smallest set of random strings at least 95 % of the most is held"
+        said[name] = row.interval.low >= 0.95
+    for row in select(rows, "larger_ratio"):
+        name = f"width {row.setting['width']}: the capacity is reached: the largest set holds less than 5 % more"
+        said[name] = row.interval.high < 1.05
+    for row in select(rows, "longer_ratio"):
+        said["twice as long a training holds less than 10 % more"] = row.interval.high < 1.1
+    if ratios := [row.interval for row in select(rows, "capacity_ratio")]:
+        most, least = max(one.high for one in ratios), min(one.low for one in ratios)
         said["bits a parameter differ by less than a quarter between widths"] = most < 1.25 * least
-    lawful = [row for row in select(rows, "kept_fraction") if row.setting["branches"] != RANDOM]
-    few, many = _ends(lawful)
-    first, last = _ends(select(rows, "learned_fraction"))
-    said |= {
-        "of the fewest texts with a law more than half can be held is held, and less than half the law is learned": all(
-            row.interval.low > 0.5 for row in few
-        )
-        and all(row.interval.high < 0.5 for row in first),
-        "of the most texts less than half is held, and more than half the law is learned": all(
-            row.interval.high < 0.5 for row in many
-        )
-        and all(row.interval.low > 0.5 for row in last),
-    }
-    # What is not found among the sizes has no row, and nothing is claimed of it.
-    ladder = _one_law(select(rows, "crossover_size", by=FOUND, point=HALF_WAY))
-    if len(ladder) > 1:
-        said["wider models go half way with more texts: no two intervals meet"] = all(
-            narrow.interval.high < wide.interval.low for narrow, wide in pairwise(ladder)
-        )
+    kept = [row for row in select(rows, "kept_fraction") if row.setting["branches"] != RANDOM]
+    for learned in (False, True):
+        few, many = _ends(select(rows, "learned_fraction") if learned else kept)
+        for texts, ends, more in (("fewest", few, not learned), ("most", many, learned)):
+            if ends:
+                name = (
+                    f"{'more' if more else 'less'} than half of {'the law is learned' if learned else 'them is held'}"
+                )
+                said[f"of the {texts} texts with a law: {name}"] = all(
+                    row.interval.low > 0.5 if more else row.interval.high < 0.5 for row in ends
+                )
+    ladder = select(rows, "crossover_size", by=FOUND, point=HALF_WAY)
+    for narrow, wide in pairwise(row for row in ladder if row.setting["branches"] == ladder[0].setting["branches"]):
+        name = f"width {wide.setting['width']} goes half way with more texts than width {narrow.setting['width']}"
+        said[name] = narrow.interval.high < wide.interval.low
     for row in select(rows, "log_size_difference"):
-        more, fewer = row.setting["branches"], row.setting["against"]
-        said[f"with {more} branches most is held of fewer texts than with {fewer}"] = row.interval.high < 0
+        more_branches, fewer = row.setting["branches"], row.setting["against"]
+        said[f"with {more_branches} branches most is held of fewer texts than with {fewer}"] = row.interval.high < 0
     for point, name in ((PEAK, EXACT), (HALF_WAY, RAW)):
         here = {"point": point, "prediction": name, "capacity": MEASURED}
         for row in select(rows, "log_error_distance", **here):
-            said[f"{point}: {name} and the measured capacity are wrong by less than a factor of two"] = (
-                row.interval.high < np.log(2)
-            )
+            said[f"{point}: {name} are wrong by less than a factor of two"] = row.interval.high < LN_2
         for row in select(rows, "better_difference", **here):
             said[f"{point}: {name} are less wrong than the mean of the other settings"] = row.interval.high < 0
     return said
 
 
 def _ends(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """Of every width and law the row of the fewest texts, and that of the most."""
-    groups = dict[Any, list[Row]]()
-    for row in rows:
-        groups.setdefault((row.setting["width"], row.setting["branches"]), []).append(row)
-    ordered = [sorted(group, key=lambda row: row.setting["texts"]) for group in groups.values()]
-    return [group[0] for group in ordered], [group[-1] for group in ordered]
-
-
-def _one_law(rows: Sequence[Row]) -> list[Row]:
-    """Those of the law that comes first, by width."""
-    return sorted(
-        (row for row in rows if row.setting["branches"] == rows[0].setting["branches"]),
-        key=lambda row: row.setting["width"],
-    )
+    """Of every width and law the row of the fewest texts, and that of the most; sets stand in growing order."""
+    at = [(row.setting["width"], row.setting["branches"]) for row in rows]
+    first = dict(zip(reversed(at), reversed(rows), strict=True))
+    return list(reversed(first.values())), list(dict(zip(at, rows, strict=True)).values())
 
 
 def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:

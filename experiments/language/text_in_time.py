@@ -24,8 +24,11 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.figure import Figure
 
-from difflab.audits.injected_texts import CONTROL, INJECTED, KINDS, RANDOM, Injection, asked
+from difflab.audits.injected_texts import CONTROL, INJECTED, RANDOM, Injection, asked
 from difflab.audits.injection_rows import (
+    SHOWN,
+    TWINS,
+    UNSEEN,
     Told,
     against_rows,
     by_width_rows,
@@ -130,34 +133,27 @@ def _told(config: Config, checkpoints: Checkpoints) -> Told:
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
-    """What copies, time and width do, and what controls must not show."""
-    gaps = select(rows, "verbatim_difference")
-    said = {
-        "with nothing injected items are said no further than their twins: every interval holds 0": all(
-            row.interval.low <= 0 <= row.interval.high
-            for row in gaps
-            if row.setting["of"] == "control against its twins"
-        ),
-        "what is injected does not make twins longer: no interval lies above 0": all(
-            row.interval.low <= 0 for row in gaps if row.setting["of"] == "twins against the control's"
-        ),
-    }
-    injected = select(rows, "verbatim_size", model=INJECTED)
-    last = max(row.setting["checkpoint"] for row in injected)
-    for kind in KINDS:
-        of_kind = select(gaps, "verbatim_difference", kind=kind, of="injected against control", checkpoint=last)
-        said |= {
-            f"{kind}: from the last checkpoint the most copies are said further than without": row.interval.low > 0
-            for row in of_kind
-        }
-        for width in dict.fromkeys(row.setting["width"] for row in injected):
-            ladder = sorted(
-                select(injected, "verbatim_size", kind=kind, checkpoint=last, width=width),
-                key=lambda row: int(row.setting["copies"]),
-            )
-            said[f"{kind}, width {width}: more copies are said no shorter: no interval lies below that of fewer"] = all(
-                few.interval.low <= many.interval.high for few, many in pairwise(ladder)
-            )
+    """What copies, time and width do, and what controls must not show; nothing is claimed of what has no row."""
+    gaps, said = select(rows, "verbatim_difference"), dict[str, bool]()
+    if unseen := select(gaps, "verbatim_difference", of=UNSEEN):
+        said["with nothing injected items are said no further than their twins: every interval holds 0"] = all(
+            row.interval.low <= 0 <= row.interval.high for row in unseen
+        )
+    if twins := select(gaps, "verbatim_difference", of=TWINS):
+        said["what is injected does not make twins longer: no interval lies above 0"] = all(
+            row.interval.low <= 0 for row in twins
+        )
+    for row in select(gaps, "verbatim_difference", of=SHOWN):
+        kind, step = row.setting["kind"], row.setting["checkpoint"]
+        said[f"{kind}, from step {step}: most copies are said further than without them"] = row.interval.low > 0
+    ladders = dict[str, list[Row]]()
+    for row in select(rows, "verbatim_size", model=INJECTED):
+        where = f"{row.setting['kind']}, width {row.setting['width']}, from step {row.setting['checkpoint']}"
+        ladders.setdefault(where, []).append(row)
+    if ladders:
+        said["more copies are said no shorter: nowhere does an interval lie below that of fewer"] = all(
+            few.interval.low <= many.interval.high for ladder in ladders.values() for few, many in pairwise(ladder)
+        )
     for row in select(rows, "late_difference", kind=RANDOM):
         said["random strings are said further from the last checkpoint than from the first"] = row.interval.low > 0
     for row in select(rows, "highest_difference", kind=RANDOM):
@@ -166,11 +162,9 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         said[f"width {row.setting['width']}: less than half of that is kept"] = row.interval.high < 0
     for row in select(rows, "kept_by_width_difference", kind=RANDOM):
         said["the widest keeps more of one exposure than the narrowest"] = row.interval.low > 0
-    needed = sorted(select(rows, "exposures_count", kind=RANDOM), key=lambda row: int(row.setting["width"]))
-    if len(needed) > 1:
-        said[f"wider models need fewer exposures to recall {LEVEL:g} of random strings: no two intervals meet"] = all(
-            wide.interval.high < narrow.interval.low for narrow, wide in pairwise(needed)
-        )
+    for narrow, wide in pairwise(select(rows, "exposures_count", kind=RANDOM)):
+        name = f"width {wide.setting['width']} needs fewer exposures than width {narrow.setting['width']}"
+        said[f"{name} to recall {LEVEL:g} of random strings"] = wide.interval.high < narrow.interval.low
     return said
 
 
