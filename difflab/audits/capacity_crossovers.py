@@ -94,4 +94,5 @@ def crossover_rows(filling: Filling, settings: Sequence[Setting], lawful: Groups
 def _log_mean_row(values: Float[np.ndarray, " seeds"], setting: Mapping[str, Any]) -> Iterator[Row]:
     """A geometric mean over seeds with its interval; nothing where one has no value."""
     if np.isfinite(values).all():
-        yield Row("crossover_size", *np.exp(mean(np.log(values))).tolist(), len(values), dict(setting))
+        value, low, high = np.exp(mean(np.log(values))).tolist()
+        yield Row("crossover_size", value, low, high, len(values), dict(setting))

@@ -14,12 +14,13 @@ Widths are compared after equal steps, as in the paper; what each has learned of
 is reproduced, the papers' numbers are not comparable.
 
 Differs: items are shown every few steps, not one in ten thousand examples; models have some ten thousand weights, not
-10^8 to 10^10. Cost on two cores: about 12 minutes.
+10^8 to 10^10. Cost on two cores: about 6 minutes.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -182,7 +183,7 @@ def answer(run: Recorded) -> Answer:
     rows = run.rows("verbatim_size", model=INJECTED, kind=RANDOM)
     last, most = (max(int(row.setting[part]) for row in rows) for part in ("checkpoint", "copies"))
     widest = max(int(row.setting["width"]) for row in rows)
-    here = {"kind": RANDOM, "width": widest}
+    here: dict[str, Any] = {"kind": RANDOM, "width": widest}
     longest = run.number("verbatim_size", 1, model=INJECTED, checkpoint=last, copies=most, **here)
     needed = run.number_or("more than were tried", "exposures_count", **here)
     gained, left = (run.number(metric, 2, **here) for metric in ("highest_difference", "kept_difference"))
