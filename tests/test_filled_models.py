@@ -12,7 +12,7 @@ from difflab.audits.filled_models import RANDOM, Cell, Filling, Held, corpus_of,
 from difflab.errors import InputError
 from difflab.runs.resuming import InMemory
 from difflab.runs.rows import select
-from experiments.language.text_capacity import SMOKE
+from experiments.language.text_capacity import SMOKE, run
 from synthetic.capacity import most_bits
 from synthetic.capacity_crossover import EXACT, RAW, half_way, learned, log_errors, of_the_others, peak, predicted
 from synthetic.data.markov_text import MarkovText
@@ -176,6 +176,13 @@ def test_rows_of_crossovers_compare_what_is_found_with_what_was_said():
     fewer = list(crossover_rows(filling, settings, lawful, said))
     assert len(select(fewer, "crossover_size", point=PEAK)) == 2
     assert not select(fewer, "log_error_distance", point=PEAK) and select(fewer, "log_error_distance", point=HALF_WAY)
+
+
+def test_loads_that_are_the_same_number_of_texts_are_refused_before_anything_is_trained(monkeypatch):
+    monkeypatch.setattr("difflab.audits.filled_models._held", lambda *given: pytest.fail("trained"))
+    for loads in ({"random_loads": (0.5, 0.51)}, {"law_loads": (0.5, 0.51, 2.0)}):
+        with pytest.raises(InputError, match="give loads further apart"):
+            next(run(replace(SMOKE, **loads), InMemory()))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from difflab.audits.injected_texts import (
     INJECTED,
     KINDS,
     NATURAL,
+    NOT_ONCE,
     RANDOM,
     Injection,
     answers,
@@ -29,6 +30,7 @@ from difflab.audits.injection_rows import (
     by_width_rows,
     exposure_rows,
     forgetting_rows,
+    gain,
     looks_of,
     verbatim_rows,
 )
@@ -121,15 +123,23 @@ def test_answers_are_those_of_a_loop():
 def test_what_is_asked_has_a_control_after_every_window_of_the_middle_width():
     memory = InMemory()
     found = looks_of(WORLD, asked(WORLD, 8, True, memory))
-    assert sorted(found) == [(2, INJECTED), (2, CONTROL), (4, INJECTED), (4, CONTROL)]
+    assert set(found) == {(2, INJECTED), (2, CONTROL), (4, INJECTED), (4, CONTROL), (4, NOT_ONCE)}
+    # Before the first batch nothing differs; after it even what was shown in neither does.
+    shown, not_shown = (found[4, who].answers["bits"] for who in (INJECTED, NOT_ONCE))
+    np.testing.assert_array_equal(shown[0], not_shown[0])
+    assert not np.array_equal(shown[1], not_shown[1])
+    rows, ledger = injected(WORLD, 4, once=False)
+    assert sorted({entry.copies for entry in ledger}) == [0, *WORLD.copies]
+    differ = np.flatnonzero((rows != injected(WORLD, 4)[0]).any(axis=1))
+    np.testing.assert_array_equal(differ, np.arange(WORLD.batch))
     last = found[4, CONTROL]
     end = list(trunk(WORLD, 8, (2, 4, 12, 14), memory))[-1]
     np.testing.assert_array_equal(last.answers["bits"][0], answers(WORLD, model_at(WORLD, 8, end))["bits"])
     assert last.group(RANDOM, 0).sum() == 4 + 2 + 3 and last.group(NATURAL, 6).sum() == 3
-    assert list(looks_of(WORLD, asked(WORLD, 8, False, InMemory()))) == [(4, INJECTED)]
+    assert set(looks_of(WORLD, asked(WORLD, 8, False, InMemory()))) == {(4, INJECTED), (4, NOT_ONCE)}
 
 
-def _looks(accuracy=0.0, gain=(0.0, 0.0, 0.0, 0.0, 0.0, 0.0), verbatim=0.0, chance=0.0):
+def _looks(accuracy=0.0, gain=(0.0,) * 6, verbatim=0.0, chance=0.0):
     """Of each kind one item with 1, 2 and 6 copies and a twin, at six looks."""
     kinds, copies = np.repeat(KINDS, 4), np.tile([1, 2, 6, 0], 2)
     exposed = np.stack([np.minimum(copies, n) for n in (0, 1, 2, 4, 6, 6)])
@@ -155,8 +165,12 @@ def test_exposures_are_linear_between_looks():
 
 def test_a_gain_begins_at_nothing_and_its_height_is_taken_where_others_have_it():
     first, second = (_looks(gain=gain) for gain in ((0, 1, 3, 2, 0.5, 0.5), (0, 2, 1, 2.5, 1.5, 0.5)))
-    np.testing.assert_allclose(first.gain(RANDOM), [0, 1, 3, 2, 0.5, 0.5])
-    rows = list(forgetting_rows(WORLD, [first, second], {"width": 8}))
+    without = _looks(gain=(0, 1, 1, 1, 1, 1))
+    np.testing.assert_allclose(gain(first, without, RANDOM), [0, 0, 2, 1, -0.5, -0.5])
+    without.answers["bits"][:, without.copies == 0] += 1
+    np.testing.assert_allclose(gain(first, without, RANDOM), [-1, -1, 1, 0, -1.5, -1.5])
+    told = {(8, 4, INJECTED): [first, second], (8, 4, NOT_ONCE): [_looks()] * 2}
+    rows = list(forgetting_rows(WORLD, told, 8))
     (highest,), (kept,), (over,) = (
         select(rows, name, kind=RANDOM) for name in ("highest_difference", "kept_difference", "over_half_difference")
     )
@@ -175,6 +189,7 @@ def test_differences_are_over_worlds_and_name_what_is_compared():
         )
     }  # fmt: skip
     told[16, 4, INJECTED] = [_looks(gain=(0, 1, 1, 1, 1, 1))] * 2
+    told |= {(width, 4, NOT_ONCE): [_looks()] * 2 for width in (8, 16)}
     rows = list(against_rows(WORLD, told, 8))
     at = {"kind": RANDOM, "checkpoint": 2}
     values = {row.setting["of"]: row.value for row in select(rows, "verbatim_difference", **at)}
@@ -199,6 +214,7 @@ def test_differences_are_over_worlds_and_name_what_is_compared():
         ({"copies": (2,)}, "give as many of both"),
         ({"copies": (1, 2)}, "copies is"),
         ({"checkpoints": (4, 2)}, "checkpoints is"),
+        ({"checkpoints": (4,)}, "give at least 2"),
         ({"prefixes": (10,)}, "less than the 10 tokens"),
         ({"window": 5}, "44 copies need as many sequences"),
         ({"rate": 0.0}, "rate is 0.0"),

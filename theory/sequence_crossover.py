@@ -126,7 +126,7 @@ def filled(capacity: float, bits: float) -> float:
         ValueError: bits or capacity is negative or NaN.
 
     >>> round(filled(3e5, 384.0)), round(filled(3e5, 130.0))
-    (801, 2519)
+    (801, 2527)
     """
     if not (capacity >= 0 and bits >= 0):
         raise ValueError(f"the capacity is {capacity} and a sequence costs {bits} bits; neither is negative.")

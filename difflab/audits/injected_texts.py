@@ -35,7 +35,7 @@ from synthetic.ledger import Entry, Ladder, planted
 
 NATURAL, RANDOM = "natural", "random"
 KINDS = (NATURAL, RANDOM)
-INJECTED, CONTROL = "injected", "nothing injected"
+INJECTED, CONTROL, NOT_ONCE = "injected", "nothing injected", "injected but for what is seen once"
 _SPARE = 1.1
 """Documents drawn for one that is used: some hold a part of an item, and go."""
 State = dict[str, np.ndarray]
@@ -90,11 +90,11 @@ class Injection:
             len(self.copies) == len(self.items) > 0 and min(self.items) >= 1,
             f"copies is {self.copies} and items {self.items}; give as many of both, of items at least 1.",
         )
-        for name in ("copies", "checkpoints"):
+        for name, least in (("copies", 1), ("checkpoints", 2)):
             given = getattr(self, name)
             require(
-                len(given) > 0 and given[0] >= 2 and list(given) == sorted(set(given)),
-                f"{name} is {given}; give numbers from 2 on, increasing.",
+                len(given) >= least and given[0] >= 2 and list(given) == sorted(set(given)),
+                f"{name} is {given}; give at least {least}, from 2 on, increasing.",
             )
         longest = max(self.prefixes, default=0)
         require(
@@ -177,15 +177,18 @@ def background(injection: Injection) -> Int[np.ndarray, "n t"]:
     return packed(documents, injection.length, injection.vocabulary)[:n]
 
 
-def injected(injection: Injection, checkpoint: int) -> tuple[Int[np.ndarray, "n t"], tuple[Entry, ...]]:
+def injected(
+    injection: Injection, checkpoint: int, once: bool = True
+) -> tuple[Int[np.ndarray, "n t"], tuple[Entry, ...]]:
     """Sequences of the window after a checkpoint with all items in their places, and the ledger that names these.
 
-    The places are the same after every checkpoint.
+    The places are the same after every checkpoint. Without those that are seen once all others stay where they are.
     """
     ledger, tokens = planted_in(injection)
     first, n = checkpoint * injection.batch, injection.window * injection.batch
     rows = background(injection)[first : first + n]
-    return training_sequences(rows, ledger, tokens, injection.vocabulary, injection.seed)
+    without = [] if once else [entry.item for entry in ledger if entry.copies == 1]
+    return training_sequences(rows, ledger, tokens, injection.vocabulary, injection.seed, without)
 
 
 def exposures(injection: Injection, entry: Entry) -> Int[np.ndarray, " looks"]:
@@ -219,9 +222,11 @@ def answers(injection: Injection, model: LanguageModel) -> dict[str, np.ndarray]
     }
 
 
-def watched(injection: Injection, width: int, checkpoint: int, state: State) -> dict[str, np.ndarray]:
+def watched(
+    injection: Injection, width: int, checkpoint: int, state: State, once: bool = True
+) -> dict[str, np.ndarray]:
     """Inject after a checkpoint, and look at all items on the way: `answers` of every look, stacked."""
-    rows, _ = injected(injection, checkpoint)
+    rows, _ = injected(injection, checkpoint, once)
     whole, found = _begun(rows, injection), []
     for look in injection.looks:
         model, state = _looked(injection, width, whole, (checkpoint, checkpoint + look), state)
@@ -245,7 +250,8 @@ def asked(injection: Injection, width: int, every: bool, checkpoints: Checkpoint
         checkpoints: where the training is kept.
 
     Returns:
-        `answers` under "CHECKPOINT/WHO/ANSWER", one row a look; WHO is INJECTED, or CONTROL with one row.
+        `answers` under "CHECKPOINT/WHO/ANSWER", one row a look; WHO is INJECTED; CONTROL with one row; and after the
+        last checkpoint NOT_ONCE, the control of what one exposure does.
     """
     begins = injection.checkpoints if every else injection.checkpoints[-1:]
     ends = [begin + injection.window for begin in begins] if every else []
@@ -254,6 +260,9 @@ def asked(injection: Injection, width: int, every: bool, checkpoints: Checkpoint
         if stop in begins:
             seen = watched(injection, width, stop, state)
             found |= {f"{stop}/{INJECTED}/{name}": array for name, array in seen.items()}
+        if stop == injection.checkpoints[-1]:
+            seen = watched(injection, width, stop, state, once=False)
+            found |= {f"{stop}/{NOT_ONCE}/{name}": array for name, array in seen.items()}
         if stop in ends:
             unseen = answers(injection, model_at(injection, width, state))
             found |= {f"{stop - injection.window}/{CONTROL}/{name}": array[None] for name, array in unseen.items()}

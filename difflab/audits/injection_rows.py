@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from difflab.audits.injected_texts import CONTROL, INJECTED, KINDS, Injection, exposures, injected
+from difflab.audits.injected_texts import CONTROL, INJECTED, KINDS, NOT_ONCE, Injection, exposures, injected
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import POSITIVE, SHARE, mean, paired_difference
 
@@ -41,11 +41,6 @@ class Looks(NamedTuple):
         """The mean of an answer over a group of items, at every look."""
         return np.asarray(self.answers[name], np.float64)[:, self.group(kind, copies)].mean(axis=1)
 
-    def gain(self, kind: str) -> Float[np.ndarray, " looks"]:
-        """Bits a token that items seen once have come to cost less than their twins, since before they were seen."""
-        lead = self.over("bits", kind, 0) - self.over("bits", kind, ONCE)
-        return lead - lead[0]
-
     def needed(self, kind: str, copies: int, level: float) -> float:
         """Exposures until the mean accuracy of these items reaches a level, linear between looks; NaN if never."""
         accuracy = self.over("accuracy", kind, copies)
@@ -62,6 +57,15 @@ class Looks(NamedTuple):
 
 Told = dict[tuple[int, int, str], list[Looks]]
 """By width, checkpoint, and whether anything was injected: what the models of all worlds say."""
+
+
+def gain(shown: Looks, not_shown: Looks, kind: str) -> Float[np.ndarray, " looks"]:
+    """Bits a token that items seen once cost less than in the same training without them, beyond what twins do."""
+
+    def less(copies: int) -> Float[np.ndarray, " looks"]:
+        return not_shown.over("bits", kind, copies) - shown.over("bits", kind, copies)
+
+    return less(ONCE) - less(0)
 
 
 def looks_of(injection: Injection, answers: Mapping[str, np.ndarray]) -> dict[tuple[int, str], Looks]:
@@ -117,7 +121,7 @@ def by_width_rows(injection: Injection, told: Told) -> Iterator[Row]:
     last = injection.checkpoints[-1]
     widths = sorted(width for width, checkpoint, who in told if (checkpoint, who) == (last, INJECTED))
     for kind in KINDS:
-        wide, narrow = (_kept(injection, told[width, last, INJECTED], kind) for width in (widths[-1], widths[0]))
+        wide, narrow = (_kept(injection, _gains(injection, told, width, kind)) for width in (widths[-1], widths[0]))
         yield _gap_row("kept_by_width_difference", wide, narrow, {"kind": kind})
 
 
@@ -135,20 +139,21 @@ def _gap_row(
     return Row(metric, gap.value, ends[0], ends[1], len(a), dict(setting))
 
 
-def forgetting_rows(injection: Injection, worlds: Sequence[Looks], setting: Mapping[str, Any]) -> Iterator[Row]:
-    """What one exposure gains over twins in bits a token, and the accuracy, at every look; and what is left of it.
+def forgetting_rows(injection: Injection, told: Told, width: int) -> Iterator[Row]:
+    """What one exposure gains in bits a token, and the accuracy, at every look; and what is left of it.
 
     Highest is the look with the largest mean gain of all worlds but the one it is taken of, so that chance is not
     picked out.
     """
+    worlds = told[width, injection.checkpoints[-1], INJECTED]
     for kind in KINDS:
-        gains = np.stack([one.gain(kind) for one in worlds])
+        gains = _gains(injection, told, width, kind)
         accuracy = np.stack([one.over("accuracy", kind, ONCE) for one in worlds])
         for i, look in enumerate(injection.looks):
-            here = {**setting, "kind": kind, "look": look}
+            here: dict[str, Any] = {"width": width, "kind": kind, "look": look}
             yield Row("gain_difference", *mean(gains[:, i]), len(worlds), here)
             yield Row("recalled_fraction", *mean(accuracy[:, i], bounds=SHARE), len(worlds), here)
-        here, highest, kept = {**setting, "kind": kind}, _highest(gains), _kept(injection, worlds, kind)
+        here, highest, kept = {"width": width, "kind": kind}, _highest(gains), _kept(injection, gains)
         yield Row("highest_difference", *mean(highest), len(worlds), here)
         yield Row("kept_difference", *mean(kept), len(worlds), here)
         yield _gap_row("over_half_difference", kept, [gain / 2 for gain in highest], here)
@@ -176,7 +181,14 @@ def _highest(gains: Float[np.ndarray, "worlds looks"]) -> list[float]:
     return [float(one[int(np.argmax(total - one))]) for one in gains]
 
 
-def _kept(injection: Injection, worlds: Sequence[Looks], kind: str) -> list[float]:
+def _gains(injection: Injection, told: Told, width: int, kind: str) -> Float[np.ndarray, "worlds looks"]:
+    last = injection.checkpoints[-1]
+    both = zip(told[width, last, INJECTED], told[width, last, NOT_ONCE], strict=True)
+    return np.stack([gain(shown, not_shown, kind) for shown, not_shown in both])
+
+
+def _kept(injection: Injection, gains: Float[np.ndarray, "worlds looks"]) -> list[float]:
     """The level that the forgetting curve falls to: of each world the mean gain in the second half of the window."""
     late = np.array(injection.looks) > injection.window / 2
-    return [float(one.gain(kind)[late].mean()) for one in worlds]
+    found: list[float] = gains[:, late].mean(axis=1).tolist()
+    return found

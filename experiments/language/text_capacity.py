@@ -109,8 +109,16 @@ class Config:
         return [(width, self.branches) for width in self.widths] + [(self.middle, one) for one in self.other_branches]
 
     def cells(self, width: int, branches: int, loads: Sequence[float], steps: int) -> list[Cell]:
-        """Models of one width, of every load and seed."""
+        """Models of one width, of every load and seed.
+
+        Raises:
+            InputError: two loads are the same number of texts.
+        """
         sizes = [self.filling.texts(width, load) for load in loads]
+        require(
+            len(set(sizes)) == len(sizes),
+            f"loads of {', '.join(map(str, loads))} are {sizes} texts at width {width}; give loads further apart.",
+        )
         return [
             Cell(width, branches, texts, steps, seed)
             for texts in sizes
@@ -142,8 +150,9 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
             *config.cells(width, RANDOM, config.random_loads[:1], 0),
         )
     ]
-    # The set that fills the middle width; the longer trainings first, so that no process ends with one alone.
+    # The set that fills the middle width; the longer trainings first, so that no process is left with one alone.
     wanted = config.cells(config.middle, RANDOM, config.random_loads[1:2], 2 * steps) + wanted
+    later = [cell for setting in config.settings for cell in config.cells(*setting, config.law_loads, steps)]
     held = filled(filling, wanted, checkpoints, config.workers)
     random = grouped(held, steps)
     yield from held_rows(filling, random)
@@ -153,8 +162,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     yield from chance_rows(grouped(held, 0), UNTRAINED)
     said = predictions(filling, config.settings, random)
     yield from prediction_rows(said)
-    wanted = [cell for setting in config.settings for cell in config.cells(*setting, config.law_loads, steps)]
-    lawful = grouped(filled(filling, wanted, checkpoints, config.workers), steps)
+    lawful = grouped(filled(filling, later, checkpoints, config.workers), steps)
     yield from held_rows(filling, lawful)
     yield from chance_rows(lawful, TRAINED)
     yield from crossover_rows(filling, config.settings, lawful, said)
