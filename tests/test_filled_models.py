@@ -180,7 +180,7 @@ def test_rows_of_crossovers_compare_what_is_found_with_what_was_said():
 
 def test_loads_that_are_the_same_number_of_texts_are_refused_before_anything_is_trained(monkeypatch):
     monkeypatch.setattr("difflab.audits.filled_models._held", lambda *given: pytest.fail("trained"))
-    for loads in ({"random_loads": (0.5, 0.51)}, {"law_loads": (0.5, 0.51, 2.0)}):
+    for loads in ({"random_loads": (0.5, 0.5001)}, {"law_loads": (0.5, 0.5001, 2.0)}):
         with pytest.raises(InputError, match="give loads further apart"):
             next(run(replace(SMOKE, **loads), InMemory()))
 
