@@ -22,6 +22,7 @@ from difflab.diffusion.train import Training, train
 from difflab.errors import at_least, require
 from difflab.methods import chosen
 from difflab.randomness import item_seeds, stream
+from difflab.runs.resuming import InMemory
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import SHARE, grouped_fraction, summary
 from difflab.statistics.ranking import auc, true_positives

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from difflab.audits.injected_texts import CONTROL, INJECTED, RANDOM, Injection, asked
+from difflab.audits.injected_texts import CONTROL, INJECTED, NOT_ONCE, RANDOM, Injection, asked
 from difflab.audits.injection_rows import (
     SHOWN,
     TWINS,
