@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from difflab.errors import require
+from theory.sequence_crossover import kept_bits
 
 
 def unintended_bits(log_probs: Float[np.ndarray, " n"], reference: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -36,6 +37,15 @@ def unintended_bits(log_probs: Float[np.ndarray, " n"], reference: Float[np.ndar
         "texts of a reference that can draw each.",
     )
     return np.maximum(log_probs - reference, 0) / np.log(2)
+
+
+def most_bits(code: Float[np.ndarray, " n"]) -> float:
+    """The most that can be held of n texts of these exact code lengths: all but which of them it is, log2 n each.
+
+    >>> most_bits(np.full(4, 10.0))
+    32.0
+    """
+    return float(kept_bits(code).sum())
 
 
 class Capacity(NamedTuple):

@@ -1,5 +1,7 @@
 """What the claims of experiments/language say of rows made by hand; a boundary is met from both sides."""
 
+import math
+
 import pytest
 from handmade import Case, Experiment, agrees, case, claims_of, flat, row
 
@@ -91,7 +93,154 @@ def text_memorized(
     return rows
 
 
+SMALL, WIDE = 8, 16
+ERRORS = {("peak", "exact lengths"): (0.69, -0.01), ("half way", "raw lengths"): (0.69, -0.01)}
+
+
+def text_capacity(
+    chance=0.0095,
+    kept=None,
+    larger=None,
+    longer=1.09,
+    ratios=(2.0, 2.49),
+    law=(0.51, 0.49, 0.49, 0.51),
+    half=((8, 4, 90.0, 80.0, 99.0), (16, 4, 150.0, 100.0, 200.0)),
+    peak=-0.01,
+    errors=ERRORS,
+):
+    """Of two widths and two laws; the narrower width is the first."""
+    rows = []
+    smallest, ends = {SMALL: 0.95, WIDE: 0.95} | (kept or {}), {SMALL: 1.04, WIDE: 1.04} | (larger or {})
+    for width, (least, most) in ((SMALL, (ratios[0], 2.2)), (WIDE, (2.1, ratios[1]))):
+        rows.append(row("chance_fraction", 0.0, 0.0, chance if width == WIDE else 0.0, branches=0, width=width))
+        rows.append(row("chance_fraction", 0.5, branches=4, width=width))
+        for texts, low in ((10, smallest[width]), (20, 0.1)):
+            rows.append(row("kept_fraction", 0.96, low, 1.0, width=width, branches=0, texts=texts))
+        rows.append(row("larger_ratio", 0.9, 0.8, ends[width], width=width))
+        rows.append(row("capacity_ratio", 2.15, least, most, width=width))
+    if longer is not None:
+        rows.append(row("longer_ratio", 1.0, 0.9, longer, width=WIDE))
+    # Low of what must be more than half, high of what must be less: held of few, learned of few, of many.
+    few_held, few_learned, many_held, many_learned = law
+    for width in (SMALL, WIDE):
+        here = {"width": width, "branches": 4}
+        own = width == SMALL
+        rows += [
+            row("kept_fraction", 0.9, few_held if own else 0.8, 1.0, texts=10, **here),
+            row("kept_fraction", 0.5, 0.2, 0.8, texts=20, **here),
+            row("kept_fraction", 0.1, 0.0, many_held if own else 0.2, texts=40, **here),
+            row("learned_fraction", 0.1, 0.0, few_learned if own else 0.2, texts=10, **here),
+            row("learned_fraction", 0.5, 0.2, 0.8, texts=20, **here),
+            row("learned_fraction", 0.9, many_learned if own else 0.8, 1.0, texts=40, **here),
+        ]
+    found = {"by": "found", "point": "half way"}
+    for width, branches, *interval in half:
+        rows.append(row("crossover_size", *interval, width=width, branches=branches, **found))
+    rows.append(row("crossover_size", 20.0, 10.0, 30.0, width=WIDE, branches=8, **found))
+    rows.append(row("crossover_size", 1.0, width=WIDE, branches=4, by="found", point="peak"))
+    if peak is not None:
+        rows.append(row("log_size_difference", -0.5, -0.9, peak, point="peak", branches=8, against=4))
+    for (point, prediction), (high, better) in errors.items():
+        for capacity, shift in (("measured", 0.0), ("3.6 bits a parameter", 5.0)):
+            here = {"point": point, "prediction": prediction, "capacity": capacity}
+            rows.append(row("log_error_distance", 0.3, 0.1, high + shift, **here))
+            rows.append(row("better_difference", -0.3, -0.6, better + shift, **here))
+    return [*rows, row("log_error_distance", 2.0, 1.0, 3.0, point="peak", prediction="other settings")]
+
+
+UNSEEN, TWINS, SHOWN = "control against its twins", "twins against the control's", "injected against control"
+
+
+def text_in_time(
+    gaps=None,
+    shown=("random", 800, 0.1),
+    ladder=None,
+    ends=None,
+    exposures=((16, 50.0, 45.0, 60.0), (32, 30.0, 20.0, 44.0)),
+):
+    """Of one width and both kinds after two checkpoints."""
+    rows = []
+    between = {UNSEEN: (-0.1, 0.0), TWINS: (-0.2, 0.0)} | (gaps or {})
+    for kind in ("natural", "random"):
+        for step in (100, 800):
+            here = {"kind": kind, "checkpoint": step}
+            for of, ends_of in between.items():
+                low, high = ends_of if (kind, step) == ("random", 800) else (0.0, 0.0)
+                rows.append(row("verbatim_difference", (low + high) / 2, low, high, of=of, **here))
+            low = shown[2] if (kind, step) == shown[:2] else 0.1
+            rows.append(row("verbatim_difference", 1.0, low, 3.0, of=SHOWN, **here))
+            runs = ladder or ((0, 0.5, 0.0, 1.0), (4, 2.0, 1.0, 3.0), (64, 1.0, 0.5, 1.0))
+            for copies, *interval in runs if kind == "random" else ((0, 0.5, 0.0, 9.0), (64, 1.0, 0.5, 9.0)):
+                rows.append(row("verbatim_size", *interval, model="injected", width=16, copies=copies, **here))
+            rows.append(
+                row("verbatim_size", 0.0, model="nothing injected", kind=kind, width=16, checkpoint=step, copies=4)
+            )
+    last = {"late": 0.1, "highest": 0.1, "over": -0.1, "kept": 0.1} | (ends or {})
+    for kind in ("natural", "random"):
+        low = {name: value if kind == "random" else -value for name, value in last.items() if value is not None}
+        if "late" in low:
+            rows.append(row("late_difference", 1.0, low["late"], 2.0, kind=kind, copies=64))
+        rows.append(row("highest_difference", 1.0, low["highest"], 2.0, kind=kind, width=16))
+        rows.append(row("over_half_difference", -1.0, -2.0, low["over"], kind=kind, width=16))
+        rows.append(row("kept_by_width_difference", 1.0, low["kept"], 2.0, kind=kind))
+    for width, *interval in exposures:
+        rows.append(row("exposures_count", *interval, kind="random", width=width))
+    rows.append(row("exposures_count", 99.0, kind="natural", width=64))
+    return rows
+
+
 EXPERIMENTS = {
+    "text_capacity": Experiment(
+        text_capacity,
+        17,
+        [
+            case(),
+            case("never trained on", chance=0.01),
+            case("width 8: of the smallest", kept={SMALL: 0.949}),
+            case("width 16: of the smallest", kept={WIDE: 0.949}),
+            case("width 8: the capacity", larger={SMALL: 1.05}),
+            case("width 16: the capacity", larger={WIDE: 1.05}),
+            case("twice as long", longer=1.1),
+            case("differ by less than a quarter", ratios=(1.99, 2.49)),
+            case("differ by less than a quarter", ratios=(2.0, 2.51)),
+            case("fewest texts with a law: more", law=(0.5, 0.49, 0.49, 0.51)),
+            case("fewest texts with a law: less", law=(0.51, 0.5, 0.49, 0.51)),
+            case("most texts with a law: less", law=(0.51, 0.49, 0.5, 0.51)),
+            case("most texts with a law: more", law=(0.51, 0.49, 0.49, 0.5)),
+            case("width 16 goes half way", half=((SMALL, 4, 90.0, 80.0, 100.0), (WIDE, 4, 150.0, 100.0, 200.0))),
+            case("with 8 branches", peak=0.0),
+            case("peak: exact lengths are wrong", errors=ERRORS | {("peak", "exact lengths"): (math.log(2), -0.01)}),
+            case(
+                "half way: raw lengths are wrong", errors=ERRORS | {("half way", "raw lengths"): (math.log(2), -0.01)}
+            ),
+            case("peak: exact lengths are less", errors=ERRORS | {("peak", "exact lengths"): (0.69, 0.0)}),
+            case("half way: raw lengths are less", errors=ERRORS | {("half way", "raw lengths"): (0.69, 0.0)}),
+            case(says=10, longer=None, peak=None, errors={}, half=((SMALL, 4, 90.0, 80.0, 99.0),)),
+        ],
+    ),
+    "text_in_time": Experiment(
+        text_in_time,
+        12,
+        [
+            case(),
+            case("with nothing injected", gaps={UNSEEN: (0.01, 0.1)}),
+            case("with nothing injected", gaps={UNSEEN: (-0.1, -0.01)}),
+            case(gaps={UNSEEN: (0.0, 0.1)}),
+            case("does not make twins longer", gaps={TWINS: (0.01, 0.1)}),
+            *(
+                case(f"{kind}, from step {step}: most copies", shown=(kind, step, 0.0))
+                for kind in ("natural", "random")
+                for step in (100, 800)
+            ),
+            case("more copies", ladder=((0, 0.5, 0.0, 1.0), (4, 2.0, 1.1, 3.0), (64, 1.0, 0.5, 1.0))),
+            case("last checkpoint", ends={"late": 0.0}),
+            case("width 16: one exposure", ends={"highest": 0.0}),
+            case("width 16: less than half", ends={"over": 0.0}),
+            case("the widest keeps", ends={"kept": 0.0}),
+            case("width 32 needs", exposures=((16, 50.0, 44.0, 60.0), (32, 30.0, 20.0, 44.0))),
+            case(says=10, ends={"late": None}, exposures=((16, 50.0, 45.0, 60.0),)),
+        ],
+    ),
     "licences_recited": Experiment(
         licences_recited,
         7,

@@ -1,5 +1,7 @@
 """Training of small language models: what it learns, that it resumes to the last bit, and what is lowered."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,11 @@ from peft import LoraConfig, get_peft_model
 from difflab.autoregressive.generate import continued
 from difflab.autoregressive.likelihood import predictions
 from difflab.autoregressive.model import LanguageModel
-from difflab.autoregressive.recipe import Recipe, architecture, build, packed
+from difflab.autoregressive.recipe import SIZES, Recipe, Size, architecture, build, packed
 from difflab.autoregressive.train import cross_entropy, train
 from difflab.errors import InputError
 from difflab.training.loop import Keeping
+from difflab.training.schedules import warmup_constant
 
 SHORT = Recipe(steps=6, batch=4, rate=3e-3, warmup=2)
 ROWS = np.stack(texts_of([12] * 10))
@@ -80,6 +83,20 @@ def test_it_takes_the_steps_of_a_plain_loop_of_transformers():
     assert (_weights(model) - _weights(start)).abs().max() > 1e-3
 
 
+def test_a_rate_that_stays_makes_a_training_stopped_early_a_shorter_one():
+    staying = Recipe(steps=6, batch=4, rate=3e-3, warmup=2, falling=False)
+    early = _weights(train(llama(), ROWS, staying, 0, until=4))
+    assert torch.equal(early, _weights(train(llama(), ROWS, replace(staying, steps=4), 0)))
+    assert not torch.equal(early, _weights(train(llama(), ROWS, SHORT, 0, until=4)))
+    rates = [warmup_constant(step, 9, 0.5, 4) for step in range(6)]
+    assert rates == [0.125, 0.25, 0.375, 0.5, 0.5, 0.5] and warmup_constant(0, 9, 0.5, 0) == 0.5
+
+
+def test_a_size_of_ones_own_is_as_good_as_a_name():
+    assert architecture("llama", SIZES["nano"], 9, 9).to_dict() == architecture("llama", "nano", 9, 9).to_dict()
+    assert architecture("llama", Size(8, 1, 2), 9, 9).intermediate_size == 32
+
+
 def test_the_loss_is_what_likelihood_says():
     model = gpt2(begin=False)
     losses = cross_entropy(model.model, torch.from_numpy(ROWS))
@@ -128,6 +145,7 @@ def test_rows_of_texts_one_after_the_other():
         (lambda: Recipe(rate=0.0), "rate and clip must be positive"),
         (lambda: architecture("bert", "tiny", 9, 9), "family is 'bert'"),
         (lambda: architecture("gpt2", "huge", 9, 9), "size is 'huge'"),
+        (lambda: architecture("llama", Size(6, 1, 2), 9, 9), "a width of 6 in 1 layers of 2 heads"),
         (lambda: packed([], 4, 0), "there are no texts"),
         (lambda: packed([np.array([1])], 1, 0), "length is 1"),
     ],

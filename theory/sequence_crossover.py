@@ -109,11 +109,29 @@ def switch(capacity: float, raw_bits: float, code_bits: float, law_bits: float =
         raise ValueError(f"code_bits is {code_bits} and raw_bits {raw_bits}; the law must save bits, and cost some.")
     if not 0 <= law_bits <= capacity:
         raise ValueError(f"law_bits is {law_bits}, but must lie between 0 and the capacity of {capacity} bits.")
-    return Switch(_filled(capacity, raw_bits), law_bits / (raw_bits - code_bits))
+    return Switch(filled(capacity, raw_bits), law_bits / (raw_bits - code_bits))
 
 
-def _filled(capacity: float, bits: float) -> float:
-    """The first N with N (bits - log2 N) = capacity; inf where so many different sequences do not exist."""
+def filled(capacity: float, bits: float) -> float:
+    """How many different sequences fill a capacity: the first N with N (bits - log2 N) = capacity.
+
+    Args:
+        capacity: bits to spend on sequences, >= 0; a learner that knows a law of K bits has C - K left.
+        bits: mean code length of a sequence under what the learner knows.
+
+    Returns:
+        A number of sequences, at least 0; inf where so many different ones do not exist.
+
+    Raises:
+        ValueError: bits or capacity is negative or NaN.
+
+    >>> round(filled(3e5, 384.0)), round(filled(3e5, 130.0))
+    (801, 2527)
+    """
+    if not (capacity >= 0 and bits >= 0):
+        raise ValueError(f"the capacity is {capacity} and a sequence costs {bits} bits; neither is negative.")
+    if capacity == 0:
+        return 0.0
     # It rises until log2 N = bits - log2 e; beyond, so many sequences are best told by which are missing.
     top = 2.0 ** min(bits - np.log2(np.e), 1000.0)
     if top <= 1 or top * (bits - np.log2(top)) <= capacity:

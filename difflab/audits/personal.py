@@ -22,6 +22,7 @@ from difflab.diffusion.train import Training, train
 from difflab.errors import at_least, require
 from difflab.methods import chosen
 from difflab.randomness import item_seeds, stream
+from difflab.runs.resuming import InMemory
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import SHARE, grouped_fraction, summary
 from difflab.statistics.ranking import auc, true_positives
@@ -137,23 +138,13 @@ def fine_tuned(
     seed = stream(config.seed, "adapters", *name).integer
     adapted, training = with_adapters(pipeline, name[1], seed), replace(config.training, seed=seed)
     latents, ids = encode(pipeline, seen.pictures), tokens(pipeline.tokenizer, seen.captions)
-    moving, rows, between = adapter_weights(adapted), np.arange(len(seen.captions)), _InMemory()
+    moving, rows, between = adapter_weights(adapted), np.arange(len(seen.captions)), InMemory()
     drawn, weights = dict[str, np.ndarray](), dict[str, np.ndarray]()
     for steps in config.looks:
         train(adapted, latents, ids, rows, training, between, steps, moving)
         weights = {entry: value.numpy() for entry, value in adapters(adapted).items()}
         drawn[f"drawn_{steps}"] = judge.draw(undefended(fused(pipeline, weights), world.targets.captions))
     return drawn, weights
-
-
-class _InMemory(dict[str, dict[str, np.ndarray]]):
-    """Where a training is kept from one look to the next."""
-
-    def load(self, name: str) -> dict[str, np.ndarray] | None:
-        return self.get(name)
-
-    def save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
-        self[name] = arrays
 
 
 def copied(

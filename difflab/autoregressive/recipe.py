@@ -46,6 +46,7 @@ class Recipe:
         warmup: steps.
         weight_decay: of AdamW, on matrices only.
         clip: greatest length of the gradient.
+        falling: whether the rate falls; else it stays, so that a training stopped early is a shorter training.
     """
 
     steps: int = 1000
@@ -54,6 +55,7 @@ class Recipe:
     warmup: int = 50
     weight_decay: float = 0.1
     clip: float = 1.0
+    falling: bool = True
 
     def __post_init__(self) -> None:
         at_least(self, 0, "steps", "warmup")
@@ -62,23 +64,33 @@ class Recipe:
         require(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; give at least 0.")
 
 
-def architecture(family: str, size: str, vocabulary: int, context: int, begin: int | None = None) -> PreTrainedConfig:
+def architecture(
+    family: str, size: str | Size, vocabulary: int, context: int, begin: int | None = None
+) -> PreTrainedConfig:
     """The configuration of a small model, without dropout, input and output embeddings the same.
 
     Args:
         family: "gpt2" or "llama".
-        size: a name of SIZES.
+        size: a name of SIZES, or a size of one's own.
         vocabulary: how many tokens.
         context: most tokens of a text.
         begin: the id that begins and ends texts, if any.
 
     Raises:
-        InputError: there is no such family or size, or vocabulary or context is less than 1.
+        InputError: there is no such family or size, a width is no even multiple of the heads, or vocabulary or context
+            is less than 1.
     """
     require(family in FAMILIES, f"family is {family!r}; give {' or '.join(FAMILIES)}.")
-    require(size in SIZES, f"size is {size!r}; give one of {', '.join(SIZES)}.")
+    if isinstance(size, str):
+        require(size in SIZES, f"size is {size!r}; give one of {', '.join(SIZES)}.")
+        size = SIZES[size]
     require(vocabulary >= 1 and context >= 1, "vocabulary and context are at least 1.")
-    width, layers, heads = SIZES[size]
+    width, layers, heads = size
+    # Positions turn pairs of a head's numbers.
+    require(
+        min(size) >= 1 and width % (2 * heads) == 0,
+        f"a width of {width} in {layers} layers of {heads} heads; give each head an even number.",
+    )
     marks = {"vocab_size": vocabulary, "bos_token_id": begin, "eos_token_id": begin, "tie_word_embeddings": True}
     if family == "gpt2":
         dropouts = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
@@ -88,7 +100,7 @@ def architecture(family: str, size: str, vocabulary: int, context: int, begin: i
             **dropouts, **marks,
         )  # fmt: skip
     # About two thirds of four times the width: three matrices have the weights of GPT-2's two.
-    inner = 32 * round(8 * width / 3 / 32)
+    inner = max(32, 32 * round(8 * width / 3 / 32))
     return LlamaConfig(
         max_position_embeddings=context, hidden_size=width, intermediate_size=inner, num_hidden_layers=layers,
         num_attention_heads=heads, num_key_value_heads=heads, **marks,

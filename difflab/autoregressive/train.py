@@ -16,7 +16,7 @@ from difflab.errors import require
 from difflab.progress import Advance
 from difflab.randomness import numbered, stream
 from difflab.training.loop import NOWHERE, Keeping, Loss, Plan, optimize, silent
-from difflab.training.schedules import warmup_cosine
+from difflab.training.schedules import warmup_constant, warmup_cosine
 
 Rows = Int[np.ndarray, "_ _"]
 """Rows of token ids, all of one length; the first token of a row is not predicted."""
@@ -78,7 +78,10 @@ def train(
     moving = [weight for weight in network.parameters() if weight.requires_grad]
     kinds = {weight.dtype for weight in moving}
     require(kinds == {torch.float32}, f"{model.name} has weights that are no float32; load it in float32 to train it.")
-    rate = partial(warmup_cosine, steps=recipe.steps, rate=recipe.rate, warmup=recipe.warmup)
+    rate = partial(
+        warmup_cosine if recipe.falling else warmup_constant,
+        steps=recipe.steps, rate=recipe.rate, warmup=recipe.warmup,
+    )  # fmt: skip
     plan = Plan(recipe.steps, rate, clip=recipe.clip)
     loss = _loss(model, sequences, recipe.batch, seed, objective)
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):

@@ -40,3 +40,15 @@ class Prefixed:
     def save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
         """Keep arrays under this name of this piece."""
         self.checkpoints.save(f"{self.prefix}_{name}", arrays)
+
+
+class InMemory(dict[str, dict[str, np.ndarray]]):
+    """Checkpoints that nobody finds again: of a training that is looked at on its way, or goes on from given arrays."""
+
+    def load(self, name: str) -> dict[str, np.ndarray] | None:
+        """The arrays kept under this name, None where there are none."""
+        return self.get(name)
+
+    def save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
+        """Keep arrays under this name."""
+        self[name] = arrays

@@ -20,6 +20,11 @@ def warmup_cosine(step: int, steps: int, rate: float, warmup: int) -> float:
     return cosine(step - warmup, steps - warmup, rate)
 
 
+def warmup_constant(step: int, steps: int, rate: float, warmup: int) -> float:
+    """Up along a line to the rate at step warmup - 1, then `constant`."""
+    return min(rate, rate * (step + 1) / max(1, warmup))
+
+
 def warmed_cosine(step: int, steps: int, rate: float, warmup: int) -> float:
     """`cosine` over all steps, times a line that is 1 from step warmup - 1 on."""
     return rate * min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
