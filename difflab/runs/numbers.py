@@ -75,9 +75,9 @@ class Recorded:
         """A number with its interval, as 0.798 [0.764, 0.831]."""
         return with_interval(self.row(metric, **setting), digits)
 
-    def number_or(self, other: str, metric: str, before: str = "", **setting: Any) -> str:
+    def number_or(self, other: str, metric: str, before: str = "", digits: int = 3, **setting: Any) -> str:
         """A number with its interval and a text before it, or another text where no row has this metric and setting."""
-        return before + self.number(metric, **setting) if select(self.run.rows, metric, **setting) else other
+        return before + self.number(metric, digits, **setting) if select(self.run.rows, metric, **setting) else other
 
     def count(self, metric: str, **setting: Any) -> str:
         """A fraction as what it counts, as 11 of 12."""

@@ -187,7 +187,7 @@ def answer(run: Recorded) -> Answer:
     widest = max(int(row.setting["width"]) for row in rows)
     here: dict[str, Any] = {"kind": RANDOM, "width": widest}
     longest = run.number("verbatim_size", 1, model=INJECTED, checkpoint=last, copies=most, **here)
-    needed = run.number_or("more than were tried", "exposures_count", **here)
+    needed = run.number_or("more than were tried", "exposures_count", digits=0, **here)
     gained, left = (run.number(metric, 2, **here) for metric in ("highest_difference", "kept_difference"))
     return Answer(
         f"With {most} copies the widest model says {longest} tokens of random strings in a row; exposures until it"

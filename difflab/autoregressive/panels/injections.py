@@ -44,6 +44,7 @@ def forgetting_figure(rows: Sequence[Row], kind: str) -> Figure:
     ax.axhline(0, color=COLOURS["exact"], linewidth=0.8)
     # The first steps lie close to each other, and so do the late ones in numbers.
     ax.set_xscale("symlog", linthresh=1, base=2)
+    ax.set_xlim(left=0)
     ax.xaxis.set_major_formatter("{x:g}")
     legend_below(figure)
     return figure
