@@ -91,6 +91,35 @@ def text_memorized(
     return rows
 
 
+SIZES = (("nano", "tiny"), ("tiny", "small"))
+
+
+def text_by_size(twins=(0.0, 0.0), grown=None, chance=None, gained=None, lost=None, unsure=0.01, surer=None, jump=None):
+    """By pair of sizes ends of intervals; no loss from nano to tiny, and nano memorizes nothing."""
+    rows = [row("memorized_fraction", 0.9, size="small", texts="repeated", copies=64)]
+    rows += [row("memorized_fraction", value, size="nano", texts="twin", copies=0) for value in twins]
+    for first, second in SIZES:
+        pair = {"smaller": first, "larger": second}
+        last = second == "small"
+        rows.append(row("memorized_difference", 0.3, (grown or {}).get(second, 0.01), 0.6, **pair, to="the larger"))
+        low, high = (chance or (0.0, 0.1)) if last else (0.2, 0.4)
+        setting = {**pair, "to": "another of the smaller size"}
+        rows.append(row("memorized_difference", (low + high) / 2, low, high, **setting))
+        rows.append(row("gained_difference", 0.5, (gained or {}).get(second, 0.01), 0.9, **pair))
+        if last:
+            rows.append(row("lost_difference", -0.5, -0.9, -0.01 if lost is None else lost, **pair))
+            if unsure is not None:
+                rows.append(row("lost_entropy_difference", 0.5, unsure, 0.9, **pair))
+    for size, place in (("tiny", 0), ("small", 1)):
+        high = -0.01 if surer is None else surer[place]
+        rows.append(
+            row("continuation_entropy_difference", -1.0, -2.0, high, size=size, of="memorized", against="twins")
+        )
+        high = -0.01 if jump is None else jump[place]
+        rows.append(row("boundary_difference", -1.0, -2.0, high, size=size, of="memorized"))
+    return rows
+
+
 EXPERIMENTS = {
     "licences_recited": Experiment(
         licences_recited,
@@ -121,6 +150,28 @@ EXPERIMENTS = {
             case("no set of members", p=0.009),
             case("one split alarms", alarms=(16, 15)),
             case("as published", alarms=(15, 16)),
+        ],
+    ),
+    "text_by_size": Experiment(
+        text_by_size,
+        12,
+        [
+            case(),
+            case(says=11, unsure=None),
+            case("no twin", twins=(0.0, 0.1)),
+            case("nano to tiny: more texts", grown={"tiny": 0.0}),
+            case("tiny to small: more texts", grown={"small": 0.0}),
+            case("gains as many", chance=(0.01, 0.1)),
+            case("gains as many", chance=(-0.1, -0.01)),
+            case(chance=(-0.1, 0.0)),
+            case("nano to tiny: more of the others", gained={"tiny": 0.0}),
+            case("tiny to small: more of the others", gained={"small": 0.0}),
+            case("fewer of the memorized", lost=0.0),
+            case("less sure", unsure=0.0),
+            case("tiny: what it memorized", surer=(0.0, -0.01)),
+            case("small: what it memorized", surer=(-0.01, 0.0)),
+            case("tiny: at the boundary", jump=(0.0, -0.01)),
+            case("small: at the boundary", jump=(-0.01, 0.0)),
         ],
     ),
     "text_memorized": Experiment(
