@@ -48,8 +48,10 @@ def transition_rows(told: Sequence[SizedWorld], smaller: Sized, larger: Sized, a
                 counts = [int(one.moved(smaller, other, was, becomes).sum()) for one in told]
                 setting = {**pair, "to": to, "was": STATES[was], "becomes": STATES[becomes]}
                 yield Row("transition_fraction", *grouped_fraction(counts, n), n * len(told), setting)
-        shares = [[one.models[by].memorized[one.repeated].mean() for one in told] for by in (other, smaller)]
-        yield Row("memorized_difference", *paired_difference(*shares), len(told), {**pair, "to": to})
+        after, before = (
+            [float(one.models[by].memorized[one.repeated].mean()) for one in told] for by in (other, smaller)
+        )
+        yield Row("memorized_difference", *paired_difference(after, before), len(told), {**pair, "to": to})
     for metric, was in (("lost", True), ("gained", False)):
         both = np.array([[_changed(one, smaller, other, was) for other in (larger, another)] for one in told])
         there = both[~np.isnan(both).any(axis=1)]
