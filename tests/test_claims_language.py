@@ -120,6 +120,57 @@ def text_by_size(twins=(0.0, 0.0), grown=None, chance=None, gained=None, lost=No
     return rows
 
 
+NEEDS = ("input words used", "input words told", "spread of attention")
+
+
+def text_by_task(unseen=0.0, before=0.0, learned=0.9, ranks=None, gaps=(0.01, 0.01), left_out=()):
+    """Of a summary and of nothing at two places; the one place that is not claimed of is full of failures."""
+    rows = []
+    for at in ("equal validation loss", "last step"):
+        rows += [row("extracted_fraction", 0.5, task=task, texts="seen", at=at) for task in ("summary", "nothing")]
+        rows.append(row("extracted_fraction", unseen, task="summary", texts="unseen", at=at))
+        rows.append(row("extracted_fraction", 0.0, task="nothing", texts="unseen", at=at))
+        rows.append(row("accuracy_fraction", learned if at == "last step" else 0.1, task="summary", at=at))
+        rows.append(row("accuracy_fraction", 1.0, task="topic", at=at))
+        claimed = at == "equal validation loss"
+        for by in set(NEEDS) - set(left_out):
+            low = (ranks or {}).get(by, 0.01) if claimed else -0.5
+            rows.append(row("rank_correlation_score", 0.5, low, 0.9, by=by, at=at))
+        for other, low in zip(("sentiment", "translation"), gaps, strict=True):
+            setting = {"task": "summary", "against": other, "at": at}
+            rows.append(row("extracted_difference", 0.2, low if claimed else -0.5, 0.5, **setting))
+        rows.append(row("extracted_difference", -0.2, -0.5, 0.5, task="summary", against="nothing", at=at))
+    rows.append(row("extracted_fraction", before, task="summary", texts="seen", at="before"))
+    return [*rows, row("accuracy_fraction", 0.0, task="summary", at="before")]
+
+
+def finetuning_methods(control=None, unseen=0.0, gaps=None, growth=None, sizes=0.01, left_out=False):
+    """Of two models, at two gains of which prompts reach only the lower one; ends by what differs."""
+    rows = []
+    for size in ("nano", "tiny"):
+        low, high = (control or {}).get(size, (0.5, 0.5))
+        rows.append(row("control_auc", (low + high) / 2, low, high, size=size, score="loss"))
+        rows.append(row("control_auc", 0.5, 0.4, 0.6, size=size, score="zlib"))
+        for gain in (0.25, 0.5):
+            for of in ("weights over prompts", "projections over attention", "reference over loss"):
+                if of == "weights over prompts" and (gain == 0.5 or left_out):
+                    continue
+                low = (gaps or {}).get((of, size, gain), 0.01)
+                rows.append(row("auc_difference", 0.3, low, 0.5, of=of, size=size, gain=gain))
+        for method in ("full", "head", "LoRA on both"):
+            low = (growth or {}).get((method, size), 0.01)
+            rows.append(row("growth_difference", 0.2, low if method != "head" else -0.1, 0.5, method=method, size=size))
+        for method in ("prefix", "prompt", "P-tuning"):
+            high = (growth or {}).get((method, size), 0.09)
+            rows.append(row("growth_difference", 0.0, -0.1, high, method=method, size=size))
+        back = {"method": "full", "size": size, "epoch": 24}
+        rows.append(row("extracted_fraction", unseen if size == "tiny" else 0.0, **back, texts="unseen"))
+        rows.append(row("extracted_fraction", 0.5, **back, texts="seen"))
+    for method, low in (("full", sizes), ("prompt", -0.1)):
+        rows.append(row("size_difference", 0.2, low, 0.4, method=method, size="tiny", against="nano", gain=0.25))
+    return rows
+
+
 EXPERIMENTS = {
     "licences_recited": Experiment(
         licences_recited,
@@ -172,6 +223,54 @@ EXPERIMENTS = {
             case("small: what it memorized", surer=(-0.01, 0.0)),
             case("tiny: at the boundary", jump=(0.0, -0.01)),
             case("small: at the boundary", jump=(-0.01, 0.0)),
+        ],
+    ),
+    "finetuning_methods": Experiment(
+        finetuning_methods,
+        23,
+        [
+            case(),
+            case(control={"tiny": (0.5, 0.6), "nano": (0.4, 0.5)}),
+            case("before fine-tuning", control={"tiny": (0.51, 0.6)}),
+            case("before fine-tuning", control={"nano": (0.4, 0.49)}),
+            case("no twin", unseen=0.1),
+            *(
+                case(f"{size}, a gain of {gain}: {part}", gaps={(of, size, gain): 0.0})
+                for size in ("nano", "tiny")
+                for gain in (0.25, 0.5)
+                for of, part in (
+                    ("weights over prompts", "full fine-tuning and LoRA"),
+                    ("projections over attention", "LoRA on projections"),
+                    ("reference over loss", "after full"),
+                )
+                if (of, gain) != ("weights over prompts", 0.5)
+            ),
+            *(
+                case(f"{size}: {method} betrays more", growth={(method, size): 0.0})
+                for size in ("nano", "tiny")
+                for method in ("full", "LoRA on both")
+            ),
+            *(
+                case(f"{size}: {method} stays flat", growth={(method, size): 0.1})
+                for size in ("nano", "tiny")
+                for method in ("prefix", "prompt", "P-tuning")
+            ),
+            case("full fine-tuning betrays more in tiny", sizes=0.0),
+            case(says=21, left_out=True),
+        ],
+    ),
+    "text_by_task": Experiment(
+        text_by_task,
+        8,
+        [
+            case(),
+            case("no twin", unseen=0.1),
+            case("before any task", before=0.1),
+            case("is learned", learned=0.89),
+            *(case(f"more {by}", ranks={by: 0.0}) for by in NEEDS),
+            case("than after sentiment", gaps=(0.0, 0.01)),
+            case("than after translation", gaps=(0.01, 0.0)),
+            case(says=7, left_out=NEEDS[:1]),
         ],
     ),
     "text_memorized": Experiment(
