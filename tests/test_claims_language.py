@@ -141,6 +141,7 @@ def text_by_task(unseen=0.0, before=0.0, learned=0.9, ranks=None, gaps=(0.01, 0.
             rows.append(row("extracted_difference", 0.2, low if claimed else -0.5, 0.5, **setting))
         rows.append(row("extracted_difference", -0.2, -0.5, 0.5, task="summary", against="nothing", at=at))
     rows.append(row("extracted_fraction", before, task="summary", texts="seen", at="before"))
+    rows.append(row("extracted_fraction", 0.0, task="nothing", texts="seen", at="before"))
     return [*rows, row("accuracy_fraction", 0.0, task="summary", at="before")]
 
 

@@ -42,34 +42,39 @@ def at_gain(by_method: ByMethod, method: str, name: str, gain: float) -> list[fl
 
 
 def epoch_rows(by_method: ByMethod, world: TuningWorld) -> Iterator[Row]:
-    """Of every method, look by look, areas of scores, what comes back, and the loss; how much it trains.
+    """Of every method, look by look, areas of scores and the loss; at the last what comes back; how much it trains.
 
     `growth_difference` is the area of the loss after the last epoch less that after the first.
     """
     for method, all_looks in by_method.items():
         here: dict[str, Any] = {"method": method, "size": world.size}
         yield Row("trained_size", float(all_looks[0]["size"]), None, None, len(all_looks), here)
+        n = len(all_looks)
         for place, step in enumerate(world.steps):
             setting = {**here, "epoch": step / world.an_epoch}
-            yield Row("validation_loss", *mean([looks["loss"][place] for looks in all_looks]), len(all_looks), setting)
-            for name in SCORES:
-                for metric, part in (("auc", "auc"), ("true_positive_fraction", "tpr")):
-                    values = mean([looks[f"{part} {name}"][place] for looks in all_looks], bounds=SHARE)
-                    yield Row(metric, *values, len(all_looks), {**setting, "score": name})
-            yield from _back(setting, [(looks, place) for looks in all_looks], world.members)
+            yield Row("validation_loss", *mean([looks["loss"][place] for looks in all_looks]), n, setting)
+            # Within an epoch only what is drawn.
+            for name in SCORES if step % world.an_epoch == 0 else ("loss",):
+                values = mean([looks[f"auc {name}"][place] for looks in all_looks], bounds=SHARE)
+                yield Row("auc", *values, n, {**setting, "score": name})
+        for name in SCORES:
+            values = mean([looks[f"tpr {name}"][-1] for looks in all_looks], bounds=SHARE)
+            yield Row("true_positive_fraction", *values, n, {**setting, "score": name})
+        yield from _back(setting, all_looks, world.members)
         last, first = (
             [float(looks["auc loss"][place]) for looks in all_looks]
             for place in (-1, world.steps.index(world.an_epoch))
         )
-        yield Row("growth_difference", *paired_difference(last, first), len(all_looks), here)
+        yield Row("growth_difference", *paired_difference(last, first), n, here)
 
 
-def _back(setting: Mapping[str, Any], looks: Sequence[tuple[Looks, int]], members: int) -> Iterator[Row]:
-    """What is continued word for word at one look of each world."""
+def _back(setting: Mapping[str, Any], all_looks: Sequence[Looks], members: int) -> Iterator[Row]:
+    """What is continued word for word at the last look."""
     for role in ("seen", "unseen"):
-        parts = [share_interval(float(one[f"exact {role}"][place]), members) for one, place in looks]
-        found = pooled(parts, bounds=SHARE)
-        n = members * len(looks)
+        found = pooled(
+            [share_interval(float(looks[f"exact {role}"][-1]), members) for looks in all_looks], bounds=SHARE
+        )
+        n = members * len(all_looks)
         yield Row("extracted_fraction", found.value, found.low, found.high, n, {**setting, "texts": role}, found.sd)
 
 
