@@ -189,6 +189,87 @@ def text_in_time(
     return rows
 
 
+SIZES = (("nano", "tiny"), ("tiny", "small"))
+
+
+def text_by_size(twins=(0.0, 0.0), grown=None, chance=None, gained=None, lost=None, unsure=0.01, surer=None, jump=None):
+    """By pair of sizes ends of intervals; no loss from nano to tiny, and nano memorizes nothing."""
+    rows = [row("memorized_fraction", 0.9, size="small", texts="repeated", copies=64)]
+    rows += [row("memorized_fraction", value, size="nano", texts="twin", copies=0) for value in twins]
+    for first, second in SIZES:
+        pair = {"smaller": first, "larger": second}
+        last = second == "small"
+        rows.append(row("memorized_difference", 0.3, (grown or {}).get(second, 0.01), 0.6, **pair, to="the larger"))
+        low, high = (chance or (0.0, 0.1)) if last else (0.2, 0.4)
+        setting = {**pair, "to": "another of the smaller size"}
+        rows.append(row("memorized_difference", (low + high) / 2, low, high, **setting))
+        rows.append(row("gained_difference", 0.5, (gained or {}).get(second, 0.01), 0.9, **pair))
+        if last:
+            rows.append(row("lost_difference", -0.5, -0.9, -0.01 if lost is None else lost, **pair))
+            if unsure is not None:
+                rows.append(row("lost_entropy_difference", 0.5, unsure, 0.9, **pair))
+    for size, place in (("tiny", 0), ("small", 1)):
+        high = -0.01 if surer is None else surer[place]
+        rows.append(
+            row("continuation_entropy_difference", -1.0, -2.0, high, size=size, of="memorized", against="twins")
+        )
+        high = -0.01 if jump is None else jump[place]
+        rows.append(row("boundary_difference", -1.0, -2.0, high, size=size, of="memorized"))
+    return rows
+
+
+NEEDS = ("input words used", "input words told", "spread of attention")
+
+
+def text_by_task(unseen=0.0, before=0.0, learned=0.9, ranks=None, gaps=(0.01, 0.01), left_out=()):
+    """Of a summary and of nothing at two places; the one place that is not claimed of is full of failures."""
+    rows = []
+    for at in ("equal validation loss", "last step"):
+        rows += [row("extracted_fraction", 0.5, task=task, texts="seen", at=at) for task in ("summary", "nothing")]
+        rows.append(row("extracted_fraction", unseen, task="summary", texts="unseen", at=at))
+        rows.append(row("extracted_fraction", 0.0, task="nothing", texts="unseen", at=at))
+        rows.append(row("accuracy_fraction", learned if at == "last step" else 0.1, task="summary", at=at))
+        rows.append(row("accuracy_fraction", 1.0, task="topic", at=at))
+        claimed = at == "equal validation loss"
+        for by in set(NEEDS) - set(left_out):
+            low = (ranks or {}).get(by, 0.01) if claimed else -0.5
+            rows.append(row("rank_correlation_score", 0.5, low, 0.9, by=by, at=at))
+        for other, low in zip(("sentiment", "translation"), gaps, strict=True):
+            setting = {"task": "summary", "against": other, "at": at}
+            rows.append(row("extracted_difference", 0.2, low if claimed else -0.5, 0.5, **setting))
+        rows.append(row("extracted_difference", -0.2, -0.5, 0.5, task="summary", against="nothing", at=at))
+    rows.append(row("extracted_fraction", before, task="summary", texts="seen", at="before"))
+    rows.append(row("extracted_fraction", 0.0, task="nothing", texts="seen", at="before"))
+    return [*rows, row("accuracy_fraction", 0.0, task="summary", at="before")]
+
+
+def finetuning_methods(control=None, unseen=0.0, gaps=None, growth=None, sizes=0.01, left_out=False):
+    """Of two models, at two gains of which prompts reach only the lower one; ends by what differs."""
+    rows = []
+    for size in ("nano", "tiny"):
+        low, high = (control or {}).get(size, (0.5, 0.5))
+        rows.append(row("control_auc", (low + high) / 2, low, high, size=size, score="loss"))
+        rows.append(row("control_auc", 0.5, 0.4, 0.6, size=size, score="zlib"))
+        for gain in (0.25, 0.5):
+            for of in ("weights over prompts", "projections over attention", "reference over loss"):
+                if of == "weights over prompts" and (gain == 0.5 or left_out):
+                    continue
+                low = (gaps or {}).get((of, size, gain), 0.01)
+                rows.append(row("auc_difference", 0.3, low, 0.5, of=of, size=size, gain=gain))
+        for method in ("full", "head", "LoRA on both"):
+            low = (growth or {}).get((method, size), 0.01)
+            rows.append(row("growth_difference", 0.2, low if method != "head" else -0.1, 0.5, method=method, size=size))
+        for method in ("prefix", "prompt", "P-tuning"):
+            high = (growth or {}).get((method, size), 0.09)
+            rows.append(row("growth_difference", 0.0, -0.1, high, method=method, size=size))
+        back = {"method": "full", "size": size, "epoch": 24}
+        rows.append(row("extracted_fraction", unseen if size == "tiny" else 0.0, **back, texts="unseen"))
+        rows.append(row("extracted_fraction", 0.5, **back, texts="seen"))
+    for method, low in (("full", sizes), ("prompt", -0.1)):
+        rows.append(row("size_difference", 0.2, low, 0.4, method=method, size="tiny", against="nano", gain=0.25))
+    return rows
+
+
 EXPERIMENTS = {
     "text_capacity": Experiment(
         text_capacity,
@@ -270,6 +351,76 @@ EXPERIMENTS = {
             case("no set of members", p=0.009),
             case("one split alarms", alarms=(16, 15)),
             case("as published", alarms=(15, 16)),
+        ],
+    ),
+    "text_by_size": Experiment(
+        text_by_size,
+        12,
+        [
+            case(),
+            case(says=11, unsure=None),
+            case("no twin", twins=(0.0, 0.1)),
+            case("nano to tiny: more texts", grown={"tiny": 0.0}),
+            case("tiny to small: more texts", grown={"small": 0.0}),
+            case("gains as many", chance=(0.01, 0.1)),
+            case("gains as many", chance=(-0.1, -0.01)),
+            case(chance=(-0.1, 0.0)),
+            case("nano to tiny: more of the others", gained={"tiny": 0.0}),
+            case("tiny to small: more of the others", gained={"small": 0.0}),
+            case("fewer of the memorized", lost=0.0),
+            case("less sure", unsure=0.0),
+            case("tiny: what it memorized", surer=(0.0, -0.01)),
+            case("small: what it memorized", surer=(-0.01, 0.0)),
+            case("tiny: at the boundary", jump=(0.0, -0.01)),
+            case("small: at the boundary", jump=(-0.01, 0.0)),
+        ],
+    ),
+    "finetuning_methods": Experiment(
+        finetuning_methods,
+        23,
+        [
+            case(),
+            case(control={"tiny": (0.5, 0.6), "nano": (0.4, 0.5)}),
+            case("before fine-tuning", control={"tiny": (0.51, 0.6)}),
+            case("before fine-tuning", control={"nano": (0.4, 0.49)}),
+            case("no twin", unseen=0.1),
+            *(
+                case(f"{size}, a gain of {gain}: {part}", gaps={(of, size, gain): 0.0})
+                for size in ("nano", "tiny")
+                for gain in (0.25, 0.5)
+                for of, part in (
+                    ("weights over prompts", "full fine-tuning and LoRA"),
+                    ("projections over attention", "LoRA on projections"),
+                    ("reference over loss", "after full"),
+                )
+                if (of, gain) != ("weights over prompts", 0.5)
+            ),
+            *(
+                case(f"{size}: {method} betrays more", growth={(method, size): 0.0})
+                for size in ("nano", "tiny")
+                for method in ("full", "LoRA on both")
+            ),
+            *(
+                case(f"{size}: {method} stays flat", growth={(method, size): 0.1})
+                for size in ("nano", "tiny")
+                for method in ("prefix", "prompt", "P-tuning")
+            ),
+            case("full fine-tuning betrays more in tiny", sizes=0.0),
+            case(says=21, left_out=True),
+        ],
+    ),
+    "text_by_task": Experiment(
+        text_by_task,
+        8,
+        [
+            case(),
+            case("no twin", unseen=0.1),
+            case("before any task", before=0.1),
+            case("is learned", learned=0.89),
+            *(case(f"more {by}", ranks={by: 0.0}) for by in NEEDS),
+            case("than after sentiment", gaps=(0.0, 0.01)),
+            case("than after translation", gaps=(0.01, 0.0)),
+            case(says=7, left_out=NEEDS[:1]),
         ],
     ),
     "text_memorized": Experiment(

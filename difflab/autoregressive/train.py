@@ -30,7 +30,9 @@ returns beside the rows is its third argument."""
 def cross_entropy(model: torch.nn.Module, rows: Int[torch.Tensor, "b t"]) -> Float[torch.Tensor, "b t-1"]:
     """-ln p of every token of a row but the first, given all before it."""
     given = rows[:, :-1]
-    logits = model(input_ids=given, attention_mask=torch.ones_like(given), use_cache=False).logits
+    # Learned prompts have logits of their own before those of the text.
+    told = model(input_ids=given, attention_mask=torch.ones_like(given), use_cache=False).logits
+    logits = told[:, -given.shape[1] :]
     found = torch.nn.functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten(), reduction="none")
     return found.view(given.shape)
 

@@ -10,6 +10,10 @@ PAPERS = {
     "1709.01604": "S. Yeom et al. Privacy Risk in Machine Learning: Analyzing the Connection to Overfitting. 2018.",
     "1803.05407": "P. Izmailov et al. Averaging Weights Leads to Wider Optima and Better Generalization. 2018.",
     "2012.07805": "N. Carlini et al. Extracting Training Data from Large Language Models. 2021.",
+    "2101.00190": "X. L. Li and P. Liang. Prefix-Tuning: Optimizing Continuous Prompts for Generation. 2021.",
+    "2103.10385": "X. Liu et al. GPT Understands, Too. 2021.",
+    "2104.08691": "B. Lester et al. The Power of Scale for Parameter-Efficient Prompt Tuning. 2021.",
+    "2106.09685": "E. J. Hu et al. LoRA: Low-Rank Adaptation of Large Language Models. 2021.",
     "2202.07646": "N. Carlini et al. Quantifying Memorization Across Neural Language Models. 2023.",
     "2205.10770": "K. Tirumala et al. Memorization Without Overfitting: Analyzing the Training Dynamics of Large "
     "Language Models. 2022.",
@@ -23,6 +27,7 @@ PAPERS = {
     "2305.18462": "J. Mattern et al. Membership Inference Attacks against Language Models via Neighbourhood "
     "Comparison. 2023.",
     "2305.20086": "G. Somepalli et al. Understanding and Mitigating Copying in Diffusion Models. 2023.",
+    "2310.06714": "S. Zeng et al. Exploring Memorization in Fine-tuned Language Models. 2024.",
     "2310.16789": "W. Shi et al. Detecting Pretraining Data from Large Language Models. 2024.",
     "2402.02103": "B. Jayaraman et al. Déjà Vu Memorization in Vision-Language Models. 2024.",
     "2401.06121": "P. Maini et al. TOFU: A Task of Fictitious Unlearning for LLMs. 2024.",
@@ -35,6 +40,7 @@ PAPERS = {
     "Models. 2024.",
     "2404.05868": "R. Zhang et al. Negative Preference Optimization: From Catastrophic Collapse to Effective "
     "Unlearning. 2024.",
+    "2405.11577": "B. Chen et al. A Multi-Perspective Analysis of Memorization in Large Language Models. 2024.",
     "2405.14800": "S. Zhai et al. Membership Inference on Text-to-Image Diffusion Models via Conditional Likelihood "
     "Discrepancy. 2024.",
     "2406.02366": "D. Hintersdorf et al. Finding NeMo: Localizing Neurons Responsible For Memorization in Diffusion "
@@ -62,6 +68,7 @@ PAPERS = {
     "2505.08727": "F. Yu. Memorization-Compression Cycles Improve Generalization. 2025.",
     "2505.17638": "T. Bonnaire et al. Why Diffusion Models Don't Memorize. 2025.",
     "2505.24832": "J. X. Morris et al. How much do language models memorize? 2025.",
+    "2507.00258": "J. Hou et al. Impact of Fine-Tuning Methods on Memorization in Large Language Models. 2025.",
     "2507.16880": "A. Kowalczuk et al. Finding Dori: Memorization in Text-to-Image Diffusion Models Is Not Local. "
     "2025.",
     "2507.09937": "G. Ghosal et al. Memorization Sinks: Isolating Memorization during LLM Training. 2025.",

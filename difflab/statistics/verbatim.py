@@ -46,6 +46,22 @@ def exact_match(continuation: Tokens, truth: Tokens) -> bool:
     return len(truth) > 0 and verbatim_length(continuation, truth) == len(truth)
 
 
+def match_share(continuation: Tokens, truth: Tokens) -> float:
+    """Share of the true tokens that a continuation has at their place; nothing stands beyond its end.
+
+    Returns:
+        In [0, 1]; 0 where the truth is empty.
+
+    Reference:
+        Chen et al. 2024, arXiv 2405.11577: the memorization score of a text.
+
+    >>> match_share(np.array([1, 5, 3]), np.array([1, 2, 3, 4]))
+    0.5
+    """
+    n = min(len(continuation), len(truth))
+    return float((continuation[:n] == truth[:n]).sum()) / len(truth) if len(truth) else 0.0
+
+
 def edit_share(continuation: Tokens, truth: Tokens) -> float:
     """Edit distance (insertions, deletions, replacements of one token each) over the length of the truth.
 

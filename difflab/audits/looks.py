@@ -1,0 +1,63 @@
+"""A training that is looked at on its way: every look is kept, so that a killed run takes none of them twice."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from difflab.autoregressive.model import LanguageModel
+from difflab.autoregressive.recipe import Recipe
+from difflab.autoregressive.train import Objective, Rows, cross_entropy, train
+from difflab.runs.resuming import Prefixed, key
+from difflab.training.loop import Keeping
+
+
+class Course(NamedTuple):
+    """A training.
+
+    Attributes:
+        start: the model, which stays as it is.
+        rows: the training rows, or those of each step.
+        recipe: how.
+        seed: of the order.
+        objective: what is lowered.
+    """
+
+    start: LanguageModel
+    rows: Rows | Callable[[int], Rows]
+    recipe: Recipe
+    seed: int
+    objective: Objective = cross_entropy
+
+
+def looked_at(
+    course: Course,
+    steps: Sequence[int],
+    look: Callable[[LanguageModel, int], Mapping[str, float]],
+    pieces: Prefixed,
+) -> dict[str, np.ndarray]:
+    """Train a model and measure it after some steps.
+
+    Args:
+        course: the training.
+        steps: after which it is looked at, ascending; 0 is before the first.
+        look: (model, step) -> numbers by name, the same names every time.
+        pieces: where looks and the half-done training are kept.
+
+    Returns:
+        By name one number a look, and the steps under "steps".
+    """
+    found = []
+    for step in steps:
+        # A look is kept before the next step: a training that has gone on has no way back.
+        taken = pieces.load(key("look", step))
+        if taken is None:
+            keeping = Keeping(pieces, "training", course.recipe.steps)
+            model = train(
+                course.start, course.rows, course.recipe, course.seed, keeping, objective=course.objective, until=step
+            )
+            taken = {name: np.array(value) for name, value in look(model, step).items()}
+            pieces.save(key("look", step), taken)
+        found.append(taken)
+    looks = {name: np.array([float(taken[name]) for taken in found]) for name in found[0]}
+    return {"steps": np.array(steps, float)} | looks
