@@ -11,6 +11,7 @@ PAPERS = {
     "2205.10770": "K. Tirumala et al. Memorization Without Overfitting: Analyzing the Training Dynamics of Large "
     "Language Models. 2022.",
     "2210.01504": "J. Jang et al. Knowledge Unlearning for Mitigating Privacy Risks in Language Models. 2023.",
+    "2210.09404": "R. Bansal et al. Measures of Information Reflect Memorization Patterns. 2022.",
     "2301.13188": "N. Carlini et al. Extracting Training Data from Diffusion Models. 2023.",
     "2302.01316": "J. Duan et al. Are Diffusion Models Vulnerable to Membership Inference Attacks? 2023.",
     "2302.03668": "Y. Wen et al. Hard Prompts Made Easy. 2023.",
@@ -38,8 +39,12 @@ PAPERS = {
     "2406.09179": "Q. Wang et al. Towards Effective Evaluations and Comparisons for LLM Unlearning Methods. 2024.",
     "2406.15968": "R. Xie et al. ReCaLL: Membership Inference via Relative Conditional Log-Likelihoods. 2024.",
     "2406.16201": "D. Das et al. Blind Baselines Beat Membership Inference Attacks for Foundation Models. 2024.",
+    "2406.17746": "U. Prashanth et al. Recite, Reconstruct, Recollect: Memorization in LMs as a Multifaceted "
+    "Phenomenon. 2025.",
     "2407.17817": "J. Huang et al. Demystifying Verbatim Memorization in Large Language Models. 2024.",
     "2407.21720": "Y. Wen et al. Detecting, Explaining, and Mitigating Memorization in Diffusion Models. 2024.",
+    "2409.18858": "J. Dentan et al. Predicting Memorization within Large Language Models Fine-tuned for "
+    "Classification. 2025.",
     "2410.19482": "J. Hayes et al. Measuring memorization through probabilistic discoverable extraction. 2024.",
     "2410.21665": "C. Chen et al. Exploring Local Memorization in Diffusion Models via Bright Ending Attention. 2025.",
     "2411.00113": "B. Ross et al. A Geometric Framework for Understanding Memorization in Generative Models. 2025.",
@@ -50,6 +55,8 @@ PAPERS = {
     "2504.05651": "N. Kokhlikyan et al. Measuring Déjà vu Memorization Efficiently. 2024.",
     "2505.17638": "T. Bonnaire et al. Why Diffusion Models Don't Memorize. 2025.",
     "2505.24832": "J. X. Morris et al. How much do language models memorize? 2025.",
+    "2506.12321": "J. Zhang et al. Beyond Frequency: The Role of Redundancy in Large Language Model Memorization. 2025.",
+    "2507.06056": "Y. Huang et al. Entropy-Memorization Law: Evaluating Memorization Difficulty of Data in LLMs. 2025.",
     "2507.16880": "A. Kowalczuk et al. Finding Dori: Memorization in Text-to-Image Diffusion Models Is Not Local. "
     "2025.",
     "2508.17689": "S. Buchanan et al. On the Edge of Memorization in Diffusion Models. 2025.",
