@@ -24,6 +24,7 @@ COMMANDS = (
     "dejavu",
     "extract",
     "membership",
+    "inspect",
     "report",
     "record",
     "quickstart",

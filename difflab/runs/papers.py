@@ -55,7 +55,8 @@ PAPERS = {
     "2504.05651": "N. Kokhlikyan et al. Measuring Déjà vu Memorization Efficiently. 2024.",
     "2505.17638": "T. Bonnaire et al. Why Diffusion Models Don't Memorize. 2025.",
     "2505.24832": "J. X. Morris et al. How much do language models memorize? 2025.",
-    "2506.12321": "J. Zhang et al. Beyond Frequency: The Role of Redundancy in Large Language Model Memorization. 2025.",
+    "2506.12321": "J. Zhang et al. Beyond Frequency: The Role of Redundancy in Large Language Model "
+    "Memorization. 2025.",
     "2507.06056": "Y. Huang et al. Entropy-Memorization Law: Evaluating Memorization Difficulty of Data in LLMs. 2025.",
     "2507.16880": "A. Kowalczuk et al. Finding Dori: Memorization in Text-to-Image Diffusion Models Is Not Local. "
     "2025.",

@@ -20,6 +20,8 @@ KINDS = (
     "variance",
     "distance",
     "dimension",
+    "entropy",
+    "information",
     "count",
     "ratio",
     "similarity",

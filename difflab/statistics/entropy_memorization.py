@@ -82,7 +82,7 @@ def level_sets(
     found = list[tuple[float, float, int]]()
     for score in np.unique(scores):
         here = np.flatnonzero(scores == score)
-        pool = np.concatenate([texts[i] for i in here])
+        pool = np.concatenate([texts[i] for i in here.tolist()])
         if len(pool) >= tokens:
             drawn = [token_entropy(random.permutation(pool)[:tokens]) for _ in range(draws)]
             found.append((float(score), float(np.mean(drawn)), len(here)))
@@ -125,15 +125,15 @@ def line(x: Real[np.ndarray, " n"], y: Real[np.ndarray, " _"], level: float = 0.
         return None
     found = linregress(x, y)
     t = float(stdtrit(n - 2, (1 + level) / 2))
-    ends = [
+    slope, intercept = (
         Interval(float(value), float(value - t * error), float(value + t * error))
         for value, error in ((found.slope, found.stderr), (found.intercept, found.intercept_stderr))
-    ]
+    )
     r, half = float(found.rvalue), float(ndtri((1 + level) / 2)) / np.sqrt(n - 3) if n > 3 else np.inf
     # An exact line has an infinite artanh.
     centre = float(np.arctanh(np.clip(r, -1 + 1e-15, 1 - 1e-15)))
     low, high = (float(np.tanh(centre + sign * half)) for sign in (-1, 1))
-    return Line(*ends, Interval(r, min(low, r), max(high, r)), n)
+    return Line(slope, intercept, Interval(r, min(low, r), max(high, r)), n)
 
 
 def law(sets: LevelSets, level: float = 0.95) -> Line | None:
