@@ -81,6 +81,22 @@ def test_a_line_is_that_of_scipy_with_its_intervals():
     assert found.r == pytest.approx((r.statistic, *r.confidence_interval(0.95)))
 
 
+def test_controls_taken_away_before_count_as_in_a_regression_that_knows_them():
+    groups, random = np.repeat([0, 1, 2], 5), source(14)
+    x = random.normal(size=15) + groups
+    y = x + 5 * groups + random.normal(size=15)
+    away = [values - np.array([values[groups == g].mean() for g in range(3)])[groups] for values in (x, y)]
+    found = line(*away, controls=2)
+    design = np.concatenate([np.eye(3)[groups], x[:, None]], axis=1)
+    fitted, rest, *_ = np.linalg.lstsq(design, y)
+    error = math.sqrt(rest[0] / (15 - 4) * np.linalg.inv(design.T @ design)[3, 3])
+    t = stats.t(15 - 4).ppf(0.975)
+    assert found.slope == pytest.approx((fitted[3], fitted[3] - t * error, fitted[3] + t * error))
+    half = stats.norm.ppf(0.975) / math.sqrt(15 - 3 - 2)
+    assert np.arctanh(found.r.high) - np.arctanh(found.r.value) == pytest.approx(half)
+    assert line(*away, controls=13) is None
+
+
 def test_a_line_needs_three_points_and_something_that_varies():
     assert line(np.arange(2.0), np.arange(2.0)) is None
     assert line(np.ones(5), np.arange(5.0)) is None and line(np.arange(5.0), np.ones(5)) is None

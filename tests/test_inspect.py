@@ -12,6 +12,7 @@ from scipy.stats import entropy
 import difflab
 from difflab.audits import inspect as audit
 from difflab.audits.language_models import in_memory
+from difflab.audits.worlds import random_network
 from difflab.autoregressive.inside import inside as inside_language_model
 from difflab.autoregressive.recipe import build
 from difflab.diffusion import inside as diffusion
@@ -62,7 +63,7 @@ def test_the_local_dimension_of_a_normal_law_in_closed_form():
 def test_a_pipeline_is_left_as_it_was_and_an_untrained_copy_shares_all_but_its_network():
     pipeline = load(SHIPPED, device="cpu")
     before = state(pipeline)
-    other = diffusion.untrained(pipeline, 0)
+    other = random_network(pipeline)
     latents, prompts = torch.zeros(3, 16, 8, 8), embed(pipeline, ["a", "b", "c"])
     told = [
         diffusion.inside(one, latents, prompts, [torch.Generator().manual_seed(i) for i in range(3)])

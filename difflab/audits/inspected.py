@@ -9,6 +9,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
+from difflab.audits.worlds import random_network
 from difflab.autoregressive import inside as language
 from difflab.autoregressive.generate import continued
 from difflab.autoregressive.likelihood import OWN
@@ -96,7 +97,7 @@ def read_pipeline(pipeline: StableDiffusionPipeline, texts: Texts | None, readin
     latents = _drawn(pipeline, embeddings, seeds, reading.steps)
     found = dict[str, np.ndarray]()
     with progress(2 * len(prompts), "pictures looked at") as advance:
-        for who, one in ((MODEL, pipeline), (UNTRAINED, diffusion.untrained(pipeline, reading.seed))):
+        for who, one in ((MODEL, pipeline), (UNTRAINED, random_network(pipeline))):
             noises = [stream(reading.seed, "noise", i).torch() for i in range(len(prompts))]
             told = diffusion.inside(one, latents, embeddings, noises, reading.times, advance)
             found |= _arrays(who, told)

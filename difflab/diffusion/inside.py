@@ -1,6 +1,5 @@
 """What a pipeline does inside while it denoises: channels and attention of its blocks, and its local dimension."""
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from difflab.diffusion.batch_sizes import with_gradients
 from difflab.diffusion.loss import as_noise, levels
 from difflab.errors import InputError, require
 from difflab.progress import Advance
-from difflab.randomness import stream
 from difflab.statistics.readings import Inside
 from difflab.training.loop import silent
 
@@ -84,18 +82,6 @@ def inside(
     if not all(np.isfinite(part).all() for part in (every, *joined[0].values(), *joined[1].values())):
         raise InputError("the U-Net gives a number that is not finite; load it in float32.")
     return Inside(joined[0], joined[1], every)
-
-
-def untrained(pipeline: StableDiffusionPipeline, seed: int) -> StableDiffusionPipeline:
-    """The same pipeline with a U-Net of the same configuration that was never trained; all else is shared."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, "never trained").integer)
-        unet = UNet2DConditionModel.from_config(pipeline.unet.config)
-    found = copy.copy(pipeline)
-    # Not its own `to`, which warns of what it may not cast.
-    torch.nn.Module.to(unet, pipeline.unet.device, pipeline.unet.dtype)
-    found.register_modules(unet=unet.eval().requires_grad_(False))
-    return found
 
 
 def local_dimensions(

@@ -27,6 +27,7 @@ KINDS = (
     "similarity",
     "score",
     "auc",
+    "correlation",
     "difference",
     "p_value",
 )

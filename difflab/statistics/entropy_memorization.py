@@ -105,12 +105,14 @@ class Line(NamedTuple):
     points: int
 
 
-def line(x: Real[np.ndarray, " n"], y: Real[np.ndarray, " _"], level: float = 0.95) -> Line | None:
+def line(x: Real[np.ndarray, " n"], y: Real[np.ndarray, " _"], level: float = 0.95, controls: int = 0) -> Line | None:
     """Fit y to x; None where there are fewer than three points, or one of both does not vary.
 
     Args:
         x, y: finite, as many of both.
         level: confidence of the intervals, in (0, 1).
+        controls: numbers that were fitted to both and taken away before, of which the line knows nothing: means of
+            groups, less one. So many points count for nothing: n is less by them, here and in what has no line.
 
     Raises:
         InputError: there are not as many of both, or one is not finite.
@@ -121,15 +123,16 @@ def line(x: Real[np.ndarray, " n"], y: Real[np.ndarray, " _"], level: float = 0.
     n = len(x)
     require(len(y) == n, f"there are {n} and {len(y)} numbers; give as many of both.")
     require(bool(np.isfinite([x, y]).all()), "a number is not finite; leave that point out.")
-    if n < LEAST or np.ptp(x) == 0 or np.ptp(y) == 0:
+    free = n - controls
+    if free < LEAST or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     found = linregress(x, y)
-    t = float(stdtrit(n - 2, (1 + level) / 2))
+    t = float(stdtrit(free - 2, (1 + level) / 2)) * np.sqrt((n - 2) / (free - 2))
     slope, intercept = (
         Interval(float(value), float(value - t * error), float(value + t * error))
         for value, error in ((found.slope, found.stderr), (found.intercept, found.intercept_stderr))
     )
-    r, half = float(found.rvalue), float(ndtri((1 + level) / 2)) / np.sqrt(n - 3) if n > 3 else np.inf
+    r, half = float(found.rvalue), float(ndtri((1 + level) / 2)) / np.sqrt(free - 3) if free > 3 else np.inf
     # An exact line has an infinite artanh.
     centre = float(np.arctanh(np.clip(r, -1 + 1e-15, 1 - 1e-15)))
     low, high = (float(np.tanh(centre + sign * half)) for sign in (-1, 1))
