@@ -9,6 +9,7 @@
     text = difflab.extract("my_lm/", texts="seen.jsonl", unseen="unseen.jsonl")   # what does it continue word for word?
     told = difflab.membership(pipeline, members=..., non_members=...)   # can anybody tell what it was trained on?
     left = difflab.unlearn("my_lm/", "forget.jsonl", "retain.jsonl", "npo")   # the model without some texts
+    seen = difflab.inspect("my_lm/")                          # what does its inside show, without the training data?
     run = difflab.run("crossover_trained", n=200)             # the run folder that the command line would make
     same = difflab.open_run(run.folder)
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from difflab.audits.board import board
     from difflab.audits.dejavu import dejavu
     from difflab.audits.extract import extract
+    from difflab.audits.inspect import inspect
     from difflab.audits.membership import membership
     from difflab.audits.stress import stress
     from difflab.audits.unlearn import unlearn
@@ -39,6 +41,7 @@ __all__ = [
     "board",
     "dejavu",
     "extract",
+    "inspect",
     "load",
     "membership",
     "open_run",
@@ -54,6 +57,7 @@ _HOMES = {
     "board": "difflab.audits.board",
     "dejavu": "difflab.audits.dejavu",
     "extract": "difflab.audits.extract",
+    "inspect": "difflab.audits.inspect",
     "load": "difflab.diffusion.pipeline",
     "membership": "difflab.audits.membership",
     "open_run": "difflab.runs.calls",

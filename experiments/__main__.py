@@ -25,6 +25,7 @@ COMMANDS = (
     "extract",
     "membership",
     "unlearn",
+    "inspect",
     "report",
     "record",
     "quickstart",

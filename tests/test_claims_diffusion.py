@@ -228,6 +228,24 @@ def memorization_planted(ladder=((256, 0.9), (1, 0.1), (64, 0.9)), unique=0.02, 
     return rows
 
 
+READINGS = ("unit_entropy", "unit_information", "attention_entropy", "matrix_entropy")
+
+
+def model_inspected(alike=(), other="mid", asked=READINGS):
+    """In the first layer intervals meet, in the last one they lie apart, once above and once below; a third is not of
+    both."""
+    rows = []
+    for i, metric in enumerate(asked):
+        touching = alike == "touching"
+        apart = (0.5, 0.4, 1.0 if touching else 0.9) if i % 2 else (2.5, 2.0 if touching else 2.1, 2.6)
+        last = (1.5, 1.0, 2.1) if metric == alike else apart
+        for layer, ends in (("conv_in", (1.5, 1.0, 2.0)), (other, last), ("up 1", (9.0, 9.0, 9.0))):
+            rows.append(row(metric, *ends, of="model", layer=layer))
+        for layer in ("conv_in", "mid"):
+            rows.append(row(metric, 1.5, 1.0, 2.0, of="untrained", layer=layer))
+    return [*rows, row("neighbour_dimension", 3.0, of="model", layer="mid"), row("local_dimension", 9.0, of="model")]
+
+
 def pipeline_audited(prompts=0.0):
     rows = []
     for captions, rate in (("once", 0.0), ("prompts", prompts)):
@@ -495,6 +513,19 @@ EXPERIMENTS = {
             case("never-trained", twin=0.021),
             case("never falls", ladder=((1, 0.95), (64, 0.9), (256, 0.92))),
             case("never falls", ladder=((256, 0.9),)),
+        ],
+    ),
+    "model_inspected": Experiment(
+        model_inspected,
+        4,
+        [
+            case(),
+            case("entropy of units", alike="unit_entropy"),
+            case("information that units", alike="unit_information"),
+            case("entropy of attention", alike="attention_entropy"),
+            case("entropy of hidden", alike="matrix_entropy"),
+            case("entropy of units", "information that", "entropy of attention", "entropy of hidden", alike="touching"),
+            case(says=1, asked=("unit_entropy",)),
         ],
     ),
     "pipeline_audited": Experiment(pipeline_audited, 1, [case(), case("no caption", prompts=0.1)]),

@@ -270,7 +270,59 @@ def finetuning_methods(control=None, unseen=0.0, gaps=None, growth=None, sizes=0
     return rows
 
 
+PICTURES = (-0.3, -0.5, -0.1)
+
+
+def entropy_law(once=0.9, unseen=0.9, differences=None, false=None, found=None, pictures=PICTURES):
+    """r of pools of texts seen at most once; what other populations add to it; alarms by slopes."""
+    rows = [
+        row("law_correlation", value, -1.0, 1.0, texts=texts, of=of)
+        for texts, of, value in (
+            ("seen at most once", "pools", once),
+            ("seen at most once", "texts", 0.1),
+            ("and gibberish never seen", "pools", unseen),
+            ("and memorized gibberish", "pools", 0.1),
+        )
+        if value is not None
+    ]
+    ends = {"pools less texts": (0.5, 0.1, 0.9), "with memorized gibberish": (-0.5, -0.9, -0.1)}
+    for of, interval in (ends | {"with gibberish never seen": (0.0, -0.1, 0.1)} | (differences or {})).items():
+        if interval is not None:
+            rows.append(row("correlation_difference", *interval, of=of))
+    for slopes in ("one slope", "own slopes"):
+        wrong = (0.02, (false or {}).get(slopes, 0.01), 0.05)
+        rows.append(row("false_alarm_fraction", *wrong, slopes=slopes, kind="natural"))
+        for copies, low in ((64, (found or {}).get(slopes, 0.51)), (4, 0.0)):
+            rows.append(row("alarm_fraction", 0.8, low, 0.9, slopes=slopes, kind="natural", copies=copies))
+    if pictures:
+        rows.append(row("picture_correlation", *pictures, of="likeness by PNG bytes", copies_from=1))
+    return [*rows, row("picture_correlation", 0.5, 0.4, 0.6, of="likeness by PNG bytes", copies_from=64)]
+
+
 EXPERIMENTS = {
+    "entropy_law": Experiment(
+        entropy_law,
+        9,
+        [
+            case(),
+            case("at most once follow", once=0.899),
+            case("never seen does not", unseen=0.899),
+            case("single texts", differences={"pools less texts": (0.5, 0.0, 0.9)}),
+            case("memorized gibberish breaks", differences={"with memorized gibberish": (-0.5, -0.9, 0.0)}),
+            case("one slope: no more", false={"one slope": 0.011}),
+            case("own slopes: no more", false={"own slopes": 0.011}),
+            case("one slope: more than half", found={"one slope": 0.5}),
+            case("own slopes: more than half", found={"own slopes": 0.5}),
+            case("longer PNGs", pictures=(-0.3, -0.6, 0.0)),
+            case(says=8, pictures=None),
+            case(
+                says=5,
+                once=None,
+                unseen=None,
+                differences={"pools less texts": None, "with memorized gibberish": None},
+            ),
+        ],
+    ),
     "text_capacity": Experiment(
         text_capacity,
         17,

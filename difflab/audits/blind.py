@@ -5,7 +5,6 @@ difference has found no membership (Das et al. 2024, arXiv 2406.16201; Duan et a
 """
 
 import string
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 
@@ -59,7 +58,7 @@ def text_features(texts: Sequence[str]) -> Float[np.ndarray, "n k"]:
         [
             len(text),
             len(text.split()),
-            len(zlib.compress(text.encode())) / max(len(text), 1),
+            zlib_bytes(text) / max(len(text), 1),
             *(sum(map(kind, text)) / max(len(text), 1) for kind in _CHARACTERS),
         ]
         for text in texts

@@ -18,6 +18,7 @@ PAPERS = {
     "2205.10770": "K. Tirumala et al. Memorization Without Overfitting: Analyzing the Training Dynamics of Large "
     "Language Models. 2022.",
     "2210.01504": "J. Jang et al. Knowledge Unlearning for Mitigating Privacy Risks in Language Models. 2023.",
+    "2210.09404": "R. Bansal et al. Measures of Information Reflect Memorization Patterns. 2022.",
     "2301.13188": "N. Carlini et al. Extracting Training Data from Diffusion Models. 2023.",
     "2302.01316": "J. Duan et al. Are Diffusion Models Vulnerable to Membership Inference Attacks? 2023.",
     "2302.03668": "Y. Wen et al. Hard Prompts Made Easy. 2023.",
@@ -29,8 +30,8 @@ PAPERS = {
     "2305.20086": "G. Somepalli et al. Understanding and Mitigating Copying in Diffusion Models. 2023.",
     "2310.06714": "S. Zeng et al. Exploring Memorization in Fine-tuned Language Models. 2024.",
     "2310.16789": "W. Shi et al. Detecting Pretraining Data from Large Language Models. 2024.",
-    "2402.02103": "B. Jayaraman et al. Déjà Vu Memorization in Vision-Language Models. 2024.",
     "2401.06121": "P. Maini et al. TOFU: A Task of Fictitious Unlearning for LLMs. 2024.",
+    "2402.02103": "B. Jayaraman et al. Déjà Vu Memorization in Vision-Language Models. 2024.",
     "2402.07841": "M. Duan et al. Do Membership Inference Attacks Work on Large Language Models? 2024.",
     "2403.03218": "N. Li et al. The WMDP Benchmark: Measuring and Reducing Malicious Use With Unlearning. 2024.",
     "2403.08295": "Gemma Team. Gemma: Open Models Based on Gemini Research and Technology. 2024.",
@@ -51,9 +52,13 @@ PAPERS = {
     "2406.09179": "Q. Wang et al. Towards Effective Evaluations and Comparisons for LLM Unlearning Methods. 2024.",
     "2406.15968": "R. Xie et al. ReCaLL: Membership Inference via Relative Conditional Log-Likelihoods. 2024.",
     "2406.16201": "D. Das et al. Blind Baselines Beat Membership Inference Attacks for Foundation Models. 2024.",
+    "2406.17746": "U. Prashanth et al. Recite, Reconstruct, Recollect: Memorization in LMs as a Multifaceted "
+    "Phenomenon. 2025.",
     "2407.06460": "W. Shi et al. MUSE: Machine Unlearning Six-Way Evaluation for Language Models. 2024.",
     "2407.17817": "J. Huang et al. Demystifying Verbatim Memorization in Large Language Models. 2024.",
     "2407.21720": "Y. Wen et al. Detecting, Explaining, and Mitigating Memorization in Diffusion Models. 2024.",
+    "2409.18858": "J. Dentan et al. Predicting Memorization within Large Language Models Fine-tuned for "
+    "Classification. 2025.",
     "2410.07163": "C. Fan et al. Simplicity Prevails: Rethinking Negative Preference Optimization for LLM "
     "Unlearning. 2024.",
     "2410.16454": "Z. Zhang et al. Catastrophic Failure of LLM Unlearning via Quantization. 2025.",
@@ -68,10 +73,13 @@ PAPERS = {
     "2505.08727": "F. Yu. Memorization-Compression Cycles Improve Generalization. 2025.",
     "2505.17638": "T. Bonnaire et al. Why Diffusion Models Don't Memorize. 2025.",
     "2505.24832": "J. X. Morris et al. How much do language models memorize? 2025.",
+    "2506.12321": "J. Zhang et al. Beyond Frequency: The Role of Redundancy in Large Language Model "
+    "Memorization. 2025.",
     "2507.00258": "J. Hou et al. Impact of Fine-Tuning Methods on Memorization in Large Language Models. 2025.",
+    "2507.06056": "Y. Huang et al. Entropy-Memorization Law: Evaluating Memorization Difficulty of Data in LLMs. 2025.",
+    "2507.09937": "G. Ghosal et al. Memorization Sinks: Isolating Memorization during LLM Training. 2025.",
     "2507.16880": "A. Kowalczuk et al. Finding Dori: Memorization in Text-to-Image Diffusion Models Is Not Local. "
     "2025.",
-    "2507.09937": "G. Ghosal et al. Memorization Sinks: Isolating Memorization during LLM Training. 2025.",
     "2508.04117": "Z. Ruan et al. Unveiling Over-Memorization in Finetuning LLMs for Reasoning Tasks. 2025.",
     "2508.17689": "S. Buchanan et al. On the Edge of Memorization in Diffusion Models. 2025.",
     "2509.13755": "Z. Chu et al. Scrub It Out! Erasing Sensitive Memorization in Code Language Models via Machine "

@@ -3,12 +3,11 @@
 A text of which no token is predicted has no score: asked for, it is a mistake.
 """
 
-from zlib import compress
-
 import numpy as np
 from jaxtyping import Float
 
 from difflab.errors import require
+from difflab.statistics.code_lengths import zlib_bytes
 
 Logs = Float[np.ndarray, " t"]
 LEAST_VARIANCE = 1e-6
@@ -46,7 +45,7 @@ def per_compressed_byte(log_probs: Logs, text: str) -> float:
     Reference:
         Carlini et al. 2021, arXiv 2012.07805.
     """
-    return _mean(log_probs) / len(compress(text.encode("utf-8", "surrogatepass")))
+    return _mean(log_probs) / zlib_bytes(text)
 
 
 def least_likely(log_probs: Logs, share: float = 0.2) -> float:
