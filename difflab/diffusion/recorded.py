@@ -12,7 +12,7 @@ from difflab.diffusion.loss import Draws, loss_at
 from difflab.diffusion.train import Training
 from difflab.errors import require
 from difflab.randomness import stream
-from difflab.training.recording import MOST_LOOKS, Recorder, ends_of_epochs, looking, recorder
+from difflab.training.recording import Recorder, affordable_looks, ends_of_epochs, looking, recorder
 
 
 class Watched(NamedTuple):
@@ -21,13 +21,14 @@ class Watched(NamedTuple):
     Attributes:
         probes: times and noises that every picture meets, the same ones at every look; times lie in the middle of as
             many equal parts of all training times.
-        looks: at the ends of so many epochs, at even distances; all, where there are fewer.
+        looks: at the ends of so many epochs, at even distances; all, where there are fewer. 0: as many as cost an
+            eighth of the training.
         seed: of the noises.
         batch: predictions made at once.
     """
 
-    probes: int = 4
-    looks: int = MOST_LOOKS
+    probes: int = 1
+    looks: int = 0
     seed: int = 0
     batch: int = 256
 
@@ -57,7 +58,8 @@ def picture_recorder(
         watched.probes >= 1 and watched.batch >= 1,
         f"there are {watched.probes} probes and {watched.batch} predictions at once; give at least 1 of each.",
     )
-    steps = ends_of_epochs(rows, config.batch, config.steps, watched.looks)
+    afforded = affordable_looks(config.steps * config.batch, len(latents) * watched.probes)
+    steps = ends_of_epochs(rows, config.batch, config.steps, watched.looks or afforded)
     states = None if config.text == "joint" else _read(pipeline, tokens)
     look = partial(_look, pipeline, latents.to(pipeline.unet.device), tokens, states, watched)
     return recorder(steps, look, len(latents))

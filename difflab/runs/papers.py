@@ -53,6 +53,8 @@ PAPERS = {
     "2507.16880": "A. Kowalczuk et al. Finding Dori: Memorization in Text-to-Image Diffusion Models Is Not Local. "
     "2025.",
     "2508.17689": "S. Buchanan et al. On the Edge of Memorization in Diffusion Models. 2025.",
+    "2509.00083": "L. Patel, N. Shanbhag. Data Cartography for Detecting Memorization Hotspots and Guiding Data "
+    "Interventions in Generative Models. 2025.",
 }
 
 

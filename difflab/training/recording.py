@@ -80,6 +80,22 @@ def ends_of_epochs(rows: int, batch: int, steps: int, most: int = MOST_LOOKS) ->
     return tuple(sorted({-(-(epochs * (look + 1) // looks) * rows // batch) for look in range(looks)}))
 
 
+def affordable_looks(shown: int, looked: int, share: float = 0.12) -> int:
+    """How many looks cost about this share of a training, at least 2 and at most MOST_LOOKS.
+
+    A row that is looked at costs a third of one that is trained on: one pass through the network instead of three.
+
+    Args:
+        shown: rows that the whole training shows, steps times batch.
+        looked: predictions of one look, items times probes.
+        share: of the cost of the training.
+
+    >>> affordable_looks(160_000, 17_000)
+    3
+    """
+    return min(MOST_LOOKS, max(2, int(3 * share * shown / looked)))
+
+
 @contextmanager
 def looking(*modules: torch.nn.Module) -> Iterator[None]:
     """Modules are in evaluation mode inside, without gradients; afterwards each part is as it was."""
