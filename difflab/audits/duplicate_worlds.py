@@ -140,7 +140,7 @@ def collection(world: DuplicateWorld) -> Collection:
         planted = world.items if kind in REPEATED else 0
         kept = world.held_out if kind in BACKGROUND else 0
         ends = np.cumsum([planted, planted, n])
-        drawn = np.split(_drawn(world, kind, ends[-1] + kept), ends)
+        drawn = np.split(_drawn(world, kind, int(ends[-1]) + kept), ends)
         if planted:
             parts.append((drawn[0], kind, world.copies))
             twins[kind] = drawn[1]
