@@ -24,6 +24,7 @@ COMMANDS = (
     "dejavu",
     "extract",
     "membership",
+    "cartography",
     "report",
     "record",
     "quickstart",
