@@ -7,6 +7,7 @@
     board = difflab.board(add="my_defense.py")                # is it a cure, under every attack on several worlds?
     clip = difflab.dejavu(model=..., data=..., objects=...)   # does a CLIP reveal what its captions never name?
     text = difflab.extract("my_lm/", texts="seen.jsonl", unseen="unseen.jsonl")   # what does it continue word for word?
+    chart = difflab.cartography("losses.npy")                 # which items does the course of a training make suspect?
     told = difflab.membership(pipeline, members=..., non_members=...)   # can anybody tell what it was trained on?
     left = difflab.unlearn("my_lm/", "forget.jsonl", "retain.jsonl", "npo")   # the model without some texts
     seen = difflab.inspect("my_lm/")                          # what does its inside show, without the training data?
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from difflab.audits.audit import audit
     from difflab.audits.board import board
+    from difflab.audits.cartography import cartography
     from difflab.audits.dejavu import dejavu
     from difflab.audits.extract import extract
     from difflab.audits.inspect import inspect
@@ -39,6 +41,7 @@ __all__ = [
     "Result",
     "audit",
     "board",
+    "cartography",
     "dejavu",
     "extract",
     "inspect",
@@ -55,6 +58,7 @@ _HOMES = {
     "Result": "difflab.runs.result",
     "audit": "difflab.audits.audit",
     "board": "difflab.audits.board",
+    "cartography": "difflab.audits.cartography",
     "dejavu": "difflab.audits.dejavu",
     "extract": "difflab.audits.extract",
     "inspect": "difflab.audits.inspect",

@@ -26,6 +26,7 @@ COMMANDS = (
     "membership",
     "unlearn",
     "inspect",
+    "cartography",
     "report",
     "record",
     "quickstart",

@@ -299,7 +299,78 @@ def entropy_law(once=0.9, unseen=0.9, differences=None, false=None, found=None, 
     return [*rows, row("picture_correlation", 0.5, 0.4, 0.6, of="likeness by PNG bytes", copies_from=64)]
 
 
+CHARTED = ("natural", "random")
+
+
+def data_cartography(
+    events=None, drop=None, apart=None, early=(0.49, 0.51), chance=None, blind=0.5, twin=0.0, pruned=None, half=0.01,
+    worse=1.02, whole=True,
+):  # fmt: skip
+    """By kind; what is given of a signal is the end of its interval that counts."""
+    rows, own = [], "its own domain"
+    for kind in CHARTED:
+        for against in ("all that stand once", own):
+            low = (events or {}).get(kind, 0.51)
+            rows.append(row("auc", 0.95, low, 0.99, signal="forget events", kind=kind, against=against))
+            low = (drop or {}).get(kind, 0.91)
+            rows.append(
+                row("auc", 0.97, low if against == own else 0.2, 0.99, signal="loss drop", kind=kind, against=against)
+            )
+        for against, ends in (("all that stand once", (0.1, early[0])), (own, (early[1], 0.9))):
+            rows.append(row("auc", sum(ends) / 2, *ends, signal="early loss", kind=kind, against=against))
+        low = (apart or {}).get(kind, 0.01)
+        rows.append(row("auc_difference", 0.3, low, 0.5, of="loss drop", over="forget events", kind=kind))
+        ends = (0.5, 0.6) if kind == "natural" else chance or (0.4, 0.5)
+        rows.append(row("control_auc", sum(ends) / 2, *ends, signal="last loss", kind=kind))
+        rows.append(row("blind_auc", 0.6, blind if kind == "random" else 0.4, 0.7, kind=kind))
+        for treatment, by, value in (
+            ("untouched", "untouched", 0.9),
+            ("pruned", "loss drop", 0.1),
+            ("pruned", "random rows", 0.8),
+            ("pruned", "exact duplicates", 0.05),
+        ):
+            setting = {"treatment": treatment, "by": by, "kind": kind}
+            rows.append(row("extracted_fraction", value, texts="repeated", **setting))
+            rows.append(row("extracted_fraction", twin if by == "exact duplicates" else 0.0, texts="twin", **setting))
+    if not whole:
+        return rows
+    for by, high in {"loss drop": -0.01, "forget events": -0.01, "last loss": 0.3}.items():
+        high = (pruned or {}).get(by, high)
+        rows.append(row("extraction_difference", -0.5, -0.9, high, treatment="pruned", by=by, over="random rows"))
+        rows.append(row("extraction_difference", 0.5, 0.2, 0.9, treatment="weighted", by=by, over="random rows"))
+        rows.append(row("validation_ratio", 0.9, 0.8, worse if by == "loss drop" else 1.5, treatment="pruned", by=by))
+    rows.append(row("extraction_difference", 0.5, half, 0.9, treatment="weighted", by="loss drop", over="pruned"))
+    return rows
+
+
 EXPERIMENTS = {
+    "data_cartography": Experiment(
+        data_cartography,
+        14,
+        [
+            case(),
+            *(
+                made
+                for kind in CHARTED
+                for made in (
+                    case(f"{kind}: forget events", events={kind: 0.5}),
+                    case(f"{kind}: the loss drop tells copies from", drop={kind: 0.9}),
+                    case(f"{kind}: the loss drop tells copies better", apart={kind: 0.0}),
+                )
+            ),
+            case("what the early loss finds", early=(0.5, 0.51)),
+            case("what the early loss finds", early=(0.49, 0.5)),
+            case("shuffled labels", chance=(0.51, 0.6)),
+            case("shuffled labels", chance=(0.4, 0.49)),
+            case("a text alone", blind=0.51),
+            case("no twin", twin=0.1),
+            case("without the largest loss drops fewer", pruned={"loss drop": 0.0}),
+            case("without the most forgotten", pruned={"forget events": 0.0}),
+            case("rows that count half", half=0.0),
+            case("without the largest loss drops the validation", worse=1.03),
+            case(says=10, whole=False),
+        ],
+    ),
     "entropy_law": Experiment(
         entropy_law,
         9,

@@ -12,6 +12,7 @@ from difflab.diffusion.low_rank import PROJECTIONS, adapter_weights, adapters, f
 from difflab.diffusion.tokens import tokens
 from difflab.diffusion.train import Training, train
 from difflab.errors import InputError
+from difflab.training.loop import Keeping
 from synthetic.plan import Plan, draw
 
 SIZES = Architecture(
@@ -30,7 +31,8 @@ def pipeline():
 def tuned(pipeline, until=None, checkpoints=None, config=CONSTANT):
     adapted = with_adapters(pipeline, 2, 5)
     ids = tokens(pipeline.tokenizer, CAPTIONS)
-    train(adapted, LATENTS, ids, np.arange(4), config, checkpoints, until, adapter_weights(adapted))
+    keeping = Keeping(checkpoints, "training", config.checkpoint_steps)
+    train(adapted, LATENTS, ids, np.arange(4), config, keeping, until, adapter_weights(adapted))
     return adapted
 
 

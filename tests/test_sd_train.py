@@ -50,7 +50,8 @@ def _pipeline(**changes):
 
 
 def _train(pipeline, config=SHORT, checkpoints=None, until=None, rows=ROWS):
-    return train(pipeline, LATENTS, tokens(pipeline.tokenizer, CAPTIONS), rows, config, checkpoints, until)
+    keeping = Keeping(checkpoints, "training", config.checkpoint_steps)
+    return train(pipeline, LATENTS, tokens(pipeline.tokenizer, CAPTIONS), rows, config, keeping, until)
 
 
 def _weights(model):

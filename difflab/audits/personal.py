@@ -26,6 +26,7 @@ from difflab.runs.resuming import InMemory
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import SHARE, grouped_fraction, summary
 from difflab.statistics.ranking import auc, true_positives
+from difflab.training.loop import Keeping
 from synthetic.plan import Plan, Planted
 
 MODELS = {"fine-tuned": "trained", "oracle": "control"}
@@ -138,7 +139,8 @@ def fine_tuned(
     seed = stream(config.seed, "adapters", *name).integer
     adapted, training = with_adapters(pipeline, name[1], seed), replace(config.training, seed=seed)
     latents, ids = encode(pipeline, seen.pictures), tokens(pipeline.tokenizer, seen.captions)
-    moving, rows, between = adapter_weights(adapted), np.arange(len(seen.captions)), InMemory()
+    moving, rows = adapter_weights(adapted), np.arange(len(seen.captions))
+    between = Keeping(InMemory(), "training", training.checkpoint_steps)
     drawn, weights = dict[str, np.ndarray](), dict[str, np.ndarray]()
     for steps in config.looks:
         train(adapted, latents, ids, rows, training, between, steps, moving)

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,8 +20,23 @@ from difflab.training.schedules import warmup_constant, warmup_cosine
 
 Rows = Int[np.ndarray, "_ _"]
 """Rows of token ids, all of one length; the first token of a row is not predicted."""
-Sequences = Callable[[int], Rows | tuple[Rows, Shaped[np.ndarray, "b ..."]]]
-"""sequences(step): the rows of a step; with them, where the objective wants it, something that is known of each."""
+
+
+class Weighted(NamedTuple):
+    """A training set whose rows do not all count alike.
+
+    Attributes:
+        rows: one for every copy.
+        weights: what the loss of each counts, at least 0; 1 changes nothing.
+    """
+
+    rows: Rows
+    weights: Float[np.ndarray, " rows"]
+
+
+Sequences = Rows | Callable[[int], Rows | tuple[Rows, Shaped[np.ndarray, "b ..."]]] | Weighted
+"""A training set; or sequences(step), the rows of a step, and with them, where the objective wants it, something that
+is known of each."""
 Objective = Callable[..., torch.Tensor]
 """objective(model, rows): what is lowered, for every token of (b, t) rows but the first: (b, t - 1). What `sequences`
 returns beside the rows is its third argument."""
@@ -39,7 +54,7 @@ def cross_entropy(model: torch.nn.Module, rows: Int[torch.Tensor, "b t"]) -> Flo
 
 def train(
     start: LanguageModel | PreTrainedConfig,
-    sequences: Rows | Sequences,
+    sequences: Sequences,
     recipe: Recipe,
     seed: int,
     keeping: Keeping = NOWHERE,
@@ -52,8 +67,9 @@ def train(
     Args:
         start: a model, which stays as it is, for a copy is trained: those of its weights that want gradients, all where
             none does. Or a configuration: one is built of it, its tokens bare numbers.
-        sequences: the training set, one row for every copy; an epoch is a permutation of them. Or a function of the
-            step that returns the rows of that step, or these with something for the objective.
+        sequences: the training set, one row for every copy; an epoch is a permutation of them. With weights, if they do
+            not count alike. Or a function of the step that returns the rows of that step, or these with something for
+            the objective.
         recipe: how.
         seed: of first weights, the order and dropout.
         keeping: where a half-done training is kept and found again.
@@ -66,14 +82,36 @@ def train(
 
     Raises:
         InputError: there are no rows, they are too short, too long or hold ids outside the vocabulary, the weights are
-            no float32, or the loss is no longer finite.
+            no float32, or the loss is no longer finite; weights of rows are not as many, or negative.
     """
+    model = begun(start, seed)
+    train_in_place(model, sequences, recipe, seed, keeping, advance, objective, until)
+    return model
+
+
+def begun(start: LanguageModel | PreTrainedConfig, seed: int) -> LanguageModel:
+    """What `train` moves: a copy of a model, or a new one."""
     if isinstance(start, LanguageModel):
-        model = LanguageModel(copy.deepcopy(start.model), start.tokenizer, start.name)
-    else:
-        model = build(start, seed)
+        return LanguageModel(copy.deepcopy(start.model), start.tokenizer, start.name)
+    return build(start, seed)
+
+
+def train_in_place(
+    model: LanguageModel,
+    sequences: Sequences,
+    recipe: Recipe,
+    seed: int,
+    keeping: Keeping = NOWHERE,
+    advance: Advance = silent,
+    objective: Objective = cross_entropy,
+    until: int | None = None,
+) -> None:
+    """The same for a model that is changed itself, so that whoever holds it can look at it on the way.
+
+    Args and errors are those of `train`.
+    """
     if not callable(sequences):
-        _check(model, sequences)
+        _check(model, _rows_of(sequences))
     network = model.model.train()
     if not any(weight.requires_grad for weight in network.parameters()):
         network.requires_grad_(True)
@@ -89,7 +127,17 @@ def train(
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         optimize(loss, _optimizer(moving, recipe), plan, keeping, until, advance=advance)
     network.eval().requires_grad_(False)
-    return model
+
+
+def _rows_of(sequences: Rows | Weighted) -> Rows:
+    if not isinstance(sequences, Weighted):
+        return sequences
+    rows, weights = sequences
+    require(
+        len(rows) == len(weights) and bool(np.isfinite(weights).all() and (weights >= 0).all()),
+        f"there are {len(weights)} weights for {len(rows)} rows; give one for each, finite and at least 0.",
+    )
+    return rows
 
 
 def _check(model: LanguageModel, rows: Rows) -> None:
@@ -119,27 +167,36 @@ def _optimizer(moving: list[Any], recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, recipe.rate, betas=(0.9, 0.95), fused=fused)
 
 
-def _loss(model: LanguageModel, sequences: Rows | Sequences, batch: int, seed: int, objective: Objective) -> Loss:
+def _loss(model: LanguageModel, sequences: Sequences, batch: int, seed: int, objective: Objective) -> Loss:
     """Seeded by the step and the epoch, so that a resumed training needs no state of a generator."""
 
     @lru_cache(maxsize=2)
-    def order(epoch: int) -> Int[np.ndarray, " rows"]:
-        return stream(seed, "order", epoch).numpy().permutation(len(sequences))  # type: ignore[arg-type]
+    def order(epoch: int, rows: int) -> Int[np.ndarray, " rows"]:
+        return stream(seed, "order", epoch).numpy().permutation(rows)
 
-    def rows(step: int) -> tuple[Any, ...]:
+    def places(step: int, rows: int) -> list[int]:
+        # Epochs follow each other without a gap.
+        found = (divmod(place, rows) for place in range(step * batch, (step + 1) * batch))
+        return [int(order(epoch, rows)[within]) for epoch, within in found]
+
+    def drawn(step: int) -> tuple[tuple[Any, ...], Float[np.ndarray, " b"] | None]:
         if callable(sequences):
             given = sequences(step)
             found = given if isinstance(given, tuple) else (given,)
             _check(model, found[0])
-            return found
-        # Epochs follow each other without a gap.
-        places = (divmod(place, len(sequences)) for place in range(step * batch, (step + 1) * batch))
-        return (sequences[[order(epoch)[within] for epoch, within in places]],)
+            return found, None
+        if isinstance(sequences, Weighted):
+            here = places(step, len(sequences.rows))
+            return (sequences.rows[here],), sequences.weights[here]
+        return (sequences[places(step, len(sequences))],), None
 
     def loss(step: int) -> Float[torch.Tensor, ""]:
-        found, *beside = rows(step)
-        shown = torch.from_numpy(found.astype(np.int64, copy=False)).to(model.device)
+        (rows, *beside), weights = drawn(step)
+        shown = torch.from_numpy(rows.astype(np.int64, copy=False)).to(model.device)
         torch.manual_seed(numbered(seed, step))
-        return objective(model.model, shown, *beside).mean()
+        lost = objective(model.model, shown, *beside)
+        if weights is None:
+            return lost.mean()
+        return (lost.mean(dim=1) * torch.from_numpy(weights).to(lost.device, lost.dtype)).mean()
 
     return loss

@@ -17,6 +17,7 @@ from difflab.diffusion.train import Training, train
 from difflab.errors import InputError, require
 from difflab.runs.results import Checkpoints
 from difflab.training.loop import Keeping
+from difflab.training.recording import Recorder
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def train_pipeline(
     device: str = "cpu",
     milestones: Sequence[int] = (),
     reached: Callable[[int, StableDiffusionPipeline], None] | None = None,
+    watch: Callable[..., Recorder] | None = None,
 ) -> StableDiffusionPipeline:
     """Build and train a pipeline.
 
@@ -75,6 +77,8 @@ def train_pipeline(
         device: where the training runs.
         milestones: numbers of steps after which the training stops to be looked at.
         reached: called at each milestone with the pipeline as it then is.
+        watch: called once with the pipeline, the latents and the captions' tokens of all pictures; what it returns
+            writes down the losses of items as the U-Net is trained (`difflab.diffusion.recorded`).
 
     Returns:
         The trained pipeline, in evaluation mode. Text encoder and autoencoder are rounded to float16, so that saving
@@ -103,8 +107,10 @@ def train_pipeline(
         pipeline.text_encoder.half().float()
         pipeline.vae.half().float()
     latents = encode(pipeline, material.pictures)
+    written = None if watch is None else watch(pipeline, latents, ids)
+    keeping = Keeping(checkpoints, "training", recipe.training.checkpoint_steps, written)
     for until in [step for step in milestones if step < recipe.training.steps] + [recipe.training.steps]:
-        train(pipeline, latents, ids, material.rows, recipe.training, checkpoints, until)
+        train(pipeline, latents, ids, material.rows, recipe.training, keeping, until)
         if reached is not None and until in milestones:
             reached(until, pipeline)
     return pipeline

@@ -13,8 +13,7 @@ from difflab.diffusion.loss import wanted
 from difflab.errors import require
 from difflab.progress import progress
 from difflab.randomness import numbered
-from difflab.runs.results import Checkpoints
-from difflab.training.loop import Keeping, Loss, Plan, optimize
+from difflab.training.loop import NOWHERE, Keeping, Loss, Plan, optimize
 from difflab.training.schedules import constant, cosine, one_cycle
 
 SCHEDULES = {"one-cycle": one_cycle, "cosine": cosine, "constant": constant}
@@ -64,7 +63,7 @@ def train(
     tokens: Int[torch.Tensor, "pictures length"],
     rows: Int[np.ndarray, " rows"],
     config: Training,
-    checkpoints: Checkpoints | None = None,
+    keeping: Keeping = NOWHERE,
     until: int | None = None,
     moving: Sequence[torch.nn.Parameter] | None = None,
 ) -> Float[np.ndarray, " steps"]:
@@ -76,7 +75,7 @@ def train(
         tokens: its caption's token ids.
         rows: the training set: places in latents, one for every copy. An epoch is a permutation of them.
         config: how.
-        checkpoints: where to keep the state, None for nowhere.
+        keeping: where the state is kept, and what is written down on the way (`difflab.diffusion.recorded`).
         until: stop after this many of the steps, to look at the model; the next call goes on from the checkpoint.
         moving: the weights that are trained, such as adapters; None for all of what is trained.
 
@@ -96,7 +95,6 @@ def train(
     optimizer = torch.optim.AdamW(parameters, config.rate, weight_decay=config.weight_decay, fused=True)
     rate = partial(SCHEDULES[config.schedule], steps=config.steps, rate=config.rate)
     plan = Plan(config.steps, rate, average=config.ema)
-    keeping = Keeping(checkpoints, "training", config.checkpoint_steps)
     loss = _loss(pipeline, latents, tokens, rows, config)
     end = config.steps if until is None else min(until, config.steps)
     with progress(end, "training") as advance:

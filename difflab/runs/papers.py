@@ -82,6 +82,8 @@ PAPERS = {
     "2025.",
     "2508.04117": "Z. Ruan et al. Unveiling Over-Memorization in Finetuning LLMs for Reasoning Tasks. 2025.",
     "2508.17689": "S. Buchanan et al. On the Edge of Memorization in Diffusion Models. 2025.",
+    "2509.00083": "L. Patel, N. Shanbhag. Data Cartography for Detecting Memorization Hotspots and Guiding Data "
+    "Interventions in Generative Models. 2025.",
     "2509.13755": "Z. Chu et al. Scrub It Out! Erasing Sensitive Memorization in Code Language Models via Machine "
     "Unlearning. 2025.",
     "2510.16022": "C. Wang et al. Breaking Memorization Barriers in LLM Code Fine-Tuning via Information Bottleneck "

@@ -12,6 +12,7 @@ from jaxtyping import Float, Shaped
 from difflab.errors import InputError, require
 from difflab.progress import Advance
 from difflab.runs.results import Checkpoints
+from difflab.training.recording import Recorder
 
 Arrays = dict[str, np.ndarray]
 Loss = Callable[[int], Float[torch.Tensor, ""]]
@@ -36,17 +37,19 @@ class Plan(NamedTuple):
 
 
 class Keeping(NamedTuple):
-    """Where a half-done training is kept and found again.
+    """Where a half-done training is kept and found again, and what is written down of its course.
 
     Attributes:
         checkpoints: None keeps nothing.
         name: of the checkpoint.
         every: steps between two of them.
+        recorder: of the losses of every item; a checkpoint holds what it has written.
     """
 
     checkpoints: Checkpoints | None = None
     name: str = "training"
     every: int = 500
+    recorder: Recorder | None = None
 
 
 NOWHERE = Keeping()
@@ -72,7 +75,8 @@ def optimize(
         optimizer: of the weights that move, all in it; their gradients are None in the end. A module's buffers are
             not kept.
         plan: how far and how fast.
-        keeping: where the state is kept; a checkpoint found there is gone on from.
+        keeping: where the state is kept; a checkpoint found there is gone on from. Its recorder looks at the running
+            mean of the weights, where there is one.
         until: stop after this many steps, to look at the model; the next call goes on from the checkpoint. Or
             until(step), asked before every step with the number of those done: True ends the training there.
         generator: the CPU generator that the loss draws from, if any; its state is kept, too.
@@ -82,11 +86,11 @@ def optimize(
         The loss of every step, 0 where there was none yet.
 
     Raises:
-        InputError: the loss is no longer finite, or the checkpoint belongs to other weights.
+        InputError: the loss is no longer finite, or the checkpoint belongs to other weights or other items.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     average = EMAModel(parameters, decay=plan.average, foreach=True) if plan.average else None
-    state = _State(parameters, optimizer, average, generator)
+    state = _State(parameters, optimizer, average, generator, keeping.recorder)
     kept = keeping.checkpoints.load(keeping.name) if keeping.checkpoints is not None else None
     begin, losses = (0, np.zeros(plan.steps)) if kept is None else _resume(state, kept)
     end = min(until, plan.steps) if isinstance(until, int) else plan.steps
@@ -108,6 +112,8 @@ def optimize(
         losses[step] = float(value.detach())
         if not math.isfinite(losses[step]):
             raise InputError(f"the loss is {losses[step]} at step {step}; lower the learning rate.")
+        if keeping.recorder is not None:
+            _record(keeping.recorder, step + 1, parameters, average)
         due = (step + 1) % keeping.every == 0 or step + 1 == end
         if keeping.checkpoints is not None and due and step + 1 < plan.steps:
             keeping.checkpoints.save(keeping.name, _kept(state, step + 1, losses))
@@ -125,6 +131,18 @@ class _State(NamedTuple):
     optimizer: torch.optim.Optimizer
     average: EMAModel | None
     generator: torch.Generator | None
+    recorder: Recorder | None
+
+
+def _record(recorder: Recorder, step: int, parameters: list[torch.nn.Parameter], average: EMAModel | None) -> None:
+    """Look at what would be kept, were this the last step."""
+    if average is None:
+        recorder.after(step)
+    elif step in recorder.steps:
+        average.store(parameters)
+        average.copy_to(parameters)
+        recorder.after(step)
+        average.restore(parameters)
 
 
 def _weights(state: _State) -> dict[str, Shaped[torch.Tensor, "..."]]:
@@ -142,6 +160,8 @@ def _kept(state: _State, step: int, losses: Float[np.ndarray, " steps"]) -> Arra
     arrays = {name: tensor.cpu().numpy() for name, tensor in (_weights(state) | moments).items()}
     if state.generator is not None:
         arrays["generator"] = state.generator.get_state().numpy()
+    if state.recorder is not None:
+        arrays["recorded"] = state.recorder.losses
     return arrays | {"step": np.array(step), "losses": losses}
 
 
@@ -166,4 +186,11 @@ def _resume(state: _State, kept: Arrays) -> tuple[int, Float[np.ndarray, " steps
         state.average.optimization_step = step
     if state.generator is not None:
         state.generator.set_state(torch.from_numpy(kept["generator"]))
+    if state.recorder is not None:
+        recorded = kept.get("recorded", np.empty((0, 0)))
+        require(
+            recorded.shape == state.recorder.losses.shape,
+            "the checkpoint was kept without the losses of these items; give another --out.",
+        )
+        state.recorder.losses[:] = recorded
     return step, kept["losses"].copy()

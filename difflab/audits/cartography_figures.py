@@ -1,0 +1,86 @@
+"""Figures of the course of training: the map of items, what signals find, and what models keep without the suspects."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, Shaped
+from matplotlib.figure import Figure
+
+from difflab.runs.figures import COLOURS, legend_below, new_figure, points_with_intervals
+from difflab.runs.rows import Row, select
+
+_MARKS = ("control", "memorizing", "trained", "generalizing", "predicted", "partly_memorizing")
+
+
+def map_figure(
+    difficulty: Float[np.ndarray, " n"], memorization: Float[np.ndarray, " n"], groups: Shaped[np.ndarray, " n"]
+) -> Figure:
+    """Every item by how hard it was at first and how often it was forgotten; groups in colours, the largest first.
+
+    Items that were forgotten as often lie beside each other, a little up and down, so that they can be seen.
+    """
+    figure, (ax,) = new_figure("Items of the training set", "early loss", "share of epochs that forget the item")
+    chance = np.random.default_rng(0)
+    names, counts = np.unique(groups, return_counts=True)
+    levels = np.unique(memorization)
+    gap = float(np.diff(levels).min()) if len(levels) > 1 else 1.0
+    for place, name in enumerate(names[np.argsort(-counts, kind="stable")]):
+        here = groups == name
+        beside = memorization[here] + gap * chance.uniform(-0.35, 0.35, here.sum())
+        colour = COLOURS[_MARKS[place % len(_MARKS)]]
+        ax.scatter(difficulty[here], beside, s=8 if place == 0 else 18, color=colour, label=str(name), linewidths=0)
+    legend_below(figure)
+    return figure
+
+
+def signals_figure(rows: Sequence[Row], title: str) -> Figure:
+    """Area under the curve of every signal, a panel for each kind, by whom copies are told from."""
+    areas = select(rows, "auc")
+    kinds, names, others = (
+        list(dict.fromkeys(row.setting[part] for row in areas)) for part in ("kind", "signal", "against")
+    )
+    figure, panels = new_figure(title, "area under the curve", "", len(kinds))
+    figure.set_figheight(1.6 + 0.42 * len(names))
+    for ax, kind in zip(panels, kinds, strict=True):
+        for place, against in enumerate(others):
+            here = select(areas, "auc", kind=kind, against=against)
+            heights = [names.index(row.setting["signal"]) + 0.3 * (place - 0.5 * (len(others) - 1)) for row in here]
+            colour = ("control", "trained")[place % 2]
+            points_with_intervals(ax, heights, [row.interval for row in here], f"from {against}", colour, True)
+        ax.axvline(0.5, color=COLOURS["exact"], linewidth=0.8)
+        ax.set_yticks(range(len(names)), names, fontsize="small")
+        if len(kinds) > 1:
+            ax.set_title(kind)
+    panels[0].invert_yaxis()
+    legend_below(figure)
+    return figure
+
+
+def treatments_figure(rows: Sequence[Row], seen: str) -> Figure:
+    """Share of repeated texts that come back against the validation loss, by treatment; a panel for each kind."""
+    losses = {_name(row): row for row in select(rows, "validation_loss")}
+    back = select(rows, "extracted_fraction", texts=seen)
+    kinds = list(dict.fromkeys(row.setting["kind"] for row in back))
+    shades = matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, len(losses)))
+    colours = dict(zip(losses, map(matplotlib.colors.to_hex, shades), strict=True))
+    figure, panels = new_figure(
+        "Repeated texts that come back, against quality", "validation loss, nats a token", "share of texts", len(kinds)
+    )
+    for ax, kind in zip(panels, kinds, strict=True):
+        for row in select(back, "extracted_fraction", kind=kind):
+            name = _name(row)
+            points_with_intervals(ax, [losses[name].value], [row.interval], name, colours[name])
+        ax.set_title(kind)
+    legend_below(figure)
+    return figure
+
+
+def groups_of(copies: Shaped[np.ndarray, " n"], kinds: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
+    """What the map calls items: by kind where they are repeated, and all others."""
+    return np.where(copies > 1, np.char.add(kinds.astype(str), ", repeated"), "once")
+
+
+def _name(row: Row) -> str:
+    what: Mapping[str, str] = row.setting
+    return what["treatment"] if what["treatment"] == what["by"] else f"{what['treatment']}: {what['by']}"
