@@ -88,7 +88,7 @@ def test_blocks_do_not_change_tokens(pictures, pyramid, monkeypatch):
     monkeypatch.setattr(grid, "_AT_ONCE", 3)
     np.testing.assert_array_equal(encode(pyramid, pictures[:10]), whole)
     assert encode(pyramid, pictures[:0]).shape == (0, 85)
-    assert decode(pyramid, whole).shape == decode(pyramid, whole[:0]).shape[:0] + (10, 16, 16, 3)
+    assert decode(pyramid, whole).shape == (10, 16, 16, 3)
 
 
 def test_a_codec_comes_back_from_its_file(pictures, pyramid, tmp_path):

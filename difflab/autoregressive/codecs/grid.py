@@ -1,17 +1,18 @@
 """Pictures as grids of tokens, and back: k-means codes of patches, or a pyramid of what coarser grids leave over.
 
-A picture of side x side pixels is a grid of patches, each a vector of d = 3 patch^2 numbers in [0, 1]. A codec holds one
-book of codes for each grid, coarse to fine. With one grid a token is the nearest code of a patch. With several, a
+A picture of side x side pixels is a grid of patches, each a vector of d = 3 patch^2 numbers in [0, 1]. A codec holds
+one book of codes for each grid, coarse to fine. With one grid a token is the nearest code of a patch. With several, a
 pyramid: what is left over is averaged to the coarsest grid, the nearest codes are taken, brought back to full size and
 subtracted, and so on; the picture is the sum. Tokens stand grid after grid, each row by row.
 
 References: van den Oord et al. 2017, arXiv 1711.00937 (books of codes); Tian et al. 2024, arXiv 2404.02905 (grids from
-coarse to fine). Differs: codes are k-means centres of the pixels themselves, nothing is learned by gradients; every grid
-has a book of its own, where VAR shares one; nothing is convolved after it is brought back to full size.
+coarse to fine). Differs: codes are k-means centres of the pixels themselves, nothing is learned by gradients; every
+grid has a book of its own, where VAR shares one; nothing is convolved after it is brought back to full size.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ class Codec:
 
     @property
     def groups(self) -> tuple[int, ...]:
-        """How many tokens are told together, in their order: one after the other of one grid, a whole grid of several."""
+        """Tokens that are told together, in order: each alone of a single grid, a whole grid where there are more."""
         return (1,) * self.length if len(self.sides) == 1 else tuple(side**2 for side in self.sides)
 
     @property
@@ -204,7 +205,7 @@ def check_tokens(codec: Codec, tokens: Int[np.ndarray, "n _"]) -> None:
 
 
 def _check(patch: int, sides: tuple[int, ...]) -> None:
-    rising = all(small < large for small, large in zip(sides, sides[1:], strict=False))
+    rising = all(small < large for small, large in pairwise(sides))
     require(
         patch >= 1 and len(sides) > 0 and min(sides) >= 1 and rising,
         f"patch is {patch} and sides are {sides}; give a patch of at least 1 pixel, and grids from coarse to fine.",
