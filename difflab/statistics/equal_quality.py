@@ -36,7 +36,7 @@ def value_at(distances: Sequence[float], values: Sequence[float], level: float) 
     0.7
     """
     require(
-        0 < len(distances) == len(values) and min(distances) <= level,
+        0 < len(distances) == len(values) and min(distances, default=level) <= level,
         f"no look comes to a distance of {level}; give a level that is reached, and one value for each look.",
     )
     before: tuple[float, float] | None = None
