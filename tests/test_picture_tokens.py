@@ -1,12 +1,17 @@
 """Picture tokens under a transformer: who sees whom, decoding with a cache, guidance, training, files."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from difflab.autoregressive.codecs.grid import fit
+from difflab.audits import picture_training
+from difflab.audits.picture_training import train_tokens
+from difflab.autoregressive.codecs.grid import decode, fit
 from difflab.autoregressive.likelihood import Scheme
 from difflab.autoregressive.pictures.decoding import Told, drawn
 from difflab.autoregressive.pictures.files import load_picture_model, save_picture_model
@@ -16,6 +21,8 @@ from difflab.autoregressive.pictures.train import Material, PictureRecipe, train
 from difflab.autoregressive.tokenizers import word_level
 from difflab.errors import InputError
 from difflab.training.loop import Keeping
+from experiments import __main__ as command_line
+from experiments.commands.train import SMOKE_TOKENS
 
 CAPTIONS = ["red circle in oslo", "blue star", "", "a much longer caption than five words"]
 KINDS = [("raster", "llama"), ("next-scale", "llama"), ("raster", "gpt2"), ("next-scale", "gpt2")]
@@ -258,3 +265,72 @@ def test_a_model_says_how_large_it_is(model):
     width, d = model.network.places.weight.shape[1], model.codec.books.shape[2]
     reader = 0 if model.codec.order == "raster" else width * d
     assert model.size == inside + model.codec.length * width + reader
+
+
+def test_train_writes_a_model_and_its_oracle_that_come_back(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for out, flags in (("model", []), ("oracle", ["--without", "repeated/1"]), ("scales", ["--order", "next-scale"])):
+        command_line.main(["train", "--tokens", "--smoke", "--out", out, *flags])
+    assert capsys.readouterr().out.splitlines() == ["model", "oracle", "scales"]
+    model, oracle, scales = (load_picture_model(out, "cpu") for out in ("model", "oracle", "scales"))
+    assert (model.codec.sides, scales.codec.sides) == ((8,), (1, 2, 4, 8))
+    for one in (model, oracle, scales):
+        pictures = decode(one.codec, drawn(one, ["red circle and blue star on green in oslo"], guidance=2.0))
+        assert pictures.shape == (1, 16, 16, 3)
+    manifest = json.loads(Path("oracle/manifest.json").read_text())
+    assert manifest["without"] == ["repeated/1"]
+    assert "repeated/1" in Path("oracle/README.md").read_text()
+    assert not list(tmp_path.glob("*.training"))
+    again = train_tokens(replace(SMOKE_TOKENS, out=Path("again"), device="cpu"))
+    torch.testing.assert_close(again.network.state_dict(), model.network.state_dict(), rtol=0, atol=0)
+
+
+def test_a_killed_train_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = replace(SMOKE_TOKENS, device="cpu")
+    whole = train_tokens(replace(asked, out=Path("whole")))
+
+    def killed(*given):
+        train_pictures(*given, until=10)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(picture_training, "train_pictures", killed)
+        train_tokens(replace(asked, out=Path("half")))
+    assert list(tmp_path.glob("half.training/**/training.safetensors"))
+    steps = []
+
+    def resumed(run):
+        steps.append(run.load("training")["step"])
+        return Keeping(run)
+
+    monkeypatch.setattr(picture_training, "Keeping", resumed)
+    half = train_tokens(replace(asked, out=Path("half")))
+    assert steps == [10]
+    torch.testing.assert_close(half.network.state_dict(), whole.network.state_dict(), rtol=0, atol=0)
+
+
+def test_train_on_a_folder(tmp_path, capsys):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i, picture in enumerate(_pictures(6)):
+        Image.fromarray(picture).save(folder / f"{i}.png")
+    lines = [json.dumps({"file_name": f"{i}.png", "text": f"picture {i}"}) for i in range(6)]
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
+    flags = ["--side", "8", "--codes", "4", "--size", "nano", "--recipe.steps", "2", "--recipe.batch", "2"]
+    told = ["train", "--tokens", "--data", str(folder), "--out", str(tmp_path / "own"), "--recipe.warmup", "1", *flags]
+    command_line.main([*told, "--without", "3.png"])
+    found = load_picture_model(tmp_path / "own", "cpu")
+    assert found.codec.side == 8 and "3" not in found.tokenizer.get_vocab() and "4" in found.tokenizer.get_vocab()
+    assert not (tmp_path / "own" / "manifest.json").exists()
+    for wrong, words in (
+        (["--without", "no.png"], "lists no picture no.png"),
+        (["--without", *(f"{i}.png" for i in range(6))], "no picture left"),
+        (["--patch", "3"], "patches of 3 pixels"),
+        (["--order", "spiral"], "order is 'spiral'"),
+        (["--data", str(tmp_path / "none")], "none"),
+        (["--codes", "99999"], "can't make 99999 codes"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            command_line.main([*told, *wrong])
+        assert left.value.code == 2 and words in capsys.readouterr().err

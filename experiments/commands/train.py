@@ -1,4 +1,4 @@
-"""difflab train: a small Stable Diffusion, or with --tokens a model of picture tokens, on planted pictures or a folder."""
+"""difflab train: a small Stable Diffusion, or with --tokens a model of picture tokens, as a folder to load."""
 
 from collections.abc import Sequence
 
