@@ -10,7 +10,7 @@ from jaxtyping import Float
 from difflab.audits.blind import blind_features, blind_scores
 from difflab.audits.picture_reading import SIGNALS
 from difflab.audits.picture_told import FAMILIES, REFERENCE, Told, scores_of
-from difflab.audits.picture_worlds import ORACLE, TOKENS
+from difflab.audits.picture_worlds import DIFFUSION, ORACLE, TOKENS
 from difflab.audits.text_items import area, area_interval
 from difflab.randomness import stream
 from difflab.runs.rows import Row
@@ -39,8 +39,11 @@ def membership_rows(told: Sequence[Told]) -> Iterator[Row]:
             yield Row("true_positive_fraction", *rate, n * len(told), setting | {"false_positives": RATE})
     for family, copies in product(TOKENS, told[0].ladder):
         given, added = ([one.area(family, f"{signal} loss", copies) for one in told] for signal in SIGNALS)
-        gap = paired_difference(added, given)
-        yield Row("signal_difference", *gap, len(told), {"family": family, "copies": copies})
+        # Of diffusion the score that looks at the same: what the caption adds, and the loss.
+        other = [one.area(DIFFUSION, "clid", copies) for one in told]
+        here = {"family": family, "copies": copies}
+        yield Row("signal_difference", *paired_difference(added, given), len(told), here)
+        yield Row("leak_difference", *paired_difference(added, other), len(told), here | {"against": DIFFUSION})
 
 
 def control_rows(told: Sequence[Told]) -> Iterator[Row]:

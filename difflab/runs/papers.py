@@ -5,11 +5,16 @@ from collections.abc import Iterable
 
 OWN = "difflab, a laboratory for memorization in generative models (CITATION.cff)."
 PAPERS = {
+    "1606.05328": "A. van den Oord et al. Conditional Image Generation with PixelCNN Decoders. 2016.",
     "1709.01604": "S. Yeom et al. Privacy Risk in Machine Learning: Analyzing the Connection to Overfitting. 2018.",
+    "1711.00937": "A. van den Oord et al. Neural Discrete Representation Learning. 2017.",
+    "1801.01401": "M. Binkowski et al. Demystifying MMD GANs. 2018.",
     "2012.07805": "N. Carlini et al. Extracting Training Data from Large Language Models. 2021.",
+    "2012.09841": "P. Esser et al. Taming Transformers for High-Resolution Image Synthesis. 2021.",
     "2202.07646": "N. Carlini et al. Quantifying Memorization Across Neural Language Models. 2023.",
     "2205.10770": "K. Tirumala et al. Memorization Without Overfitting: Analyzing the Training Dynamics of Large "
     "Language Models. 2022.",
+    "2207.12598": "J. Ho and T. Salimans. Classifier-Free Diffusion Guidance. 2022.",
     "2210.01504": "J. Jang et al. Knowledge Unlearning for Mitigating Privacy Risks in Language Models. 2023.",
     "2301.13188": "N. Carlini et al. Extracting Training Data from Diffusion Models. 2023.",
     "2302.01316": "J. Duan et al. Are Diffusion Models Vulnerable to Membership Inference Attacks? 2023.",
@@ -26,6 +31,8 @@ PAPERS = {
     "2403.08295": "Gemma Team. Gemma: Open Models Based on Gemini Research and Technology. 2024.",
     "2403.11052": "J. Ren et al. Unveiling and Mitigating Memorization in Text-to-image Diffusion Models through Cross "
     "Attention. 2024.",
+    "2404.02905": "K. Tian et al. Visual Autoregressive Modeling: Scalable Image Generation via Next-Scale Prediction. "
+    "2024.",
     "2404.02936": "J. Zhang et al. Min-K%++: Improved Baseline for Detecting Pre-Training Data from Large Language "
     "Models. 2024.",
     "2405.14800": "S. Zhai et al. Membership Inference on Text-to-Image Diffusion Models via Conditional Likelihood "
@@ -40,6 +47,8 @@ PAPERS = {
     "2406.16201": "D. Das et al. Blind Baselines Beat Membership Inference Attacks for Foundation Models. 2024.",
     "2407.17817": "J. Huang et al. Demystifying Verbatim Memorization in Large Language Models. 2024.",
     "2407.21720": "Y. Wen et al. Detecting, Explaining, and Mitigating Memorization in Diffusion Models. 2024.",
+    "2409.13745": "H. Chang et al. Context-Aware Membership Inference Attacks against Pre-trained Large Language "
+    "Models. 2024.",
     "2410.19482": "J. Hayes et al. Measuring memorization through probabilistic discoverable extraction. 2024.",
     "2410.21665": "C. Chen et al. Exploring Local Memorization in Diffusion Models via Bright Ending Attention. 2025.",
     "2411.00113": "B. Ross et al. A Geometric Framework for Understanding Memorization in Generative Models. 2025.",

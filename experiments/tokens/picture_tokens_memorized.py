@@ -131,53 +131,49 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
-    """What copies do, what controls must not show, and how families differ."""
+    """What copies do, what controls must not show, and how families differ; nothing of what was not asked."""
     ends = select(rows, "memorized_fraction", trained=1.0)
-    said = {
-        f"no family draws twins: every interval ends at most at {SURE:.0%}": all(
-            row.interval.high <= SURE for row in select(ends, "memorized_fraction", pictures=TWIN)
-        ),
-        f"no oracle draws a repeated picture: every interval ends at most at {SURE:.0%}": all(
-            row.interval.high <= SURE for row in select(ends, "memorized_fraction", model=ORACLE)
-        ),
-        "the pictures and captions alone do not tell repeated pictures from twins: the interval holds 0.5": all(
-            row.interval.low <= 0.5 <= row.interval.high for row in select(rows, "control_auc", control=BLIND)
-        ),
-    }
-    for control in (SHUFFLED, NEVER_SAW):
-        said[f"{control}: the interval of every score's AUC holds 0.5"] = all(
-            row.interval.low <= 0.5 <= row.interval.high for row in select(rows, "control_auc", control=control)
+    said = dict[str, bool]()
+    for who, found in (
+        ("no family draws twins", select(ends, "memorized_fraction", pictures=TWIN)),
+        ("no oracle draws a repeated picture", select(ends, "memorized_fraction", model=ORACLE)),
+    ):
+        said[f"{who}: every interval ends at most at {SURE:.0%}"] = bool(found) and all(
+            row.interval.high <= SURE for row in found
+        )
+    for control in (SHUFFLED, NEVER_SAW, BLIND):
+        found = select(rows, "control_auc", control=control)
+        said[f"{control}: every interval of an AUC holds 0.5"] = bool(found) and all(
+            row.interval.low <= 0.5 <= row.interval.high for row in found
         )
     weights, flops = ([row.value for row in select(rows, f"{what}_count")] for what in ("weights", "training_flops"))
-    said["families are of like size: weights within 30 %, training compute within 10 %"] = max(weights) <= 1.3 * min(
-        weights
-    ) and max(flops) <= 1.1 * min(flops)
+    said["families cost alike: weights within 30 %, compute of training within 10 %"] = max(
+        weights, default=1
+    ) <= 1.3 * min(weights, default=0) and max(flops, default=1) <= 1.1 * min(flops, default=0)
     for family in FAMILIES:
         mine = select(ends, "memorized_fraction", family=family, model=MODEL, pictures=REPEATED)
-        ladder = sorted(mine, key=lambda row: row.setting["copies"])
-        said[f"{family}: over half of the pictures with the most copies are drawn again"] = (
-            ladder[-1].interval.low > 0.5
-        )
+        said |= {
+            f"{family}: over half of the pictures with the most copies are drawn again": row.interval.low > 0.5
+            for row in sorted(mine, key=lambda row: row.setting["copies"])[-1:]
+        }
     for order in TOKENS:
-        at = {"family": order, "judged": "all tokens"}
-        given = max(row.setting["given"] for row in select(rows, "extracted_fraction", **at))
-        found = select(rows, "extracted_fraction", given=given, **at)
-        most = max(found, key=lambda row: row.setting["copies"])
-        twins = select(found, "extracted_fraction", pictures=TWIN)
-        said[f"{order}: more pictures with the most copies are continued token by token than twins"] = all(
-            row.interval.high < most.interval.low for row in twins
-        )
+        found = select(rows, "extracted_fraction", family=order, judged="all tokens")
+        longest = max((row.setting["given"] for row in found), default=0)
+        last = sorted(select(found, "extracted_fraction", given=longest), key=lambda row: row.setting["copies"])
+        for twins in select(last, "extracted_fraction", pictures=TWIN):
+            said[f"{order}: more pictures with the most copies are continued token by token than twins"] = (
+                twins.interval.high < last[-1].interval.low
+            )
         for few in select(rows, "signal_difference", family=order, copies=FEW):
             said[f"{order}: what the caption adds tells pictures with {FEW} copies better than the loss given it"] = (
                 few.interval.low > 0
             )
         for gap in select(rows, "copies_difference", family=order, at="equal quality"):
             said[f"{order} copies more than diffusion at equal quality"] = gap.interval.low > 0
-    for few in select(rows, "auc", family=RASTER, method="conditional loss", copies=MANY):
-        (other,) = select(rows, "auc", family=DIFFUSION, method="clid", copies=MANY)
-        said[f"the loss of raster tokens tells {MANY} copies better than CLiD does of diffusion"] = (
-            few.interval.low > other.interval.high
-        )
+        for leak in select(rows, "leak_difference", family=order, copies=FEW):
+            said[f"{order}: what the caption adds tells {FEW} copies better than CLiD does of diffusion"] = (
+                leak.interval.low > 0
+            )
     return said
 
 
