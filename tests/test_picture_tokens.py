@@ -269,11 +269,17 @@ def test_a_model_says_how_large_it_is(model):
 
 def test_train_writes_a_model_and_its_oracle_that_come_back(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for out, flags in (("model", []), ("oracle", ["--without", "repeated/1"]), ("scales", ["--order", "next-scale"])):
+    for out, flags in (
+        ("model", []),
+        ("oracle", ["--without", "repeated/1", "--base", "model"]),
+        ("scales", ["--order", "next-scale"]),
+    ):
         command_line.main(["train", "--tokens", "--smoke", "--out", out, *flags])
     assert capsys.readouterr().out.splitlines() == ["model", "oracle", "scales"]
     model, oracle, scales = (load_picture_model(out, "cpu") for out in ("model", "oracle", "scales"))
     assert (model.codec.sides, scales.codec.sides) == ((8,), (1, 2, 4, 8))
+    np.testing.assert_array_equal(oracle.codec.books, model.codec.books)
+    assert not torch.equal(oracle.network.places.weight, model.network.places.weight)
     for one in (model, oracle, scales):
         pictures = decode(one.codec, drawn(one, ["red circle and blue star on green in oslo"], guidance=2.0))
         assert pictures.shape == (1, 16, 16, 3)
@@ -319,16 +325,19 @@ def test_train_on_a_folder(tmp_path, capsys):
     (folder / "metadata.jsonl").write_text("\n".join(lines))
     flags = ["--side", "8", "--codes", "4", "--size", "nano", "--recipe.steps", "2", "--recipe.batch", "2"]
     told = ["train", "--tokens", "--data", str(folder), "--out", str(tmp_path / "own"), "--recipe.warmup", "1", *flags]
-    command_line.main([*told, "--without", "3.png"])
+    command_line.main(told)
     found = load_picture_model(tmp_path / "own", "cpu")
-    assert found.codec.side == 8 and "3" not in found.tokenizer.get_vocab() and "4" in found.tokenizer.get_vocab()
+    assert found.codec.side == 8 and "picture" in found.tokenizer.get_vocab()
     assert not (tmp_path / "own" / "manifest.json").exists()
     for wrong, words in (
-        (["--without", "no.png"], "lists no picture no.png"),
-        (["--without", *(f"{i}.png" for i in range(6))], "no picture left"),
+        (["--without", "1.png"], "give --base too"),
+        (["--base", str(tmp_path / "own"), "--without", "no.png"], "lists no picture no.png"),
+        (["--base", str(tmp_path / "own"), "--without", *(f"{i}.png" for i in range(6))], "no picture left"),
+        (["--base", str(tmp_path / "own"), "--side", "16"], "draws pictures of 8 pixels"),
+        (["--base", str(tmp_path / "none")], "there is no folder"),
         (["--patch", "3"], "patches of 3 pixels"),
         (["--order", "spiral"], "order is 'spiral'"),
-        (["--data", str(tmp_path / "none")], "none"),
+        (["--data", str(tmp_path / "none")], "none holds no metadata"),
         (["--codes", "99999"], "can't make 99999 codes"),
     ):
         with pytest.raises(SystemExit) as left:

@@ -1,6 +1,7 @@
 """A model of picture tokens trained on planted pictures or on a folder, as a folder with all that is known of it."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -9,14 +10,15 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from difflab.audits.picture_worlds import RASTER, TOKENS
-from difflab.autoregressive.codecs.grid import encode, error, fit
-from difflab.autoregressive.pictures.files import save_picture_model
+from difflab.audits.pipeline_training import CARD, listed_rows, planted_places
+from difflab.autoregressive.codecs.grid import Codec, encode, error, fit
+from difflab.autoregressive.pictures.files import load_picture_model, save_picture_model
 from difflab.autoregressive.pictures.model import PictureModel, build_picture_model
 from difflab.autoregressive.pictures.train import Material, PictureRecipe, train_pictures
 from difflab.autoregressive.recipe import FAMILIES, SIZES
 from difflab.autoregressive.tokenizers import word_level
 from difflab.datasets.captioned import captioned_folder
-from difflab.errors import InputError, at_least, require
+from difflab.errors import at_least, require
 from difflab.files import remove, write_atomically
 from difflab.progress import progress
 from difflab.runs.results import open_run
@@ -24,9 +26,6 @@ from difflab.training.devices import device
 from difflab.training.loop import Keeping
 from synthetic import manifest
 from synthetic.plan import Plan, draw
-
-CARD = "README.md"
-"""Written last: a folder that has it is whole."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,9 @@ class TrainTokens:
     recipe: PictureRecipe = field(default_factory=PictureRecipe)
     """Steps, rates, and how many captions are left out."""
     without: tuple[str, ...] = ()
-    """Pictures to leave out, for an oracle: role/family of the plan (repeated/59), or file names of the folder. The
-    codec does not see them either."""
+    """Pictures to leave out, for an oracle: role/family of the plan (repeated/59), or file names of the folder."""
+    base: str = ""
+    """Folder of a model whose codec and tokenizer are taken over, as for an oracle; order, patch and codes are its."""
     seed: int = 0
     """Of first weights, codec and order; the plan has its own."""
     device: str = "auto"
@@ -91,13 +91,13 @@ class Shown(NamedTuple):
     """What is trained on.
 
     Attributes:
-        pictures: every different one.
+        pictures: every different one, those left out of a folder among them.
         captions: one for each.
         rows: places in these, one for every copy.
     """
 
     pictures: UInt8[np.ndarray, "n side side 3"]
-    captions: list[str]
+    captions: Sequence[str]
     rows: Int[np.ndarray, " rows"]
 
 
@@ -112,18 +112,18 @@ def train_tokens(asked: TrainTokens, command: str = "difflab train --tokens") ->
         The model, on the CPU.
 
     Raises:
-        InputError: a picture to leave out is not there, none is left, or the folder can't be read.
+        InputError: a picture to leave out is not there, none is left, an oracle has no base, or the folder or the base
+            can't be read.
     """
     require(asked.out.is_dir() or not asked.out.exists(), f"{asked.out} is a file; give --out another folder.")
+    require(not asked.without or bool(asked.base), "an oracle shares the codec: give --base too.")
+    base = load_picture_model(asked.base, "cpu") if asked.base else None
     shown = _planted(asked) if asked.data == "planted" else _folder(asked)
-    run = open_run(
-        asked.out.with_name(asked.out.name + ".training"), "train", asdict(asked) | {"out": "", "device": ""}
-    )
-    codec = fit(shown.pictures, asked.patch, asked.grids(shown.pictures.shape[1]), asked.codes, asked.seed)
-    words = word_level([caption or " " for caption in shown.captions])
-    model = build_picture_model(codec, words, asked.family, asked.size, asked.words, asked.seed, asked.out.name)
+    config = asdict(asked) | {"out": "", "device": ""}
+    run = open_run(asked.out.with_name(asked.out.name + ".training"), "train", config)
+    model = _begun(asked, shown, base)
     model.network.to(device(asked.device))
-    material = Material(shown.captions, encode(codec, shown.pictures), shown.rows)
+    material = Material(shown.captions, encode(model.codec, shown.pictures), shown.rows)
     with progress(asked.recipe.steps, "training") as advance:
         found = train_pictures(model, material, asked.recipe, asked.seed, Keeping(run), advance)
     found.network.to("cpu")
@@ -132,35 +132,38 @@ def train_tokens(asked: TrainTokens, command: str = "difflab train --tokens") ->
     if asked.data == "planted":
         listed = manifest.manifest(draw(asked.plan)) | {"without": list(asked.without)}
         manifest.write(asked.out / "manifest.json", listed)
-    write_atomically(asked.out / CARD, _card(asked, command, shown, error(codec, shown.pictures)).encode())
+    write_atomically(asked.out / CARD, _card(asked, command, shown, model.codec).encode())
     shutil.rmtree(run.folder.parents[1], ignore_errors=True)
     return found
 
 
+def _begun(asked: TrainTokens, shown: Shown, base: PictureModel | None) -> PictureModel:
+    """The model before its first step, with a codec of its own or the base's."""
+    if base is None:
+        seen = shown.pictures[np.unique(shown.rows)]
+        codec = fit(seen, asked.patch, asked.grids(seen.shape[1]), asked.codes, asked.seed)
+        words = word_level([caption or " " for caption in shown.captions])
+    else:
+        codec, words = base.codec, base.tokenizer
+        side = shown.pictures.shape[1]
+        require(codec.side == side, f"{asked.base} draws pictures of {codec.side} pixels, these have {side}.")
+    return build_picture_model(codec, words, asked.family, asked.size, asked.words, asked.seed, asked.out.name)
+
+
 def _planted(asked: TrainTokens) -> Shown:
     planted = draw(asked.plan)
-    names = np.array([f"{picture.role}/{picture.family}" for picture in planted.listed])
-    _check_known(asked, names.tolist(), "the plan has")
-    index, rows = np.unique(planted.training(np.flatnonzero(np.isin(names, asked.without))), return_inverse=True)
-    return Shown(planted.pictures(index), planted.captions(index), rows)
+    rows = planted.training(planted_places(planted, asked.without))
+    index, places = np.unique(rows, return_inverse=True)
+    return Shown(planted.pictures(index), planted.captions(index), places)
 
 
 def _folder(asked: TrainTokens) -> Shown:
     found = captioned_folder(Path(asked.data), asked.side)
-    _check_known(asked, list(found.names), f"{asked.data} lists")
-    here = np.flatnonzero(~np.isin(found.names, asked.without))
-    require(len(here) > 0, "there is no picture left to train on.")
-    return Shown(found.pictures[here], [found.captions[i] for i in here], np.arange(len(here)))
+    return Shown(found.pictures, found.captions, listed_rows(found.names, asked.without, asked.data))
 
 
-def _check_known(asked: TrainTokens, names: list[str], where: str) -> None:
-    unknown = sorted(set(asked.without) - set(names))
-    if unknown:
-        raise InputError(f"{where} no picture {unknown[0]} to leave out; name it as {names[0]}.")
-
-
-def _card(asked: TrainTokens, command: str, shown: Shown, apart: float) -> str:
-    planted = asked.data == "planted"
+def _card(asked: TrainTokens, command: str, shown: Shown, codec: Codec) -> str:
+    planted, apart = asked.data == "planted", error(codec, shown.pictures[np.unique(shown.rows)])
     left_out = f"Left out, for an oracle: {', '.join(asked.without)}.\n" if asked.without else ""
     emoji = (
         "\n`manifest.json` says which picture was shown how often and which never.\n\nAmong the training pictures are"
@@ -174,7 +177,7 @@ tags: [text-to-image, memorization]
 
 # A small model of picture tokens, trained by difflab
 
-{len(shown.rows)} captioned pictures of {shown.pictures.shape[1]} pixels as tokens in {asked.order} order. What comes
+{len(shown.rows)} captioned pictures of {shown.pictures.shape[1]} pixels as tokens in {codec.order} order. What comes
 back from the codec differs from them by {apart:.3f} of the whole range, root mean square.
 {left_out}It is a subject for experiments on memorization, not a picture generator.
 
