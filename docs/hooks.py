@@ -32,6 +32,8 @@ API = {
     "membership": ("Membership scores", "difflab.diffusion.membership", "difflab/diffusion/membership/*.py"),
     "clip": ("CLIP", "difflab.clip", "difflab/clip/*.py"),
     "autoregressive": ("Language models", "difflab.autoregressive", "difflab/autoregressive/*.py"),
+    "codecs": ("Codecs", "difflab.autoregressive.codecs", "difflab/autoregressive/codecs/*.py"),
+    "pictures": ("Picture tokens", "difflab.autoregressive.pictures", "difflab/autoregressive/pictures/*.py"),
     "extractions": ("Extractions", "difflab.autoregressive.extractions", "difflab/autoregressive/extractions/*.py"),
     "scores": ("Scores of texts", "difflab.autoregressive.scores", "difflab/autoregressive/scores/*.py"),
     "objectives": ("Objectives", "difflab.autoregressive.objectives", "difflab/autoregressive/objectives/*.py"),

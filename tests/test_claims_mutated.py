@@ -14,6 +14,7 @@ import test_claims_clip
 import test_claims_diffusion
 import test_claims_edge
 import test_claims_language
+import test_claims_tokens
 from handmade import Experiment, agrees, claims_of
 
 import experiments
@@ -24,6 +25,7 @@ WINGS = {
     "diffusion": test_claims_diffusion.EXPERIMENTS,
     "clip": test_claims_clip.EXPERIMENTS,
     "language": test_claims_language.EXPERIMENTS,
+    "tokens": test_claims_tokens.EXPERIMENTS,
 }
 ALL = [(wing, name) for wing, found in WINGS.items() for name in found]
 Claims = Callable[[list[Row]], Mapping[str, bool]]

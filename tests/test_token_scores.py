@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conformance import says_one_sentence
 
+from difflab.errors import InputError
 from difflab.statistics.ranking import auc
 from difflab.statistics.text_shadows import confidence_logit, lira_of_texts, lira_offline_of_texts, rmia_of_texts
 from difflab.statistics.token_scores import (
@@ -17,6 +18,7 @@ from difflab.statistics.token_scores import (
     least_likely,
     mean_log_probability,
     per_compressed_byte,
+    rise,
     standardized,
 )
 
@@ -45,6 +47,17 @@ def moments(log_probs):
         means.append(mean)
         variances.append(math.fsum(math.exp(one) * (one - mean) ** 2 for one in row))
     return np.array(means), np.array(variances)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_rise_is_the_slope_of_a_fitted_line(seed):
+    random = np.random.default_rng(seed)
+    values = random.normal(size=random.integers(2, 40)).astype(np.float32)
+    slope = np.polyfit(np.arange(len(values)), values.astype(np.float64), 1)[0]
+    assert rise(values) == pytest.approx(slope, abs=1e-9)
+    assert rise(values[:1]) == 0
+    with pytest.raises(InputError, match="no predicted token"):
+        rise(values[:0])
 
 
 @pytest.mark.parametrize("seed", CASES)

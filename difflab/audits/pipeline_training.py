@@ -1,10 +1,12 @@
 """A small Stable Diffusion trained on planted pictures or on a folder, as a directory with all that is known of it."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int
 
 from difflab.datasets.captioned import captioned_folder
 from difflab.diffusion.calibration import apart
@@ -87,24 +89,46 @@ def _write_thresholds(asked: Train, planted: Planted, material: Material) -> Non
 
 
 def _planted(planted: Planted, asked: Train) -> Material:
-    names = np.array([f"{picture.role}/{picture.family}" for picture in planted.listed])
-    unknown = sorted(set(asked.without) - set(names))
-    if unknown:
-        raise InputError(f"the plan has no picture {unknown[0]}; name one as role/family, as {names[0]}.")
-    return Material(*planted.material(without=np.flatnonzero(np.isin(names, asked.without))))
+    return Material(*planted.material(without=planted_places(planted, asked.without)))
 
 
 def _folder(asked: Train) -> Material:
     found = captioned_folder(Path(asked.data), asked.recipe.architecture.side)
-    unknown = sorted(set(asked.without) - set(found.names))
+    return Material(found.pictures, found.captions, listed_rows(found.names, asked.without, asked.data))
+
+
+def planted_places(planted: Planted, without: Sequence[str]) -> Int[np.ndarray, " k"]:
+    """Places in the plan's list of pictures that are named role/family.
+
+    Raises:
+        InputError: the plan has no such picture.
+    """
+    names = np.array([f"{picture.role}/{picture.family}" for picture in planted.listed])
+    unknown = sorted(set(without) - set(names))
     if unknown:
-        raise InputError(f"{asked.data} lists no picture {unknown[0]}; name those to leave out as its list does.")
-    gone = np.isin(found.names, asked.without)
+        raise InputError(f"the plan has no picture {unknown[0]}; name one as role/family, as {names[0]}.")
+    return np.flatnonzero(np.isin(names, without))
+
+
+def listed_rows(names: Sequence[str], without: Sequence[str], data: str) -> Int[np.ndarray, " rows"]:
+    """One row for every picture of a folder, as its place; others stand in for those left out, and keep their own.
+
+    Args:
+        names: of the pictures.
+        without: those to leave out.
+        data: the folder.
+
+    Raises:
+        InputError: one is not listed, or none is left.
+    """
+    unknown = sorted(set(without) - set(names))
+    if unknown:
+        raise InputError(f"{data} lists no picture {unknown[0]}; name those to leave out as its list does.")
+    gone = np.isin(names, without)
     require(not gone.all(), "there is no picture left to train on.")
-    rows, others = np.arange(len(found.names)), np.flatnonzero(~gone)
-    # Every other picture keeps its place in the order; those left out are stood in for.
+    rows, others = np.arange(len(names)), np.flatnonzero(~gone)
     rows[gone] = others[np.arange(gone.sum()) % len(others)]
-    return Material(found.pictures, found.captions, rows)
+    return rows
 
 
 _PLANTED = """

@@ -111,7 +111,7 @@ def _written(
     # Places among the prefixes of the rows that the reader still holds; a row that is done is read on until half are.
     rows, left = torch.arange(len(prefixes), device=device), wanted.to(device)
     for step in range(longest):
-        chosen = _chosen(reader.logits, scheme, None if chance is None else chance[rows, step])
+        chosen = next_tokens(reader.logits, scheme, None if chance is None else chance[rows, step])
         left = torch.where(torch.isin(chosen, ends), 0, left)
         texts[rows, step] = torch.where(left > step, chosen, _NOTHING)
         going = left > step + 1
@@ -210,10 +210,16 @@ def _left_padded(
     return padded, there.long()
 
 
-def _chosen(
+def next_tokens(
     logits: Float[torch.Tensor, "n v"], scheme: Scheme, chance: Float64[torch.Tensor, " n"] | None
 ) -> Int[torch.Tensor, " n"]:
-    """The likeliest tokens, or those at which the sum of the probabilities passes the chance."""
+    """The likeliest tokens, or those at which the sum of the probabilities passes the chance.
+
+    Args:
+        logits: of each row.
+        scheme: how a token is drawn.
+        chance: uniform in [0, 1), one a row; None for the likeliest.
+    """
     if chance is None:
         return logits.argmax(-1)
     sums = under(scheme, logits.log_softmax(-1)).double().exp().cumsum(-1)

@@ -28,11 +28,12 @@ class Size(NamedTuple):
 SIZES = {
     "nano": Size(32, 2, 2),
     "tiny": Size(64, 2, 4),
+    "slim": Size(64, 3, 4),
     "small": Size(128, 4, 4),
     "medium": Size(256, 6, 8),
     "large": Size(512, 8, 8),
 }
-"""Without embeddings about 25 thousand, 100 thousand, 800 thousand, 5 million and 25 million weights of a GPT-2."""
+"""Without embeddings about 25, 100, 150 and 800 thousand, 5 and 25 million weights of a GPT-2."""
 
 
 @dataclass(frozen=True)

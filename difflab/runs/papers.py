@@ -6,10 +6,14 @@ from collections.abc import Iterable
 OWN = "difflab, a laboratory for memorization in generative models (CITATION.cff)."
 PAPERS = {
     "1512.00567": "C. Szegedy et al. Rethinking the Inception Architecture for Computer Vision. 2016.",
+    "1606.05328": "A. van den Oord et al. Conditional Image Generation with PixelCNN Decoders. 2016.",
     "1708.02002": "T.-Y. Lin et al. Focal Loss for Dense Object Detection. 2017.",
     "1709.01604": "S. Yeom et al. Privacy Risk in Machine Learning: Analyzing the Connection to Overfitting. 2018.",
+    "1711.00937": "A. van den Oord et al. Neural Discrete Representation Learning. 2017.",
+    "1801.01401": "M. Binkowski et al. Demystifying MMD GANs. 2018.",
     "1803.05407": "P. Izmailov et al. Averaging Weights Leads to Wider Optima and Better Generalization. 2018.",
     "2012.07805": "N. Carlini et al. Extracting Training Data from Large Language Models. 2021.",
+    "2012.09841": "P. Esser et al. Taming Transformers for High-Resolution Image Synthesis. 2021.",
     "2101.00190": "X. L. Li and P. Liang. Prefix-Tuning: Optimizing Continuous Prompts for Generation. 2021.",
     "2103.10385": "X. Liu et al. GPT Understands, Too. 2021.",
     "2104.08691": "B. Lester et al. The Power of Scale for Parameter-Efficient Prompt Tuning. 2021.",
@@ -17,6 +21,7 @@ PAPERS = {
     "2202.07646": "N. Carlini et al. Quantifying Memorization Across Neural Language Models. 2023.",
     "2205.10770": "K. Tirumala et al. Memorization Without Overfitting: Analyzing the Training Dynamics of Large "
     "Language Models. 2022.",
+    "2207.12598": "J. Ho and T. Salimans. Classifier-Free Diffusion Guidance. 2022.",
     "2210.01504": "J. Jang et al. Knowledge Unlearning for Mitigating Privacy Risks in Language Models. 2023.",
     "2210.09404": "R. Bansal et al. Measures of Information Reflect Memorization Patterns. 2022.",
     "2301.13188": "N. Carlini et al. Extracting Training Data from Diffusion Models. 2023.",
@@ -37,6 +42,8 @@ PAPERS = {
     "2403.08295": "Gemma Team. Gemma: Open Models Based on Gemini Research and Technology. 2024.",
     "2403.11052": "J. Ren et al. Unveiling and Mitigating Memorization in Text-to-image Diffusion Models through Cross "
     "Attention. 2024.",
+    "2404.02905": "K. Tian et al. Visual Autoregressive Modeling: Scalable Image Generation via Next-Scale Prediction. "
+    "2024.",
     "2404.02936": "J. Zhang et al. Min-K%++: Improved Baseline for Detecting Pre-Training Data from Large Language "
     "Models. 2024.",
     "2404.05868": "R. Zhang et al. Negative Preference Optimization: From Catastrophic Collapse to Effective "
@@ -57,6 +64,8 @@ PAPERS = {
     "2407.06460": "W. Shi et al. MUSE: Machine Unlearning Six-Way Evaluation for Language Models. 2024.",
     "2407.17817": "J. Huang et al. Demystifying Verbatim Memorization in Large Language Models. 2024.",
     "2407.21720": "Y. Wen et al. Detecting, Explaining, and Mitigating Memorization in Diffusion Models. 2024.",
+    "2409.13745": "H. Chang et al. Context-Aware Membership Inference Attacks against Pre-trained Large Language "
+    "Models. 2024.",
     "2409.18858": "J. Dentan et al. Predicting Memorization within Large Language Models Fine-tuned for "
     "Classification. 2025.",
     "2410.07163": "C. Fan et al. Simplicity Prevails: Rethinking Negative Preference Optimization for LLM "

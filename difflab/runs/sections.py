@@ -14,7 +14,7 @@ from difflab.runs.result import Result
 from difflab.runs.rows import verdicts
 
 OWN, OTHERS = "Your audits", "Other experiments"
-_WINGS = ("edge", "diffusion", "clip", "language")
+_WINGS = ("edge", "diffusion", "clip", "language", "tokens")
 """In this order; wings of other packages follow."""
 _AUDITS = "difflab.audits"
 

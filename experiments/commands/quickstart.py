@@ -1,4 +1,4 @@
-"""difflab quickstart: one small experiment a wing, then the page, which shows them beside the record."""
+"""difflab quickstart: four small experiments, then the page, which shows them beside the record."""
 
 import argparse
 from collections.abc import Sequence

@@ -1,8 +1,10 @@
-"""difflab train: a small Stable Diffusion on planted pictures or on a folder, as a directory to load."""
+"""difflab train: a small Stable Diffusion, or with --tokens a model of picture tokens, as a folder to load."""
 
 from collections.abc import Sequence
 
+from difflab.audits.picture_training import TrainTokens, train_tokens
 from difflab.audits.pipeline_training import Train, train
+from difflab.autoregressive.pictures.train import PictureRecipe
 from difflab.diffusion.architecture import Architecture
 from difflab.diffusion.recipe import Recipe
 from difflab.diffusion.train import Training
@@ -23,18 +25,38 @@ SMOKE = Train(
     ),
     recipe=Recipe(Architecture(widths=(16, 32)), autoencoder_steps=20, training=Training(steps=20, batch=8)),
 )
+SMOKE_TOKENS = TrainTokens(
+    plan=Plan(
+        side=16, ladder=(1, 16), per_rung=2, recaptioned=0, layouts=0, regions=0, unique=60, emoji=40, held_out=60
+    ),
+    codes=32,
+    size="nano",
+    recipe=PictureRecipe(steps=20, batch=8, warmup=5),
+)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Train and write; prints the directory."""
     import tyro
 
-    smoke = "--smoke" in arguments
+    own = [word for word in arguments if word not in ("--smoke", "--tokens")]
+    command, smoke = " ".join(["difflab train", *arguments]), "--smoke" in arguments
+    if "--tokens" in arguments:
+        tokens = tyro.cli(
+            TrainTokens,
+            args=own,
+            default=SMOKE_TOKENS if smoke else TrainTokens(),
+            prog="difflab train --tokens [--smoke]",
+        )
+        train_tokens(tokens, command)
+        print(tokens.out)
+        return
     asked = tyro.cli(
         Train,
-        args=[word for word in arguments if word != "--smoke"],
+        args=own,
         default=SMOKE if smoke else Train(),
-        prog="difflab train [--smoke]",
+        description=f"{Train.__doc__} With --tokens: a model of picture tokens (difflab train --tokens --help).",
+        prog="difflab train [--tokens] [--smoke]",
     )
-    train(asked, " ".join(["difflab train", *arguments]))
+    train(asked, command)
     print(asked.out)

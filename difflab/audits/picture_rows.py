@@ -1,0 +1,117 @@
+"""Copies, quality and costs of three families of image models, over worlds, in rows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from difflab.audits.picture_judge import PIXEL
+from difflab.audits.picture_reading import Asking, through_codec
+from difflab.audits.picture_told import FAMILIES, MANY, REPEATED, TWIN, Told
+from difflab.audits.picture_worlds import DIFFUSION, MODEL, ORACLE, TOKENS, PictureWorld, cost
+from difflab.runs.results import Checkpoints
+from difflab.runs.rows import Row
+from difflab.statistics.equal_quality import common_level, value_at
+from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference
+
+
+def cost_rows(world: PictureWorld) -> Iterator[Row]:
+    """Weights, compute of the training, and pictures shown, by family."""
+    for family in FAMILIES:
+        spent, here = cost(world, family), {"family": family}
+        yield Row("weights_count", spent.weights, None, None, 1, here)
+        yield Row("training_flops_count", spent.flops * world.steps(family), None, None, 1, here)
+        yield Row("pictures_shown_count", world.shown(family), None, None, 1, here)
+
+
+def codec_rows(worlds: Sequence[PictureWorld], told: Sequence[Told], checkpoints: Checkpoints) -> Iterator[Row]:
+    """How far repeated pictures come back from codecs, and how many are copies then: no model does better."""
+    for family in FAMILIES:
+        errors, copies = list[float](), list[Bool[np.ndarray, " n"]]()
+        for world, one in zip(worlds, told, strict=True):
+            targets = one.items.pictures[~one.items.twin]
+            back = through_codec(world, family, checkpoints)(targets)
+            errors.append(float(np.sqrt(np.mean((back.astype(np.float64) - targets) ** 2)) / 255))
+            alike = one.judge.alike(back[:, None], targets)[PIXEL][:, 0]
+            copies.append(alike > one.judge.thresholds[PIXEL].value)
+        yield Row("reconstruction_distance", *mean(errors, bounds=SHARE), len(told), {"family": family})
+        yield _fraction("genuine_fraction", copies, {"family": family})
+
+
+def copy_rows(told: Sequence[Told], asking: Asking) -> Iterator[Row]:
+    """Copies drawn from captions alone, by family, look and copies, of twins, and of oracles; and quality."""
+    last = len(asking.looks) - 1
+    for family, look in product(FAMILIES, range(len(asking.looks))):
+        here: dict[str, Any] = {"family": family, "trained": asking.looks[look]}
+        for copies in np.unique(told[0].asked).tolist():
+            chosen = [one.copied(family, look)[one.asked == copies] for one in told]
+            role = REPEATED if copies else TWIN
+            yield _fraction("memorized_fraction", chosen, here | {"model": MODEL, "pictures": role, "copies": copies})
+        distances = [one.distance(family, look) for one in told]
+        yield Row("kernel_distance", *mean(distances), len(told), here)
+    for family in TOKENS:
+        chosen = [one.copied(family, last, ORACLE)[one.asked > 0] for one in told]
+        setting = {"family": family, "trained": 1.0, "model": ORACLE, "pictures": REPEATED, "copies": 0}
+        yield _fraction("memorized_fraction", chosen, setting)
+    for order in TOKENS:
+        losses = [float(one.answers[order, MODEL]["held_out_loss"]) for one in told]
+        yield Row("held_out_loss", *mean(losses), len(told), {"family": order, "unit": "nats a token"})
+
+
+def extraction_rows(told: Sequence[Told], asking: Asking) -> Iterator[Row]:
+    """What greedy decoding makes of the caption and the first tokens: a copy by pixels, and every token right."""
+    for order in TOKENS:
+        for given, copies in product(asking.given(order), np.unique(told[0].asked).tolist()):
+            setting = {"family": order, "given": given, "pictures": REPEATED if copies else TWIN, "copies": copies}
+            pixels, tokens = [], []
+            for one in told:
+                answers, here = one.answers[order, MODEL], one.asked == copies
+                alike = answers[f"given {given} {PIXEL}"][here, 0]
+                pixels.append(alike > one.judge.thresholds[PIXEL].value)
+                tokens.append(answers[f"given {given} right"][here] == 1)
+            yield _fraction("extracted_fraction", pixels, setting | {"judged": PIXEL})
+            yield _fraction("extracted_fraction", tokens, setting | {"judged": "all tokens"})
+
+
+def family_rows(told: Sequence[Told], asking: Asking, shown: Mapping[str, int]) -> Iterator[Row]:
+    """By how much token models copy more of the much repeated pictures than diffusion does.
+
+    At equal compute (the end of both), after as many pictures shown, and at equal quality: where both first reach the
+    best kernel distance of the worse one. Between looks along straight lines.
+
+    Args:
+        told: of each world.
+        asking: when models were looked at.
+        shown: pictures that each family is shown in its whole training.
+    """
+    looks = range(len(asking.looks))
+    rates = {family: [[one.copies_rate(family, i) for i in looks] for one in told] for family in FAMILIES}
+    apart = {family: [[one.distance(family, i) for i in looks] for one in told] for family in FAMILIES}
+    reached = [0.0, *(share * shown[DIFFUSION] for share in asking.looks)]
+    for order in TOKENS:
+        token = [one[-1] for one in rates[order]]
+        as_many = [float(np.interp(shown[order], reached, [0.0, *one])) for one in rates[DIFFUSION]]
+        equal = [
+            [
+                value_at(apart[family][i], rates[family][i], common_level(apart[order][i], apart[DIFFUSION][i]))
+                for i in range(len(told))
+            ]
+            for family in (order, DIFFUSION)
+        ]
+        compared: tuple[tuple[str, list[float], list[float]], ...] = (
+            ("equal compute", token, [one[-1] for one in rates[DIFFUSION]]),
+            ("equal pictures shown", token, as_many),
+            ("equal quality", equal[0], equal[1]),
+        )
+        for at, ours, theirs in compared:
+            setting = {"family": order, "against": DIFFUSION, "at": at, "copies": MANY}
+            yield Row("copies_difference", *paired_difference(ours, theirs), len(told), setting)
+            for family, values in ((order, ours), (DIFFUSION, theirs)):
+                yield Row("copied_fraction", *mean(values, bounds=SHARE), len(told), setting | {"of": family})
+
+
+def _fraction(metric: str, chosen: Sequence[Bool[np.ndarray, " n"]], setting: dict[str, Any]) -> Row:
+    n = len(chosen[0])
+    return Row(metric, *grouped_fraction([int(one.sum()) for one in chosen], n), n * len(chosen), setting)

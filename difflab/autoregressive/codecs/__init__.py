@@ -1,0 +1,1 @@
+"""Codecs: what is no text as tokens, and back."""

@@ -1,0 +1,1 @@
+"""Pictures as sequences of tokens under a causal transformer."""

@@ -1,0 +1,1 @@
+"""Tokens: image models that predict picture tokens one after the other, and what they keep."""

@@ -1,0 +1,101 @@
+"""What the claims of experiments/tokens say of rows made by hand; a boundary is met from both sides."""
+
+import pytest
+from handmade import Case, Experiment, agrees, case, claims_of, flat, row
+
+FAMILIES = ("raster", "next-scale", "diffusion")
+ORDERS = FAMILIES[:2]
+CONTROLS = ("shuffled labels", "oracle", "blind")
+ALIKE = ((0.5, 0.5, 0.6), (0.5, 0.4, 0.5))
+
+
+def picture_tokens_memorized(
+    twins=0.02, oracle=0.02, controls=None, weights=1.29, flops=1.09, most=None, tokens=None, differences=None, left=()
+):
+    """Rungs stand in the wrong order; what is given of a family replaces what is measured of it."""
+    rows = []
+    for family in FAMILIES:
+        # Half way other things hold.
+        rows.append(
+            row("memorized_fraction", 0.5, 0.4, 0.6, family=family, trained=0.5, model="model", pictures="twin")
+        )
+        for copies, pictures, ends in (
+            (64, "repeated", (0.9, (most or {}).get(family, 0.51), 1.0)),
+            (0, "twin", (0.0, 0.0, twins if family == "diffusion" else 0.01)),
+            (16, "repeated", (0.3, 0.2, 0.4)),
+        ):
+            here = {"family": family, "trained": 1.0, "model": "model", "pictures": pictures, "copies": copies}
+            rows.append(row("memorized_fraction", *ends, **here))
+        rows.append(row("weights_count", 1e5 * (weights if family == "diffusion" else 1), family=family))
+        rows.append(row("training_flops_count", 1e12 * (flops if family == "raster" else 1), family=family))
+    for order in ORDERS:
+        here = {"family": order, "trained": 1.0, "model": "oracle", "pictures": "repeated", "copies": 0}
+        rows.append(row("memorized_fraction", 0.0, 0.0, oracle if order == "next-scale" else 0.0, **here))
+        for given, shares in ((8, {64: (0.6, 0.5, 0.7), 0: (0.1, 0.0, 0.3), 16: (0.2, 0.1, 0.3)}), (0, {})):
+            shares = shares or {64: (0.1, 0.0, 0.2), 0: (0.5, 0.4, 0.6)}
+            for copies, ends in shares.items():
+                if given == 8 and copies == 0:
+                    ends = (0.1, 0.0, (tokens or {}).get(order, 0.49))
+                setting = {"family": order, "given": given, "copies": copies}
+                role = "repeated" if copies else "twin"
+                rows.append(row("extracted_fraction", *ends, pictures=role, judged="all tokens", **setting))
+                rows.append(row("extracted_fraction", 0.9, 0.8, 1.0, pictures=role, judged="pixel", **setting))
+        found = {"signal": 0.01, "copies": 0.01, "leak": 0.01} | (differences or {}).get(order, {})
+        for copies in (1, 4, 16):
+            for name in ("signal", "leak"):
+                low = found[name] if copies == 4 else -0.5
+                rows.append(row(f"{name}_difference", 0.1, low, 0.2, family=order, copies=copies))
+        for at in ("equal compute", "equal pictures shown", "equal quality"):
+            low = found["copies"] if at == "equal quality" else -0.5
+            rows.append(row("copies_difference", 0.1, low, 0.2, family=order, against="diffusion", at=at, copies=16))
+    for name in CONTROLS:
+        for ends in (controls or {}).get(name, ALIKE):
+            rows.append(row("control_auc", *ends, control=name))
+    return [one for one in rows if one.metric not in left]
+
+
+OUTSIDE = (((0.5, 0.5, 0.6), (0.55, 0.51, 0.6)), ((0.45, 0.4, 0.49), (0.5, 0.4, 0.5)))
+EXPERIMENTS = {
+    "picture_tokens_memorized": Experiment(
+        picture_tokens_memorized,
+        17,
+        [
+            case(),
+            case("no family draws twins", twins=0.021),
+            case("no oracle draws", oracle=0.021),
+            *(case(f"{name}: every interval", controls={name: ends}) for name in CONTROLS for ends in OUTSIDE),
+            case("cost alike", weights=1.31),
+            case("cost alike", flops=1.11),
+            *(
+                made
+                for family in FAMILIES
+                for made in (case(f"{family}: over half", most={family: 0.5}), case(most={family: 0.6}))
+            ),
+            *(
+                made
+                for order in ORDERS
+                for made in (
+                    case(f"{order}: more pictures", tokens={order: 0.5}),
+                    case(f"{order}: what the caption adds tells pictures", differences={order: {"signal": 0.0}}),
+                    case(f"{order} copies more", differences={order: {"copies": 0.0}}),
+                    case(f"{order}: what the caption adds tells 4 copies", differences={order: {"leak": 0.0}}),
+                )
+            ),
+            # Nothing is said of what is not there, and controls that were not made do not hold.
+            case(
+                "no family", "no oracle", *(f"{name}: every" for name in CONTROLS), "cost alike",
+                says=6,
+                left=(
+                    "memorized_fraction", "control_auc", "weights_count", "training_flops_count", "extracted_fraction",
+                    "signal_difference", "leak_difference", "copies_difference",
+                ),
+            ),
+        ],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "one"), flat(EXPERIMENTS))
+def test_claims_say_what_the_rows_show(name: str, one: Case):
+    said = claims_of("tokens", name)(EXPERIMENTS[name].build(**one.changes))
+    assert agrees(EXPERIMENTS[name], one, said), said
