@@ -108,7 +108,7 @@ SMOKE = Config(
 def cartography(
     losses: Given | None = None,
     *,
-    copies: Given | Sequence[int] | None = None,
+    copies: Any = None,
     out: str | Path | None = None,
     **flags: Any,
 ) -> Result:
@@ -117,7 +117,7 @@ def cartography(
     Args:
         losses: of anybody's training, epochs x items: an array, a table whose columns are items, or a file of either
             (.npy, .parquet, .csv); None reads a planted language.
-        copies: how often each item stands in the training set, where that is known.
+        copies: how often each item stands in the training set, where that is known: numbers, or a file of them.
         out: the folder of results that the run is kept in; None keeps it in memory.
         flags: every flag of `difflab cartography`, under its name: items_first=False, early=0, quantile=0.5, easy=0.5,
             often=0.75, suspects=20, replicates=500, seed=0.
@@ -157,7 +157,7 @@ def run(
     epochs, items = found.losses.shape
     if epochs > items:
         yield Note(f"there are {epochs} epochs of {items} items; if rows are items, say so with --items-first.")
-    told = signals(found.losses, min(config.early, epochs), config.quantile)
+    told = signals(found.losses, config.early, config.quantile)
     places = quadrants(told, config.easy, config.often)
     yield Row("items_count", float(items), None, None, items, {"epochs": epochs})
     for number, name in enumerate(QUADRANTS):
@@ -234,7 +234,7 @@ def _groups(places: Int[np.ndarray, " n"], times: Int[np.ndarray, " n"] | None) 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
     """What signals are worth, where copies are known."""
     return {
-        f"the {name} tells items that stand several times better than chance: interval above 0.5": row.interval.low
+        f"{name}: items that stand several times are told better than chance: interval above 0.5": row.interval.low
         > 0.5
         for name in (FORGOTTEN, DROP)
         for row in select(rows, "auc", signal=name)

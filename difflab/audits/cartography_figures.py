@@ -76,6 +76,38 @@ def treatments_figure(rows: Sequence[Row], seen: str) -> Figure:
     return figure
 
 
+def influence_figure(
+    memorization: Float[np.ndarray, " n"], influence: Float[np.ndarray, " n"], copies: Shaped[np.ndarray, " n"]
+) -> Figure:
+    """Exact influence against the score that is said to bound it from below, by copies."""
+    figure, (ax,) = new_figure("Influence of every item, exactly", "share of epochs that forget the item", "influence")
+    for place, times in enumerate(np.unique(copies)):
+        here = copies == times
+        label = "once" if times == 1 else f"{times} times"
+        colour = COLOURS[_MARKS[place % len(_MARKS)]]
+        ax.scatter(memorization[here], influence[here], s=12, color=colour, label=label, linewidths=0)
+    ax.set_yscale("log")
+    legend_below(figure)
+    return figure
+
+
+def gaps_figure(rows: Sequence[Row]) -> Figure:
+    """By how much the gap of test and training loss changes where some items count less, by which ones and how much."""
+    gaps = select(rows, "gap_difference", over="all alike")
+    weights, names = (list(dict.fromkeys(row.setting[part] for row in gaps)) for part in ("weight", "by"))
+    figure, (ax,) = new_figure("Test loss minus training loss, against all alike", "change of the gap", "")
+    for place, weight in enumerate(weights):
+        here = select(gaps, "gap_difference", weight=weight)
+        heights = [names.index(row.setting["by"]) + 0.3 * (place - 0.5 * (len(weights) - 1)) for row in here]
+        colour = ("trained", "memorizing")[place % 2]
+        points_with_intervals(ax, heights, [row.interval for row in here], f"they count {weight:g}", colour, True)
+    ax.axvline(0.0, color=COLOURS["exact"], linewidth=0.8)
+    ax.set_yticks(range(len(names)), names, fontsize="small")
+    ax.invert_yaxis()
+    legend_below(figure)
+    return figure
+
+
 def groups_of(copies: Shaped[np.ndarray, " n"], kinds: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
     """What the map calls items: by kind where they are repeated, and all others."""
     return np.where(copies > 1, np.char.add(kinds.astype(str), ", repeated"), "once")
