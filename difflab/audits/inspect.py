@@ -158,8 +158,9 @@ def inspect(
         flags["model"], drawn = pipelines.named(model)
         flags["pipeline"], given = True, ({"drawn": drawn["pipeline"]} if drawn else {})
     else:
-        own, given = named(model, tokenizer, flags.pop("lora", None))
+        own, held = named(model, tokenizer, flags.pop("lora", None))
         flags |= own
+        given |= held
     if isinstance(texts, str | Path):
         flags["texts"] = str(texts)
     elif texts is not None:
@@ -224,9 +225,8 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 
 def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
     """Every reading by layer, beside the untrained copy's, and the entropy of every head's attention."""
-    found = {
-        name: layers_figure(rows, name, panels)
-        for name, panels in FIGURES.items()
-        if any(select(rows, metric) for metric in panels)
-    }
+    found = {"units": layers_figure(rows, "units"), "spread": layers_figure(rows, "spread")}
+    for name in ("shared", "dimension"):
+        if any(select(rows, metric) for metric in FIGURES[name]):
+            found[name] = layers_figure(rows, name)
     return found | ({"heads": heads_figure(artefacts["inside"])} if select(rows, "attention_entropy") else {})

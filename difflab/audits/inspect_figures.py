@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from difflab.audits.inspected import MODEL, UNTRAINED
 from difflab.runs.figures import legend_below, line_with_band, new_figure
@@ -24,14 +25,14 @@ _TITLES = {
 }
 
 
-def layers_figure(rows: Sequence[Row], name: str, metrics: Mapping[str, str]) -> Figure:
+def layers_figure(rows: Sequence[Row], name: str) -> Figure:
     """Readings along the layers, of the model and of its copy that was never trained.
 
     Args:
         rows: of an inspection.
-        name: of the figure.
-        metrics: those to draw, each in a panel of this title; what has no row gets none.
+        name: of FIGURES; a metric without rows gets no panel.
     """
+    metrics = FIGURES[name]
     there = [metric for metric in metrics if select(rows, metric)]
     title, unit = _TITLES[name]
     figure, panels = new_figure(title, "layer", unit, len(there))
@@ -59,6 +60,8 @@ def heads_figure(inside: Mapping[str, np.ndarray]) -> Figure:
         row[: len(heads)] = heads
     figure, (ax,) = new_figure("How widely heads look around", "head", "layer")
     shown = ax.imshow(table, aspect="auto", cmap="viridis")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(False)
     figure.colorbar(shown, ax=ax, label="entropy in nats")
     return figure

@@ -68,7 +68,8 @@ def inside(
     states, looked, dimensions = dict[str, list[Any]](), dict[str, list[Any]](), []
     step = with_gradients(pipeline)
     for start in range(0, len(latents), step):
-        z, prompt, own = (part[start : start + step] for part in (latents, embeddings, generators))
+        part = slice(start, start + step)
+        z, prompt, own = latents[part], embeddings[part], generators[part]
         noise = torch.stack([torch.randn(z.shape[1:], generator=one) for one in own]).to(z)
         channels, entropies = _looked_at(pipeline, z, prompt, noise, times.blocks)
         for found, told in ((states, channels), (looked, entropies)):

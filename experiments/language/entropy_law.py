@@ -16,7 +16,6 @@ random in place of a calibrated threshold; with one slope for both sets it is ou
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -34,11 +33,10 @@ from difflab.audits.entropy_law import (
     continued,
     copied_pictures,
     inferred,
-    of_pools,
-    of_texts,
     pools_of,
     scored,
 )
+from difflab.audits.entropy_law_rows import law_rows
 from difflab.audits.text_worlds import KINDS, MODEL, NATURAL, TextWorld, trained
 from difflab.autoregressive.panels.entropy import pools_figure
 from difflab.diffusion.pipeline import SHIPPED, load
@@ -50,10 +48,7 @@ from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key, made_once
 from difflab.runs.rows import Artefact, Note, Row, select
 from difflab.statistics.dataset_inference import LEVEL
-from difflab.statistics.entropy_memorization import Line
-from difflab.statistics.intervals import grouped_fraction, mean, paired_difference
-
-CORRELATION = (-1.0, 1.0)
+from difflab.statistics.intervals import grouped_fraction
 
 
 def _world() -> TextWorld:
@@ -130,44 +125,13 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact | N
     given = {name: (*both, asked) for name, *both in zip(names, worlds, weights, strict=True)}
     told = kept(continued, given, checkpoints, config.workers, "models asked")
     found = [scored(world, told[name]["scores"], asked) for name, world in zip(names, worlds, strict=True)]
-    yield from _law_rows(config, found)
+    yield from law_rows(found, [world.seed for world in worlds], asked)
     yield from _inference_rows(config, found, checkpoints)
     if config.pictures:
         yield from _picture_rows(config, checkpoints)
     for population in POPULATIONS:
         pools = pools_of(found[0], population, asked, worlds[0].seed)
         yield Artefact(key("pools", population), np.stack([pools.entropies, pools.scores], axis=1))
-
-
-def _law_rows(config: Config, found: Sequence[Scored]) -> Iterator[Row | Note]:
-    """Correlations of pools and of texts, over worlds, and what one population adds to another."""
-    seeds = [world.seed for world in config.worlds()]
-    pools = {
-        name: [of_pools(one, name, config.asked, seed) for one, seed in zip(found, seeds, strict=True)]
-        for name in POPULATIONS
-    }
-    texts = {name: [of_texts(one, name) for one in found] for name in POPULATIONS}
-    for name in POPULATIONS:
-        for of, lines in (("pools", pools[name]), ("texts", texts[name])):
-            if there := [one for one in lines if one is not None]:
-                yield from _over_worlds(there, {"texts": name, "of": of})
-            if len(there) < len(lines):
-                yield Note(f"{len(lines) - len(there)} worlds have no line of {of} ({name}): too few pools.")
-    for of, one, other in (
-        ("pools less texts", pools[ONCE], texts[ONCE]),
-        ("with memorized gibberish", pools[GIBBERISH], pools[ONCE]),
-        ("with gibberish never seen", pools[UNSEEN], pools[ONCE]),
-    ):
-        both = [(a.r.value, b.r.value) for a, b in zip(one, other, strict=True) if a and b]
-        if len(both) >= 2:
-            yield Row("correlation_difference", *paired_difference(*zip(*both, strict=True)), len(both), {"of": of})
-
-
-def _over_worlds(lines: Sequence[Line], setting: dict[str, Any]) -> Iterator[Row]:
-    if len(lines) >= 2:
-        yield Row("law_correlation", *mean([one.r.value for one in lines], bounds=CORRELATION), len(lines), setting)
-        yield Row("slope_score", *mean([one.slope.value for one in lines]), len(lines), setting)
-        yield Row("points_count", *mean([one.points for one in lines]), len(lines), setting)
 
 
 def _inference_rows(config: Config, found: Sequence[Scored], checkpoints: Checkpoints) -> Iterator[Row]:
