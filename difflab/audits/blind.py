@@ -20,6 +20,7 @@ from difflab.datasets.pixels import parts
 from difflab.diffusion.autoencoder import as_pixels
 from difflab.errors import require
 from difflab.randomness import Stream
+from difflab.statistics.code_lengths import zlib_bytes
 
 _WORDS = 200
 """The most frequent words that are looked at."""

@@ -202,9 +202,10 @@ def _mean_rows(told: Signals, config: Config) -> Iterator[Row]:
     for name, values in (*parts.items(), (FORGOTTEN, told.memorization)):
         of = values if name in (DROP, FORGOTTEN) else -values
         chance = stream(config.seed, "items", name).numpy()
-        ends = bootstrap(of, np.mean, chance, config.replicates) if len(of) > 1 else (float(of[0]), None, None)
+        value, low, high = bootstrap(of, np.mean, chance, config.replicates) if len(of) > 1 else (of[0], None, None)
         metric = "forgotten_fraction" if name == FORGOTTEN else "signal_loss"
-        yield Row(metric, *ends, len(of), {} if name == FORGOTTEN else {"signal": name})
+        setting = {} if name == FORGOTTEN else {"signal": name}
+        yield Row(metric, float(value), low, high, len(of), setting)
 
 
 def _suspect_rows(told: Signals, places: Int[np.ndarray, " n"], names: Sequence[str], config: Config) -> Iterator[Row]:

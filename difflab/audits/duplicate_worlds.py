@@ -233,6 +233,7 @@ def _drawn(world: DuplicateWorld, kind: str, n: int) -> Int[np.ndarray, "n t"]:
         corpus = markov_text(
             world.seed, numbers, MarkovText(v, t, world.easy if easy else world.hard, domain=int(easy))
         )
+    assert corpus.tokens is not None
     require(
         len(np.unique(corpus.tokens, axis=0)) == n,
         f"two {kind} texts of a world are the same; draw longer ones, or of more words.",

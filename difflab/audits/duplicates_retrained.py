@@ -45,7 +45,7 @@ def _against_random(charted: Sequence[Charted]) -> Iterator[Row]:
         setting = {"treatment": treatment.what, "by": treatment.by, "over": CHANCE}
         for metric, measure in measures.items():
             pairs = [(measure(one, treatment), measure(one, other)) for one in charted]
-            gap = paired_difference(*(list(side) for side in zip(*pairs, strict=True)))
+            gap = paired_difference([one for one, _ in pairs], [other for _, other in pairs])
             yield Row(metric, *_ends(gap), len(charted), setting)
         ratios = [
             float(one.answers(treatment)["validation"].mean() / one.answers(other)["validation"].mean())
@@ -55,7 +55,7 @@ def _against_random(charted: Sequence[Charted]) -> Iterator[Row]:
     pairs = [
         (_extraction(one, Treatment(WEIGHTED, DROP)), _extraction(one, Treatment(PRUNED, DROP))) for one in charted
     ]
-    gap = paired_difference(*(list(side) for side in zip(*pairs, strict=True)))
+    gap = paired_difference([weighted for weighted, _ in pairs], [pruned for _, pruned in pairs])
     yield Row("extraction_difference", *_ends(gap), len(charted), {"treatment": WEIGHTED, "by": DROP, "over": PRUNED})
 
 

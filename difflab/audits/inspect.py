@@ -160,7 +160,7 @@ def inspect(
     else:
         own, held = named(model, tokenizer, flags.pop("lora", None))
         flags |= own
-        given |= held
+        given.update(held)
     if isinstance(texts, str | Path):
         flags["texts"] = str(texts)
     elif texts is not None:

@@ -1,7 +1,7 @@
 """Losses of anybody's training, epochs x items: an array, a table, or a file of either."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped
 from difflab.errors import InputError, reason, require
 
 ENDINGS = (".npy", ".parquet", ".csv")
-Given = str | Path | np.ndarray | pd.DataFrame
+Given: TypeAlias = str | Path | np.ndarray | pd.DataFrame
 
 
 class Losses(NamedTuple):

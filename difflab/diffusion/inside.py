@@ -69,7 +69,8 @@ def inside(
     step = with_gradients(pipeline)
     for start in range(0, len(latents), step):
         part = slice(start, start + step)
-        z, prompt, own = latents[part], embeddings[part], generators[part]
+        z, prompt = latents[part], embeddings[part]
+        own = generators[part]
         noise = torch.stack([torch.randn(z.shape[1:], generator=one) for one in own]).to(z)
         channels, entropies = _looked_at(pipeline, z, prompt, noise, times.blocks)
         for found, told in ((states, channels), (looked, entropies)):

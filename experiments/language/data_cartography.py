@@ -21,6 +21,7 @@ for every row is read in as many epochs. Cost on two cores: about 15 minutes, al
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -208,9 +209,9 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
 
 def answer(run: Recorded) -> Answer:
     """What the loss drop and forget events find, and what comes back with and without."""
-    at = {"kind": NATURAL, "against": SAME}
+    at: dict[str, Any] = {"kind": NATURAL, "against": SAME}
     drop, events = (run.number("auc", signal=name, **at) for name in (DROP, FORGOTTEN))
-    shown = {"kind": NATURAL, "texts": SEEN}
+    shown: dict[str, Any] = {"kind": NATURAL, "texts": SEEN}
     before = run.number("extracted_fraction", treatment=UNTOUCHED, **shown)
     after, random, exact = (
         run.number("extracted_fraction", treatment=PRUNED, by=name, **shown) for name in (DROP, CHANCE, EXACT)
