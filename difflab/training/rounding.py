@@ -8,7 +8,7 @@ from scipy.stats import norm
 from difflab.errors import require
 
 
-def on_grid(weight: Float[torch.Tensor, "out *rest"], bits: int) -> Float[torch.Tensor, "out *rest"]:
+def on_grid(weight: Float[torch.Tensor, " out *rest"], bits: int) -> Float[torch.Tensor, " out *rest"]:
     """The nearest of 2^bits - 1 evenly spaced values around 0, to the greatest of each output channel."""
     largest = 2 ** (bits - 1) - 1
     wide = weight.double().flatten(1)
