@@ -47,13 +47,11 @@ class Kept(NamedTuple):
         losses: nats a token, teacher-forced.
         entropies: bits, of the prediction of every token of the given text and of what the model writes after it; NaN
             after the end of a text that the model ended.
-        true_entropies: the same where the true text is read on.
     """
 
     matches: Float[np.ndarray, " n"]
     losses: Float[np.ndarray, " n"]
     entropies: Float[np.ndarray, "n t"]
-    true_entropies: Float[np.ndarray, "n t"]
 
     @property
     def memorized(self) -> Bool[np.ndarray, " n"]:
@@ -148,7 +146,6 @@ def told(model: LanguageModel, texts: Sequence[Tokens], prefix: int, suffix: int
         np.array([match_share(written, true) for written, true in pairs]),
         np.array([-one.log_probs.mean(dtype=np.float64) for one in truth]),
         _bits([one.means for one in predictions(model, own)], prefix + suffix),
-        _bits([one.means for one in truth], prefix + suffix),
     )
 
 

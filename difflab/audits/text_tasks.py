@@ -55,7 +55,7 @@ class TaskWorld:
     """Of the model, a Llama."""
     batch: int = 32
     """Rows a step."""
-    repeated: int = 8
+    repeated: int = 6
     """Rows of a step that hold inputs that come back."""
     pretraining: int = 50
     """Steps on new inputs alone, before any task."""

@@ -18,7 +18,7 @@ it and Wilson's.
 Differs: the paper's Pythia sizes also differ in validation loss, and so do these, for size is what is asked about; the
 loss on twins, which is the validation loss, stands beside. It scores texts found in the Pile, here they are planted.
 What a claim needs and fewer than two worlds show (a size that keeps nothing, a pair that loses nothing) is left out and
-said so. Cost on two cores: about 11 minutes.
+said so. Cost on two cores: about 10 minutes.
 """
 
 from collections.abc import Iterator, Sequence
