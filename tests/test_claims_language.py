@@ -343,7 +343,75 @@ def data_cartography(
     return rows
 
 
+def training_charted(forgotten=0.51, drop=0.51):
+    """One model; other signals count for nothing."""
+    rows = [row("auc", 0.4, 0.3, 0.6, signal="last loss", kind="all", against="items that stand once")]
+    for signal, low in (("forget events", forgotten), ("loss drop", drop)):
+        rows.append(row("auc", 0.9, low, 0.99, signal=signal, kind="all", against="items that stand once"))
+    return rows
+
+
+def cartography_bounds(
+    reach=0.1, rank=0.01, shuffled=(0.0, 0.1), apart=None, beyond=(0.0, 0.0), greatest=None, gaps=None, whole=True
+):
+    """By how often items stand there, and by weight; what is given is the end of the interval that counts."""
+    rows = [row("reach_fraction", 0.3, reach, 0.5, of="memorization"), row("reach_fraction", 0.0, of="shuffled")]
+    rows.append(row("rank_similarity", 0.3, rank, 0.5, of="memorization"))
+    rows.append(row("rank_similarity", -0.3, -0.5, -0.1, of="loss drop"))
+    if not whole:
+        return rows
+    rows.append(row("rank_similarity", sum(shuffled) / 2, *shuffled, of="shuffled"))
+    for copies in (4, 16):
+        high, low = (apart or {}).get(copies, (0.3, 0.31))
+        rows.append(row("influence_ratio", 0.1, 0.0, high, copies=copies))
+        rows.append(row("memorization_ratio", 1.0, low, 2.0, copies=copies))
+    for weight in (0.5, 0.0):
+        for by in ("forgotten most", "of most influence", "random"):
+            setting = {"weight": weight, "by": by}
+            own = by == "forgotten most"
+            rows.append(row("beyond_bound_fraction", beyond[weight == 0.5] if by == "random" else 0.0, **setting))
+            high = (greatest or {}).get(weight, 0.99) if own else 1.1
+            rows.append(row("greatest_bound_ratio", 0.9, 0.8, high, **setting))
+            for over in ("all alike", "random"):
+                high = (gaps or {}).get((weight, over), -0.01) if own else 0.1
+                rows.append(row("gap_difference", -0.3, -0.5, high, **setting, over=over))
+    return rows
+
+
 EXPERIMENTS = {
+    "training_charted": Experiment(
+        training_charted,
+        2,
+        [case(), case("forget events", forgotten=0.5), case("loss drop", drop=0.5)],
+    ),
+    "cartography_bounds": Experiment(
+        cartography_bounds,
+        12,
+        [
+            case(),
+            case("accounts for a tenth", reach=0.09),
+            case(reach=0.11),
+            case("have more influence", rank=0.0),
+            case("shuffled scores", shuffled=(0.01, 0.1)),
+            case("shuffled scores", shuffled=(-0.1, -0.01)),
+            case(shuffled=(-0.1, 0.0)),
+            case("4 copies", apart={4: (0.31, 0.31)}),
+            case("16 copies", apart={16: (0.31, 0.31)}),
+            case("no loss moves", beyond=(0.0, 0.01)),
+            case("no loss moves", beyond=(0.01, 0.0)),
+            case("hotspots count 0.5: the greatest", greatest={0.5: 1.0}),
+            case("hotspots count 0: the greatest", greatest={0.0: 1.0}),
+            *(
+                case(
+                    f"hotspots count {weight:g}: test and training loss lie closer than with {over}",
+                    gaps={(weight, over): 0.0},
+                )
+                for weight in (0.5, 0.0)
+                for over in ("all alike", "random")
+            ),
+            case(says=2, whole=False),
+        ],
+    ),
     "data_cartography": Experiment(
         data_cartography,
         14,
