@@ -15,10 +15,10 @@ from difflab.statistics.text_shadows import confidence_logit, lira_of_texts, lir
 from difflab.statistics.token_scores import (
     against_reference,
     conditional_ratio,
+    flatness,
     least_likely,
     mean_log_probability,
     per_compressed_byte,
-    rise,
     standardized,
 )
 
@@ -50,14 +50,14 @@ def moments(log_probs):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_rise_is_the_slope_of_a_fitted_line(seed):
+def test_flatness_is_minus_the_slope_of_a_fitted_line(seed):
     random = np.random.default_rng(seed)
     values = random.normal(size=random.integers(2, 40)).astype(np.float32)
     slope = np.polyfit(np.arange(len(values)), values.astype(np.float64), 1)[0]
-    assert rise(values) == pytest.approx(slope, abs=1e-9)
-    assert rise(values[:1]) == 0
+    assert flatness(values) == pytest.approx(-slope, abs=1e-9)
+    assert flatness(values[:1]) == 0
     with pytest.raises(InputError, match="no predicted token"):
-        rise(values[:0])
+        flatness(values[:0])
 
 
 @pytest.mark.parametrize("seed", CASES)

@@ -12,7 +12,6 @@ from difflab.audits.picture_worlds import PictureWorld
 from difflab.diffusion.copies import Threshold, compare_by, fit_thresholds
 from difflab.diffusion.similarity import Measure, measures
 from difflab.randomness import stream
-from difflab.statistics.kernel_distance import kernel_distance
 
 PIXEL, PATCH = "pixel", "patch"
 _FEATURES = "efficientnet"
@@ -27,14 +26,14 @@ class Judge(NamedTuple):
         known: measures of likeness, by name.
         thresholds: above which a picture is a copy, fitted on held-out pictures before any model is looked at.
         described: once-seen pictures as each measure sees them.
-        held_out: features of held-out pictures, which good drawings resemble.
+        held_out: pictures that good drawings resemble.
         captions: of other held-out pictures, which are drawn for that.
     """
 
     known: Mapping[str, Measure]
     thresholds: Mapping[str, Threshold]
     described: Mapping[str, Float[torch.Tensor, "r tiles width"]]
-    held_out: Float[np.ndarray, "n width"]
+    held_out: UInt8[np.ndarray, "n h w 3"]
     captions: tuple[str, ...]
 
     def alike(
@@ -42,10 +41,6 @@ class Judge(NamedTuple):
     ) -> dict[str, Float[np.ndarray, "n seeds"]]:
         """How like its target each drawn picture is, by measure."""
         return {name: compare_by(measure, drawn, targets, self.described[name]) for name, measure in self.known.items()}
-
-    def distance(self, drawn: UInt8[np.ndarray, "n h w 3"]) -> float:
-        """How far drawn pictures are from held-out ones: lower is better, about 0 is as good as those."""
-        return kernel_distance(_features(drawn), self.held_out)
 
 
 @lru_cache(maxsize=2)
@@ -65,7 +60,7 @@ def judge_of(world: PictureWorld, drawn: int) -> Judge:
         known,
         fit_thresholds(known, held_out, trained_on, references),
         {name: measure.describe(references) for name, measure in known.items()},
-        _features(held_out[drawn : (1 + _AS_MANY) * drawn]),
+        held_out[drawn : (1 + _AS_MANY) * drawn],
         tuple(planted.captions(order[:drawn])),
     )
 
@@ -81,5 +76,6 @@ def _describe() -> Measure:
     return measures()[_FEATURES]
 
 
-def _features(pictures: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n width"]:
+def features(pictures: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n width"]:
+    """Features of pictures, of unit length, by a network that saw none of ours; of their kernel distance."""
     return _describe().describe(pictures)[:, 0].double().numpy()

@@ -9,7 +9,7 @@ import numpy as np
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Bool, Float, Int, UInt8
 
-from difflab.audits.picture_judge import Judge, held_out_places, judge_of
+from difflab.audits.picture_judge import Judge, features, held_out_places, judge_of
 from difflab.audits.picture_worlds import (
     DIFFUSION,
     MODEL,
@@ -34,19 +34,22 @@ from difflab.diffusion.membership.multiple_loss import multiple_loss
 from difflab.errors import at_least, require
 from difflab.randomness import item_seeds
 from difflab.runs.results import Checkpoints
+from difflab.statistics.kernel_distance import kernel_distance
 from difflab.statistics.token_scores import (
+    flatness,
     least_likely,
     mean_log_probability,
     per_compressed_byte,
-    rise,
     standardized,
 )
 from difflab.training.devices import one_thread
 
-TOKEN_SCORES = ("loss", "zlib", "min_k", "min_k_plus_plus", "rise")
+TOKEN_SCORES = ("loss", "zlib", "min_k", "min_k_plus_plus", "flatness")
 SIGNALS = ("conditional", "difference")
 DIFFUSION_SCORES = ("multiple_loss", "clid")
 DRAWN = "drawn"
+WHOLE, THROUGH = "distance", "own distance"
+"""Of drawn pictures from held-out ones, and from these as they come back from the family's codec."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,10 @@ class Asking:
     """Shares of the training after which copies and quality are looked at."""
     seeds: int = 3
     """Pictures drawn for every caption."""
-    guidance: float = 3.0
-    """Weight of the caption, in all families."""
+    guidance: float = 1.5
+    """Weight of the caption in token models; of 1 to 2 the one that draws best."""
+    diffusion_guidance: float = 3.0
+    """Weight of the caption in diffusion models."""
     steps: int = 20
     """DDIM steps of diffusion."""
     tokens_given: tuple[int, ...] = (0, 8, 16, 32)
@@ -73,7 +78,7 @@ class Asking:
     def __post_init__(self) -> None:
         at_least(self, 1, "seeds", "steps", "noises")
         at_least(self, 2, "quality")
-        at_least(self, 0, "guidance")
+        at_least(self, 0, "guidance", "diffusion_guidance")
         looks = self.looks
         require(
             len(looks) > 0 and looks[0] > 0 and looks[-1] == 1 and list(looks) == sorted(set(looks)),
@@ -141,7 +146,8 @@ def asked_of(
 
     Returns:
         Under "look i MEASURE" (asked, seeds) how like their targets pictures drawn at look i are, under "look i
-        distance" how far drawn pictures are from held-out ones; "drawn" the last ones of the first seed; under "score
+        distance" how far drawn pictures are from held-out ones, under "look i own distance" from those as they come
+        back from the codec; "drawn" the last ones of the first seed; under "score
         NAME" one number an item; of diffusion "features" (items, features). Of tokens, under "given k MEASURE" (asked,
         1) how like their targets greedy continuations of k groups are, under "given k right" the share of right tokens
         after those; and "held_out_loss", in nats a token.
@@ -149,6 +155,8 @@ def asked_of(
     steps = asking.milestones(world.steps(family))
     shown = steps if variant == MODEL else steps[-1:]
     items, judge = picture_items(world), judge_of(world, asking.quality)
+    through = through_codec(world, family, checkpoints)
+    like = {WHOLE: features(judge.held_out), THROUGH: features(through(judge.held_out))}
     found = dict[str, np.ndarray]()
 
     def look(step: int, draw: Callable[[list[str], int], UInt8[np.ndarray, "n seeds h w 3"]]) -> None:
@@ -157,7 +165,9 @@ def asked_of(
         pictures = draw(captions, asking.seeds)
         for name, values in judge.alike(pictures, items.pictures[items.asked]).items():
             found[f"look {number} {name}"] = values
-        found[f"look {number} distance"] = np.array(judge.distance(draw(list(judge.captions), 1)[:, 0]))
+        seen = features(draw(list(judge.captions), 1)[:, 0])
+        for name, others in like.items():
+            found[f"look {number} {name}"] = np.array(kernel_distance(seen, others))
         found[DRAWN] = pictures[:, 0]
 
     with one_thread():
@@ -224,7 +234,7 @@ def token_scores(reading: PictureReading, tokens: Int[np.ndarray, "n length"]) -
             f"{signal} zlib": [per_compressed_byte(row, text) for row, text in zip(values, texts, strict=True)],
             f"{signal} min_k": [least_likely(row) for row in values],
             f"{signal} min_k_plus_plus": [least_likely(row) for row in scaled],
-            f"{signal} rise": [rise(row) for row in values],
+            f"{signal} flatness": [flatness(row) for row in values],
         }
     return {name: np.array(values) for name, values in found.items()}
 
@@ -240,7 +250,7 @@ def _of_pipeline(
     def reached(step: int, pipeline: StableDiffusionPipeline) -> None:
         def draw(captions: list[str], seeds: int) -> UInt8[np.ndarray, "n seeds h w 3"]:
             chance = item_seeds(world.seed, "pictures", seeds)
-            return ask(pipeline, captions, chance, asking.steps, asking.guidance)
+            return ask(pipeline, captions, chance, asking.steps, asking.diffusion_guidance)
 
         look(step, draw)
 

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from difflab.audits.picture_judge import PIXEL
-from difflab.audits.picture_reading import Asking, through_codec
+from difflab.audits.picture_judge import PIXEL, features, held_out_places
+from difflab.audits.picture_reading import THROUGH, WHOLE, Asking, through_codec
 from difflab.audits.picture_told import FAMILIES, MANY, REPEATED, TWIN, Told
 from difflab.audits.picture_worlds import DIFFUSION, MODEL, ORACLE, TOKENS, PictureWorld, cost
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Row
 from difflab.statistics.equal_quality import common_level, value_at
 from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference
+from difflab.statistics.kernel_distance import kernel_distance
 
 
 def cost_rows(world: PictureWorld) -> Iterator[Row]:
@@ -27,16 +28,21 @@ def cost_rows(world: PictureWorld) -> Iterator[Row]:
 
 
 def codec_rows(worlds: Sequence[PictureWorld], told: Sequence[Told], checkpoints: Checkpoints) -> Iterator[Row]:
-    """How far repeated pictures come back from codecs, and how many are copies then: no model does better."""
+    """How far pictures come back from codecs, how many are copies then, and the kernel distance of others: no model
+    does better."""
     for family in FAMILIES:
-        errors, copies = list[float](), list[Bool[np.ndarray, " n"]]()
+        errors, copies, best = list[float](), list[Bool[np.ndarray, " n"]](), list[float]()
         for world, one in zip(worlds, told, strict=True):
+            through = through_codec(world, family, checkpoints)
             targets = one.items.pictures[~one.items.twin]
-            back = through_codec(world, family, checkpoints)(targets)
+            back = through(targets)
             errors.append(float(np.sqrt(np.mean((back.astype(np.float64) - targets) ** 2)) / 255))
             alike = one.judge.alike(back[:, None], targets)[PIXEL][:, 0]
             copies.append(alike > one.judge.thresholds[PIXEL].value)
+            others = world.planted().pictures(held_out_places(world)[: len(one.judge.captions)])
+            best.append(kernel_distance(features(through(others)), features(one.judge.held_out)))
         yield Row("reconstruction_distance", *mean(errors, bounds=SHARE), len(told), {"family": family})
+        yield Row("codec_distance", *mean(best), len(told), {"family": family})
         yield _fraction("genuine_fraction", copies, {"family": family})
 
 
@@ -49,8 +55,9 @@ def copy_rows(told: Sequence[Told], asking: Asking) -> Iterator[Row]:
             chosen = [one.copied(family, look)[one.asked == copies] for one in told]
             role = REPEATED if copies else TWIN
             yield _fraction("memorized_fraction", chosen, here | {"model": MODEL, "pictures": role, "copies": copies})
-        distances = [one.distance(family, look) for one in told]
-        yield Row("kernel_distance", *mean(distances), len(told), here)
+        for of, name in ((THROUGH, "from the codec"), (WHOLE, "as they are")):
+            distances = [one.distance(family, look, of) for one in told]
+            yield Row("kernel_distance", *mean(distances), len(told), here | {"held_out": name})
     for family in TOKENS:
         chosen = [one.copied(family, last, ORACLE)[one.asked > 0] for one in told]
         setting = {"family": family, "trained": 1.0, "model": ORACLE, "pictures": REPEATED, "copies": 0}
@@ -79,7 +86,8 @@ def family_rows(told: Sequence[Told], asking: Asking, shown: Mapping[str, int]) 
     """By how much token models copy more of the much repeated pictures than diffusion does.
 
     At equal compute (the end of both), after as many pictures shown, and at equal quality: where both first reach the
-    best kernel distance of the worse one. Between looks along straight lines.
+    best kernel distance of the worse one, from held-out pictures as they come back from each one's codec: what a codec
+    loses is no fault of the model. Between looks along straight lines.
 
     Args:
         told: of each world.

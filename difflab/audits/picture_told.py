@@ -1,8 +1,8 @@
 """What the models of a planted world of pictures said, and how to read it: copies, quality, scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -11,6 +11,7 @@ from difflab.audits.picture_judge import PIXEL, Judge, judge_of
 from difflab.audits.picture_reading import (
     DIFFUSION_SCORES,
     SIGNALS,
+    THROUGH,
     TOKEN_SCORES,
     Asking,
     PictureItems,
@@ -57,9 +58,9 @@ class Told(NamedTuple):
         """Share of the much repeated pictures that are drawn again."""
         return float(self.copied(family, look)[self.asked >= MANY].mean())
 
-    def distance(self, family: str, look: int) -> float:
-        """Of what is drawn at a look from held-out pictures."""
-        return float(self.answers[family, MODEL][f"look {look} distance"])
+    def distance(self, family: str, look: int, of: str = THROUGH) -> float:
+        """Of what is drawn at a look from held-out pictures, as they come back from the codec or as they are."""
+        return float(self.answers[family, MODEL][f"look {look} {of}"])
 
     def score(self, family: str, name: str, variant: str = MODEL) -> Float[np.ndarray, " n"]:
         """One number an item; the reference is the loss given the caption, less that of the oracle."""
@@ -113,13 +114,19 @@ def told_by(worlds: Sequence[PictureWorld], asking: Asking, checkpoints: Checkpo
         checkpoints: where answers and half-done trainings are kept, named after all that decides them.
         workers: processes, each on one thread; they do not change the numbers.
     """
-    with one_thread():
-        # One for all; processes would train it side by side.
-        autoencoder(worlds[0], checkpoints)
-    arguments = {
-        key(world.name, *who, "asked"): (world, *who, asking, checkpoints) for world in worlds for who in TRAINED
+    asked = {
+        key(world.name, *who, "asked"): (asked_of, world, *who, asking, checkpoints)
+        for world in worlds
+        for who in TRAINED
     }
-    found = kept(asked_of, arguments, checkpoints, workers, "picture models")
+    # Diffusion begins with the autoencoder, which is trained beside the first token models.
+    waiting = {name: one for name, one in asked.items() if one[2] == DIFFUSION}
+    first = {
+        "autoencoder": (_begun, worlds[0], checkpoints),
+        **{n: one for n, one in asked.items() if n not in waiting},
+    }
+    found = kept(_called, first, checkpoints, workers, "token models")
+    found |= kept(_called, waiting, checkpoints, workers, "diffusion models")
     return [
         Told(
             world.seed,
@@ -129,3 +136,13 @@ def told_by(worlds: Sequence[PictureWorld], asking: Asking, checkpoints: Checkpo
         )
         for world in worlds
     ]
+
+
+def _called(work: Callable[..., dict[str, np.ndarray]], *given: Any) -> dict[str, np.ndarray]:
+    return work(*given)
+
+
+def _begun(world: PictureWorld, checkpoints: Checkpoints) -> dict[str, np.ndarray]:
+    with one_thread():
+        autoencoder(world, checkpoints)
+    return {"begun": np.array(True)}

@@ -95,10 +95,10 @@ def standardized(
     return above / np.sqrt(np.maximum(variances.astype(np.float64), least_variance))
 
 
-def rise(log_probs: Logs) -> float:
-    """How much likelier tokens become from one to the next: the slope of a line fitted to the log-probabilities.
+def flatness(log_probs: Logs) -> float:
+    """How little tokens gain from what stands before them: minus the slope of a line fitted to the log-probabilities.
 
-    What is known by heart gets surer as it goes on; what is not gets surer only as far as its law allows.
+    What is known by heart is as sure at the beginning as at the end; all else gets surer with what came before.
 
     Returns:
         In nats a token; 0 of a single token.
@@ -110,11 +110,12 @@ def rise(log_probs: Logs) -> float:
         The slope of CAMIA, Chang et al. 2024, arXiv 2409.13745.
 
     Differs:
-        CAMIA is a test of many such signals, with several cuts of the text; this is one of them, over all tokens.
+        CAMIA is a test of many such signals, with several cuts of the text; this is one of them, over all tokens, and
+        its sign is ours.
     """
     require(len(log_probs) > 0, "a text has no predicted token; give longer texts.")
     away = np.arange(len(log_probs)) - (len(log_probs) - 1) / 2
-    return float(away @ log_probs.astype(np.float64)) / max(float(away @ away), 1.0)
+    return -float(away @ log_probs.astype(np.float64)) / max(float(away @ away), 1.0)
 
 
 def conditional_ratio(given: Float[np.ndarray, " _"], alone: Logs) -> float:

@@ -2,13 +2,14 @@
 
 Small causal transformers over picture tokens, in raster order and in next-scale order (VAR, arXiv 2404.02905), and
 small diffusion models in latents, all on the same planted pictures with 1 to 64 copies, beside twins of the same law
-that nobody is trained on. Weights and training compute are nearly equal; quality is the kernel distance of drawn
-pictures from held-out ones (arXiv 1801.01401, with other features), and the families are compared where both are
-equally good, too. Asked: what is drawn from a caption alone; what greedy decoding makes of the caption and the first
-tokens; membership by the scores of texts (Min-K %, arXiv 2310.16789; Min-K %++, arXiv 2404.02936), on log-probabilities
-given the caption and on what the caption adds to them (arXiv 2502.02514, section 8 of it: image tokens leak more than
-diffusion); a slope (arXiv 2409.13745); dataset inference (arXiv 2411.12858). The mechanism is reproduced, the papers'
-numbers, of models of a billion weights on ImageNet, are not comparable. Nobody has compared both families so.
+that nobody is trained on. Weights and training compute are nearly equal. Quality is the kernel distance (arXiv
+1801.01401, with other features) of drawn pictures from held-out ones as they come back from the family's own codec, so
+that only models are compared; families are compared where both are equally good, too. Asked: what is drawn from a
+caption alone; what greedy decoding makes of the caption and the first tokens; membership by the scores of texts
+(Min-K %, arXiv 2310.16789; Min-K %++, arXiv 2404.02936; a slope, arXiv 2409.13745), on log-probabilities given the
+caption and on what the caption adds to them (arXiv 2502.02514, which finds that image tokens leak more than diffusion);
+dataset inference (arXiv 2411.12858). The mechanism is reproduced, the papers' numbers, of models of a billion weights
+on ImageNet, are not comparable. Nobody has compared both families so.
 
 Every number is a mean over models, one a seed; intervals as in text_memorized. Controls: twins, an oracle that never
 saw a repeated picture, shuffled labels, a baseline that sees pictures and captions and no model, and dataset inference

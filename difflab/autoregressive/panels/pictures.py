@@ -32,7 +32,8 @@ def quality_figure(rows: Sequence[Row], copies: int) -> Figure:
         f"Copies of pictures with {copies} copies, as training goes on", "kernel distance (lower is better)", "share"
     )
     for family, colour in _COLOURS.items():
-        looks = sorted(select(rows, "kernel_distance", family=family), key=lambda row: row.setting["trained"])
+        found = select(rows, "kernel_distance", family=family, held_out="from the codec")
+        looks = sorted(found, key=lambda row: row.setting["trained"])
         rates = [
             select(
                 rows, "memorized_fraction", family=family, copies=copies, model="model", trained=row.setting["trained"]
