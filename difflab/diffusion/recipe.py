@@ -128,5 +128,6 @@ def _autoencoder(
         weights = {name: value.cpu().numpy() for name, value in vae.state_dict().items()}
         checkpoints.save("autoencoder", weights | {"scaling_factor": np.array(vae.config.scaling_factor)})
         return
-    vae.register_to_config(scaling_factor=float(kept.pop("scaling_factor")))
-    vae.load_state_dict({name: torch.from_numpy(value) for name, value in kept.items()})
+    vae.register_to_config(scaling_factor=float(kept["scaling_factor"]))
+    weights = {name: torch.from_numpy(value) for name, value in kept.items() if name != "scaling_factor"}
+    vae.load_state_dict(weights)
