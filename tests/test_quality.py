@@ -38,7 +38,7 @@ def test_it_is_nought_on_average_for_the_same_law_and_grows_with_what_tells_two_
     def far(centre):
         return np.mean([kernel_distance(_unit(random, 20), _unit(random, 30, centre)) for _ in range(30)])
 
-    assert 0 < far[0] < far[1] < far[2]
+    assert 0 < far(0.3) < far(0.6) < far(1.0)
 
 
 def test_a_value_is_read_between_the_looks_where_the_level_is_first_reached():
