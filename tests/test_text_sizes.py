@@ -132,8 +132,11 @@ def test_where_fewer_than_two_worlds_have_texts_a_note_says_so():
     count, note = lost_rows([world([0], [0], [1]), world([0, 1], [0], [0])], SMALLER, BIGGER, 2)
     assert (count.metric, count.value, count.n) == ("lost_worlds_count", 1, 2) and "1 of 2" in note.sentence
     found = list(entropy_rows([world([], [0], []), world([0], [0], [])], SMALLER, (2, 1), 1))
-    assert "1 of 2 worlds have any" in found[-1].sentence
-    assert not [row for row in found if not isinstance(row, Note) and row.metric == "boundary_difference"]
+    (note,) = (row for row in found if isinstance(row, Note))
+    assert "1 of 2 worlds have any" in note.sentence
+    found = [row for row in found if not isinstance(row, Note)]
+    assert not select(found, "boundary_difference") and not select(found, "continuation_entropy_difference")
+    assert {row.setting["place"] for row in select(found, "boundary_entropy_difference", texts="twins")} == {1, 2}
 
 
 def test_entropies_of_lost_texts_are_compared_with_those_of_kept_ones():

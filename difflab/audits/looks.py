@@ -33,7 +33,7 @@ class Course(NamedTuple):
 def looked_at(
     course: Course,
     steps: Sequence[int],
-    look: Callable[[LanguageModel, int], Mapping[str, float]],
+    look: Callable[[LanguageModel], Mapping[str, float]],
     pieces: Prefixed,
 ) -> dict[str, np.ndarray]:
     """Train a model and measure it after some steps.
@@ -41,7 +41,7 @@ def looked_at(
     Args:
         course: the training.
         steps: after which it is looked at, ascending; 0 is before the first.
-        look: (model, step) -> numbers by name, the same names every time.
+        look: model -> numbers by name, the same names every time.
         pieces: where looks and the half-done training are kept.
 
     Returns:
@@ -56,7 +56,7 @@ def looked_at(
             model = train(
                 course.start, course.rows, course.recipe, course.seed, keeping, objective=course.objective, until=step
             )
-            taken = {name: np.array(value) for name, value in look(model, step).items()}
+            taken = {name: np.array(value) for name, value in look(model).items()}
             pieces.save(key("look", step), taken)
         found.append(taken)
     looks = {name: np.array([float(taken[name]) for taken in found]) for name in found[0]}

@@ -114,14 +114,13 @@ def entropy_rows(told: Sequence[SizedWorld], model: Sized, places: Sequence[int]
                 yield Row("boundary_entropy_difference", *mean(there), len(there), setting)
         gaps = jumps[MEMORIZED] - jumps[TWINS]
         there = gaps[~np.isnan(gaps)]
-        if place == places[0] and len(there) < _FEWEST:
+        if place == places[0] and len(there) >= _FEWEST:
+            yield Row("boundary_difference", *mean(there), len(there), {"size": model.size, "of": MEMORIZED})
+        elif place == places[0]:
             yield Note(
                 f"{model.size}: nothing is claimed of the entropy of memorized texts, for {len(there)} of {len(told)}"
                 " worlds have any."
             )
-            return
-        if place == places[0]:
-            yield Row("boundary_difference", *mean(there), len(there), {"size": model.size, "of": MEMORIZED})
     levels = np.array([
         [_continued(one.models[model].entropies[:, places[0] :], masks[name](one)) for name in (MEMORIZED, TWINS)]
         for one in told

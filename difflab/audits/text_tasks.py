@@ -148,7 +148,7 @@ def _tuned(world: TaskWorld, task: str, checkpoints: Checkpoints) -> dict[str, n
         return looked_at(
             Course(start, rows, recipe, world.seed, equally(world)),
             range(0, world.steps + 1, world.every),
-            lambda model, step: _look(model, world, task),
+            lambda model: _look(model, world, task),
             Prefixed(checkpoints, key(world.name, task)),
         )
 

@@ -123,7 +123,7 @@ def tuned(
     """What each world's model betrays while it is fine-tuned in each way; nothing is done twice.
 
     Returns:
-        For each world and method the numbers of `_look`, one entry a look, the first before any step; and under "size"
+        For each world and method the numbers of `_Look`, one entry a look, the first before any step; and under "size"
         how many numbers are trained.
     """
     starts = {key(world.name, "before"): (world, checkpoints) for world in worlds}
@@ -165,7 +165,7 @@ def _tuned(world: TuningWorld, tuning: str, checkpoints: Checkpoints) -> dict[st
         found = looked_at(
             Course(start, rows, recipe, world.seed),
             world.steps,
-            lambda model, step: look.of(model),
+            look.of,
             Prefixed(checkpoints, key(world.name, tuning)),
         )
     return found | {"size": np.array(trained_size(start))}

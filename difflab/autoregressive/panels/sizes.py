@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from difflab.runs.figures import COLOURS, legend_below, new_figure, points_with_intervals
 from difflab.runs.rows import Row, select
 
-_COLOURS = ("memorizing", "trained", "control")
+_COLOURS = {"memorized": "memorizing", "not memorized": "trained", "twins": "control"}
 
 
 def transitions_figure(rows: Sequence[Row], larger: str, another: str) -> Figure:
@@ -35,12 +35,13 @@ def boundary_figure(rows: Sequence[Row]) -> Figure:
     sizes, texts = (list(dict.fromkeys(row.setting[part] for row in found)) for part in ("size", "texts"))
     figure, panels = new_figure("Entropy after a place less entropy before it", "size", "bits", len(places))
     for ax, place in zip(panels, places, strict=True):
-        for k, name in enumerate(sorted(texts)):
+        for k, name in enumerate(name for name in _COLOURS if name in texts):
             here = [row for row in found if row.setting["place"] == place and row.setting["texts"] == name]
             beside = [sizes.index(row.setting["size"]) + 0.15 * (k - 1) for row in here]
-            points_with_intervals(ax, beside, [row.interval for row in here], name, _COLOURS[k % len(_COLOURS)])
+            points_with_intervals(ax, beside, [row.interval for row in here], name, _COLOURS[name])
         ax.axhline(0, color=COLOURS["exact"], linewidth=0.8)
         ax.set_xticks(range(len(sizes)), sizes)
-        ax.set_title("where it begins to write" if place == places[0] else f"after {place} given tokens")
+        if len(places) > 1:
+            ax.set_title("where it begins to write" if place == places[0] else f"after {place} given tokens")
     legend_below(figure)
     return figure

@@ -26,7 +26,8 @@ def courses_figure(rows: Sequence[Row]) -> Figure:
                 )
                 ax.plot(x, y, "o-", color=shade, label=method, markersize=3, linewidth=1.2)
             ax.axhline(0.5, color=COLOURS["exact"], linewidth=0.8)
-            ax.set_title(size)
+            if len(sizes) > 1:
+                ax.set_title(size)
     legend_below(figure)
     return figure
 
@@ -49,6 +50,7 @@ def gains_figure(rows: Sequence[Row]) -> Figure:
             points_with_intervals(ax, places, [row.interval for row in here], label, colour, True)
         ax.axvline(0.5, color=COLOURS["exact"], linewidth=0.8)
         ax.set_yticks(range(len(methods)), methods)
-        ax.set_title(size)
+        if len(sizes) > 1:
+            ax.set_title(size)
     legend_below(figure)
     return figure
