@@ -51,8 +51,8 @@ def judge_of(world: PictureWorld, drawn: int) -> Judge:
         world: whose pictures.
         drawn: held-out captions that are drawn, to say how good pictures are.
     """
-    planted, every = world.planted(), measures()
-    known = {name: every[name] for name in (PIXEL, PATCH)}
+    planted = world.planted()
+    known = {name: _measures()[name] for name in (PIXEL, PATCH)}
     order = held_out_places(world)
     held_out, references = planted.pictures(order), planted.references()
     trained_on = planted.pictures(np.unique(planted.training()))
@@ -72,10 +72,11 @@ def held_out_places(world: PictureWorld) -> Int[np.ndarray, " n"]:
 
 
 @lru_cache(maxsize=1)
-def _describe() -> Measure:
-    return measures()[_FEATURES]
+def _measures() -> dict[str, Measure]:
+    """Loaded once."""
+    return measures()
 
 
 def features(pictures: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n width"]:
     """Features of pictures, of unit length, by a network that saw none of ours; of their kernel distance."""
-    return _describe().describe(pictures)[:, 0].double().numpy()
+    return _measures()[_FEATURES].describe(pictures)[:, 0].double().numpy()

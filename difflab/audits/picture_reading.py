@@ -140,23 +140,27 @@ def asked_of(
     Args:
         world: what it is trained on.
         family: raster, next-scale or diffusion.
-        variant: model, or oracle, which is looked at in the end alone.
+        variant: model, or oracle, which is looked at in the end alone, and not for how well it draws.
         asking: what it is asked.
         checkpoints: where the half-done training is kept.
 
     Returns:
         Under "look i MEASURE" (asked, seeds) how like their targets pictures drawn at look i are, under "look i
         distance" how far drawn pictures are from held-out ones, under "look i own distance" from those as they come
-        back from the codec; "drawn" the last ones of the first seed; under "score
-        NAME" one number an item; of diffusion "features" (items, features). Of tokens, under "given k MEASURE" (asked,
-        1) how like their targets greedy continuations of k groups are, under "given k right" the share of right tokens
-        after those; and "held_out_loss", in nats a token.
+        back from the codec; "drawn" the last ones of the first seed; under "score NAME" one number an item; of
+        diffusion "features" (items, features). Of tokens, under "given k MEASURE" (asked, 1) how like their targets
+        greedy continuations of k groups are, under "given k right" the share of right tokens after those; and
+        "held_out_loss", in nats a token.
     """
     steps = asking.milestones(world.steps(family))
     shown = steps if variant == MODEL else steps[-1:]
     items, judge = picture_items(world), judge_of(world, asking.quality)
-    through = through_codec(world, family, checkpoints)
-    like = {WHOLE: features(judge.held_out), THROUGH: features(through(judge.held_out))}
+    like = dict[str, Float[np.ndarray, "n width"]]()
+    if variant == MODEL:
+        like = {
+            WHOLE: features(judge.held_out),
+            THROUGH: features(through_codec(world, family, checkpoints)(judge.held_out)),
+        }
     found = dict[str, np.ndarray]()
 
     def look(step: int, draw: Callable[[list[str], int], UInt8[np.ndarray, "n seeds h w 3"]]) -> None:
@@ -165,9 +169,10 @@ def asked_of(
         pictures = draw(captions, asking.seeds)
         for name, values in judge.alike(pictures, items.pictures[items.asked]).items():
             found[f"look {number} {name}"] = values
-        seen = features(draw(list(judge.captions), 1)[:, 0])
-        for name, others in like.items():
-            found[f"look {number} {name}"] = np.array(kernel_distance(seen, others))
+        if like:
+            seen = features(draw(list(judge.captions), 1)[:, 0])
+            for name, others in like.items():
+                found[f"look {number} {name}"] = np.array(kernel_distance(seen, others))
         found[DRAWN] = pictures[:, 0]
 
     with one_thread():

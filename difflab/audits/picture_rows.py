@@ -14,7 +14,7 @@ from difflab.audits.picture_worlds import DIFFUSION, MODEL, ORACLE, TOKENS, Pict
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Row
 from difflab.statistics.equal_quality import common_level, value_at
-from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference
+from difflab.statistics.intervals import SHARE, Interval, grouped_fraction, mean, paired_difference, pooled, wilson
 from difflab.statistics.kernel_distance import kernel_distance
 
 
@@ -94,7 +94,7 @@ def family_rows(told: Sequence[Told], asking: Asking, shown: Mapping[str, int]) 
         asking: when models were looked at.
         shown: pictures that each family is shown in its whole training.
     """
-    looks = range(len(asking.looks))
+    looks, n = range(len(asking.looks)), int((told[0].asked >= MANY).sum())
     rates = {family: [[one.copies_rate(family, i) for i in looks] for one in told] for family in FAMILIES}
     apart = {family: [[one.distance(family, i) for i in looks] for one in told] for family in FAMILIES}
     reached = [0.0, *(share * shown[DIFFUSION] for share in asking.looks)]
@@ -117,7 +117,15 @@ def family_rows(told: Sequence[Told], asking: Asking, shown: Mapping[str, int]) 
             setting = {"family": order, "against": DIFFUSION, "at": at, "copies": MANY}
             yield Row("copies_difference", *paired_difference(ours, theirs), len(told), setting)
             for family, values in ((order, ours), (DIFFUSION, theirs)):
-                yield Row("copied_fraction", *mean(values, bounds=SHARE), len(told), setting | {"of": family})
+                found = pooled([_share(value, n) for value in values], bounds=SHARE)
+                here = setting | {"of": family}
+                yield Row("copied_fraction", found.value, found.low, found.high, n * len(told), here, found.sd)
+
+
+def _share(value: float, n: int) -> Interval:
+    """A share of n pictures, not always a whole number of them, with the interval that so many allow."""
+    found = wilson(round(value * n), n)
+    return Interval(value, min(value, found.low), max(value, found.high))
 
 
 def _fraction(metric: str, chosen: Sequence[Bool[np.ndarray, " n"]], setting: dict[str, Any]) -> Row:

@@ -98,14 +98,14 @@ SMOKE = Config(
     seeds=2,
     world=PictureWorld(
         plan=Plan(
-            side=16, ladder=(1, 16), per_rung=6, recaptioned=0, layouts=0, regions=0, unique=40, emoji=20, twins=1,
+            side=16, ladder=(4, 16), per_rung=6, recaptioned=0, layouts=0, regions=0, unique=40, emoji=20, twins=1,
             held_out=40,
         ),
-        codes=16, size="nano", raster=PictureRecipe(steps=4, batch=4, warmup=1),
+        patch=4, grids=(1, 2, 4), codes=16, size="nano", raster=PictureRecipe(steps=4, batch=4, warmup=1),
         scales=PictureRecipe(steps=4, batch=4, warmup=1), widths=(16,), training=Training(steps=4, batch=4),
         autoencoder_steps=3,
     ),
-    asking=Asking(looks=(0.5, 1.0), seeds=1, steps=2, tokens_given=(0, 32), grids_given=(0, 3), quality=10),
+    asking=Asking(looks=(0.5, 1.0), seeds=1, steps=2, tokens_given=(0, 8), grids_given=(0, 2), quality=5),
     samples=(5,),
     resamples=2,
     workers=1,
