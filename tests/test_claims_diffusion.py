@@ -343,7 +343,40 @@ def regime(cells=None):
 
 
 SOME, NONE, BOTH = "some cell is prunable", "none is where", "jointly"
+
+
+def pictures_charted(found=None, chance=(0.5, 0.6), blind=0.5, whole=True):
+    """Of scenes and emoji; the end of the interval that counts, by signal and source."""
+    rows = []
+    for kind in ("scenes", "emoji"):
+        for signal in ("forget events", "loss drop", "last loss"):
+            low = (found or {}).get((signal, kind), 0.51)
+            rows.append(row("auc", 0.9, low, 0.99, signal=signal, kind=kind, against="its own domain"))
+        rows.append(row("auc", 0.3, 0.2, 0.4, signal="early loss", kind=kind, against="its own domain"))
+        if whole:
+            ends = chance if kind == "emoji" else (0.4, 0.5)
+            rows.append(row("control_auc", sum(ends) / 2, *ends, signal="last loss", kind=kind))
+            rows.append(row("blind_auc", 0.6, blind if kind == "scenes" else 0.4, 0.7, kind=kind))
+    return rows
+
+
 EXPERIMENTS = {
+    "pictures_charted": Experiment(
+        pictures_charted,
+        5,
+        [
+            case(),
+            *(
+                case(f"{signal}: copies", found={(signal, kind): 0.5})
+                for signal in ("forget events", "loss drop", "last loss")
+                for kind in ("scenes", "emoji")
+            ),
+            case("shuffled labels", chance=(0.51, 0.6)),
+            case("shuffled labels", chance=(0.4, 0.49)),
+            case("pictures and captions alone", blind=0.51),
+            case(says=3, whole=False),
+        ],
+    ),
     "adversarial_cure": Experiment(
         adversarial_cure,
         8,

@@ -34,6 +34,16 @@ def map_figure(
     return figure
 
 
+def courses_figure(losses: Float[np.ndarray, "epochs n"], groups: Shaped[np.ndarray, " n"]) -> Figure:
+    """Mean loss of every group after every look."""
+    figure, (ax,) = new_figure("The course of the training", "look", "mean loss")
+    for place, name in enumerate(np.unique(groups)):
+        colour = COLOURS[_MARKS[place % len(_MARKS)]]
+        ax.plot(range(1, len(losses) + 1), losses[:, groups == name].mean(axis=1), color=colour, label=str(name))
+    legend_below(figure)
+    return figure
+
+
 def signals_figure(rows: Sequence[Row], title: str) -> Figure:
     """Area under the curve of every signal, a panel for each kind, by whom copies are told from."""
     areas = select(rows, "auc")

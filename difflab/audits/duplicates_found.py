@@ -77,7 +77,7 @@ def signal_rows(charted: Sequence[Charted]) -> Iterator[Row]:
             groups = [one.groups(kind, against) for one in charted]
             for name in SIGNALS:
                 scores = [signals(one.losses).suspicion()[name] for one in charted]
-                yield from _found_rows(scores, groups, {"signal": name, **setting})
+                yield from found_rows(scores, groups, {"signal": name, **setting})
             for quantile in QUANTILES:
                 scores = [signals(one.losses, quantile=quantile).suspicion()[FORGOTTEN] for one in charted]
                 found = _areas(scores, groups)
@@ -90,11 +90,12 @@ def signal_rows(charted: Sequence[Charted]) -> Iterator[Row]:
         yield Row("auc_difference", *paired_difference(drop, events), len(charted), setting)
 
 
-def _found_rows(
+def found_rows(
     scores: Sequence[Float[np.ndarray, " n"]],
     groups: Sequence[tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]],
     setting: Mapping[str, str],
 ) -> Iterator[Row]:
+    """Area under the curve and true positives at 1 % false ones, over worlds: of the first group against the second."""
     found = _areas(scores, groups)
     yield Row("auc", *found[:3], len(scores), dict(setting), found.sd)
     rates = []
