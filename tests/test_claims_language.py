@@ -182,6 +182,7 @@ def text_in_time(
             rows.append(row("late_difference", 1.0, low["late"], 2.0, kind=kind, copies=64))
         rows.append(row("highest_difference", 1.0, low["highest"], 2.0, kind=kind, width=16))
         rows.append(row("over_half_difference", -1.0, -2.0, low["over"], kind=kind, width=16))
+        rows.append(row("kept_difference", 0.5, 0.4, 0.6, kind=kind, width=16))
         rows.append(row("kept_by_width_difference", 1.0, low["kept"], 2.0, kind=kind))
     for width, *interval in exposures:
         rows.append(row("exposures_count", *interval, kind="random", width=width))
@@ -204,6 +205,7 @@ def text_by_size(twins=(0.0, 0.0), grown=None, chance=None, gained=None, lost=No
         setting = {**pair, "to": "another of the smaller size"}
         rows.append(row("memorized_difference", (low + high) / 2, low, high, **setting))
         rows.append(row("gained_difference", 0.5, (gained or {}).get(second, 0.01), 0.9, **pair))
+        rows.append(row("lost_worlds_count", float(last), **pair))
         if last:
             rows.append(row("lost_difference", -0.5, -0.9, -0.01 if lost is None else lost, **pair))
             if unsure is not None:
@@ -262,6 +264,7 @@ def finetuning_methods(control=None, unseen=0.0, gaps=None, growth=None, sizes=0
         for method in ("prefix", "prompt", "P-tuning"):
             high = (growth or {}).get((method, size), 0.09)
             rows.append(row("growth_difference", 0.0, -0.1, high, method=method, size=size))
+            rows.append(row("reached_fraction", 0.5, 0.4, 0.6, method=method, size=size, gain=0.25))
         back = {"method": "full", "size": size, "epoch": 24}
         rows.append(row("extracted_fraction", unseen if size == "tiny" else 0.0, **back, texts="unseen"))
         rows.append(row("extracted_fraction", 0.5, **back, texts="seen"))

@@ -108,7 +108,8 @@ def test_the_command_line_gives_the_rows_of_plain_python(setting, plain, tmp_pat
         for flag, value in FIVE[name].items():
             command += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
     script = (
-        f"from difflab.__main__ import command\nimport sys\nfor words in {words!r}: sys.argv[1:] = words; command()"
+        "from difflab.runs.registry import command_line\nimport sys\ncommand = command_line()\n"
+        f"for words in {words!r}: sys.argv[1:] = words; command()"
     )
     answer = python(script, ROOT, JAX_ENABLE_X64=setting)
     assert answer.returncode == 0, answer.stderr
