@@ -53,7 +53,7 @@ WAYS = {
     "gradient_difference": Way(3e-4),
     "constraint_based": Way(3e-4),
     "code_eraser": Way(2e-4),
-    "npo": Way(3e-4),
+    "npo": Way(3e-4, {"beta": 0.02}),
     "sim_npo": Way(3e-4, {"beta": 1.0, "forget_weight": 1.0}),
     "rmu": Way(1e-3),
 }

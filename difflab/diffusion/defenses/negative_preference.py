@@ -71,7 +71,8 @@ def negative_preference(
         minimise mean of -(2 / beta) ln sigma(beta (L - L_0)) + keep (mean of C + mean of R).
 
     A picture's first step is that of gradient ascent; its weight, 2 sigma(-beta (L - L_0)), falls to nothing once L has
-    risen by a few times 1 / beta, so that the ascent has an end and the network is not torn apart.
+    risen by a few times 1 / beta, so that the ascent ends where it no longer outweighs what is kept. With nothing that
+    is kept it would not: AdamW makes its steps as long of small gradients as of large ones.
 
     Args:
         pipeline: the model.
