@@ -36,7 +36,7 @@ class NegativePreference(Finetuning):
     """
 
     steps: int = 100
-    batch: int = 32
+    batch: int = 16
     rate: float = 3e-4
     beta: float = 20.0
     region: float = 1.0
