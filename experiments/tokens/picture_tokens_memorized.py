@@ -45,7 +45,7 @@ from difflab.runs.answers import Answer
 from difflab.runs.figures import picture_strips
 from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
-from difflab.runs.rows import Artefact, Row, select
+from difflab.runs.rows import Artefact, Note, Row, select
 from synthetic.plan import Plan
 
 FEW = 4
@@ -112,7 +112,7 @@ SMOKE = Config(
 )  # fmt: skip
 
 
-def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact | Note]:
     """Train all models, ask each about all items of its world, and compare over worlds."""
     worlds = config.worlds()
     told = told_by(worlds, config.asking, checkpoints, config.workers)
