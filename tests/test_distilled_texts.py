@@ -158,9 +158,9 @@ def test_what_the_teacher_wrote_is_searched_for_halves_of_items():
     assert distilled_texts._held(world, texts, "random", False) == 0
 
 
-def test_a_gap_is_the_mean_of_items_less_that_of_twins_in_bits():
+def test_a_gap_is_the_mean_of_the_most_repeated_items_less_that_of_twins_in_bits():
     items = Items(
-        np.array(["natural"] * 4 + ["random"]), np.array([4, 0, 0, 0, 4]), np.array([False, False, True, True, False]),
+        np.array(["natural"] * 4 + ["random"]), np.array([4, 2, 0, 0, 4]), np.array([False, False, True, True, False]),
         np.full(5, -1), [""] * 5,
     )  # fmt: skip
     told = Distilled(items, {(LOGITS, MODEL): {"score loss": np.log(2) * np.array([-1, -9, -3, -5, 0])}}, {})

@@ -80,9 +80,9 @@ class Distilled(NamedTuple):
         return found / np.log(2)
 
     def gap(self, channel: str, teacher: str, kind: str) -> float:
-        """By how many bits a token repeated items of a kind are better known than its twins."""
-        bits = self.bits(channel, teacher)
-        return float(bits[self.items.repeated(kind)].mean() - bits[self.items.twins(kind)].mean())
+        """By how many bits a token the items of a kind with the most copies are better known than its twins."""
+        bits, most = self.bits(channel, teacher), int(self.items.copies.max())
+        return float(bits[self.items.members(kind, most)].mean() - bits[self.items.twins(kind)].mean())
 
 
 TAUGHT_BY = "teacher"
