@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 OWN = "difflab, a laboratory for memorization in generative models (CITATION.cff)."
 PAPERS = {
+    "1503.02531": "G. Hinton et al. Distilling the Knowledge in a Neural Network. 2015.",
     "1512.00567": "C. Szegedy et al. Rethinking the Inception Architecture for Computer Vision. 2016.",
     "1606.05328": "A. van den Oord et al. Conditional Image Generation with PixelCNN Decoders. 2016.",
     "1708.02002": "T.-Y. Lin et al. Focal Loss for Dense Object Detection. 2017.",
@@ -63,6 +64,7 @@ PAPERS = {
     "Phenomenon. 2025.",
     "2407.06460": "W. Shi et al. MUSE: Machine Unlearning Six-Way Evaluation for Language Models. 2024.",
     "2407.17817": "J. Huang et al. Demystifying Verbatim Memorization in Large Language Models. 2024.",
+    "2407.19409": "S. Xu et al. LLAVADI: What Matters for Multimodal Large Language Models Distillation. 2024.",
     "2407.21720": "Y. Wen et al. Detecting, Explaining, and Mitigating Memorization in Diffusion Models. 2024.",
     "2409.13745": "H. Chang et al. Context-Aware Membership Inference Attacks against Pre-trained Large Language "
     "Models. 2024.",
@@ -87,6 +89,8 @@ PAPERS = {
     "2507.00258": "J. Hou et al. Impact of Fine-Tuning Methods on Memorization in Large Language Models. 2025.",
     "2507.06056": "Y. Huang et al. Entropy-Memorization Law: Evaluating Memorization Difficulty of Data in LLMs. 2025.",
     "2507.09937": "G. Ghosal et al. Memorization Sinks: Isolating Memorization during LLM Training. 2025.",
+    "2507.14805": "A. Cloud et al. Subliminal Learning: Language Models Transmit Behavioral Traits via Hidden "
+    "Signals in Data. 2025.",
     "2507.16880": "A. Kowalczuk et al. Finding Dori: Memorization in Text-to-Image Diffusion Models Is Not Local. "
     "2025.",
     "2508.04117": "Z. Ruan et al. Unveiling Over-Memorization in Finetuning LLMs for Reasoning Tasks. 2025.",
