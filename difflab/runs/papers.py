@@ -82,6 +82,7 @@ PAPERS = {
     "2503.01034": "S. Alberti et al. Data Unlearning in Diffusion Models. 2025.",
     "2504.05651": "N. Kokhlikyan et al. Measuring Déjà vu Memorization Efficiently. 2024.",
     "2505.08727": "F. Yu. Memorization-Compression Cycles Improve Generalization. 2025.",
+    "2505.16216": "D. Kim et al. MIDAS: Memorization and Reasoning in the Understanding of Idioms. 2025.",
     "2505.17638": "T. Bonnaire et al. Why Diffusion Models Don't Memorize. 2025.",
     "2505.24832": "J. X. Morris et al. How much do language models memorize? 2025.",
     "2506.12321": "J. Zhang et al. Beyond Frequency: The Role of Redundancy in Large Language Model "
@@ -93,14 +94,21 @@ PAPERS = {
     "Signals in Data. 2025.",
     "2507.16880": "A. Kowalczuk et al. Finding Dori: Memorization in Text-to-Image Diffusion Models Is Not Local. "
     "2025.",
+    "2508.02573": "J. Dentan et al. Guess or Recall? Classifying Memorization by Attention. 2025.",
     "2508.04117": "Z. Ruan et al. Unveiling Over-Memorization in Finetuning LLMs for Reasoning Tasks. 2025.",
     "2508.17689": "S. Buchanan et al. On the Edge of Memorization in Diffusion Models. 2025.",
     "2509.00083": "L. Patel, N. Shanbhag. Data Cartography for Detecting Memorization Hotspots and Guiding Data "
     "Interventions in Generative Models. 2025.",
+    "2509.00488": "A. Kasliwal et al. Localizing and Mitigating Memorization in Image Autoregressive Models. 2025.",
+    "2509.04866": "Z. Ma et al. Memorization or Understanding? Scenario Cognition of Language Models. 2025.",
     "2509.13755": "Z. Chu et al. Scrub It Out! Erasing Sensitive Memorization in Code Language Models via Machine "
     "Unlearning. 2025.",
+    "2510.08750": "T. Udsa et al. Exploring Cross-Client Memorization of Training Data in Federated Learning. 2025.",
+    "2510.12950": "S. Tonekaboni et al. An Investigation of Memorization Risk in Healthcare Foundation Models. 2025.",
     "2510.16022": "C. Wang et al. Breaking Memorization Barriers in LLM Code Fine-Tuning via Information Bottleneck "
     "for Improved Generalization. 2025.",
+    "2510.19036": "S. Pericharla et al. Memorization and Generalization in Biomedical Term Normalization. 2025.",
+    "2510.19811": "J. Wei et al. Hubble: A Model Suite to Advance the Study of LLM Memorization. 2025.",
 }
 
 
