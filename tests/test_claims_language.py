@@ -144,7 +144,9 @@ def text_capacity(
         for capacity, shift in (("measured", 0.0), ("3.6 bits a parameter", 5.0)):
             here = {"point": point, "prediction": prediction, "capacity": capacity}
             rows.append(row("log_error_distance", 0.3, 0.1, high + shift, **here))
-            rows.append(row("better_difference", -0.3, -0.6, better + shift, **here))
+            against = "texts a parameter of other settings"
+            rows.append(row("better_difference", -0.3, -0.6, better + shift, **here, against=against))
+            rows.append(row("better_difference", 0.3, 0.1, 0.6, **here, against="anything else"))
     return [*rows, row("log_error_distance", 2.0, 1.0, 3.0, point="peak", prediction="other settings")]
 
 
