@@ -13,9 +13,9 @@ from difflab.audits.picture_told import FAMILIES, MANY, REPEATED, TWIN, Told
 from difflab.audits.picture_worlds import DIFFUSION, MODEL, ORACLE, TOKENS, PictureWorld, cost
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Row
-from difflab.statistics.equal_quality import common_level, value_at
 from difflab.statistics.intervals import SHARE, Interval, grouped_fraction, mean, paired_difference, pooled, wilson
 from difflab.statistics.kernel_distance import kernel_distance
+from difflab.statistics.levels import at_level, common_level
 
 
 def cost_rows(world: PictureWorld) -> Iterator[Row]:
@@ -96,14 +96,16 @@ def family_rows(told: Sequence[Told], asking: Asking, shown: Mapping[str, int]) 
     """
     looks, n = range(len(asking.looks)), int((told[0].asked >= MANY).sum())
     rates = {family: [[one.copies_rate(family, i) for i in looks] for one in told] for family in FAMILIES}
-    apart = {family: [[one.distance(family, i) for i in looks] for one in told] for family in FAMILIES}
+    apart = {family: np.array([[one.distance(family, i) for i in looks] for one in told]) for family in FAMILIES}
     reached = [0.0, *(share * shown[DIFFUSION] for share in asking.looks)]
     for order in TOKENS:
         token = [one[-1] for one in rates[order]]
         as_many = [float(np.interp(shown[order], reached, [0.0, *one])) for one in rates[DIFFUSION]]
         equal = [
             [
-                value_at(apart[family][i], rates[family][i], common_level(apart[order][i], apart[DIFFUSION][i]))
+                at_level(
+                    apart[family][i], np.array(rates[family][i]), common_level([apart[order][i], apart[DIFFUSION][i]])
+                )
                 for i in range(len(told))
             ]
             for family in (order, DIFFUSION)
