@@ -54,6 +54,45 @@ def picture_tokens_memorized(
     return [one for one in rows if one.metric not in left]
 
 
+def unit_memorization(most=None, twins=None, fired=None, before=None, gaps=None, left=()):
+    """Other shares, levels and rankings say the opposite; what is given of an order replaces what is measured of it."""
+    rows = []
+    for order in ORDERS:
+        for copies, ends in (
+            (64, (0.9, (most or {}).get(order, 0.51), 1.0)),
+            (0, (0.0, 0.0, (twins or {}).get(order, 0.02))),
+            (16, (0.3, 0.2, 0.4)),
+        ):
+            role = "repeated" if copies else "twin"
+            rows.append(row("extracted_fraction", *ends, order=order, pictures=role, copies=copies))
+        for model, copies, ends in (
+            ("trained", 0, (0.3, 0.2, (fired or {}).get(order, 0.49))),
+            ("trained", 64, (0.7, 0.6, 0.8)),
+            ("untrained", 0, (before or {}).get(order, (0.5, 0.5, 0.5))),
+            ("untrained", 64, (0.9, 0.8, 1.0)),
+        ):
+            role = "repeated" if copies else "twin"
+            rows.append(row("fired_for_fraction", *ends, order=order, model=model, pictures=role, copies=copies))
+        for factor, ranking in ((0.5, "UnitMem"), (0.0, "UnitMem"), (0.0, "not moved")):
+            here = {"order": order, "factor": factor, "ranking": ranking}
+            for place in ({"share": 0.1}, {"share": 0.2}):
+                for against in ("whole", "random"):
+                    claimed = against == "whole" and place == {"share": 0.1} and ranking == "UnitMem"
+                    high = (gaps or {}).get((order, factor, against), -0.01) if claimed else 0.5
+                    setting = here | place | {"against": against, "at": "equal share"}
+                    rows.append(row("kept_difference", -0.1, -0.2, high, **setting))
+            for level in (1.01, 1.02):
+                for against in ("random", "of twins"):
+                    claimed = level == 1.02 and ranking == "UnitMem"
+                    high = (gaps or {}).get((order, factor, against), -0.01) if claimed else 0.5
+                    setting = here | {"level": level, "against": against, "at": "equal validation loss"}
+                    rows.append(row("kept_difference", -0.1, -0.2, high, **setting))
+            for name in (ranking, "random"):
+                told = here | {"ranking": name, "level": 1.02, "at": "equal validation loss"}
+                rows.append(row("kept_fraction", 0.4, 0.3, 0.5, **told))
+    return [one for one in rows if one.metric not in left]
+
+
 OUTSIDE = (((0.5, 0.5, 0.6), (0.55, 0.51, 0.6)), ((0.45, 0.4, 0.49), (0.5, 0.4, 0.5)))
 EXPERIMENTS = {
     "picture_tokens_memorized": Experiment(
@@ -90,6 +129,38 @@ EXPERIMENTS = {
                     "signal_difference", "leak_difference", "copies_difference",
                 ),
             ),
+        ],
+    ),
+    "unit_memorization": Experiment(
+        unit_memorization,
+        20,
+        [
+            case(),
+            *(
+                made
+                for order in ORDERS
+                for made in (
+                    case(f"{order}: whole models give", most={order: 0.5}),
+                    case(f"{order}: of twins", twins={order: 0.021}),
+                    case(f"{order}: the top units fire", fired={order: 0.5}),
+                    case(f"{order}, before training", before={order: (0.6, 0.51, 0.7)}),
+                    case(f"{order}, before training", before={order: (0.4, 0.3, 0.49)}),
+                    case(before={order: (0.5, 0.5, 0.7)}),
+                    case(before={order: (0.5, 0.3, 0.5)}),
+                    *(
+                        case(f"{order}, units count {factor:g}: {said}", gaps={(order, factor, against): 0.0})
+                        for factor in (0.5, 0.0)
+                        for against, said in (
+                            ("whole", "without the top tenth"),
+                            ("random", "at equal validation loss fewer than without random"),
+                            ("of twins", "at equal validation loss fewer than without the top units of twins"),
+                        )
+                    ),
+                )
+            ),
+            # Nothing is said of what is not there: no level that every model reaches, no models.
+            case(says=8, left=("kept_difference",)),
+            case(says=4, left=("kept_difference", "fired_for_fraction")),
         ],
     ),
 }  # fmt: skip
