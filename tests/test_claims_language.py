@@ -235,7 +235,7 @@ def text_by_task(unseen=0.0, before=0.0, learned=0.9, ranks=None, gaps=(0.01, 0.
         claimed = at == "equal validation loss"
         for by in set(NEEDS) - set(left_out):
             low = (ranks or {}).get(by, 0.01) if claimed else -0.5
-            rows.append(row("rank_correlation_score", 0.5, low, 0.9, by=by, at=at))
+            rows.append(row("rank_correlation", 0.5, low, 0.9, by=by, at=at))
         for other, low in zip(("sentiment", "translation"), gaps, strict=True):
             setting = {"task": "summary", "against": other, "at": at}
             rows.append(row("extracted_difference", 0.2, low if claimed else -0.5, 0.5, **setting))
@@ -279,7 +279,7 @@ PICTURES = (-0.3, -0.5, -0.1)
 def entropy_law(once=0.9, unseen=0.9, differences=None, false=None, found=None, pictures=PICTURES):
     """r of pools of texts seen at most once; what other populations add to it; alarms by slopes."""
     rows = [
-        row("law_correlation", value, -1.0, 1.0, texts=texts, of=of)
+        row("law_correlation", 1.0, value, 1.0, texts=texts, of=of)
         for texts, of, value in (
             ("seen at most once", "pools", once),
             ("seen at most once", "texts", 0.1),
