@@ -45,6 +45,10 @@ def picture_tokens_memorized(
             for name in ("signal", "leak"):
                 low = found[name] if copies == 4 else -0.5
                 rows.append(row(f"{name}_difference", 0.1, low, 0.2, family=order, copies=copies))
+        for of in (order, "diffusion"):
+            rows.append(row("copied_fraction", 0.5, 0.4, 0.6, family=order, at="equal quality", copies=16, of=of))
+        for signal in ("conditional", "difference"):
+            rows.append(row("auc", 0.7, 0.6, 0.8, family=order, method=f"{signal} loss", copies=4))
         for at in ("equal compute", "equal pictures shown", "equal quality"):
             low = found["copies"] if at == "equal quality" else -0.5
             rows.append(row("copies_difference", 0.1, low, 0.2, family=order, against="diffusion", at=at, copies=16))

@@ -68,6 +68,7 @@ PAPERS = {
     "Models. 2024.",
     "2409.18858": "J. Dentan et al. Predicting Memorization within Large Language Models Fine-tuned for "
     "Classification. 2025.",
+    "2409.19069": "W. Wang et al. Localizing Memorization in SSL Vision Encoders. 2024.",
     "2410.07163": "C. Fan et al. Simplicity Prevails: Rethinking Negative Preference Optimization for LLM "
     "Unlearning. 2024.",
     "2410.16454": "Z. Zhang et al. Catastrophic Failure of LLM Unlearning via Quantization. 2025.",
@@ -93,6 +94,7 @@ PAPERS = {
     "2508.17689": "S. Buchanan et al. On the Edge of Memorization in Diffusion Models. 2025.",
     "2509.00083": "L. Patel, N. Shanbhag. Data Cartography for Detecting Memorization Hotspots and Guiding Data "
     "Interventions in Generative Models. 2025.",
+    "2509.00488": "A. Kasliwal et al. Localizing and Mitigating Memorization in Image Autoregressive Models. 2025.",
     "2509.13755": "Z. Chu et al. Scrub It Out! Erasing Sensitive Memorization in Code Language Models via Machine "
     "Unlearning. 2025.",
     "2510.16022": "C. Wang et al. Breaking Memorization Barriers in LLM Code Fine-Tuning via Information Bottleneck "
