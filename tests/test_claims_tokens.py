@@ -10,7 +10,16 @@ ALIKE = ((0.5, 0.5, 0.6), (0.5, 0.4, 0.5))
 
 
 def picture_tokens_memorized(
-    twins=0.02, oracle=0.02, controls=None, weights=1.29, flops=1.09, most=None, tokens=None, differences=None, left=()
+    twins=0.02,
+    oracle=0.02,
+    controls=None,
+    weights=1.29,
+    flops=1.09,
+    most=None,
+    tokens=None,
+    differences=None,
+    alarms=0.04,
+    left=(),
 ):
     """Rungs stand in the wrong order; what is given of a family replaces what is measured of it."""
     rows = []
@@ -52,6 +61,9 @@ def picture_tokens_memorized(
         for at in ("equal compute", "equal pictures shown", "equal quality"):
             low = found["copies"] if at == "equal quality" else -0.5
             rows.append(row("copies_difference", 0.1, low, 0.2, family=order, against="diffusion", at=at, copies=16))
+    # Together 0.02, however many there are of either.
+    for size, share in ((10, alarms), (20, 0.0)):
+        rows.append(row("false_alarm_fraction", share, family="raster", sample=size))
     for name in CONTROLS:
         for ends in (controls or {}).get(name, ALIKE):
             rows.append(row("control_auc", *ends, control=name))
@@ -101,12 +113,13 @@ OUTSIDE = (((0.5, 0.5, 0.6), (0.55, 0.51, 0.6)), ((0.45, 0.4, 0.49), (0.5, 0.4, 
 EXPERIMENTS = {
     "picture_tokens_memorized": Experiment(
         picture_tokens_memorized,
-        17,
+        18,
         [
             case(),
             case("no family draws twins", twins=0.021),
             case("no oracle draws", oracle=0.021),
             *(case(f"{name}: every interval", controls={name: ends}) for name in CONTROLS for ends in OUTSIDE),
+            case("alarms on twins", alarms=0.05),
             case("cost alike", weights=1.31),
             case("cost alike", flops=1.11),
             *(
@@ -130,7 +143,7 @@ EXPERIMENTS = {
                 says=6,
                 left=(
                     "memorized_fraction", "control_auc", "weights_count", "training_flops_count", "extracted_fraction",
-                    "signal_difference", "leak_difference", "copies_difference",
+                    "signal_difference", "leak_difference", "copies_difference", "false_alarm_fraction",
                 ),
             ),
         ],
