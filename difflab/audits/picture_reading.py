@@ -205,7 +205,7 @@ def _looked(
     found: dict[str, np.ndarray] = dict(judge.alike(pictures, items.pictures[items.asked]))
     if like:
         # A chance of its own each: pictures that begin alike are more alike than the distance takes them to be.
-        own = [one for seed in item_seeds(chance.seed, "quality", len(judge.captions)) for one in seeded(1, [seed])]
+        own = [torch.Generator().manual_seed(one) for one in item_seeds(chance.seed, "quality", len(judge.captions))]
         seen = features(draw(list(judge.captions), own))
         found |= {name: np.array(kernel_distance(seen, others)) for name, others in like.items()}
     return found | {DRAWN: pictures[:, 0]}
