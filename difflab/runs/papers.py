@@ -70,6 +70,7 @@ PAPERS = {
     "Models. 2024.",
     "2409.18858": "J. Dentan et al. Predicting Memorization within Large Language Models Fine-tuned for "
     "Classification. 2025.",
+    "2409.19069": "W. Wang et al. Localizing Memorization in SSL Vision Encoders. 2024.",
     "2410.07163": "C. Fan et al. Simplicity Prevails: Rethinking Negative Preference Optimization for LLM "
     "Unlearning. 2024.",
     "2410.16454": "Z. Zhang et al. Catastrophic Failure of LLM Unlearning via Quantization. 2025.",

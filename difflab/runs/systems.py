@@ -39,7 +39,7 @@ SYSTEMS = (
     System("2402.02103", "Déjà vu", "A caption reveals objects of its training picture that it never names.",
            "clip_dejavu", ("hidden auc gap of member and non-member",)),
     System("2509.00488", "UnitMem", "Few units hold what an image autoregressive model has memorized.",
-           "unit_memorization", ("top units",)),
+           "unit_memorization", ("fewer than without random units",)),
     System("2411.00113", "Manifold memorization", "Memorized points have a local dimension below that of their law.",
            "dimension_collapsed", ("at M = N the dimension", "the copied ones have the lower dimension")),
     System("2410.21665", "Bright ending", "Attention on the last token shows which part of a picture is copied.",
