@@ -95,6 +95,7 @@ PAPERS = {
     "Interventions in Generative Models. 2025.",
     "2509.13755": "Z. Chu et al. Scrub It Out! Erasing Sensitive Memorization in Code Language Models via Machine "
     "Unlearning. 2025.",
+    "2510.12950": "S. Tonekaboni et al. An Investigation of Memorization Risk in Healthcare Foundation Models. 2025.",
     "2510.16022": "C. Wang et al. Breaking Memorization Barriers in LLM Code Fine-Tuning via Information Bottleneck "
     "for Improved Generalization. 2025.",
 }
