@@ -486,6 +486,6 @@ def test_worlds_that_make_no_sense_are_refused(change, said):
 
 
 def test_prompts_of_planted_patients_end_with_visits():
-    assert audit.Config().asked == (7, 11, 19) and replace(audit.Config(), prompts=(5, 3)).asked == (3, 5)
+    assert audit.Config().asked == (7, 11, 15) and replace(audit.Config(), prompts=(5, 3)).asked == (3, 5)
     with pytest.raises(InputError, match="natural, inferable, arbitrary"):
         replace(LAW, sensitive="unknown")

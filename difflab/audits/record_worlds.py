@@ -50,11 +50,11 @@ class RecordWorld:
 
     law: VisitRecords = field(default_factory=VisitRecords)
     """Of natural records of any group."""
-    copies: tuple[int, ...] = (0, 1, 4, 16, 64)
+    copies: tuple[int, ...] = (0, 4, 16, 64, 256)
     """Of a planted patient's record."""
-    patients: tuple[int, ...] = (8, 8, 8, 8, 8)
+    patients: tuple[int, ...] = (8, 8, 8, 8, 6)
     """With so many copies, for each of inferable and arbitrary, rare and common; each has one twin."""
-    background: int = 16_000
+    background: int = 12_000
     """Records of other patients, each seen once."""
     known: int = 400
     """Records of others whom nobody is trained on; on these a probe is fitted."""

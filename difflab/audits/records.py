@@ -65,7 +65,7 @@ class Config(LoadedLanguageModel):
     """A vector of every code, JSON lines {"code": ..., "vector": [...]}, that says which are alike; empty: the model's
     own embeddings."""
     prompts: tuple[int, ...] = ()
-    """First codes given; none: 10, 20 and 50, and of planted patients the identifiers with one, two and four visits."""
+    """First codes given; none: 10, 20 and 50, of planted patients identifiers and 1, 2, and half the visits."""
     draws: int = 16
     """Trajectories drawn of each record and prompt."""
     suffix: int = 64
@@ -115,7 +115,7 @@ class Config(LoadedLanguageModel):
     def asked(self) -> tuple[int, ...]:
         """First codes given."""
         law = self.world.law
-        planted = sorted({law.after(visits) for visits in (1, law.visits // 4, law.visits // 2) if visits})
+        planted = sorted({law.after(visits) for visits in (1, 2, law.visits // 2) if visits <= law.visits // 2})
         return tuple(sorted(set(self.prompts))) or (PROMPTS if self.model else tuple(planted))
 
     @property
@@ -255,7 +255,7 @@ def _checksum(found: Any) -> str:
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
     """Of planted patients what copies and inference do; of a user's model what its owner hopes for."""
-    planted = any("sensitive" in row.setting for row in select(rows, "leak_difference"))
+    planted = [row for row in select(rows, "leak_difference") if "sensitive" in row.setting]
     return _planted_claims(rows) if planted else _own_claims(rows)
 
 

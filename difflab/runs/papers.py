@@ -6,12 +6,14 @@ from collections.abc import Iterable
 OWN = "difflab, a laboratory for memorization in generative models (CITATION.cff)."
 PAPERS = {
     "1512.00567": "C. Szegedy et al. Rethinking the Inception Architecture for Computer Vision. 2016.",
+    "1602.05629": "B. McMahan et al. Communication-Efficient Learning of Deep Networks from Decentralized Data. 2017.",
     "1606.05328": "A. van den Oord et al. Conditional Image Generation with PixelCNN Decoders. 2016.",
     "1708.02002": "T.-Y. Lin et al. Focal Loss for Dense Object Detection. 2017.",
     "1709.01604": "S. Yeom et al. Privacy Risk in Machine Learning: Analyzing the Connection to Overfitting. 2018.",
     "1711.00937": "A. van den Oord et al. Neural Discrete Representation Learning. 2017.",
     "1801.01401": "M. Binkowski et al. Demystifying MMD GANs. 2018.",
     "1803.05407": "P. Izmailov et al. Averaging Weights Leads to Wider Optima and Better Generalization. 2018.",
+    "1812.06127": "T. Li et al. Federated Optimization in Heterogeneous Networks. 2020.",
     "2012.07805": "N. Carlini et al. Extracting Training Data from Large Language Models. 2021.",
     "2012.09841": "P. Esser et al. Taming Transformers for High-Resolution Image Synthesis. 2021.",
     "2101.00190": "X. L. Li and P. Liang. Prefix-Tuning: Optimizing Continuous Prompts for Generation. 2021.",
@@ -95,6 +97,8 @@ PAPERS = {
     "Interventions in Generative Models. 2025.",
     "2509.13755": "Z. Chu et al. Scrub It Out! Erasing Sensitive Memorization in Code Language Models via Machine "
     "Unlearning. 2025.",
+    "2510.08750": "T. Udsa et al. Exploring Cross-Client Memorization of Training Data in Large Language Models for "
+    "Federated Learning. 2025.",
     "2510.12950": "S. Tonekaboni et al. An Investigation of Memorization Risk in Healthcare Foundation Models. 2025.",
     "2510.16022": "C. Wang et al. Breaking Memorization Barriers in LLM Code Fine-Tuning via Information Bottleneck "
     "for Improved Generalization. 2025.",

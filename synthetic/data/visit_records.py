@@ -37,17 +37,17 @@ class VisitRecords:
     """Of them, the last ones, are rare."""
     rare_share: float = 0.05
     """Of the patients who have a rare one."""
-    own: int = 12
+    own: int = 6
     """Ordinary codes of each disease."""
-    common: int = 32
+    common: int = 16
     """Codes that all diseases have."""
-    common_share: float = 0.3
+    common_share: float = 0.2
     """Of the ordinary codes in a record that are common ones."""
-    visits: int = 8
+    visits: int = 6
     """Of a patient."""
     codes: int = 3
     """Of a visit."""
-    values: int = 16
+    values: int = 32
     """Of each identifier."""
     present: float = 0.7
     """Probability that a natural record holds its sensitive code."""
