@@ -428,6 +428,82 @@ def cartography_bounds(
     return rows
 
 
+def health_records(
+    rises=None, never=(0.0, 0.0), chance=(0.0, 0.0), probes=(0.0, 0.0), unseen=(0.5, 0.5), members=0.51, collapse=0.8,
+    still=(0.5, 0.5), rare=0.01, own=None, zero=True,
+):  # fmt: skip
+    """Planted patients with 0, 16 and 256 copies in the wrong order; or those of a user's model."""
+    if own is not None:
+        return _own_records(**own)
+    rows, grown = [], {"T1": 0.01, "T2": 0.01} | (rises or {})
+    for sensitive in ("inferable", "arbitrary"):
+        last = sensitive == "arbitrary"
+        for copies in (16, 256, 0) if zero else (16, 256):
+            at = {"sensitive": sensitive, "copies": copies}
+            ends = never if copies == 0 and last else (-0.1, 0.1)
+            for test in ("T1", "T2"):
+                low = grown[test] if copies == 256 and last else -0.2
+                low, high = (low, 0.4) if copies else ends
+                rows.append(row("rise_difference", (low + high) / 2, low, high, test=test, **at))
+                low, high = chance if copies == 256 and last else (-0.1, 0.1) if copies == 256 else (0.3, 0.4)
+                rows.append(row("leak_difference", (low + high) / 2, low, high, test=test, prompt="random", **at))
+                rows.append(row("leak_difference", 0.5, 0.4, 0.6, test=test, prompt="first 9", **at))
+            low, high = probes if copies == 256 and last else (-0.1, 0.1) if copies == 256 else (0.3, 0.4)
+            rows.append(row("probe_difference", (low + high) / 2, low, high, **at))
+            low = {0: unseen[0], 256: members}.get(copies, 0.2) if last else 0.6 if copies else 0.4
+            high = (unseen[1] if last else 0.6) if copies == 0 else 0.9
+            rows.append(row("member_auc", (low + high) / 2, low, high, **at))
+            rows.append(row("told_fraction", 0.5, 0.4, 0.6, prompt="first 9", patients=f"{sensitive}, {copies} copies"))
+        rows.append(row("told_fraction", 0.1, 0.0, 0.2, prompt="first 9", patients=f"{sensitive}, twins"))
+    for copies in (16, 256, 0) if zero else (16, 256):
+        low, high = still if copies == 0 else (0.3, 0.9)
+        value = {0: (low + high) / 2, 256: collapse}.get(copies, 0.4)
+        rows.append(row("collapse_auc", value, low, high, of="arbitrary against inferable", copies=copies))
+        low = rare if copies == 256 else -0.3
+        rows.append(row("rare_difference", 0.3, low, 0.5, sensitive="arbitrary", copies=copies))
+    return rows
+
+
+def _own_records(t1=0.0, t2=0.0, probe=0.0, member=0.5, collapse=0.5):
+    """Seen records of a user's model, beside unseen ones."""
+    rows = [row("told_fraction", 0.5, 0.4, 0.6, prompt="first 10", patients="seen")]
+    at = {"patients": "seen", "against": "unseen"}
+    for test, low in (("T1", t1), ("T2", t2)):
+        rows.append(row("leak_difference", 0.1, low, 0.2, test=test, prompt="first 10", **at))
+        rows.append(row("leak_difference", 0.1, -0.1, 0.2, test=test, prompt="first 20", **at))
+    rows.append(row("probe_difference", 0.1, probe, 0.2, **at))
+    rows.append(row("member_auc", 0.6, member, 0.7, **at))
+    return [*rows, row("collapse_auc", 0.6, collapse, 0.7, of="seen against unseen")]
+
+
+def cross_client_memorization(twofold=None, excess=None, untrained=None, more=None, near=0.01, central=None, prox=None):
+    """Of three matches, in conditions of which claims look at some."""
+    rows = []
+    for match in MATCHES:
+        for condition in ("federated", "no overlap", "more overlap"):
+            asked = condition == "no overlap"
+            low = (twofold or {}).get(match, 0.01) if asked else -0.2
+            rows.append(row("twofold_difference", 0.2, low, 0.4, condition=condition, match=match))
+            low, high = (excess or {}).get(match, (0.0, 0.0)) if asked else (0.2, 0.4)
+            rows.append(row("excess_difference", (low + high) / 2, low, high, condition=condition, match=match))
+            for of, value in (("intra", 0.6), ("inter", 0.1), ("unseen", 0.1)):
+                at = {"condition": condition, "match": match, "items": "private", "of": of}
+                rows.append(row("match_fraction", value, value, value, **at))
+        low, high = (untrained or {}).get(match, (0.0, 0.0))
+        rows.append(row("untrained_difference", (low + high) / 2, low, high, match=match))
+        low = (more or {}).get(match, 0.01)
+        rows.append(row("inter_difference", 0.2, low, 0.4, condition="more overlap", against="no overlap", match=match))
+        low = near if match == "approximate" else -0.1
+        rows.append(row("inter_difference", 0.2, low, 0.4, condition="paraphrases", against="no overlap", match=match))
+        for condition, against, lows in (("federated", "centralized", central), ("FedProx", "federated", prox)):
+            low = (lows or {}).get(match, 0.01)
+            rows.append(row("total_difference", 0.2, low, 0.4, condition=condition, against=against, match=match))
+    return rows
+
+
+MATCHES = ("verbatim 8", "verbatim 16", "approximate")
+
+
 EXPERIMENTS = {
     "training_charted": Experiment(
         training_charted,
@@ -708,6 +784,58 @@ EXPERIMENTS = {
             case("than after sentiment", gaps=(0.0, 0.01)),
             case("than after translation", gaps=(0.01, 0.0)),
             case(says=7, left_out=NEEDS[:1]),
+        ],
+    ),
+    "health_records": Experiment(
+        health_records,
+        12,
+        [
+            case(),
+            case("T1: with longer prompts", rises={"T1": 0.0}),
+            case("T2: with longer prompts", rises={"T2": 0.0}),
+            case("T1: of patients with 0", "T2: of patients with 0", never=(0.01, 0.1)),
+            case("T1: of patients with 0", "T2: of patients with 0", never=(-0.1, -0.01)),
+            case("T1: after codes", "T2: after codes", chance=(0.01, 0.1)),
+            case("T1: after codes", "T2: after codes", chance=(-0.1, -0.01)),
+            case("T3", probes=(0.01, 0.1)),
+            case("T3", probes=(-0.1, -0.01)),
+            case("T4: membership of patients with 0", unseen=(0.51, 0.6)),
+            case("T4: membership of patients with 0", unseen=(0.4, 0.49)),
+            case("T4: with 256", members=0.5),
+            case("T5: with 256", collapse=0.79),
+            case(collapse=0.81),
+            case("T5: with 0", still=(0.51, 0.6)),
+            case("T5: with 0", still=(0.4, 0.49)),
+            case("T6", rare=0.0),
+            case(says=8, zero=False),
+            case(says=5, own={}),
+            case("T1: no", says=5, own={"t1": 0.01}),
+            case("T2: no", says=5, own={"t2": 0.01}),
+            case("T3", says=5, own={"probe": 0.01}),
+            case("T4: the least", says=5, own={"member": 0.51}),
+            case("T5: no more", says=5, own={"collapse": 0.51}),
+        ],
+    ),
+    "cross_client_memorization": Experiment(
+        cross_client_memorization,
+        19,
+        [
+            case(),
+            case("are completed approximately", near=0.0),
+            *(
+                made
+                for match in MATCHES
+                for made in (
+                    case(f"{match}: private items", twofold={match: 0.0}),
+                    case(f"{match}: where nothing", excess={match: (0.01, 0.1)}),
+                    case(f"{match}: where nothing", excess={match: (-0.1, -0.01)}),
+                    case(f"{match}: before", untrained={match: (0.01, 0.1)}),
+                    case(f"{match}: before", untrained={match: (-0.1, -0.01)}),
+                    case(f"{match}: more planted", more={match: 0.0}),
+                    case(f"{match}: at equal validation loss clients", central={match: 0.0}),
+                    case(f"{match}: at equal validation loss FedProx", prox={match: 0.0}),
+                )
+            ),
         ],
     ),
     "text_memorized": Experiment(

@@ -319,6 +319,24 @@ def paired_difference(
     return mean(first - second, level)
 
 
+def apart(first: Interval, second: Interval) -> Interval:
+    """Interval of the difference of two numbers that were measured independently, from their own intervals.
+
+    low = f - s - sqrt((f - f_low)^2 + (s_high - s)^2), and high likewise with the other ends. Of two fractions with
+    Wilson's intervals it is Newcombe's tenth method; of two means with Student's it is near Welch's interval.
+
+    Args:
+        first, second: value and ends, at one level.
+
+    Reference:
+        Zou and Donner 2008, Stat. Med. 27, 1693; Newcombe 1998, Stat. Med. 17, 873.
+    """
+    value = first.value - second.value
+    below = np.hypot(first.value - first.low, second.high - second.value)
+    above = np.hypot(first.high - first.value, second.value - second.low)
+    return Interval(value, float(value - below), float(value + above))
+
+
 def _takes_axis(statistic: Callable[..., Any]) -> bool:
     try:
         return "axis" in inspect.signature(statistic).parameters
