@@ -49,6 +49,16 @@ def digits_of(seed: int) -> Digits:
     return Digits((centred / np.sqrt(centred.var(axis=0).mean()))[order].astype(np.float32), labels[order])
 
 
+def evenly(digits: Digits, n: int) -> Digits:
+    """So many of them, taken from all ten in turn, so that each stands there nearly equally often."""
+    turn = np.zeros(len(digits.labels), np.int64)
+    for digit in range(CLASSES):
+        here = digits.labels == digit
+        turn[here] = np.arange(here.sum())
+    chosen = np.argsort(turn, kind="stable")[:n]
+    return Digits(digits.pixels[chosen], digits.labels[chosen])
+
+
 @dataclass(frozen=True)
 class Perceptrons:
     """Classifiers of digits, and how they are trained."""

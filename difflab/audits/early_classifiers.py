@@ -10,6 +10,7 @@ from difflab.audits.digit_models import (
     Lessons,
     Perceptrons,
     digits_of,
+    evenly,
     outputs_at,
     trained_classifiers,
     untrained_classifiers,
@@ -60,9 +61,8 @@ def foretold_labels(world: FlippedDigits, seed: int, checkpoints: Checkpoints) -
         Of every picture of the training set: under "sign NAME" a number, higher = will be memorized; "guessed", the
         share of shadows whose membership is told; "flipped", whether its label is wrong.
     """
-    config, digits = world.perceptrons, digits_of(seed)
-    n = config.pictures
-    pixels, truth = digits.pixels[:n], digits.labels[:n]
+    config, n = world.perceptrons, world.perceptrons.pictures
+    pixels, truth = evenly(digits_of(seed), n)
     chance = stream(seed, "flipped").numpy()
     wrong = np.zeros(n, bool)
     wrong[chance.permutation(n)[: round(world.flipped * n)]] = True

@@ -12,6 +12,7 @@ from difflab.audits.digit_models import (
     denoised_at,
     digits_of,
     drawn_by,
+    evenly,
     trained_denoisers,
     untrained_denoisers,
 )
@@ -66,8 +67,7 @@ def foretold_copies(world: CopiedDigits, seed: int, checkpoints: Checkpoints) ->
         Of every picture: under "sign NAME" a number, higher = will be copied, as the paper has it for classifiers;
         "copies" by the first denoiser.
     """
-    digits, config = digits_of(seed), world.denoisers
-    pixels, labels = digits.pixels[: world.pictures], digits.labels[: world.pictures]
+    config, (pixels, labels) = world.denoisers, evenly(digits_of(seed), world.pictures)
     until = max(1, round(world.early * config.steps))
     here = Prefixed(checkpoints, key("denoisers", seed))
     with one_thread():

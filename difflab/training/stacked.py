@@ -11,7 +11,7 @@ from difflab.errors import require
 from difflab.training.loop import NOWHERE, Keeping, Plan, optimize
 from difflab.training.schedules import cosine
 
-Outputs = list[Float[torch.Tensor, "m b w"]]
+Outputs = list[Float[torch.Tensor, "m b _"]]
 Losses = Callable[[int], Float[torch.Tensor, " m"]]
 """losses(step): of each perceptron, of which no one depends on another's weights."""
 
