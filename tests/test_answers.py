@@ -10,6 +10,7 @@ import test_claims_clip
 import test_claims_diffusion
 import test_claims_edge
 import test_claims_language
+import test_claims_tokens
 
 from difflab.files import plain
 from difflab.runs import registry
@@ -24,7 +25,7 @@ from difflab.runs.sections import OTHERS, OWN, Section, grouped
 RECORD = recorded()
 BUILT = {
     name: experiment.build
-    for found in (test_claims_edge, test_claims_diffusion, test_claims_clip, test_claims_language)
+    for found in (test_claims_edge, test_claims_diffusion, test_claims_clip, test_claims_language, test_claims_tokens)
     for name, experiment in found.EXPERIMENTS.items()
 }
 NAMES = list(registry.experiments())

@@ -144,7 +144,9 @@ def text_capacity(
         for capacity, shift in (("measured", 0.0), ("3.6 bits a parameter", 5.0)):
             here = {"point": point, "prediction": prediction, "capacity": capacity}
             rows.append(row("log_error_distance", 0.3, 0.1, high + shift, **here))
-            rows.append(row("better_difference", -0.3, -0.6, better + shift, **here))
+            against = "texts a parameter of other settings"
+            rows.append(row("better_difference", -0.3, -0.6, better + shift, **here, against=against))
+            rows.append(row("better_difference", 0.3, 0.1, 0.6, **here, against="anything else"))
     return [*rows, row("log_error_distance", 2.0, 1.0, 3.0, point="peak", prediction="other settings")]
 
 
@@ -235,7 +237,7 @@ def text_by_task(unseen=0.0, before=0.0, learned=0.9, ranks=None, gaps=(0.01, 0.
         claimed = at == "equal validation loss"
         for by in set(NEEDS) - set(left_out):
             low = (ranks or {}).get(by, 0.01) if claimed else -0.5
-            rows.append(row("rank_correlation_score", 0.5, low, 0.9, by=by, at=at))
+            rows.append(row("rank_correlation", 0.5, low, 0.9, by=by, at=at))
         for other, low in zip(("sentiment", "translation"), gaps, strict=True):
             setting = {"task": "summary", "against": other, "at": at}
             rows.append(row("extracted_difference", 0.2, low if claimed else -0.5, 0.5, **setting))
@@ -273,13 +275,58 @@ def finetuning_methods(control=None, unseen=0.0, gaps=None, growth=None, sizes=0
     return rows
 
 
+TAUGHT, ON_LOGITS, ON_FEATURES = "teacher", "logits", "features"
+
+
+def distillation_leak(
+    guessed=0.0, oracle=(0.4, 0.5), written=None, taught=0.51, held=None, sampled=None, word_for_word=None, passed=None
+):
+    """Both kinds; of the most copies, 128, and of 16, which no claim is about. Ends by kind and channel."""
+    rows = []
+    low, high = oracle
+    rows += [
+        row("repeated_auc", (low + high) / 2, low, high, channel=channel, teacher="oracle", kind="natural")
+        for channel in ("nothing", ON_LOGITS)
+    ]
+    rows.append(row("repeated_auc", 0.9, 0.8, 1.0, channel=ON_LOGITS, teacher="model", kind="natural"))
+    for kind in ("natural", "random"):
+        for texts in ("repeated", "twin"):
+            value = (written or {}).get((kind, texts), 0.0)
+            rows.append(row("written_fraction", value, value, value, teacher="oracle", kind=kind, texts=texts))
+        low = (held or {}).get(kind, 0.01)
+        rows.append(row("written_fraction", 0.1, low, 0.2, teacher="model", kind=kind, texts="repeated"))
+        rows.append(row("written_fraction", 0.1, 0.0, 0.2, teacher="model", kind=kind, texts="twin"))
+        back = {TAUGHT: taught, "sampled texts": 0.5} | {
+            channel: (word_for_word or {}).get((kind, channel), 0.0)
+            for learned in (ON_LOGITS, ON_FEATURES)
+            for channel in (learned, f"{learned}, same first weights")
+        }
+        for channel, value in back.items():
+            low = (sampled or {}).get(kind, 0.01) if channel == "sampled texts" else value
+            here = {"channel": channel, "kind": kind}
+            for copies, share in ((16, 0.5), (128, value)):
+                ends = (share, low if copies == 128 else share, share)
+                rows.append(row("extracted_fraction", *ends, **here, teacher="model", texts="repeated", copies=copies))
+            rows.append(row("extracted_fraction", 1.0, **here, teacher="oracle", texts="repeated", copies=128))
+            rows.append(row("extracted_fraction", guessed, **here, teacher="model", texts="twin", copies=0))
+        for learned in (ON_LOGITS, ON_FEATURES):
+            gap, ratio, weights = (passed or {}).get((kind, learned), (0.01, 0.09, 0.01))
+            here = {"channel": learned, "kind": kind}
+            rows.append(row("passed_difference", 0.5, gap, 0.9, **here))
+            rows.append(row("passed_ratio", 0.05, -0.1, ratio, **here))
+            rows.append(row("weights_difference", 0.5, weights, 0.9, **here))
+        for channel in ("sampled texts", f"{ON_LOGITS}, same first weights"):
+            rows.append(row("passed_ratio", 0.9, 0.8, 1.0, channel=channel, kind=kind))
+    return rows
+
+
 PICTURES = (-0.3, -0.5, -0.1)
 
 
 def entropy_law(once=0.9, unseen=0.9, differences=None, false=None, found=None, pictures=PICTURES):
     """r of pools of texts seen at most once; what other populations add to it; alarms by slopes."""
     rows = [
-        row("law_correlation", value, -1.0, 1.0, texts=texts, of=of)
+        row("law_correlation", 1.0, value, 1.0, texts=texts, of=of)
         for texts, of, value in (
             ("seen at most once", "pools", once),
             ("seen at most once", "texts", 0.1),
@@ -635,6 +682,52 @@ EXPERIMENTS = {
             ),
             case("full fine-tuning betrays more in tiny", sizes=0.0),
             case(says=21, left_out=True),
+        ],
+    ),
+    "distillation_leak": Experiment(
+        distillation_leak,
+        25,
+        [
+            case(),
+            case("no twin", guessed=0.1),
+            case("every interval", oracle=(0.51, 0.6)),
+            case("every interval", oracle=(0.4, 0.49)),
+            case(oracle=(0.5, 0.6)),
+            case("what the oracle writes", written={("random", "repeated"): 0.1}),
+            case("what the oracle writes", written={("natural", "twin"): 0.1}),
+            case(
+                "natural: the teacher continues more than half",
+                "random: the teacher continues more than half",
+                taught=0.5,
+            ),
+            *(
+                made
+                for kind in ("natural", "random")
+                for made in (
+                    case(f"{kind}: the teacher's own texts", held={kind: 0.0}),
+                    case(f"{kind}: a student of its texts", sampled={kind: 0.0}),
+                )
+            ),
+            *(
+                made
+                for kind in ("natural", "random")
+                for learned in (ON_LOGITS, ON_FEATURES)
+                for made in (
+                    case(f"{kind}: a student of {learned} on", word_for_word={(kind, learned): 0.1}),
+                    case(
+                        f"{kind}: a student of {learned} on",
+                        word_for_word={(kind, f"{learned}, same first weights"): 0.1},
+                    ),
+                    case(
+                        f"{kind}: {learned} on texts without items pass some", passed={(kind, learned): (0, 0.09, 0.01)}
+                    ),
+                    case(
+                        f"{kind}: {learned} on texts without items pass less",
+                        passed={(kind, learned): (0.01, 0.1, 0.01)},
+                    ),
+                    case(f"{kind}: {learned} pass more", passed={(kind, learned): (0.01, 0.09, 0)}),
+                )
+            ),
         ],
     ),
     "text_by_task": Experiment(

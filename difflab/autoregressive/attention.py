@@ -1,5 +1,7 @@
 """Where a language model looks: how spread out the attention of some tokens is over others."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,17 @@ from jaxtyping import Int
 
 from difflab.autoregressive.model import LanguageModel
 from difflab.errors import require
+
+
+@contextmanager
+def eager(network: Any) -> Iterator[None]:
+    """The implementation of attention that tells its weights; afterwards the one from before."""
+    before = network.config._attn_implementation
+    network.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        network.set_attn_implementation(before)
 
 
 @torch.inference_mode()
@@ -33,13 +46,9 @@ def attention_entropy(model: LanguageModel, rows: Int[np.ndarray, "n t"], keys: 
     require(0 <= start < end <= first + 1, f"keys {keys} must stand before the query at {first}.")
     require(first < rows.shape[1] - 2, f"rows of {rows.shape[1]} tokens have no token to predict after {first}.")
     network: Any = model.model
-    before = network.config._attn_implementation
-    network.set_attn_implementation("eager")
-    try:
-        ids = torch.from_numpy(rows[:, :-2]).to(model.device)
+    ids = torch.from_numpy(rows[:, :-2]).to(model.device)
+    with eager(network):
         layers = network(input_ids=ids, output_attentions=True, use_cache=False).attentions
-    finally:
-        network.set_attn_implementation(before)
     found = []
     for weights in layers:
         looked = weights[:, :, first:, start:end].double()

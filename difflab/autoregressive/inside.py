@@ -1,13 +1,13 @@
 """What a language model does inside while it reads: hidden states and attention where it has read all of a text."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
+from difflab.autoregressive.attention import eager
 from difflab.autoregressive.likelihood import batches
 from difflab.autoregressive.model import LanguageModel, Tokens, check_texts
 from difflab.errors import InputError, require
@@ -40,7 +40,7 @@ def inside(model: LanguageModel, texts: Sequence[Tokens], most_tokens: int = 204
     whole = [np.concatenate([first, ids]) for ids in texts]
     states: list[Any] = [None] * len(whole)
     looked: list[Any] = [None] * len(whole)
-    with _eager(model.model):
+    with eager(model.model):
         for rows in batches(np.array([len(ids) for ids in whole]), most_tokens):
             hidden, attention = _read(model, [whole[row] for row in rows])
             for place, row in enumerate(rows):
@@ -53,17 +53,6 @@ def inside(model: LanguageModel, texts: Sequence[Tokens], most_tokens: int = 204
         raise InputError(f"a hidden state of {model.name} is not finite; load it in float32.")
     heads = {f"block {i + 1}": np.stack([one[i] for one in looked]) for i in range(len(looked[0]))}
     return Inside(found, heads)
-
-
-@contextmanager
-def _eager(network: Any) -> Iterator[None]:
-    """The implementation of attention that tells its weights."""
-    before = network.config._attn_implementation
-    network.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        network.set_attn_implementation(before)
 
 
 def _read(
