@@ -504,7 +504,37 @@ def cross_client_memorization(twofold=None, excess=None, untrained=None, more=No
 MATCHES = ("verbatim 8", "verbatim 16", "approximate")
 
 
+def redundancy_and_fragility(gaps=None, more=0.5, twin=0.0, memorized=None, whole=True):
+    """By what is compared and where the low end of the gap at two changed tokens; the low end with few changed ones."""
+    for blocks in (12, 3):
+        for copies in (0, 32, 128):
+            value = twin if copies == 0 else (memorized or {}).get(blocks, 0.51) if copies == 128 else 0.1
+            rows.append(row("extracted_fraction", value, blocks=blocks, copies=copies, changes=0))
+            rows.append(row("extracted_fraction", 0.3, blocks=blocks, copies=copies, changes=2))
+            if copies and whole:
+                for changes, low, high in ((1, more, 0.9), (2, 0.3, 0.5), (8, 0.5, 1.0)):
+                    setting = {"blocks": blocks, "copies": copies, "changes": changes}
+                    rows.append(row("broken_fraction", (low + high) / 2, low, high, **setting))
+    if whole:
+        for of, other, some in (("redundancy", "copies", (32, 128)), ("copies", "blocks", (12, 3))):
+            for one in some:
+                low = (gaps or {}).get((of, one), 0.01)
+                rows.append(row("broken_difference", 0.1, low, 0.2, **{"of": of, other: one, "changes": 2}))
+                rows.append(row("broken_difference", -0.1, -0.2, 0.1, **{"of": of, other: one, "changes": 8}))
 EXPERIMENTS = {
+    "redundancy_and_fragility": Experiment(
+        redundancy_and_fragility,
+        8,
+        [
+            case(),
+            *(case(f"{copies} copies: more of the least", gaps={("redundancy", copies): 0.0}) for copies in (32, 128)),
+            *(case(f"{blocks} blocks: more break", gaps={("copies", blocks): 0.0}) for blocks in (12, 3)),
+            case("more changed tokens", more=0.51),
+            case("no twin", twin=0.01),
+            *(case(f"{blocks} blocks: more than half", memorized={blocks: 0.5}) for blocks in (12, 3)),
+            case(says=3, whole=False),
+        ],
+    ),
     "training_charted": Experiment(
         training_charted,
         2,
