@@ -38,6 +38,7 @@ PAPERS = {
     "2305.20086": "G. Somepalli et al. Understanding and Mitigating Copying in Diffusion Models. 2023.",
     "2310.06714": "S. Zeng et al. Exploring Memorization in Fine-tuned Language Models. 2024.",
     "2310.16789": "W. Shi et al. Detecting Pretraining Data from Large Language Models. 2024.",
+    "2311.12908": "B. Wallace et al. Diffusion Model Alignment Using Direct Preference Optimization. 2023.",
     "2401.06121": "P. Maini et al. TOFU: A Task of Fictitious Unlearning for LLMs. 2024.",
     "2402.02103": "B. Jayaraman et al. Déjà Vu Memorization in Vision-Language Models. 2024.",
     "2402.07841": "M. Duan et al. Do Membership Inference Attacks Work on Large Language Models? 2024.",
@@ -60,6 +61,8 @@ PAPERS = {
     "Estimation with Diffusion Models. 2024.",
     "2406.06443": "P. Maini et al. LLM Dataset Inference: Did you train on my dataset? 2024.",
     "2406.09179": "Q. Wang et al. Towards Effective Evaluations and Comparisons for LLM Unlearning Methods. 2024.",
+    "2406.13356": "S. Hu et al. Unlearning or Obfuscating? Jogging the Memory of Unlearned LLMs via Benign Relearning. "
+    "2024.",
     "2406.15968": "R. Xie et al. ReCaLL: Membership Inference via Relative Conditional Log-Likelihoods. 2024.",
     "2406.16201": "D. Das et al. Blind Baselines Beat Membership Inference Attacks for Foundation Models. 2024.",
     "2406.17746": "U. Prashanth et al. Recite, Reconstruct, Recollect: Memorization in LMs as a Multifaceted "
@@ -75,6 +78,7 @@ PAPERS = {
     "2409.19069": "W. Wang et al. Localizing Memorization in SSL Vision Encoders. 2024.",
     "2410.07163": "C. Fan et al. Simplicity Prevails: Rethinking Negative Preference Optimization for LLM "
     "Unlearning. 2024.",
+    "2410.08827": "A. Deeb, F. Roger. Do Unlearning Methods Remove Information from Language Model Weights? 2024.",
     "2410.16454": "Z. Zhang et al. Catastrophic Failure of LLM Unlearning via Quantization. 2025.",
     "2410.19482": "J. Hayes et al. Measuring memorization through probabilistic discoverable extraction. 2024.",
     "2410.21665": "C. Chen et al. Exploring Local Memorization in Diffusion Models via Bright Ending Attention. 2025.",
