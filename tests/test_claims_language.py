@@ -247,56 +247,6 @@ def text_by_task(unseen=0.0, before=0.0, learned=0.9, ranks=None, gaps=(0.01, 0.
     return [*rows, row("accuracy_fraction", 0.0, task="summary", at="before")]
 
 
-PAIRS = (("text", "gradient_ascent"), ("secret", "gradient_ascent"), ("secret", "code_eraser"))
-STOP, EQUAL, TAUGHT = "stopped by the rule", "at equal utility", "relearned 5 steps"
-
-
-def unlearning_attacked(
-    found=1.0, twins=0.0, before=(0.51, 0.51), control=(0.0, 0.0), area=(0.5, 0.5), met=(1.0, 1.0), left=0.0,
-    gains=None, gaps=None, left_out=(),
-):  # fmt: skip
-    """Two objectives, the second of secrets alone; what is claimed of one place alone fails at the other."""
-    rows, gains = [row("found_fraction", found, kind="secret")], gains or {}
-    for kind, objectives in (("text", ["gradient_ascent"]), ("secret", ["gradient_ascent", "code_eraser"])):
-        for route, value in (("plain", twins if kind == "text" else 0.0), ("other prefixes", 0.1)):
-            rows.append(row("extracted_fraction", value, model="planted", kind=kind, texts="unseen", route=route))
-        setting = {"model": "planted", "kind": kind, "route": "plain"}
-        rows.append(row("extracted_fraction", 0.8, before[kind == "secret"], 0.9, **setting, texts="forget"))
-        rows.append(row("memory_difference", 0.8, 0.7, 0.9, **setting))
-        rows.append(row("memory_difference", 0.0, -0.1, 0.1, model="retrained", kind=kind, route=TAUGHT))
-        for route in ("plain", "4 bits"):
-            low, high = control if route == "4 bits" else (-0.1, 0.1)
-            rows.append(row("control_difference", (low + high) / 2, low, high, kind=kind, route=route))
-        rows.append(row("control_auc", sum(area) / 2, *area, kind=kind))
-        for name in objectives:
-            rows.append(
-                row(
-                    "stopped_fraction",
-                    met[kind == "secret"] if name == "gradient_ascent" else 1.0,
-                    kind=kind,
-                    objective=name,
-                )
-            )
-            for at in (STOP, EQUAL):
-                here = {"kind": kind, "objective": name, "at": at}
-                for route in ("plain", TAUGHT):
-                    low = left if (at, route) == (STOP, "plain") else 0.3
-                    rows.append(row("memory_difference", 0.4, low, 0.5, **here, route=route))
-                for route in ("other prefixes", "relearned 20 steps", TAUGHT, "4 bits"):
-                    if route in left_out:
-                        continue
-                    low = gains.get((kind, name, route), 0.01)
-                    claimed = at == STOP and route != "relearned 20 steps"
-                    rows.append(row("gain_difference", 0.2, low if claimed else -0.1, 0.4, **here, route=route))
-                rows.append(row("extracted_fraction", 0.5, **here, texts="unseen", route="plain"))
-    forget, other = (gaps or {}).get("forget", -0.01), (gaps or {}).get("other", 0.01)
-    setting = {"kind": "secret", "objective": "code_eraser", "against": "gradient_ascent", "at": EQUAL}
-    if "gaps" not in left_out:
-        rows.append(row("left_difference", -0.2, -0.4, forget, **setting, texts="forget"))
-        rows.append(row("left_difference", 0.2, other, 0.4, **setting, texts="other"))
-    return rows
-
-
 def finetuning_methods(control=None, unseen=0.0, gaps=None, growth=None, sizes=0.01, left_out=False):
     """Of two models, at two gains of which prompts reach only the lower one; ends by what differs."""
     rows = []
@@ -325,7 +275,7 @@ def finetuning_methods(control=None, unseen=0.0, gaps=None, growth=None, sizes=0
     return rows
 
 
-TAUGHT, ON_LOGITS, ON_FEATURES = "teacher", "logits", "features"
+TEACHER, ON_LOGITS, ON_FEATURES = "teacher", "logits", "features"
 
 
 def distillation_leak(
@@ -346,7 +296,7 @@ def distillation_leak(
         low = (held or {}).get(kind, 0.01)
         rows.append(row("written_fraction", 0.1, low, 0.2, teacher="model", kind=kind, texts="repeated"))
         rows.append(row("written_fraction", 0.1, 0.0, 0.2, teacher="model", kind=kind, texts="twin"))
-        back = {TAUGHT: taught, "sampled texts": 0.5} | {
+        back = {TEACHER: taught, "sampled texts": 0.5} | {
             channel: (word_for_word or {}).get((kind, channel), 0.0)
             for learned in (ON_LOGITS, ON_FEATURES)
             for channel in (learned, f"{learned}, same first weights")
@@ -556,6 +506,7 @@ MATCHES = ("verbatim 8", "verbatim 16", "approximate")
 
 def redundancy_and_fragility(gaps=None, more=0.5, twin=0.0, memorized=None, whole=True):
     """By what is compared and where the low end of the gap at two changed tokens; the low end with few changed ones."""
+    rows = []
     for blocks in (12, 3):
         for copies in (0, 32, 128):
             value = twin if copies == 0 else (memorized or {}).get(blocks, 0.51) if copies == 128 else 0.1
@@ -571,6 +522,61 @@ def redundancy_and_fragility(gaps=None, more=0.5, twin=0.0, memorized=None, whol
                 low = (gaps or {}).get((of, one), 0.01)
                 rows.append(row("broken_difference", 0.1, low, 0.2, **{"of": of, other: one, "changes": 2}))
                 rows.append(row("broken_difference", -0.1, -0.2, 0.1, **{"of": of, other: one, "changes": 8}))
+    return rows
+
+
+PAIRS = (("text", "gradient_ascent"), ("secret", "gradient_ascent"), ("secret", "code_eraser"))
+
+
+STOP, EQUAL, TAUGHT = "stopped by the rule", "at equal utility", "relearned 5 steps"
+
+
+def unlearning_attacked(
+    found=1.0, twins=0.0, before=(0.51, 0.51), control=(0.0, 0.0), area=(0.5, 0.5), met=(1.0, 1.0), left=0.0,
+    gains=None, gaps=None, left_out=(),
+):  # fmt: skip
+    """Two objectives, the second of secrets alone; what is claimed of one place alone fails at the other."""
+    rows, gains = [row("found_fraction", found, kind="secret")], gains or {}
+    for kind, objectives in (("text", ["gradient_ascent"]), ("secret", ["gradient_ascent", "code_eraser"])):
+        for route, value in (("plain", twins if kind == "text" else 0.0), ("other prefixes", 0.1)):
+            rows.append(row("extracted_fraction", value, model="planted", kind=kind, texts="unseen", route=route))
+        setting = {"model": "planted", "kind": kind, "route": "plain"}
+        rows.append(row("extracted_fraction", 0.8, before[kind == "secret"], 0.9, **setting, texts="forget"))
+        rows.append(row("memory_difference", 0.8, 0.7, 0.9, **setting))
+        rows.append(row("memory_difference", 0.0, -0.1, 0.1, model="retrained", kind=kind, route=TAUGHT))
+        for route in ("plain", "4 bits"):
+            low, high = control if route == "4 bits" else (-0.1, 0.1)
+            rows.append(row("control_difference", (low + high) / 2, low, high, kind=kind, route=route))
+        rows.append(row("control_auc", sum(area) / 2, *area, kind=kind))
+        for name in objectives:
+            rows.append(
+                row(
+                    "stopped_fraction",
+                    met[kind == "secret"] if name == "gradient_ascent" else 1.0,
+                    kind=kind,
+                    objective=name,
+                )
+            )
+            for at in (STOP, EQUAL):
+                here = {"kind": kind, "objective": name, "at": at}
+                for route in ("plain", TAUGHT):
+                    low = left if (at, route) == (STOP, "plain") else 0.3
+                    rows.append(row("memory_difference", 0.4, low, 0.5, **here, route=route))
+                for route in ("other prefixes", "relearned 20 steps", TAUGHT, "4 bits"):
+                    if route in left_out:
+                        continue
+                    low = gains.get((kind, name, route), 0.01)
+                    claimed = at == STOP and route != "relearned 20 steps"
+                    rows.append(row("gain_difference", 0.2, low if claimed else -0.1, 0.4, **here, route=route))
+                rows.append(row("extracted_fraction", 0.5, **here, texts="unseen", route="plain"))
+    forget, other = (gaps or {}).get("forget", -0.01), (gaps or {}).get("other", 0.01)
+    setting = {"kind": "secret", "objective": "code_eraser", "against": "gradient_ascent", "at": EQUAL}
+    if "gaps" not in left_out:
+        rows.append(row("left_difference", -0.2, -0.4, forget, **setting, texts="forget"))
+        rows.append(row("left_difference", 0.2, other, 0.4, **setting, texts="other"))
+    return rows
+
+
 EXPERIMENTS = {
     "redundancy_and_fragility": Experiment(
         redundancy_and_fragility,
@@ -583,6 +589,35 @@ EXPERIMENTS = {
             case("no twin", twin=0.01),
             *(case(f"{blocks} blocks: more than half", memorized={blocks: 0.5}) for blocks in (12, 3)),
             case(says=3, whole=False),
+        ],
+    ),
+    "unlearning_attacked": Experiment(
+        unlearning_attacked,
+        22,
+        [
+            case(),
+            case("find every planted secret", found=0.99),
+            case("that nobody was trained on", twins=0.01),
+            case("text: before", before=(0.5, 0.51)),
+            case("secret: before", before=(0.51, 0.5)),
+            *(
+                case("text: a model that never", "secret: a model that never", control=ends)
+                for ends in ((0.01, 0.2), (-0.2, -0.01))
+            ),
+            *(case("text: nor does", "secret: nor does", area=ends) for ends in ((0.51, 0.9), (0.1, 0.49))),
+            case("text: the rule is met", met=(0.8, 1.0)),
+            case("secret: the rule is met", met=(1.0, 0.8)),
+            case(*(f"{kind}, {name}: at the stop" for kind, name in PAIRS), left=0.01),
+            *(case(f"{kind}, {name}: 5 steps", gains={(kind, name, TAUGHT): 0.0}) for kind, name in PAIRS),
+            *(
+                case(f"{kind}: {said}", gains={(kind, name, route): 0.0})
+                for kind, name in PAIRS
+                for route, said in (("other prefixes", "altered"), ("4 bits", "4 bits"))
+            ),
+            case("leaves less", gaps={"forget": 0.0}),
+            case("leaves more", gaps={"other": 0.0}),
+            case(says=20, left_out=["gaps"]),
+            case(says=18, left_out=["other prefixes", "4 bits"]),
         ],
     ),
     "training_charted": Experiment(
@@ -916,27 +951,6 @@ EXPERIMENTS = {
                     case(f"{match}: at equal validation loss FedProx", prox={match: 0.0}),
                 )
             ),
-    "unlearning_attacked": Experiment(
-        unlearning_attacked,
-        22,
-            case("find every planted secret", found=0.99),
-            case("that nobody was trained on", twins=0.01),
-            case("text: before", before=(0.5, 0.51)),
-            case("secret: before", before=(0.51, 0.5)),
-                case("text: a model that never", "secret: a model that never", control=ends)
-                for ends in ((0.01, 0.2), (-0.2, -0.01))
-            *(case("text: nor does", "secret: nor does", area=ends) for ends in ((0.51, 0.9), (0.1, 0.49))),
-            case("text: the rule is met", met=(0.8, 1.0)),
-            case("secret: the rule is met", met=(1.0, 0.8)),
-            case(*(f"{kind}, {name}: at the stop" for kind, name in PAIRS), left=0.01),
-            *(case(f"{kind}, {name}: 5 steps", gains={(kind, name, TAUGHT): 0.0}) for kind, name in PAIRS),
-                case(f"{kind}: {said}", gains={(kind, name, route): 0.0})
-                for kind, name in PAIRS
-                for route, said in (("other prefixes", "altered"), ("4 bits", "4 bits"))
-            case("leaves less", gaps={"forget": 0.0}),
-            case("leaves more", gaps={"other": 0.0}),
-            case(says=20, left_out=["gaps"]),
-            case(says=18, left_out=["other prefixes", "4 bits"]),
         ],
     ),
     "text_memorized": Experiment(
