@@ -14,6 +14,7 @@ from difflab.statistics.intervals import (
     grouped_fraction,
     mean,
     nested,
+    one_more,
     paired_difference,
     pooled,
     summary,
@@ -109,6 +110,17 @@ def test_mean_agrees_with_scipy(level):
 def test_mean_by_hand():
     # Mean 2, s = 1, t(2 degrees, 0.975) = 4.3027: 2 +- 4.3027 / sqrt(3).
     assert mean([1.0, 2.0, 3.0]) == pytest.approx((2, -0.48414, 4.48414), abs=1e-5)
+
+
+def test_one_more_number_lies_there_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    draws = random.normal(3.0, 2.0, (2000, 5))
+    found = [one_more(one[:4], 0.9) for one in draws]
+    inside = [ends.low <= one[4] <= ends.high for ends, one in zip(found, draws, strict=True)]
+    assert np.mean(inside) == pytest.approx(0.9, abs=0.02)
+    # Two numbers, one degree of freedom.
+    half = stats.t.ppf(0.975, 1) * np.sqrt(2) * np.sqrt(1.5)
+    assert_allclose(one_more([1.0, 3.0]), (2.0, 2.0 - half, 2.0 + half))
 
 
 def test_paired_difference_agrees_with_scipy():
