@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from conformance import says_one_sentence
 
 import difflab
 from difflab.audits.cartography import SMOKE
@@ -71,6 +72,27 @@ def test_one_matrix_is_one_run_however_it_comes(tmp_path):
         named.to_parquet(tmp_path / "losses.parquet")
         found = difflab.cartography(tmp_path / "losses.parquet", **QUICK)
         assert select(found.rows, "suspect_score", signal=DROP, rank=1)[0].setting["item"].startswith("text ")
+
+
+def test_a_table_without_names_or_with_an_index_is_not_read_as_if_it_had_none(tmp_path):
+    """An epoch would be taken for names, or an index for losses."""
+    path, few = tmp_path / "losses.csv", LOSSES[:, :3]
+    table = pd.DataFrame(few, columns=["a", "b", "c"])
+    for write, said in (
+        (lambda: np.savetxt(path, few, delimiter=","), "numbers in its first line"),
+        (lambda: np.savetxt(path, np.full((3, 3), 2.5), delimiter=",", fmt="%.3f"), "numbers in its first line"),
+        (lambda: table.to_csv(path, header=False, index=False), "numbers in its first line"),
+        (lambda: table.to_csv(path), "a column without a name"),
+        (lambda: pd.read_csv(path).to_csv(path, index=False), "a column without a name"),
+    ):
+        write()
+        for items_first in (False, True):
+            told = says_one_sentence(lambda first=items_first: read_losses(path, first))
+            assert told.startswith(str(path)) and said in told
+    table.to_csv(path, index=False)
+    assert read_losses(path).names == ("a", "b", "c") and read_losses(path).losses == pytest.approx(few)
+    pd.DataFrame(few).to_csv(path, index=False)
+    assert read_losses(path).names == ("0", "1", "2") and read_losses(path).losses == pytest.approx(few)
 
 
 def test_more_epochs_than_items_are_noted():
