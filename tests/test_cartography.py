@@ -18,6 +18,7 @@ from difflab.runs.registry import load
 from difflab.runs.rows import select
 from difflab.statistics.cartography import DROP, FORGOTTEN, QUADRANTS, SIGNALS, quadrants, signals
 from experiments import __main__ as command_line
+from experiments.commands import cartography
 
 RANDOM = np.random.default_rng(0)
 COPIES = np.array([1] * 40 + [4] * 10)
@@ -119,6 +120,29 @@ def test_the_command_is_the_call(tmp_path, capsys):
     assert capsys.readouterr().out.strip().endswith(".html")
     (rows,) = (tmp_path / "training_charted").glob("*/rows.jsonl")
     assert difflab.open_run(rows.parent).rows == difflab.cartography(LOSSES, copies=COPIES, **QUICK).rows
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["L.npy", "--early", "2"], ["--early", "2", "L.npy"], ["--losses=L.npy", "--early=2"],
+     ["--early", "2", "--losses", "L.npy"]],
+)  # fmt: skip
+def test_the_file_of_losses_may_stand_anywhere(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("L.npy", LOSSES)
+    seen = []
+    monkeypatch.setattr(cartography, "execute", lambda name, module, config, out: seen.append((config, out)))
+    monkeypatch.setattr(cartography, "write", str)
+    command_line.main(["cartography", *words, "--out", "here"])
+    ((config, out),) = seen
+    assert (config.losses, config.early, config.items_first, str(out)) == ("L.npy", 2, False, "here")
+
+
+@pytest.mark.parametrize("words", [["a.npy", "b.npy"], ["a.npy", "--losses", "b.npy"], ["--losses=a", "--losses=b"]])
+def test_two_files_of_losses_are_one_sentence(words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command_line.main(["cartography", *words])
+    assert "takes one file of losses, not 2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [[], ["nowhere.npy"], ["--suspects", "3"]])
