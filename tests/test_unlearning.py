@@ -21,6 +21,7 @@ from difflab.audits.forgetting import (
     likelihood,
     thresholds_of,
 )
+from difflab.audits.unlearned import check_free
 from difflab.autoregressive.extractions.memorization_accuracy import memorization_accuracy
 from difflab.autoregressive.generate import continued
 from difflab.autoregressive.likelihood import predictions
@@ -349,6 +350,46 @@ def test_the_command_writes_a_directory(model, tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit, match="2"):
             command_line.main(words)
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["model", "tokenizer", "lora"])
+def test_no_folder_that_is_read_is_overwritten(part, tmp_path):
+    (tmp_path / "read").mkdir()
+    given = {part: str(tmp_path / "read")}
+    assert "which would be overwritten" in says_one_sentence(
+        lambda: check_free(tmp_path / "x" / ".." / "read", {}, given)
+    )
+    check_free(tmp_path / "other", {}, given)
+
+
+def test_a_result_is_written_over_nothing_else(tmp_path, monkeypatch):
+    model = untrained()
+    model.model.save_pretrained(tmp_path / "model")
+    model.tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def call(out):
+        return difflab.unlearn("model", _words(LEARNED), None, "gradient_ascent", out=out, epochs=1, **QUICK)
+
+    monkeypatch.chdir(tmp_path)
+    for out in ("model", tmp_path / "full" / ".." / "model"):
+        assert "the folder of the model, which would be overwritten" in says_one_sentence(lambda out=out: call(out))
+    assert "full holds other files" in says_one_sentence(lambda: call("full"))
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    # The same call writes its result once more, another call does not.
+    call("left")
+    (tmp_path / "left" / "unlearning.json").unlink()
+    assert "left holds other files" in says_one_sentence(lambda: call("left"))
+    # It was killed while it wrote.
+    (tmp_path / "left.unlearning").mkdir()
+    call("left")
+    call("left")
+    told = says_one_sentence(lambda: difflab.unlearn("model", _words(LEARNED), None, "gradient_ascent", out="left"))
+    assert "left holds the result of another call" in told
+    (tmp_path / "left" / "unlearning.json").write_text("[]")
+    assert "left holds the result of another call" in says_one_sentence(lambda: call("left"))
 
 
 @pytest.mark.parametrize(

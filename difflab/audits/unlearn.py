@@ -29,7 +29,7 @@ from difflab import methods
 from difflab.audits.forgetting import Check, Known, Rule, check, stopping, thresholds_of
 from difflab.audits.language_models import LoadedLanguageModel, named
 from difflab.audits.pipelines import IN_MEMORY
-from difflab.audits.unlearned import Unlearned
+from difflab.audits.unlearned import Unlearned, check_free, half_done
 from difflab.autoregressive.model import LanguageModel, Tokens, check_texts
 from difflab.autoregressive.shown import needed
 from difflab.autoregressive.spans import spans_of
@@ -136,8 +136,8 @@ def unlearn(
         retain: what it shall keep; objectives that keep nothing need none.
         objective: "npo", "gradient_ascent" or another of `difflab list --methods`.
         tokenizer: of a model in memory, or where none lies beside the weights.
-        out: a directory that the result is written to; half-done work lies beside it, and the same call goes on with
-            it. None keeps all in memory.
+        out: a directory that the result is written to, new, empty, or with the result of the same call; half-done work
+            lies beside it, and the same call goes on with it. None keeps all in memory.
         flags: every flag of `difflab unlearn`, under its name: unseen=None and spans=None, which may be strings, too,
             settings={"beta": 0.1}, epochs=0, batch=4, rate=1e-5, weight_decay=0.0, rank=0, only="", cut=0, n=10,
             margin=0.1, patience=5, lora=None, device="auto", dtype="float32", download=False, seed=0.
@@ -176,7 +176,8 @@ def carried_out(
         model: where it is in memory.
         lists: of texts, those that are in memory.
     """
-    require(out is None or out.is_dir() or not out.exists(), f"{out} is a file; give --out another folder.")
+    if out is not None:
+        check_free(out, asdict(config), {"model": config.model, "tokenizer": config.tokenizer, "adapters": config.lora})
     texts = {name: lists.get(name) or read_texts(there) for name in LISTS if (there := getattr(config, name))}
     require("forget" in texts, "name the texts to forget: --forget FILE.")
     picked = chosen(config)
@@ -202,7 +203,7 @@ def carried_out(
     )
     limits = thresholds_of(opened, ids["unseen"], n) if "unseen" in ids else None
     known = Known(ids["forget"], spans, ids.get("retain", ()), limits if picked.stops else None, config.rule)
-    run = None if out is None else open_run(out.with_name(out.name + ".unlearning"), "unlearn", asdict(config))
+    run = None if out is None else open_run(half_done(out), "unlearn", asdict(config))
     material = Material(ids["forget"], ids.get("retain", ()), spans)
     checks, done = _moved(start, material, wanted, config, known, run)
     if picked.stops and limits is None:
