@@ -12,6 +12,7 @@ from memorizers import memorizer, state, texts, untrained
 from peft import PeftModel
 
 import difflab
+from difflab.audits import forgetting
 from difflab.audits.forgetting import (
     Check,
     Rule,
@@ -275,8 +276,6 @@ def test_an_ascent_stops_by_the_published_rule_and_resumes_to_the_same_weights(m
     assert last.accuracy <= whole.thresholds.accuracy < whole.checks[0].accuracy
     assert not forgotten(whole.checks[:-1], whole.thresholds, Rule(4)) and before.step == last.step - 2
     # Killed in the middle, it ends the same.
-    from difflab.audits import forgetting
-
     own, seen = forgetting.check, []
 
     def dies(*given, **more):
@@ -426,6 +425,41 @@ def test_a_mistake_is_one_sentence_before_anything_is_computed(call, said, monke
     with pytest.raises(InputError) as error:
         call(broken)
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_what_is_not_asked_of_a_model_is_neither_known_nor_forgotten(model):
+    """The first token of a text counts only where something is before it, and in MA never without spans."""
+    (share, loss), alone = accuracy(model, LEARNED), [np.array([3]), np.array([5])]
+    with_one = accuracy(model, [*LEARNED, alone[0]])
+    assert with_one[0] == share and with_one[1] != loss
+    assert np.isnan(accuracy(model, alone)[0]) and np.isfinite(accuracy(model, alone)[1])
+    bare = untrained(begin=False)
+    first, none = np.arange(20) == 0, np.zeros(20, bool)
+    span = np.arange(20) >= 15
+    assert accuracy(bare, LEARNED[:2], [span, first]) == accuracy(bare, LEARNED[:1], [span])
+    assert np.isnan(accuracy(bare, LEARNED[:2], [first, none])).all()
+    assert np.isnan(likelihood(bare, LEARNED[:2], [first, none], 2))
+    assert likelihood(bare, LEARNED[:2], [span, first], 2) == likelihood(bare, LEARNED[:1], [span], 2)
+
+
+def test_a_span_that_can_not_be_asked_is_refused(monkeypatch):
+    bare = untrained(begin=False)
+    monkeypatch.setattr(type(bare.model), "forward", None)
+    call = (bare, ["1 2 3", "4 5 6"], ["7 8"], "code_eraser")
+    told = says_one_sentence(lambda: difflab.unlearn(*call, spans=["2 3", "4"]))
+    assert "a span is the first token of its text alone" in told
+
+
+def test_extraction_is_asked_where_the_rule_or_a_flag_wants_it(monkeypatch):
+    """For it may cost more than all steps."""
+    asked = []
+    monkeypatch.setattr(forgetting, "likelihood", lambda model, texts, *more, **n: asked.append(texts) or 0.5)
+    call, flags = (untrained(), _words(LEARNED)), QUICK | {"epochs": 1, "unseen": _words(NEVER)}
+    found = difflab.unlearn(*call, _words(KEPT), "npo", **flags)
+    assert not asked and found.thresholds is None and np.isnan([one.likelihood for one in found.checks]).all()
+    found = difflab.unlearn(*call, _words(KEPT), "npo", likelihood=True, **flags)
+    assert len(asked) == 2 and found.thresholds.likelihood == found.checks[-1].likelihood == 0.5
+    assert np.isnan(found.checks[0].likelihood)
 
 
 def test_half_precision_is_refused():

@@ -195,6 +195,11 @@ def carried_out(
             for span, one in zip(spans_of(opened, texts["forget"].texts, words), ids["forget"], strict=True)
         ]
         require(all(one.any() for one in spans), "a span stands behind the --cut; give a longer one.")
+        require(
+            opened.begin is not None or all(one[1:].any() for one in spans),
+            f"a span is the first token of its text alone, before which {opened.name} has nothing to read; leave that"
+            " text out, or give a longer span.",
+        )
     start = movable(opened, config.rank, config.only, config.seed)
     short, n = min(map(len, ids["forget"])), config.rule.n
     require(
