@@ -404,6 +404,7 @@ def test_a_result_is_written_over_nothing_else(tmp_path, monkeypatch):
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], settings={"bta": 1}), "no flag 'bta'; did you mean beta"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], settings={"beta": "high"}), "beta is 'high'; give float"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], settings=("beta",)), "'beta' is no setting"),
+        (lambda m: difflab.unlearn(m, ["1 2"], ["3"], settings=("beta=1e999",)), "'beta=1e999' is no finite number"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], "code_eraser"), "--spans FILE"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], "code_eraser", spans=["9"]), "holds '9'"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], "rmu", settings={"layer": 5}), "the model has 2"),

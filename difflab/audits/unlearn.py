@@ -14,6 +14,7 @@ copy of it is kept.
 """
 
 import ast
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -235,6 +236,8 @@ def chosen(config: Config) -> Chosen:
             settings[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             settings[name] = value
+        finite = not isinstance(settings[name], float) or math.isfinite(settings[name])
+        require(finite, f"{word!r} is no finite number; give one.")
     own = from_keywords(method.config(), settings)
     needs = needed(own)
     forgets = [name for name, one in methods.methods("objectives").items() if _forgets(one.needs)]
