@@ -246,7 +246,9 @@ def left(model):
     """After NPO, with adapters and without."""
     before = state(model)
     found = {
-        rank: difflab.unlearn(model, _words(LEARNED), _words(KEPT), rank=rank, epochs=15, **QUICK | {"rate": rate})
+        rank: difflab.unlearn(
+            model, _words(LEARNED), _words(KEPT), rank=rank, epochs=15, likelihood=True, **QUICK | {"rate": rate}
+        )
         for rank, rate in ((0, 2e-3), (4, 2e-2))
     }
     after = state(model)
@@ -275,6 +277,11 @@ def test_an_ascent_stops_by_the_published_rule_and_resumes_to_the_same_weights(m
     assert "no better known" in whole.stopped and last.step < 200 and last.step % 2 == 0
     assert last.accuracy <= whole.thresholds.accuracy < whole.checks[0].accuracy
     assert not forgotten(whole.checks[:-1], whole.thresholds, Rule(4)) and before.step == last.step - 2
+    # With no step more to take it is asked once more.
+    assert difflab.unlearn(*call, epochs=last.step // 2, **flags).stopped == whole.stopped
+    fewer = difflab.unlearn(*call, epochs=1, **flags)
+    assert fewer.stopped == "all 2 steps, and the texts are still better known than unseen ones"
+    assert fewer.thresholds == whole.thresholds
     # Killed in the middle, it ends the same.
     own, seen = forgetting.check, []
 
@@ -408,8 +415,10 @@ def test_a_result_is_written_over_nothing_else(tmp_path, monkeypatch):
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], "code_eraser"), "--spans FILE"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], "code_eraser", spans=["9"]), "holds '9'"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], "rmu", settings={"layer": 5}), "the model has 2"),
-        (lambda m: difflab.unlearn(m, ["1 2"], ["3"], unseen=["4 5"]), "a text to forget has 2 tokens and --n is 10"),
-        (lambda m: difflab.unlearn(m, ["1 2 3"], ["3"], unseen=["4 5"], n=2), "1 unseen texts have no more than 2"),
+        (lambda m: difflab.unlearn(m, ["1 2"], ["3"], likelihood=True), "a text to forget has 2 tokens and --n is 10"),
+        (lambda m: difflab.unlearn(m, ["1 2"], None, "gradient_ascent", unseen=["4 5"]), "2 tokens and --n is 10"),
+        (lambda m: difflab.unlearn(m, ["1 2 3"], ["3"], unseen=["4 5"], n=2, likelihood=True),
+         "1 unseen texts have no more than 2"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], rank=2, only="mlp"), "adapters move alone"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], only="mpl"), "no weights whose names hold 'mpl'"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], only="("), "no regular expression"),

@@ -59,7 +59,7 @@ class Unlearned:
     Attributes:
         model: to ask, to audit or to save.
         checks: what it knew, before the first step, after every epoch, and at the end.
-        thresholds: how well it knew unseen texts at first, where there were some.
+        thresholds: how well it knew unseen texts at first, where it was compared with them.
         stopped: why there were no more steps.
         config: what was asked for.
     """
