@@ -62,8 +62,11 @@ def rmu(said: Said, config: Rmu = Rmu()) -> Float[torch.Tensor, ""]:
         InputError: something that it needs is not there.
 
     Reference:
-        Li et al. 2024 (WMDP), arXiv 2403.03218, section 4: a fixed number of batches, and only the down-projections of
-        the MLPs of three layers move.
+        Li et al. 2024 (WMDP), arXiv 2403.03218, section 4: a fixed number of batches.
+
+    Differs:
+        There only the down-projections of the MLPs of three layers move: the one that is looked at and the two below.
+        Here all weights do unless names of some are given (--only).
     """
     check_given(said, config)
     forget, retain = said.forget, said.retain
