@@ -48,6 +48,22 @@ def test_states_and_attention_are_those_of_each_text_by_itself(model):
     model.model.set_attn_implementation(before)
 
 
+def test_a_block_that_tells_no_attention_keeps_its_number(monkeypatch):
+    """A hybrid's blocks of another kind tell none."""
+    model, texts = gpt2(), texts_of([5, 9])
+    every = inside_language_model(model, texts).attention
+    own = type(model.model).forward
+
+    def forward(self, *given, **more):
+        told = own(self, *given, **more)
+        told.attentions = (None, *told.attentions[1:])
+        return told
+
+    monkeypatch.setattr(type(model.model), "forward", forward)
+    found = inside_language_model(model, texts).attention
+    assert list(found) == ["block 2"] and (found["block 2"] == every["block 2"]).all()
+
+
 def test_the_local_dimension_of_a_normal_law_in_closed_form():
     variances = torch.tensor([0.0, 0.0, 4.0, 100.0, 1e-3]).reshape(5, 1, 1)
     alpha, sigma = 0.8, 0.6
