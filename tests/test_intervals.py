@@ -17,6 +17,7 @@ from difflab.statistics.intervals import (
     one_more,
     paired_difference,
     pooled,
+    share_interval,
     summary,
     wilson,
 )
@@ -34,6 +35,14 @@ def test_wilson_agrees_with_scipy(successes, n, level):
 def test_wilson_by_hand():
     # 8 of 10: centre (0.8 + z^2 / 20) / (1 + z^2 / 10) with z = 1.96, as in any textbook.
     assert wilson(8, 10) == pytest.approx((0.8, 0.4902, 0.9433), abs=1e-4)
+
+
+def test_a_share_between_two_counts_lies_in_its_interval():
+    for share in (0.0, 0.013, 0.5, 0.99, 1.0):
+        found = share_interval(share, 4)
+        assert found.low <= share <= found.high and found.high - found.low > 0.4
+    assert share_interval(0.5, 4) == wilson(2, 4) and share_interval(0.6, 4)[1:] == wilson(2, 4)[1:]
+    assert share_interval(0.013, 1000)[1:] == wilson(13, 1000)[1:]
 
 
 def test_wilson_takes_numpy_integers_that_would_overflow():

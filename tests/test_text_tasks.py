@@ -19,7 +19,6 @@ from difflab.audits.task_comparisons import (
     USED,
     difference_rows,
     rank_rows,
-    share_interval,
     taken,
     task_rows,
 )
@@ -200,12 +199,6 @@ def test_ranks_leave_out_nothing_and_are_those_of_a_hand_count():
     same = {task: [looks([3, 2, 1], [0, 0, 0], [0, 0, 0], [1, 1, 1])] * 2 for task in BY_TASK}
     notes = list(rank_rows(same, WORLD, LEVEL))
     assert all(isinstance(note, Note) and "0 of 2 worlds" in note.sentence for note in notes) and len(notes) == 3
-
-
-def test_a_share_between_two_counts_lies_in_its_interval():
-    for share in (0.0, 0.013, 0.5, 0.99, 1.0):
-        found = share_interval(share, 4)
-        assert found.low <= share <= found.high and found.high - found.low > 0.4
 
 
 @pytest.mark.parametrize(

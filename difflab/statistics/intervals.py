@@ -59,6 +59,20 @@ def wilson(successes: int | np.integer, n: int | np.integer, level: float = 0.95
     return Interval(p, low, high)
 
 
+def share_interval(share: float, n: int) -> Interval:
+    """Wilson's interval of a share of n that need not be a count: that of the nearest count, widened to hold it.
+
+    Args:
+        share: in [0, 1].
+        n: at least 1.
+
+    Raises:
+        InputError: an argument is outside its range.
+    """
+    found = wilson(round(share * n), n)
+    return Interval(share, min(share, found.low), max(share, found.high))
+
+
 def bootstrap(
     values: Real[np.ndarray, "n ..."],
     statistic: Callable[..., Any],
