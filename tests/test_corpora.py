@@ -22,6 +22,7 @@ from synthetic.data.random_strings import RandomStrings, random_strings
 from synthetic.data.records import JOBS, Records, records
 from synthetic.data.spelling import read, spelled, words
 from synthetic.data.template_text import TemplateText, template_text
+from synthetic.data.visit_records import VisitRecords, visit_records
 
 TOKENS = {
     "markov": (markov_text, MarkovText(vocabulary=32, length=12, branches=3, skew=1.0)),
@@ -29,7 +30,12 @@ TOKENS = {
     "template": (template_text, TemplateText(vocabulary=32, length=12, templates=3, slots=4, fillers=5)),
     "random": (random_strings, RandomStrings(vocabulary=32, length=12)),
 }
-ALL = {**TOKENS, "records": (records, Records()), "python": (package_texts, PackageTexts())}
+ALL = {
+    **TOKENS,
+    "records": (records, Records()),
+    "visits": (visit_records, VisitRecords()),
+    "python": (package_texts, PackageTexts()),
+}
 
 
 @pytest.fixture(params=TOKENS)
