@@ -6,9 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from difflab.audits.client_worlds import PRIVATE, ClientWorld
-from difflab.audits.task_comparisons import share_interval
 from difflab.runs.rows import Row
-from difflab.statistics.intervals import POSITIVE, SHARE, mean, paired_difference, pooled
+from difflab.statistics.intervals import POSITIVE, SHARE, mean, paired_difference, pooled, share_interval
 from difflab.statistics.levels import at_level, common_level
 
 APPROXIMATE = "approximate"

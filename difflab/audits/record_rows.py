@@ -8,9 +8,8 @@ from jaxtyping import Bool, Float
 
 from difflab.audits.record_probe import Probe, later_sensitive, pairs, probed
 from difflab.audits.record_tests import Encoded, Questions
-from difflab.audits.task_comparisons import share_interval
 from difflab.runs.rows import Row
-from difflab.statistics.intervals import ANY, POSITIVE, SHARE, Interval, apart, mean, pooled
+from difflab.statistics.intervals import ANY, POSITIVE, SHARE, Interval, apart, mean, pooled, share_interval
 from difflab.statistics.ranking import auc, newcombe
 
 T1, T2 = "T1", "T2"
