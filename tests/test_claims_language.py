@@ -144,7 +144,9 @@ def text_capacity(
         for capacity, shift in (("measured", 0.0), ("3.6 bits a parameter", 5.0)):
             here = {"point": point, "prediction": prediction, "capacity": capacity}
             rows.append(row("log_error_distance", 0.3, 0.1, high + shift, **here))
-            rows.append(row("better_difference", -0.3, -0.6, better + shift, **here))
+            against = "texts a parameter of other settings"
+            rows.append(row("better_difference", -0.3, -0.6, better + shift, **here, against=against))
+            rows.append(row("better_difference", 0.3, 0.1, 0.6, **here, against="anything else"))
     return [*rows, row("log_error_distance", 2.0, 1.0, 3.0, point="peak", prediction="other settings")]
 
 
@@ -235,7 +237,7 @@ def text_by_task(unseen=0.0, before=0.0, learned=0.9, ranks=None, gaps=(0.01, 0.
         claimed = at == "equal validation loss"
         for by in set(NEEDS) - set(left_out):
             low = (ranks or {}).get(by, 0.01) if claimed else -0.5
-            rows.append(row("rank_correlation_score", 0.5, low, 0.9, by=by, at=at))
+            rows.append(row("rank_correlation", 0.5, low, 0.9, by=by, at=at))
         for other, low in zip(("sentiment", "translation"), gaps, strict=True):
             setting = {"task": "summary", "against": other, "at": at}
             rows.append(row("extracted_difference", 0.2, low if claimed else -0.5, 0.5, **setting))
@@ -273,13 +275,58 @@ def finetuning_methods(control=None, unseen=0.0, gaps=None, growth=None, sizes=0
     return rows
 
 
+TEACHER, ON_LOGITS, ON_FEATURES = "teacher", "logits", "features"
+
+
+def distillation_leak(
+    guessed=0.0, oracle=(0.4, 0.5), written=None, taught=0.51, held=None, sampled=None, word_for_word=None, passed=None
+):
+    """Both kinds; of the most copies, 128, and of 16, which no claim is about. Ends by kind and channel."""
+    rows = []
+    low, high = oracle
+    rows += [
+        row("repeated_auc", (low + high) / 2, low, high, channel=channel, teacher="oracle", kind="natural")
+        for channel in ("nothing", ON_LOGITS)
+    ]
+    rows.append(row("repeated_auc", 0.9, 0.8, 1.0, channel=ON_LOGITS, teacher="model", kind="natural"))
+    for kind in ("natural", "random"):
+        for texts in ("repeated", "twin"):
+            value = (written or {}).get((kind, texts), 0.0)
+            rows.append(row("written_fraction", value, value, value, teacher="oracle", kind=kind, texts=texts))
+        low = (held or {}).get(kind, 0.01)
+        rows.append(row("written_fraction", 0.1, low, 0.2, teacher="model", kind=kind, texts="repeated"))
+        rows.append(row("written_fraction", 0.1, 0.0, 0.2, teacher="model", kind=kind, texts="twin"))
+        back = {TEACHER: taught, "sampled texts": 0.5} | {
+            channel: (word_for_word or {}).get((kind, channel), 0.0)
+            for learned in (ON_LOGITS, ON_FEATURES)
+            for channel in (learned, f"{learned}, same first weights")
+        }
+        for channel, value in back.items():
+            low = (sampled or {}).get(kind, 0.01) if channel == "sampled texts" else value
+            here = {"channel": channel, "kind": kind}
+            for copies, share in ((16, 0.5), (128, value)):
+                ends = (share, low if copies == 128 else share, share)
+                rows.append(row("extracted_fraction", *ends, **here, teacher="model", texts="repeated", copies=copies))
+            rows.append(row("extracted_fraction", 1.0, **here, teacher="oracle", texts="repeated", copies=128))
+            rows.append(row("extracted_fraction", guessed, **here, teacher="model", texts="twin", copies=0))
+        for learned in (ON_LOGITS, ON_FEATURES):
+            gap, ratio, weights = (passed or {}).get((kind, learned), (0.01, 0.09, 0.01))
+            here = {"channel": learned, "kind": kind}
+            rows.append(row("passed_difference", 0.5, gap, 0.9, **here))
+            rows.append(row("passed_ratio", 0.05, -0.1, ratio, **here))
+            rows.append(row("weights_difference", 0.5, weights, 0.9, **here))
+        for channel in ("sampled texts", f"{ON_LOGITS}, same first weights"):
+            rows.append(row("passed_ratio", 0.9, 0.8, 1.0, channel=channel, kind=kind))
+    return rows
+
+
 PICTURES = (-0.3, -0.5, -0.1)
 
 
 def entropy_law(once=0.9, unseen=0.9, differences=None, false=None, found=None, pictures=PICTURES):
     """r of pools of texts seen at most once; what other populations add to it; alarms by slopes."""
     rows = [
-        row("law_correlation", value, -1.0, 1.0, texts=texts, of=of)
+        row("law_correlation", 1.0, value, 1.0, texts=texts, of=of)
         for texts, of, value in (
             ("seen at most once", "pools", once),
             ("seen at most once", "texts", 0.1),
@@ -457,7 +504,122 @@ def cross_client_memorization(twofold=None, excess=None, untrained=None, more=No
 MATCHES = ("verbatim 8", "verbatim 16", "approximate")
 
 
+def redundancy_and_fragility(gaps=None, more=0.5, twin=0.0, memorized=None, whole=True):
+    """By what is compared and where the low end of the gap at two changed tokens; the low end with few changed ones."""
+    rows = []
+    for blocks in (12, 3):
+        for copies in (0, 32, 128):
+            value = twin if copies == 0 else (memorized or {}).get(blocks, 0.51) if copies == 128 else 0.1
+            rows.append(row("extracted_fraction", value, blocks=blocks, copies=copies, changes=0))
+            rows.append(row("extracted_fraction", 0.3, blocks=blocks, copies=copies, changes=2))
+            if copies and whole:
+                for changes, low, high in ((1, more, 0.9), (2, 0.3, 0.5), (8, 0.5, 1.0)):
+                    setting = {"blocks": blocks, "copies": copies, "changes": changes}
+                    rows.append(row("broken_fraction", (low + high) / 2, low, high, **setting))
+    if whole:
+        for of, other, some in (("redundancy", "copies", (32, 128)), ("copies", "blocks", (12, 3))):
+            for one in some:
+                low = (gaps or {}).get((of, one), 0.01)
+                rows.append(row("broken_difference", 0.1, low, 0.2, **{"of": of, other: one, "changes": 2}))
+                rows.append(row("broken_difference", -0.1, -0.2, 0.1, **{"of": of, other: one, "changes": 8}))
+    return rows
+
+
+PAIRS = (("text", "gradient_ascent"), ("secret", "gradient_ascent"), ("secret", "code_eraser"))
+
+
+STOP, EQUAL, TAUGHT = "stopped by the rule", "at equal utility", "relearned 5 steps"
+
+
+def unlearning_attacked(
+    found=1.0, twins=0.0, before=(0.51, 0.51), control=(0.0, 0.0), area=(0.5, 0.5), met=(1.0, 1.0), left=0.0,
+    gains=None, gaps=None, left_out=(),
+):  # fmt: skip
+    """Two objectives, the second of secrets alone; what is claimed of one place alone fails at the other."""
+    rows, gains = [row("found_fraction", found, kind="secret")], gains or {}
+    for kind, objectives in (("text", ["gradient_ascent"]), ("secret", ["gradient_ascent", "code_eraser"])):
+        for route, value in (("plain", twins if kind == "text" else 0.0), ("other prefixes", 0.1)):
+            rows.append(row("extracted_fraction", value, model="planted", kind=kind, texts="unseen", route=route))
+        setting = {"model": "planted", "kind": kind, "route": "plain"}
+        rows.append(row("extracted_fraction", 0.8, before[kind == "secret"], 0.9, **setting, texts="forget"))
+        rows.append(row("memory_difference", 0.8, 0.7, 0.9, **setting))
+        rows.append(row("memory_difference", 0.0, -0.1, 0.1, model="retrained", kind=kind, route=TAUGHT))
+        for route in ("plain", "4 bits"):
+            low, high = control if route == "4 bits" else (-0.1, 0.1)
+            rows.append(row("control_difference", (low + high) / 2, low, high, kind=kind, route=route))
+        rows.append(row("control_auc", sum(area) / 2, *area, kind=kind))
+        for name in objectives:
+            rows.append(
+                row(
+                    "stopped_fraction",
+                    met[kind == "secret"] if name == "gradient_ascent" else 1.0,
+                    kind=kind,
+                    objective=name,
+                )
+            )
+            for at in (STOP, EQUAL):
+                here = {"kind": kind, "objective": name, "at": at}
+                for route in ("plain", TAUGHT):
+                    low = left if (at, route) == (STOP, "plain") else 0.3
+                    rows.append(row("memory_difference", 0.4, low, 0.5, **here, route=route))
+                for route in ("other prefixes", "relearned 20 steps", TAUGHT, "4 bits"):
+                    if route in left_out:
+                        continue
+                    low = gains.get((kind, name, route), 0.01)
+                    claimed = at == STOP and route != "relearned 20 steps"
+                    rows.append(row("gain_difference", 0.2, low if claimed else -0.1, 0.4, **here, route=route))
+                rows.append(row("extracted_fraction", 0.5, **here, texts="unseen", route="plain"))
+    forget, other = (gaps or {}).get("forget", -0.01), (gaps or {}).get("other", 0.01)
+    setting = {"kind": "secret", "objective": "code_eraser", "against": "gradient_ascent", "at": EQUAL}
+    if "gaps" not in left_out:
+        rows.append(row("left_difference", -0.2, -0.4, forget, **setting, texts="forget"))
+        rows.append(row("left_difference", 0.2, other, 0.4, **setting, texts="other"))
+    return rows
+
+
 EXPERIMENTS = {
+    "redundancy_and_fragility": Experiment(
+        redundancy_and_fragility,
+        8,
+        [
+            case(),
+            *(case(f"{copies} copies: more of the least", gaps={("redundancy", copies): 0.0}) for copies in (32, 128)),
+            *(case(f"{blocks} blocks: more break", gaps={("copies", blocks): 0.0}) for blocks in (12, 3)),
+            case("more changed tokens", more=0.51),
+            case("no twin", twin=0.01),
+            *(case(f"{blocks} blocks: more than half", memorized={blocks: 0.5}) for blocks in (12, 3)),
+            case(says=3, whole=False),
+        ],
+    ),
+    "unlearning_attacked": Experiment(
+        unlearning_attacked,
+        22,
+        [
+            case(),
+            case("find every planted secret", found=0.99),
+            case("that nobody was trained on", twins=0.01),
+            case("text: before", before=(0.5, 0.51)),
+            case("secret: before", before=(0.51, 0.5)),
+            *(
+                case("text: a model that never", "secret: a model that never", control=ends)
+                for ends in ((0.01, 0.2), (-0.2, -0.01))
+            ),
+            *(case("text: nor does", "secret: nor does", area=ends) for ends in ((0.51, 0.9), (0.1, 0.49))),
+            case("text: the rule is met", met=(0.8, 1.0)),
+            case("secret: the rule is met", met=(1.0, 0.8)),
+            case(*(f"{kind}, {name}: at the stop" for kind, name in PAIRS), left=0.01),
+            *(case(f"{kind}, {name}: 5 steps", gains={(kind, name, TAUGHT): 0.0}) for kind, name in PAIRS),
+            *(
+                case(f"{kind}: {said}", gains={(kind, name, route): 0.0})
+                for kind, name in PAIRS
+                for route, said in (("other prefixes", "altered"), ("4 bits", "4 bits"))
+            ),
+            case("leaves less", gaps={"forget": 0.0}),
+            case("leaves more", gaps={"other": 0.0}),
+            case(says=20, left_out=["gaps"]),
+            case(says=18, left_out=["other prefixes", "4 bits"]),
+        ],
+    ),
     "training_charted": Experiment(
         training_charted,
         2,
@@ -677,6 +839,52 @@ EXPERIMENTS = {
             ),
             case("full fine-tuning betrays more in tiny", sizes=0.0),
             case(says=21, left_out=True),
+        ],
+    ),
+    "distillation_leak": Experiment(
+        distillation_leak,
+        25,
+        [
+            case(),
+            case("no twin", guessed=0.1),
+            case("every interval", oracle=(0.51, 0.6)),
+            case("every interval", oracle=(0.4, 0.49)),
+            case(oracle=(0.5, 0.6)),
+            case("what the oracle writes", written={("random", "repeated"): 0.1}),
+            case("what the oracle writes", written={("natural", "twin"): 0.1}),
+            case(
+                "natural: the teacher continues more than half",
+                "random: the teacher continues more than half",
+                taught=0.5,
+            ),
+            *(
+                made
+                for kind in ("natural", "random")
+                for made in (
+                    case(f"{kind}: the teacher's own texts", held={kind: 0.0}),
+                    case(f"{kind}: a student of its texts", sampled={kind: 0.0}),
+                )
+            ),
+            *(
+                made
+                for kind in ("natural", "random")
+                for learned in (ON_LOGITS, ON_FEATURES)
+                for made in (
+                    case(f"{kind}: a student of {learned} on", word_for_word={(kind, learned): 0.1}),
+                    case(
+                        f"{kind}: a student of {learned} on",
+                        word_for_word={(kind, f"{learned}, same first weights"): 0.1},
+                    ),
+                    case(
+                        f"{kind}: {learned} on texts without items pass some", passed={(kind, learned): (0, 0.09, 0.01)}
+                    ),
+                    case(
+                        f"{kind}: {learned} on texts without items pass less",
+                        passed={(kind, learned): (0.01, 0.1, 0.01)},
+                    ),
+                    case(f"{kind}: {learned} pass more", passed={(kind, learned): (0.01, 0.09, 0)}),
+                )
+            ),
         ],
     ),
     "text_by_task": Experiment(

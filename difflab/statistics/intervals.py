@@ -283,6 +283,18 @@ def pooled(parts: Sequence[Interval], level: float = 0.95, bounds: tuple[float, 
     )
 
 
+def share_interval(share: float, n: int) -> Interval:
+    """A share of n that need not be a whole number of them (read between two counts, or a mean of several), with
+    Wilson's interval of the count next to it, widened to hold the share itself.
+
+    Args:
+        share: in [0, 1].
+        n: at least 1.
+    """
+    found = wilson(round(share * n), n)
+    return Interval(share, min(share, found.low), max(share, found.high))
+
+
 def paired_difference(
     a: Sequence[float] | Real[np.ndarray, " n"],
     b: Sequence[float] | Real[np.ndarray, " n"],
