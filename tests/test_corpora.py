@@ -15,6 +15,7 @@ import pytest
 from difflab.errors import InputError
 from synthetic.data import package_texts as packages
 from synthetic.data.corpus import entropy, ranked_weights
+from synthetic.data.facts import Facts, facts
 from synthetic.data.hidden_markov_text import HiddenMarkovText, hidden_markov_text
 from synthetic.data.markov_text import MarkovText, markov_text
 from synthetic.data.package_texts import PackageTexts, package_texts
@@ -29,7 +30,13 @@ TOKENS = {
     "template": (template_text, TemplateText(vocabulary=32, length=12, templates=3, slots=4, fillers=5)),
     "random": (random_strings, RandomStrings(vocabulary=32, length=12)),
 }
-ALL = {**TOKENS, "records": (records, Records()), "python": (package_texts, PackageTexts())}
+ALL = {
+    **TOKENS,
+    "records": (records, Records()),
+    "python": (package_texts, PackageTexts()),
+    "facts": (facts, Facts()),
+    "composed facts": (facts, Facts(composed=True)),
+}
 
 
 @pytest.fixture(params=TOKENS)

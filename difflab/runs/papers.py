@@ -80,6 +80,7 @@ PAPERS = {
     "2503.01034": "S. Alberti et al. Data Unlearning in Diffusion Models. 2025.",
     "2504.05651": "N. Kokhlikyan et al. Measuring Déjà vu Memorization Efficiently. 2024.",
     "2505.08727": "F. Yu. Memorization-Compression Cycles Improve Generalization. 2025.",
+    "2505.16216": "J. Kim et al. Memorization or Reasoning? Exploring the Idiom Understanding of LLMs. 2025.",
     "2505.17638": "T. Bonnaire et al. Why Diffusion Models Don't Memorize. 2025.",
     "2505.24832": "J. X. Morris et al. How much do language models memorize? 2025.",
     "2506.12321": "J. Zhang et al. Beyond Frequency: The Role of Redundancy in Large Language Model "
@@ -97,6 +98,8 @@ PAPERS = {
     "Unlearning. 2025.",
     "2510.16022": "C. Wang et al. Breaking Memorization Barriers in LLM Code Fine-Tuning via Information Bottleneck "
     "for Improved Generalization. 2025.",
+    "2510.19036": "S. Pericharla et al. From Memorization to Generalization: Fine-Tuning Large Language Models for "
+    "Biomedical Term-to-Identifier Normalization. 2025.",
 }
 
 
