@@ -33,7 +33,7 @@ def accuracy_rows(found: Sequence[Looks], world: TermWorld) -> Iterator[Row]:
         for mentions in world.mentions:
             for role, form in _asked():
                 shares = _shares(found, name_of(kind, mentions, role, form))
-                here = {"kind": kind, "mentions": mentions, "terms": role, "after": form}
+                here: dict[str, str | int] = {"kind": kind, "mentions": mentions, "terms": role, "after": form}
                 yield _share_row("untrained_fraction", shares[:, _UNTRAINED], _count(world, role), here)
                 for times, told in zip(exposures, shares[:, _MENTIONED:].T, strict=True):
                     setting = {**here, "exposures": times}
