@@ -23,6 +23,7 @@ from synthetic.data.random_strings import RandomStrings, random_strings
 from synthetic.data.records import JOBS, Records, records
 from synthetic.data.spelling import read, spelled, words
 from synthetic.data.template_text import TemplateText, template_text
+from synthetic.data.visit_records import VisitRecords, visit_records
 
 TOKENS = {
     "markov": (markov_text, MarkovText(vocabulary=32, length=12, branches=3, skew=1.0)),
@@ -33,6 +34,7 @@ TOKENS = {
 ALL = {
     **TOKENS,
     "records": (records, Records()),
+    "visits": (visit_records, VisitRecords()),
     "python": (package_texts, PackageTexts()),
     "facts": (facts, Facts()),
     "composed facts": (facts, Facts(composed=True)),

@@ -220,7 +220,7 @@ def test_epochs_sizes_and_controls_are_rows():
     larger = by_method() | {FULL: [looks([4, 3, 2], [0.5, 0.7, 0.9])] * 2}
     (gap,) = [row for row in size_rows(found, larger, ("nano", "tiny"), 0.5) if row.setting["method"] == FULL]
     assert gap.value == pytest.approx(0.7 - 0.6)
-    assert [row.value for row in control_rows(found, "tiny")] == [0.5] * 4
+    assert [row.value for row in control_rows(found, "tiny")] == [0.5] * 3
 
 
 @pytest.mark.parametrize(

@@ -283,6 +283,18 @@ def pooled(parts: Sequence[Interval], level: float = 0.95, bounds: tuple[float, 
     )
 
 
+def share_interval(share: float, n: int) -> Interval:
+    """A share of n that need not be a whole number of them (read between two counts, or a mean of several), with
+    Wilson's interval of the count next to it, widened to hold the share itself.
+
+    Args:
+        share: in [0, 1].
+        n: at least 1.
+    """
+    found = wilson(round(share * n), n)
+    return Interval(share, min(share, found.low), max(share, found.high))
+
+
 def paired_difference(
     a: Sequence[float] | Real[np.ndarray, " n"],
     b: Sequence[float] | Real[np.ndarray, " n"],
@@ -305,6 +317,24 @@ def paired_difference(
     if first.shape != second.shape:
         raise InputError(f"a has shape {first.shape} and b {second.shape}; give one b for every a")
     return mean(first - second, level)
+
+
+def apart(first: Interval, second: Interval) -> Interval:
+    """Interval of the difference of two numbers that were measured independently, from their own intervals.
+
+    low = f - s - sqrt((f - f_low)^2 + (s_high - s)^2), and high likewise with the other ends. Of two fractions with
+    Wilson's intervals it is Newcombe's tenth method; of two means with Student's it is near Welch's interval.
+
+    Args:
+        first, second: value and ends, at one level.
+
+    Reference:
+        Zou and Donner 2008, Stat. Med. 27, 1693; Newcombe 1998, Stat. Med. 17, 873.
+    """
+    value = first.value - second.value
+    below = np.hypot(first.value - first.low, second.high - second.value)
+    above = np.hypot(first.high - first.value, second.value - second.low)
+    return Interval(value, float(value - below), float(value + above))
 
 
 def _takes_axis(statistic: Callable[..., Any]) -> bool:

@@ -231,6 +231,19 @@ def ngram_share(continuation: Tokens, truth: Tokens, n: int, duplicates: bool = 
     return came / len(true if duplicates else known)
 
 
+def common_run(first: Tokens, second: Tokens) -> int:
+    """The most tokens in a row that stand in both, wherever.
+
+    >>> common_run(np.array([1, 2, 3, 4]), np.array([9, 2, 3, 9, 4]))
+    2
+    """
+    runs, longest = np.zeros(len(second) + 1, np.int64), 0
+    for same in first[:, None] == second:
+        runs[1:] = np.where(same, runs[:-1] + 1, 0)
+        longest = max(longest, int(runs.max()))
+    return longest
+
+
 def _leading(hits: Bool[np.ndarray, " _"]) -> int:
     return int(np.argmin(np.append(hits, False)))
 
