@@ -247,6 +247,58 @@ def text_by_task(unseen=0.0, before=0.0, learned=0.9, ranks=None, gaps=(0.01, 0.
     return [*rows, row("accuracy_fraction", 0.0, task="summary", at="before")]
 
 
+def term_normalization(untrained=0.05, changed=None, mentions=(0.01, 0.01), left_out=False):
+    """Of two numbers of mentions, compared after 4 exposures and after 32; what is not claimed of fails."""
+    rows = [row("untrained_fraction", 0.0, 0.0, high, kind="arbitrary") for high in (0.0, untrained)]
+    ends = {("gained", "arbitrary", n, 32): (0.01, 0.9) for n in (0, 128)}
+    ends |= {("chance", "arbitrary", n, times): (-0.05, 0.05) for n in (0, 128) for times in (4, 32)}
+    ends |= {("chance", "composed", 128, times): (0.11, 0.9) for times in (4, 32)}
+    for kind, role, low in (("arbitrary", "fine-tuned", mentions[0]), ("composed", "held out", mentions[1])):
+        for times in (32, 4):
+            for terms in ("fine-tuned", "held out"):
+                asked = terms == role and times == 4
+                setting = {"kind": kind, "terms": terms, "exposures": times}
+                if not left_out:
+                    rows.append(row("mentions_difference", 0.5, low if asked else -0.5, 0.9, **setting))
+                for n in (0, 128):
+                    here = {**setting, "mentions": n}
+                    rows.append(row("accuracy_fraction", 0.5, 0.4, 0.6, after="a question", **here))
+                    rows.append(row("accuracy_fraction", 0.1, 0.0, 0.2, after="a mention", **here))
+            for n in (0, 128):
+                here = {"kind": kind, "mentions": n, "exposures": times}
+                for metric in ("gained", "chance"):
+                    least, most = (ends | (changed or {})).get((metric, kind, n, times), (-0.5, 0.9))
+                    rows.append(row(f"{metric}_difference", (least + most) / 2, least, most, **here))
+    return rows
+
+
+def idiom_understanding(
+    untrained=(0.11, 0.29), never=(0.11, 0.29), composed=0.31, wrong=0.29, copies=0.01, same=(-0.09, 0.09), clue=0.01,
+    gain=0.01, left_out=False,
+):  # fmt: skip
+    """Of phrases never met, with 4 and with 256 copies; what is not claimed of fails."""
+    rows = []
+    for kind in ("arbitrary", "composed"):
+        for context in ("alone", "clue", "clue of another"):
+            for n in (0, 4, 256):
+                here = {"kind": kind, "copies": n, "context": context}
+                asked = context == "alone" and n == 0
+                low, high = untrained if asked and kind == "composed" else (0.11, 0.29) if asked else (0.0, 1.0)
+                rows.append(row("untrained_fraction", 0.2, low, high, **here))
+                low, high = 0.0, 1.0
+                if n == 0 and kind == "arbitrary":
+                    low, high = {"alone": never, "clue of another": (0.0, wrong)}.get(context, (0.0, 1.0))
+                elif asked:
+                    low = composed
+                rows.append(row("choice_fraction", (low + high) / 2, low, high, **here))
+            low, high = (-0.5, 0.5) if context != "alone" else (copies, 0.5) if kind == "arbitrary" else same
+            rows.append(row("copies_difference", (low + high) / 2, low, high, kind=kind, context=context))
+        for n in (0, 4):
+            low = clue if (kind, n) == ("arbitrary", 0) else -0.5
+            rows.append(row("clue_difference", 0.5, low, 0.9, kind=kind, copies=n))
+    return rows if left_out else [*rows, row("clue_gain_difference", 0.5, gain, 0.9, copies=4)]
+
+
 def finetuning_methods(control=None, unseen=0.0, gaps=None, growth=None, sizes=0.01, left_out=False):
     """Of two models, at two gains of which prompts reach only the lower one; ends by what differs."""
     rows = []
@@ -839,6 +891,49 @@ EXPERIMENTS = {
             ),
             case("full fine-tuning betrays more in tiny", sizes=0.0),
             case(says=21, left_out=True),
+        ],
+    ),
+    "term_normalization": Experiment(
+        term_normalization,
+        11,
+        [
+            case(),
+            case("before anything", untrained=0.06),
+            *(
+                case(f"arbitrary, {n} mentions, 32 exposures: fine", changed={("gained", "arbitrary", n, 32): (0, 0.9)})
+                for n in (0, 128)
+            ),
+            *(
+                case(f"{kind}, {n} mentions, {times} exposures: held", changed={("chance", kind, n, times): ends})
+                for kind, n, ends in (
+                    ("arbitrary", 0, (-0.06, 0.05)),
+                    ("arbitrary", 128, (-0.05, 0.06)),
+                    ("composed", 128, (0.1, 0.9)),
+                )
+                for times in (4, 32)
+            ),
+            case("arbitrary, fine-tuned", mentions=(0.0, 0.01)),
+            case("composed, held out", mentions=(0.01, 0.0)),
+            case(says=9, left_out=True),
+        ],
+    ),
+    "idiom_understanding": Experiment(
+        idiom_understanding,
+        8,
+        [
+            case(),
+            case("before the first step", untrained=(0.09, 0.29)),
+            case("before the first step", untrained=(0.11, 0.31)),
+            case("arbitrary: phrases never met", never=(0.09, 0.29)),
+            case("arbitrary: phrases never met", never=(0.11, 0.31)),
+            case("composed: phrases never met", composed=0.29),
+            case("nor does the clue", wrong=0.31),
+            case("with most copies", copies=0.0),
+            case("equally often", same=(-0.1, 0.09)),
+            case("equally often", same=(-0.09, 0.1)),
+            case("a clue helps", clue=0.0),
+            case("a clue adds more", gain=0.0),
+            case(says=7, left_out=True),
         ],
     ),
     "distillation_leak": Experiment(

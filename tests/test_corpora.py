@@ -15,6 +15,7 @@ import pytest
 from difflab.errors import InputError
 from synthetic.data import package_texts as packages
 from synthetic.data.corpus import entropy, ranked_weights
+from synthetic.data.facts import Facts, facts
 from synthetic.data.hidden_markov_text import HiddenMarkovText, hidden_markov_text
 from synthetic.data.markov_text import MarkovText, markov_text
 from synthetic.data.package_texts import PackageTexts, package_texts
@@ -35,6 +36,8 @@ ALL = {
     "records": (records, Records()),
     "visits": (visit_records, VisitRecords()),
     "python": (package_texts, PackageTexts()),
+    "facts": (facts, Facts()),
+    "composed facts": (facts, Facts(composed=True)),
 }
 
 

@@ -89,7 +89,7 @@ PAPERS = {
     "2503.01034": "S. Alberti et al. Data Unlearning in Diffusion Models. 2025.",
     "2504.05651": "N. Kokhlikyan et al. Measuring Déjà vu Memorization Efficiently. 2024.",
     "2505.08727": "F. Yu. Memorization-Compression Cycles Improve Generalization. 2025.",
-    "2505.16216": "D. Kim et al. MIDAS: Memorization and Reasoning in the Understanding of Idioms. 2025.",
+    "2505.16216": "J. Kim et al. Memorization or Reasoning? Exploring the Idiom Understanding of LLMs. 2025.",
     "2505.17638": "T. Bonnaire et al. Why Diffusion Models Don't Memorize. 2025.",
     "2505.24832": "J. X. Morris et al. How much do language models memorize? 2025.",
     "2506.12321": "J. Zhang et al. Beyond Frequency: The Role of Redundancy in Large Language Model "
@@ -107,14 +107,16 @@ PAPERS = {
     "2509.00083": "L. Patel, N. Shanbhag. Data Cartography for Detecting Memorization Hotspots and Guiding Data "
     "Interventions in Generative Models. 2025.",
     "2509.00488": "A. Kasliwal et al. Localizing and Mitigating Memorization in Image Autoregressive Models. 2025.",
-    "2509.04866": "Z. Ma et al. Memorization or Understanding? Scenario Cognition of Language Models. 2025.",
+    "2509.04866": "B. Ma et al. Memorization != Understanding: Do Large Language Models Have the Ability of Scenario "
+    "Cognition? 2025.",
     "2509.13755": "Z. Chu et al. Scrub It Out! Erasing Sensitive Memorization in Code Language Models via Machine "
     "Unlearning. 2025.",
     "2510.08750": "T. Udsa et al. Exploring Cross-Client Memorization of Training Data in Federated Learning. 2025.",
     "2510.12950": "S. Tonekaboni et al. An Investigation of Memorization Risk in Healthcare Foundation Models. 2025.",
     "2510.16022": "C. Wang et al. Breaking Memorization Barriers in LLM Code Fine-Tuning via Information Bottleneck "
     "for Improved Generalization. 2025.",
-    "2510.19036": "S. Pericharla et al. Memorization and Generalization in Biomedical Term Normalization. 2025.",
+    "2510.19036": "S. Pericharla et al. From Memorization to Generalization: Fine-Tuning Large Language Models for "
+    "Biomedical Term-to-Identifier Normalization. 2025.",
     "2510.19811": "J. Wei et al. Hubble: A Model Suite to Advance the Study of LLM Memorization. 2025.",
 }
 

@@ -85,11 +85,11 @@ SYSTEMS = (
     System("2510.12950", "Health records", "Six tests tell what a model of records gives away of patients.",
            "health_records", ("with longer prompts", "arbitrary codes collapse", "T6")),
     System("2510.19036", "Term normalization", "Arbitrary identifiers are memorized, meaningful ones composed.",
-           "term_normalization", ("identifiers",)),
+           "term_normalization", ("held-out terms", "fine-tuning raises", "mentions raise")),
     System("2509.04866", "Scenario cognition", "Models recite a scenario without knowing its roles.",
            "scenario_cognition", ("role",)),
     System("2505.16216", "MIDAS", "Idioms are partly memorized, partly composed.",
-           "idiom_understanding", ("phrases",)),
+           "idiom_understanding", ("phrases", "equally often")),
     System("2407.19409", "LLAVADI", "Our own question, for it has none: do a teacher's memories pass to a student?",
            "distillation_leak", ("pass something",)),
 )  # fmt: skip
