@@ -449,7 +449,48 @@ def redundancy_and_fragility(gaps=None, more=0.5, twin=0.0, memorized=None, whol
     return rows
 
 
+def kinds_of_memorization(recovered=0.95, likelihood=None, f1=None, gaps=None, layers=0.01, whole=True):
+    """By what kinds are held against the low end of the gap; by reader the worst F1; by control the end of a gap."""
+    rows = [row("recovered_fraction", recovered), row("recollected_fraction", 0.0)]
+    for kind in ("recite", "reconstruct", "recollect"):
+        rows.append(row("memorized_fraction", 0.5, kind=kind))
+    if not whole:
+        return rows
+    for way in ("one regression", "taxonomy", "best partition"):
+        rows.append(row("held_out_loss", 0.2, by=way))
+    for other in ("one regression", "best partition"):
+        low = (likelihood or {}).get(other, 0.01)
+        rows.append(row("likelihood_difference", 0.1, low, 0.2, by="taxonomy", less=other))
+    for name in ("attention", "attention, own continuations", "attention, never trained", "bag of tokens"):
+        for kind in ("guess", "recall", "none"):
+            rows.append(row("f1_score", 0.3, by=name, kind=kind))
+        good = name in ("attention", "attention, own continuations")
+        rows.append(row("f1_score", (f1 or {}).get(name, 0.75 if good else 0.3), by=name, kind="worst"))
+    for control in ("attention, never trained", "bag of tokens"):
+        low = (gaps or {}).get(control, 0.01)
+        rows.append(row("f1_difference", 0.1, low, 0.2, by="attention", less=control))
+    rows.append(row("layer_difference", 0.2, layers, 0.4, of="recall", less="guess"))
+    return rows
+
+
 EXPERIMENTS = {
+    "kinds_of_memorization": Experiment(
+        kinds_of_memorization,
+        8,
+        [
+            case(),
+            case("the rule finds", recovered=0.94),
+            *(case(f"better than {other}", likelihood={other: 0.0}) for other in ("one regression", "best partition")),
+            case("guess, recall and none:", f1={"attention": 0.74}),
+            case("own continuation", f1={"attention, own continuations": 0.74}),
+            *(
+                case(f"tells them better than {control}", gaps={control: 0.0})
+                for control in ("attention, never trained", "bag of tokens")
+            ),
+            case("higher layers", layers=0.0),
+            case(says=1, whole=False),
+        ],
+    ),
     "redundancy_and_fragility": Experiment(
         redundancy_and_fragility,
         8,
