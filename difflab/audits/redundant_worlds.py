@@ -20,6 +20,7 @@ from difflab.runs.result import digest
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import Prefixed, key
 from difflab.statistics.redundancy import compressed_share, repeated_share, replaced
+from difflab.statistics.verbatim import match_share
 from difflab.training.devices import one_thread
 from difflab.training.loop import Keeping
 from synthetic.data.markov_text import MarkovText, markov_text
@@ -211,7 +212,4 @@ def _right(
         random = stream(world.seed, "changed prefix", changes, i).numpy()
         prefixes.append(first + replaced(own - first, changes, world.vocabulary, random))
     written = continued(model, prefixes, asked.suffix)
-    shares = np.zeros(len(truths))
-    for i, (ids, truth) in enumerate(zip(written, truths, strict=True)):
-        shares[i] = (ids == truth[: len(ids)]).sum() / len(truth)
-    return shares
+    return np.array([match_share(ids, truth) for ids, truth in zip(written, truths, strict=True)])
