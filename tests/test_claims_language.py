@@ -381,7 +381,72 @@ def cartography_bounds(
     return rows
 
 
+def memorization_sinks(back=None, twins=0.0, closed=None, costs=(1.02, 0.01), gaps=None, returned=None, left=None):
+    """What is given replaces what is measured of a kind: the end of the interval that counts."""
+    rows = [
+        row("validation_ratio", 1.0, 0.9, costs[0], model="sinks dropped"),
+        row("validation_ratio", 1.5, 1.4, 1.6, model="pruned afterwards"),
+        row("validation_difference", 0.3, costs[1], 0.5, of="general units dropped"),
+    ]
+    came = {"standard": 0.51, "own sinks on": 0.51, "sinks dropped": 0.0, "pruned afterwards": 0.7}
+    for kind in ("natural", "random"):
+        for who, value in came.items():
+            setting = {"model": who, "kind": kind}
+            rows.append(row("extracted_fraction", (back or {}).get((kind, who), value), **setting, texts="repeated"))
+            guessed = twins if (kind, who) == ("random", "pruned afterwards") else 0.0
+            rows.append(row("extracted_fraction", guessed, **setting, texts="twin"))
+        low = (closed or {}).get(kind, 0.51)
+        rows.append(row("gap_closed_ratio", 0.8, low, 1.1, model="sinks dropped", kind=kind))
+        rows.append(row("gap_closed_ratio", 0.3, 0.1, 0.5, model="pruned afterwards", kind=kind))
+        for of in ("over sinks drawn anew", "over pruning"):
+            rows.append(row("gap_closed_difference", 0.5, (gaps or {}).get((of, kind), 0.01), 0.9, of=of, kind=kind))
+        for who in ("sinks dropped", "sinks cut out"):
+            high = (returned or {}).get((kind, who), 0.09)
+            rows.append(row("returned_difference", 0.0, -0.1, high, model=who, kind=kind, steps=9))
+        rows.append(row("returned_difference", 0.5, 0.2, 0.9, model="pruned afterwards", kind=kind, steps=9))
+        low = (left or {}).get(kind, 0.11)
+        rows.append(row("left_difference", 0.5, low, 0.9, model="pruned afterwards", kind=kind))
+        rows.append(row("left_difference", 0.0, -0.1, 0.2, model="sinks dropped", kind=kind))
+        for who, steps in (("sinks dropped", 0), ("sinks dropped", 9), ("retrained without", 9)):
+            rows.append(row("left_ratio", 0.2, 0.1, 0.3, model=who, kind=kind, steps=steps))
+    low = (gaps or {}).get("random over natural", 0.01)
+    rows.append(row("gap_closed_difference", 0.3, low, 0.6, of="random over natural", kind="both"))
+    return rows
+
+
 EXPERIMENTS = {
+    "memorization_sinks": Experiment(
+        memorization_sinks,
+        22,
+        [
+            case(),
+            case("no twin", twins=0.1),
+            case("the drop costs little", costs=(1.021, 0.01)),
+            case("general units dropped cost more", costs=(1.02, 0.0)),
+            *(
+                made
+                for kind in ("natural", "random")
+                for made in (
+                    case(f"{kind}, standard: more than half", back={(kind, "standard"): 0.5}),
+                    case(f"{kind}, own sinks on: more than half", back={(kind, "own sinks on"): 0.5}),
+                    case(f"{kind}, sinks dropped: no item", back={(kind, "sinks dropped"): 0.1}),
+                    case(f"{kind}: the drop closes", closed={kind: 0.5}),
+                    case(
+                        f"{kind}: dropping sinks closes more of the gap than dropping",
+                        gaps={("over sinks drawn anew", kind): 0.0},
+                    ),
+                    case(
+                        f"{kind}: dropping sinks closes more of the gap than pruning",
+                        gaps={("over pruning", kind): 0.0},
+                    ),
+                    case(f"{kind}, sinks dropped: relearning", returned={(kind, "sinks dropped"): 0.1}),
+                    case(f"{kind}, sinks cut out", returned={(kind, "sinks cut out"): 0.1}),
+                    case(f"{kind}, pruned afterwards", left={kind: 0.1}),
+                )
+            ),
+            case("pruning closes more of the gap of random", gaps={"random over natural": 0.0}),
+        ],
+    ),
     "training_charted": Experiment(
         training_charted,
         2,

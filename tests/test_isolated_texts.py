@@ -1,4 +1,4 @@
-"""Texts learned into sinks: whose sinks are on where, what is pruned afterwards, what is gone for good, and the rows."""
+"""Texts learned into sinks: whose sinks are on where, what is pruned afterwards, what is gone for good; the rows."""
 
 from dataclasses import replace
 

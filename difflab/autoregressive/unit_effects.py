@@ -1,4 +1,4 @@
-"""What every hidden unit of the MLPs does to the loss on some texts: the ranking by which units are pruned afterwards."""
+"""What every hidden unit of the MLPs does to the loss on some texts: a ranking of units to prune."""
 
 import numpy as np
 import torch
