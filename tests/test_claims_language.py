@@ -414,7 +414,82 @@ def memorization_sinks(back=None, twins=0.0, closed=None, costs=(1.02, 0.01), ga
     return rows
 
 
+CURED = (
+    "two checkpoints averaged", "focal weights", "bottleneck", "gated compression", "deduplicated", "label smoothing",
+)  # fmt: skip
+
+
+def training_objectives(
+    unseen=0.09, stage=1.2, kept=(-0.02, 0.02), keep=None, ratios=None, gaps=None, entropy=0.75, schedule=0.01
+):
+    """What is given of a way and a measure is the end of the interval that counts."""
+    rows = [row("stage_ratio", 1.5, stage, 1.8, way="plain"), row("checkpoint_difference", 0.0, *kept, of="accuracy")]
+    for of in ("extracted", "calibration"):
+        rows.append(row("checkpoint_difference", -0.4, -0.6, (keep or {}).get(of, -0.01), of=of))
+    rows.append(row("checkpoint_difference", 0.0, -0.5, 0.5, of="entropy"))
+    for way in ("plain", *CURED, "compression at random steps"):
+        for at in ("last step", "equal accuracy"):
+            here = {"way": way, "at": at}
+            for texts, high in (
+                ("repeated", 1.0),
+                ("unseen", unseen if at == "last step" and way == "plain" else 0.09),
+            ):
+                rows.append(row("extracted_fraction", min(0.05, high), 0.0, high, **here, texts=texts))
+            rows.append(row("extracted_fraction", 0.2, 0.1, 0.3, **here, texts="once"))
+        if way == "plain":
+            continue
+        cured = way in CURED
+        high = (ratios or {}).get(way, 0.99 if cured else 1.5)
+        rows.append(row("loss_ratio", 0.5, 0.4, high, way=way))
+        rows.append(row("entropy_ratio", 0.5, 0.4, entropy if way == "gated compression" else 1.3, way=way))
+        given = {of: ends for (one, of), ends in (gaps or {}).items() if one == way}
+        own = {"accuracy": (-0.02, 0.1), "extracted": (-0.5, -0.01)} if cured else {}
+        if way in CURED[:2]:
+            own |= {"diversity": (0.01, 0.1), "calibration": (-0.1, -0.01)}
+        if way == "gated compression":
+            own |= {"accuracy outside the range": (0.01, 0.1)}
+        every = ("accuracy", "accuracy outside the range", "extracted", "diversity", "calibration", "entropy")
+        for of, (low, high) in (dict.fromkeys(every, (-0.9, 0.9)) | own | given).items():
+            rows.append(row("cure_difference", (low + high) / 2, low, high, way=way, of=of))
+    rows.append(row("schedule_difference", 0.1, schedule, 0.2, of="accuracy outside the range"))
+    rows.append(row("schedule_difference", 0.0, -0.1, 0.2, of="accuracy"))
+    return rows
+
+
 EXPERIMENTS = {
+    "training_objectives": Experiment(
+        training_objectives,
+        30,
+        [
+            case(),
+            case("hardly come back", unseen=0.1),
+            case("over-memorized", stage=1.19),
+            case("stay as right", kept=(-0.021, 0.02)),
+            case("stay as right", kept=(-0.02, 0.021)),
+            case("than the last by extracted", keep={"extracted": 0.0}),
+            case("than the last by calibration", keep={"calibration": 0.0}),
+            *(
+                made
+                for way in CURED
+                for made in (
+                    case(f"{way}: a lower", ratios={way: 1.0}),
+                    case(f"{way}: answers as right", gaps={(way, "accuracy"): (-0.021, 0.1)}),
+                    case(f"{way}: fewer repeated", gaps={(way, "extracted"): (-0.5, 0.0)}),
+                )
+            ),
+            *(
+                made
+                for way in CURED[:2]
+                for made in (
+                    case(f"{way}: more different", gaps={(way, "diversity"): (0.0, 0.1)}),
+                    case(f"{way}: better calibrated", gaps={(way, "calibration"): (-0.1, 0.0)}),
+                )
+            ),
+            case("outside the range", gaps={("gated compression", "accuracy outside the range"): (0.0, 0.1)}),
+            case("matrix entropy", entropy=0.751),
+            case("than with as many steps", schedule=0.0),
+        ],
+    ),
     "memorization_sinks": Experiment(
         memorization_sinks,
         22,

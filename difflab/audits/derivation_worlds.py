@@ -1,9 +1,9 @@
-"""A small model that can add, fine-tuned on few sums worked out step by step, under one objective or another.
+"""A small model that can add, fine-tuned on few sums worked out in any order, under one objective or another.
 
-Every question has many right derivations, and the training set holds one of each, so that a model may learn how sums
-are worked out, or which derivation was written down. Some items stand there several times. All models of a world begin
-from the same one, which was trained on single sums of any two numbers, and are fine-tuned for as many steps; the
-question of a row is given, not learned.
+Every question has many right derivations, and the training set holds one of each, in an order of its own, so that a
+model may learn that any order will do, or which one was written down. Some items stand there several times. All models
+of a world begin from the same one, which works out sums of any numbers, most often in the order in which they are
+asked, and are fine-tuned for as many steps on sums of some numbers; the question of a row is given, not learned.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +41,7 @@ from difflab.training.averaging import averaged
 from difflab.training.devices import one_thread
 from difflab.training.gate import Gate
 from difflab.training.loop import Keeping
-from synthetic.data.arithmetic import Sums, answers, are_valid, derivations, fact_rows, orders, questions, rows_of
+from synthetic.data.arithmetic import Sums, answers, are_valid, derivations, earlier, orders, questions, rows_of
 
 PLAIN, MERGED, FOCAL, BOTTLENECK = "plain", "two checkpoints averaged", "focal weights", "bottleneck"
 GATED, SCHEDULED, DEDUPLICATED, SMOOTHED = (
@@ -61,9 +61,9 @@ class DerivationWorld:
 
     sums: Sums = field(default_factory=Sums)
     """Of the questions."""
-    inside: int = 16
+    inside: int = 9
     """Questions of the training set hold numbers below this one, those outside the others."""
-    once: int = 224
+    once: int = 480
     """Items of the training set that stand there once."""
     repeated: int = 32
     """Items that stand there several times."""
@@ -79,14 +79,16 @@ class DerivationWorld:
     """Of the model, a Llama."""
     batch: int = 32
     """Rows a step."""
-    pretraining: int = 2000
-    """Steps on single sums."""
+    pretraining: int = 600
+    """Steps before, on sums of any numbers, every second one worked out in the order in which it is asked."""
+    pretraining_batch: int = 64
+    """Rows of such a step."""
     pretraining_rate: float = 3e-3
-    """Highest learning rate of these."""
-    looks: tuple[int, ...] = (0, 15, 30, 60, 120, 240, 420, 600)
+    """Highest learning rate of these steps."""
+    looks: tuple[int, ...] = (0, 30, 60, 120, 240, 420, 600)
     """Steps of fine-tuning after which a model is looked at, ascending from 0."""
-    rate: float = 2e-3
-    """Learning rate of fine-tuning, the same at every step."""
+    rate: float = 1e-3
+    """Highest learning rate of fine-tuning."""
     compression: float = 1.0
     """Weight of the matrix entropy in phases of compression."""
     gate: Gate = field(default_factory=lambda: Gate(patience=25, compression_patience=15))
@@ -97,9 +99,28 @@ class DerivationWorld:
     """Of questions, derivations and weights."""
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "once", "repeated", "copies", "asked", "draws", "drawn", "batch", "pretraining", "width")
+        at_least(
+            self,
+            1,
+            "once",
+            "repeated",
+            "copies",
+            "asked",
+            "draws",
+            "drawn",
+            "batch",
+            "pretraining",
+            "width",
+            "pretraining_batch",
+        )
         at_least(self, 0, "compression", "seed")
         require(0 < self.inside < self.sums.modulus, f"inside is {self.inside}; give a number below the modulus.")
+        k, wanted = self.sums.operands, self.once + self.repeated + self.asked
+        require(
+            wanted <= self.inside**k and self.asked <= (self.sums.modulus - self.inside) ** k,
+            f"{wanted} questions of numbers below {self.inside} and {self.asked} of the others are more than there are;"
+            " ask for fewer, or raise the modulus.",
+        )
         require(
             len(self.looks) > 1 and list(self.looks) == sorted({0, *self.looks}),
             f"looks is {self.looks}; give 0 and more steps, ascending.",
@@ -163,12 +184,13 @@ def _blank(world: DerivationWorld) -> LanguageModel:
 
 def _pretrained(world: DerivationWorld, checkpoints: Checkpoints) -> dict[str, np.ndarray]:
     def rows(step: int) -> Int[np.ndarray, "b t"]:
-        return fact_rows(world.seed, range(step * world.batch, (step + 1) * world.batch), world.sums)
+        return earlier(world.seed, step, world.pretraining_batch, world.sums)
 
-    recipe = Recipe(world.pretraining, world.batch, world.pretraining_rate, min(50, world.pretraining))
-    keeping = Keeping(Prefixed(checkpoints, key(world.name, "before")), "training", 500)
+    recipe = Recipe(world.pretraining, world.pretraining_batch, world.pretraining_rate, min(50, world.pretraining), 0.0)
+    keeping = Keeping(Prefixed(checkpoints, key(world.name, "before")), "training", 200)
+    objective = objective_of(world, PLAIN, checkpoints)
     with one_thread():
-        return _arrays(train(_blank(world), rows, recipe, world.seed, keeping))
+        return _arrays(train(_blank(world), rows, recipe, world.seed, keeping, objective=objective))
 
 
 def _arrays(model: LanguageModel) -> dict[str, np.ndarray]:
@@ -193,7 +215,7 @@ def _tuned(world: DerivationWorld, way: str, checkpoints: Checkpoints) -> dict[s
             seen.append(_arrays(model))
         return look.of(without_bottleneck(model) if way == BOTTLENECK else model)
 
-    recipe = Recipe(world.looks[-1], world.batch, world.rate, 0, weight_decay=0.0, falling=False)
+    recipe = Recipe(world.looks[-1], world.batch, world.rate, min(20, world.looks[-1]), weight_decay=0.0)
     course = Course(start, world.training_rows(way == DEDUPLICATED), recipe, world.seed, objective)
     with one_thread():
         found = looked_at(course, world.looks, looked, Prefixed(InMemory(), ""))
@@ -201,10 +223,16 @@ def _tuned(world: DerivationWorld, way: str, checkpoints: Checkpoints) -> dict[s
             found["compressing"] = np.array(objective.compressing)
         if way == PLAIN:
             # Two checkpoints, half of each: the one that reads others best, and the last.
-            both = averaged([seen[int(found["loss"].argmin())], seen[-1]])
+            both = averaged([seen[best_look(found["loss"])], seen[-1]])
             merged = look.of(_with(_blank(world), both)) | {"steps": world.looks[-1]}
             found |= {f"{MERGED} {name}": np.array([float(value)]) for name, value in merged.items()}
     return found
+
+
+def best_look(losses: Float[np.ndarray, " k"]) -> int:
+    """Place of the look of the lowest validation loss, the model before fine-tuning left out where others are."""
+    first = min(1, len(losses) - 1)
+    return first + int(losses[first:].argmin())
 
 
 def objective_of(world: DerivationWorld, way: str, checkpoints: Checkpoints) -> Objective:

@@ -9,13 +9,14 @@ from difflab.errors import require
 from difflab.randomness import stream
 
 Numbers = Int[np.ndarray, "n k"]
+Written = Int[np.ndarray, "n w"]
 
 
 @dataclass(frozen=True)
 class Sums:
     """Sums of `operands` numbers modulo `modulus`; a derivation of them are steps "x y x+y"."""
 
-    modulus: int = 23
+    modulus: int = 13
     """Numbers are 0 to modulus - 1, each a token; then the mark before a derivation, and what begins and ends a row."""
     operands: int = 4
     """Numbers of a question."""
@@ -67,7 +68,7 @@ def orders(seed: int, role: str, count: int, config: Sums) -> Numbers:
     return chance.permuted(np.tile(np.arange(config.operands), (count, 1)), axis=1)
 
 
-def derivations(asked: Numbers, order: Numbers, config: Sums) -> Numbers:
+def derivations(asked: Numbers, order: Numbers, config: Sums) -> Written:
     """Steps of every question in its order, the sum so far before each number after the second.
 
     >>> derivations(np.array([[1, 2, 9]]), np.array([[2, 0, 1]]), Sums(10, 3)).tolist()
@@ -79,20 +80,20 @@ def derivations(asked: Numbers, order: Numbers, config: Sums) -> Numbers:
     return np.stack([before, added[:, 1:], sums[:, 1:]], axis=2).reshape(len(asked), -1)
 
 
-def rows_of(asked: Numbers, written: Numbers, config: Sums) -> Numbers:
+def rows_of(asked: Numbers, written: Written, config: Sums) -> Int[np.ndarray, "n t"]:
     """Training rows: the beginning, the numbers, the mark, a derivation, the end."""
     mark, end = (np.full((len(asked), 1), config.modulus + i) for i in range(2))
     return np.concatenate([end, asked, mark, written, end], axis=1)
 
 
-def fact_rows(seed: int, numbers: range, config: Sums) -> Numbers:
-    """Rows of single sums of any two numbers, as many in each as a derivation has steps, without a question."""
-    steps = config.operands - 1
-    pairs = np.stack([
-        stream(seed, "facts", config.modulus, k).numpy().integers(0, config.modulus, (steps, 2)) for k in numbers
-    ])  # fmt: skip
-    written = np.concatenate([pairs, pairs.sum(axis=2, keepdims=True) % config.modulus], axis=2)
-    return rows_of(np.empty((len(numbers), 0), np.int64), written.reshape(len(numbers), -1), config)
+def earlier(seed: int, step: int, count: int, config: Sums) -> Int[np.ndarray, "{count} t"]:
+    """Rows of questions of any numbers, drawn anew at every step: every second one is worked out in the order in which
+    it is asked, the others in any."""
+    chance = stream(seed, "earlier", step).numpy()
+    asked = chance.integers(0, config.modulus, (count, config.operands))
+    order = np.tile(np.arange(config.operands), (count, 1))
+    order[1::2] = chance.permuted(order[1::2], axis=1)
+    return rows_of(asked, derivations(asked, order, config), config)
 
 
 def answers(asked: Numbers, config: Sums) -> Int[np.ndarray, " n"]:
@@ -100,7 +101,7 @@ def answers(asked: Numbers, config: Sums) -> Int[np.ndarray, " n"]:
     return asked.sum(axis=1) % config.modulus
 
 
-def are_valid(asked: Numbers, written: Numbers, config: Sums) -> Bool[np.ndarray, " n"]:
+def are_valid(asked: Numbers, written: Written, config: Sums) -> Bool[np.ndarray, " n"]:
     """Which of what was written is a derivation of its question: right steps that use every number once.
 
     Args:
