@@ -628,6 +628,7 @@ def unlearning_attacked(
         rows.append(row("left_difference", 0.2, other, 0.4, **setting, texts="other"))
     return rows
 
+
 def kinds_of_memorization(recovered=0.95, likelihood=None, f1=None, gaps=None, layers=0.01, whole=True):
     """By what kinds are held against the low end of the gap; by reader the worst F1; by control the end of a gap."""
     rows = [row("recovered_fraction", recovered), row("recollected_fraction", 0.0)]
