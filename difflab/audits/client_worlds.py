@@ -229,19 +229,20 @@ def course(world: ClientWorld, checkpoints: Checkpoints, hands: Crew) -> dict[st
     """
     texts, pieces = texts_of(world), Prefixed(checkpoints, key(world.name))
     clients = texts.rows if world.together else [np.concatenate(texts.rows)]
-    taken = [pieces.load("look_0")]
-    if taken[0] is None:
+    before = pieces.load("look_0")
+    if before is None:
         with one_thread():
-            taken[0] = look(build(architecture_of(world), world.seed), world, texts)
-        pieces.save("look_0", taken[0])
+            before = look(build(architecture_of(world), world.seed), world, texts)
+        pieces.save("look_0", before)
     rounds = federated(architecture_of(world), clients, world.federation, world.seed, pieces, hands)
     found = {round_: pieces.load(f"look_{round_}") for round_ in range(1, world.federation.rounds + 1)}
     done = pieces.load("round")
     for round_, model in enumerate(rounds, start=1 + (0 if done is None else int(done["round"]))):
         with one_thread():
-            found[round_] = look(model, world, texts)
-        pieces.save(f"look_{round_}", found[round_])
-    every = [*taken, *found.values()]
+            seen = look(model, world, texts)
+        pieces.save(f"look_{round_}", seen)
+        found[round_] = seen
+    every = [before, *found.values()]
     return {name: np.stack([one[name] for one in every if one is not None]) for name in ("loss", "run", "edits")}
 
 

@@ -277,7 +277,7 @@ class _Asked:
         return {
             f"losses {who}": np.array([self._loss(one.log_probs) for one in told]),
             f"back {who}": np.array([one.greedy[world.prefix :].all() for one in told]),
-            f"validation {who}": np.mean([mean_loss(with_factors(model, own), self._telling) for own in few]),
+            f"validation {who}": np.array(np.mean([mean_loss(with_factors(model, own), self._telling) for own in few])),
         }
 
     @staticmethod

@@ -96,7 +96,8 @@ def taxonomy_rows(told: Sequence[Told], worlds: Sequence[KindsWorld]) -> Iterato
     for way in (POOLED, TAXONOMY, PARTITION):
         yield Row("held_out_loss", *mean([-float(one[way]) for one in found]), len(found), {"by": way})
     for other in (POOLED, PARTITION):
-        gap = paired_difference(*([float(one[way]) for one in found] for way in (TAXONOMY, other)))
+        kinds, rival = ([float(one[way]) for one in found] for way in (TAXONOMY, other))
+        gap = paired_difference(kinds, rival)
         yield Row("likelihood_difference", *gap, len(found), {"by": TAXONOMY, "less": other})
 
 

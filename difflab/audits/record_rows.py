@@ -157,7 +157,7 @@ def probe_area(one: Told, some: Some) -> Interval | None:
     """How surely the probe tells a record's sensitive code from the other ones."""
     if one.probe is None:
         return None
-    here = np.flatnonzero(some)
+    here = np.flatnonzero(some).tolist()
     truth = [one.truth[i] for i in here]
     scores, right = pairs(one.probe._replace(probabilities=one.probe.probabilities[here]), truth)
     # The pairs of one record are not independent; the records are.
