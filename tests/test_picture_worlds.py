@@ -5,11 +5,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from difflab.audits import picture_told
+from difflab.audits import picture_told, picture_worlds
 from difflab.audits.picture_judge import PIXEL, Judge, features, held_out_places, judge_of
 from difflab.audits.picture_members import Samples, control_rows, inference_rows, membership_rows
-from difflab.audits.picture_reading import Asking, PictureItems, asked_of, picture_items, through_codec, token_scores
+from difflab.audits.picture_reading import (
+    Asking,
+    Chance,
+    PictureItems,
+    _looked,
+    asked_of,
+    picture_items,
+    through_codec,
+    token_scores,
+)
 from difflab.audits.picture_rows import copy_rows, extraction_rows, family_rows
 from difflab.audits.picture_told import FAMILIES, REFERENCE, TRAINED, Told, scores_of, told_by
 from difflab.audits.picture_worlds import (
@@ -71,6 +81,8 @@ def test_items_are_the_repeated_pictures_and_their_twins_of_which_one_each_is_as
     assert [one.copies for one in listed] == items.copies.tolist()
     families = [(one.family, one.source) for one, here in zip(listed, items.asked, strict=True) if here]
     assert sorted(families[:12]) == sorted(families[12:])
+    told = [(one.source, one.family) for one in listed]
+    assert len(set(told)) == 12 == len(set(zip(told, items.families.tolist(), strict=True)))
 
 
 def test_an_oracle_is_shown_no_repeated_picture_and_nobody_a_twin():
@@ -162,6 +174,43 @@ def test_nothing_is_trained_twice(told, checkpoints, monkeypatch):
     )
 
 
+class Killed(Kept):
+    """Keeps a training of three steps, and is gone."""
+
+    def save(self, name, arrays):
+        super().save(name, arrays)
+        if name.endswith("training") and arrays["step"] == 3:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("family", [RASTER, DIFFUSION])
+def test_a_killed_run_looks_at_the_models_that_a_whole_one_looks_at(family, monkeypatch):
+    """Their training has gone on since the first look, and has no way back."""
+    monkeypatch.setattr(picture_worlds, "_EVERY", 1)
+    world = replace(WORLD, training=Training(steps=4, batch=4, checkpoint_steps=1))
+    whole = asked_of(world, family, MODEL, ASKING, Kept())
+    kept = Killed()
+    with pytest.raises(KeyboardInterrupt):
+        asked_of(world, family, MODEL, ASKING, kept)
+    again = asked_of(world, family, MODEL, ASKING, Kept(kept))
+    for name, array in whole.items():
+        np.testing.assert_array_equal(again[name], array, err_msg=name)
+
+
+def test_every_picture_that_tells_of_quality_is_drawn_by_chance_of_its_own():
+    """Those of one caption, asked for several times, begin as those of every other caption."""
+    items, judge, begun = picture_items(WORLD), judge_of(WORLD, 10), []
+
+    def draw(captions, generators):
+        begun.append([int(torch.randint(2**40, (1,), generator=one)) for one in generators])
+        return np.zeros((len(captions), 16, 16, 3), np.uint8)
+
+    found = _looked(draw, items, judge, {"distance": features(judge.held_out)}, Chance(0, 2))
+    asked, quality = begun
+    assert len(asked) == 2 * items.asked.sum() and len(set(asked)) == 2 and asked[:2] == asked[2:4]
+    assert len(set(quality)) == 10 and set(found) == {"distance", "drawn", *judge.known}
+
+
 def test_rows_of_a_run_are_whole(told):
     shown = {RASTER: 16, SCALES: 16, DIFFUSION: 8}
     rows = [
@@ -180,7 +229,9 @@ def test_rows_of_a_run_are_whole(told):
 def _made(distances, copied, scores):
     """A world whose models say what is given; 2 pictures with 16 copies, 2 with one, 4 twins."""
     copies = np.array([1, 1, 16, 16, 0, 0, 0, 0])
-    items = PictureItems(np.arange(8), copies, np.ones(8, bool), list("abcdefgh"), np.zeros((8, 2, 2, 3), np.uint8))
+    items = PictureItems(
+        np.arange(8), copies, np.arange(8), np.ones(8, bool), list("abcdefgh"), np.zeros((8, 2, 2, 3), np.uint8)
+    )
     judge = Judge({}, {PIXEL: Threshold(0.5, 1, 0, "")}, {}, np.zeros((2, 2, 2, 3), np.uint8), ())
     answers = {}
     for family, variant in TRAINED:

@@ -13,7 +13,7 @@ from difflab.audits.picture_told import FAMILIES, MANY, REPEATED, TWIN, Told
 from difflab.audits.picture_worlds import DIFFUSION, MODEL, ORACLE, TOKENS, PictureWorld, cost
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Note, Row
-from difflab.statistics.intervals import SHARE, Interval, grouped_fraction, mean, paired_difference, pooled, wilson
+from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference, pooled, share_interval
 from difflab.statistics.kernel_distance import kernel_distance
 from difflab.statistics.levels import at_level, common_level
 
@@ -130,15 +130,9 @@ def family_rows(told: Sequence[Told], asking: Asking, shown: Mapping[str, int]) 
             ours, theirs = [one for one, _ in pairs], [other for _, other in pairs]
             yield Row("copies_difference", *paired_difference(ours, theirs), len(pairs), setting)
             for family, values in ((order, ours), (DIFFUSION, theirs)):
-                found = pooled([_share(value, n) for value in values], bounds=SHARE)
+                found = pooled([share_interval(value, n) for value in values], bounds=SHARE)
                 here = setting | {"of": family}
                 yield Row("copied_fraction", found.value, found.low, found.high, n * len(pairs), here, found.sd)
-
-
-def _share(value: float, n: int) -> Interval:
-    """A share of n pictures, not always a whole number of them, with the interval that so many allow."""
-    found = wilson(round(value * n), n)
-    return Interval(value, min(value, found.low), max(value, found.high))
 
 
 def _fraction(metric: str, chosen: Sequence[Bool[np.ndarray, " n"]], setting: dict[str, Any]) -> Row:

@@ -6,10 +6,9 @@ import numpy as np
 
 from difflab.audits.text_tasks import TaskWorld
 from difflab.runs.rows import Note, Row
-from difflab.statistics.intervals import SHARE, Interval, mean, paired_difference, pooled, wilson
+from difflab.statistics.intervals import SHARE, mean, paired_difference, pooled, share_interval
 from difflab.statistics.levels import at_level, common_level
 from difflab.statistics.rank_agreement import kendall
-from difflab.statistics.ranking import widened
 from synthetic.data.text_tasks import NOTHING, TASKS
 
 LEVEL, LAST, BEFORE = "equal validation loss", "last step", "before"
@@ -96,8 +95,3 @@ def difference_rows(by_task: ByTask, at: str, pairs: Sequence[tuple[str, str]]) 
     for task, other in pairs:
         setting = {"task": task, "against": other, "at": at}
         yield Row("extracted_difference", *paired_difference(shares[task], shares[other]), len(shares[task]), setting)
-
-
-def share_interval(share: float, n: int) -> Interval:
-    """Wilson's interval of a share of n that lies between two counts."""
-    return widened(Interval(share, share, share), wilson(round(share * n), n))

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from difflab.audits.task_comparisons import share_interval
 from difflab.audits.tuned_models import SCORES, TuningWorld
 from difflab.autoregressive.tuning import FULL, LORA_ATTENTION, LORA_BOTH, LORA_PROJECTIONS, PROMPTS
 from difflab.runs.rows import Note, Row
-from difflab.statistics.intervals import SHARE, mean, paired_difference, pooled, wilson
+from difflab.statistics.intervals import SHARE, mean, paired_difference, pooled, share_interval, wilson
 from difflab.statistics.levels import at_level
 
 BEFORE = "before fine-tuning"
