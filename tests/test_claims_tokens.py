@@ -103,7 +103,7 @@ def unit_memorization(most=None, twins=None, fired=None, before=None, gaps=None,
                     high = (gaps or {}).get((order, factor, against), -0.01) if claimed else 0.5
                     setting = here | {"level": level, "against": against, "at": "equal validation loss"}
                     rows.append(row("kept_difference", -0.1, -0.2, high, **setting))
-            for name in (ranking, "random"):
+            for name in (ranking, "random") if ranking == "UnitMem" else (ranking,):
                 told = here | {"ranking": name, "level": 1.02, "at": "equal validation loss"}
                 rows.append(row("kept_fraction", 0.4, 0.3, 0.5, **told))
     return [one for one in rows if one.metric not in left]
