@@ -9,7 +9,14 @@ from matplotlib.figure import Figure
 from difflab.runs.figures import legend_below, line_with_band, new_figure, points_with_intervals, rungs
 from difflab.runs.rows import Row, select
 
-_SHARES = "trained", "memorizing", "generalizing", "predicted", "control"
+_COLOURS = {
+    "UnitMem": "trained",
+    "not moved": "predicted",
+    "one grid": "generalizing",
+    "of twins": "memorizing",
+    "random": "control",
+}
+_LEVELS = "trained", "memorizing", "generalizing"
 
 
 def kept_figure(rows: Sequence[Row]) -> Figure:
@@ -22,15 +29,19 @@ def kept_figure(rows: Sequence[Row]) -> Figure:
         len(cases),
     )  # fmt: skip
     for ax, (order, factor) in zip(panels, cases, strict=True):
-        for ranking, colour in zip(rankings, _SHARES, strict=False):
+        for ranking in rankings:
             here = {"order": order, "factor": factor, "ranking": ranking}
             losses = select(found, "loss_ratio", **here)
+            if not losses:
+                continue
             kept = [
                 select(rows, "kept_fraction", **here, share=row.setting["share"])[0].interval for row in losses
             ]  # fmt: skip
+            banded = ranking in ("UnitMem", "random")
             line_with_band(
-                ax, [row.value for row in losses], [one.value for one in kept], [one.low for one in kept],
-                [one.high for one in kept], ranking, colour,
+                ax, [row.value for row in losses], [one.value for one in kept],
+                [one.low for one in kept] if banded else None, [one.high for one in kept] if banded else None, ranking,
+                _COLOURS[ranking],
             )  # fmt: skip
         ax.set_title(f"{order}, units count {factor:g}")
         ax.set_xlim(0.995, 1.25)
@@ -44,14 +55,16 @@ def differences_figure(rows: Sequence[Row], at: str, against: str) -> Figure:
     cases = list(product(_settings(found, "order"), _settings(found, "factor")))
     rankings = _settings(found, "ranking")
     figure, panels = new_figure(
-        f"Pictures that come back, less those without {against} units, at {at}", "difference of shares", "", len(cases)
-    )
-    for ax, (order, factor) in zip(panels, cases, strict=True):
+        f"What comes back, less what does without {against} units", f"difference of shares, at {at}", "",
+        max(1, len(cases)),
+    )  # fmt: skip
+    # An empty panel where no level is reached.
+    for ax, (order, factor) in zip(panels, cases, strict=False):
         for k, level in enumerate(_settings(found, "level")):
             here = select(found, "kept_difference", order=order, factor=factor, level=level)
             places = [rankings.index(row.setting["ranking"]) + 0.2 * k for row in here]
             points_with_intervals(
-                ax, places, [row.interval for row in here], f"{level:g} times the loss", _SHARES[k % len(_SHARES)], True
+                ax, places, [row.interval for row in here], f"{level:g} times the loss", _LEVELS[k % len(_LEVELS)], True
             )
         ax.axvline(0, color="#7D7D7D", linewidth=0.8)
         ax.set_yticks(range(len(rankings)), rankings)
