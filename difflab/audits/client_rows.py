@@ -115,8 +115,8 @@ def gap_rows(found: ByCondition, worlds: Mapping[str, ClientWorld], names: Seque
             yield Row("excess_difference", *paired_difference(inter, unseen), len(some), setting)
             yield Row("twofold_difference", *paired_difference(intra, [2 * one for one in inter]), len(some), setting)
         first = found[NONE]
-        before = [rates_of(first, worlds[NONE], match, of, place=0) for of in (INTRA, UNSEEN)]
-        yield Row("untrained_difference", *paired_difference(*before), len(first), {"match": match})
+        own, chance = (rates_of(first, worlds[NONE], match, of, place=0) for of in (INTRA, UNSEEN))
+        yield Row("untrained_difference", *paired_difference(own, chance), len(first), {"match": match})
         without = rates_of(first, worlds[NONE], match, INTER)
         for condition in (MORE, PARAPHRASES):
             there = rates_of(found[condition], worlds[condition], match, INTER)

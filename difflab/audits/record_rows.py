@@ -158,9 +158,8 @@ def probe_area(one: Told, some: Some) -> Interval | None:
     """How surely the probe tells a record's sensitive code from the other ones."""
     if one.probe is None:
         return None
-    here = np.flatnonzero(some)
-    truth = [one.truth[i] for i in here]
-    scores, right = pairs(one.probe._replace(probabilities=one.probe.probabilities[here]), truth)
+    truth = [code for code, here in zip(one.truth, some, strict=True) if here]
+    scores, right = pairs(one.probe._replace(probabilities=one.probe.probabilities[some]), truth)
     # The pairs of one record are not independent; the records are.
     records = int(right.sum())
     return newcombe(auc(scores, right), records, records) if records >= LEAST else None
