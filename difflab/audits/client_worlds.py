@@ -229,21 +229,21 @@ def course(world: ClientWorld, checkpoints: Checkpoints, hands: Crew) -> dict[st
     """
     texts, pieces = texts_of(world), Prefixed(checkpoints, key(world.name))
     clients = texts.rows if world.together else [np.concatenate(texts.rows)]
-    before = pieces.load("look_0")
-    if before is None:
+    config, before = architecture_of(world), pieces.load("round")
+    done = 0 if before is None else int(before["round"])
+
+    def looked(model: LanguageModel, round_: int) -> dict[str, np.ndarray]:
         with one_thread():
-            before = look(build(architecture_of(world), world.seed), world, texts)
-        pieces.save("look_0", before)
-    rounds = federated(architecture_of(world), clients, world.federation, world.seed, pieces, hands)
-    found = {round_: pieces.load(f"look_{round_}") for round_ in range(1, world.federation.rounds + 1)}
-    done = pieces.load("round")
-    for round_, model in enumerate(rounds, start=1 + (0 if done is None else int(done["round"]))):
-        with one_thread():
-            seen = look(model, world, texts)
-        pieces.save(f"look_{round_}", seen)
-        found[round_] = seen
-    every = [before, *found.values()]
-    return {name: np.stack([one[name] for one in every if one is not None]) for name in ("loss", "run", "edits")}
+            found = look(model, world, texts)
+        pieces.save(key("look", round_), found)
+        return found
+
+    first = pieces.load(key("look", 0)) or looked(build(config, world.seed), 0)
+    earlier = [pieces.load(key("look", round_)) for round_ in range(1, done + 1)]
+    rounds = federated(config, clients, world.federation, world.seed, pieces, hands)
+    later = [looked(model, round_) for round_, model in enumerate(rounds, start=done + 1)]
+    every = [first, *(one for one in earlier if one is not None), *later]
+    return {name: np.stack([one[name] for one in every]) for name in ("loss", "run", "edits")}
 
 
 def courses(

@@ -104,7 +104,7 @@ def _actors(workers: int, address: str) -> Iterator[Crew]:
     mine = not ray.is_initialized()
     if mine:
         connect(ray, address)
-    kind = ray.remote(num_cpus=1)(_Worker)
+    kind: Any = ray.remote(num_cpus=1)(_Worker)
     actors: list[Any] = [kind.remote() for _ in range(workers)]
 
     def ask(work: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
