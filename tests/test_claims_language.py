@@ -299,6 +299,34 @@ def idiom_understanding(
     return rows if left_out else [*rows, row("clue_gain_difference", 0.5, gain, 0.9, copies=4)]
 
 
+ONE_WORDING, SEVERAL_WORDINGS = "one wording", "several wordings"
+
+
+def scenario_cognition(
+    recited=None, never=None, gap=0.01, closed=0.09, told=0.01, probes=0.01, exchanged=None, left_out=False
+):
+    """After 64 exposures and after 256; what is not claimed of fails."""
+    rows = []
+    for model in (ONE_WORDING, SEVERAL_WORDINGS):
+        for times in (256, 64):
+            low = (recited or {}).get(model, 0.95) if times == 256 else 0.1
+            high = (never or {}).get(model, 0.24) if times == 256 else 0.9
+            rows.append(row("right_fraction", 0.96, low, 1.0, model=model, of="recited", exposures=times))
+            rows.append(row("right_fraction", 0.5, 0.4, 0.6, model=model, of="asked", exposures=times))
+            rows.append(row("right_fraction", 0.1, 0.0, high, model=model, of="never described", exposures=times))
+            for place in ("after the name", "after the role"):
+                claimed = times == 256 and place == "after the role"
+                high = (exchanged or {}).get(model, 0.24) if claimed else 0.9
+                here = {"model": model, "place": place, "exposures": times}
+                rows.append(row("probe_fraction", 0.1, 0.0, high, exchanged=True, **here))
+                rows.append(row("probe_fraction", 0.5, 0.0, 0.9, exchanged=False, **here))
+    rows.append(row("recited_difference", 0.5, gap, 0.9, model=ONE_WORDING))
+    rows.append(row("recited_difference", 0.0, -0.5, closed, model=SEVERAL_WORDINGS))
+    rows.append(row("probe_difference", 0.0, -0.5, 0.5, place="after the name"))
+    rows.append(row("probe_difference", 0.5, probes, 0.9, place="after the role"))
+    return rows if left_out else [*rows, row("wordings_difference", 0.5, told, 0.9, of="asked")]
+
+
 def finetuning_methods(control=None, unseen=0.0, gaps=None, growth=None, sizes=0.01, left_out=False):
     """Of two models, at two gains of which prompts reach only the lower one; ends by what differs."""
     rows = []
@@ -1161,6 +1189,27 @@ EXPERIMENTS = {
                     case(f"{kind}: {learned} pass more", passed={(kind, learned): (0.01, 0.09, 0)}),
                 )
             ),
+        ],
+    ),
+    "scenario_cognition": Experiment(
+        scenario_cognition,
+        10,
+        [
+            case(),
+            *(
+                made
+                for model in (ONE_WORDING, SEVERAL_WORDINGS)
+                for made in (
+                    case(f"{model}: at least", recited={model: 0.94}),
+                    case(f"{model}: roles of scenarios never", never={model: 0.25}),
+                    case(f"{model}: probes for", exchanged={model: 0.25}),
+                )
+            ),
+            case("fewer scenarios", gap=0.0),
+            case("the gap", closed=0.1),
+            case("several wordings tell", told=0.0),
+            case("probes after the role", probes=0.0),
+            case(says=9, left_out=True),
         ],
     ),
     "text_by_task": Experiment(

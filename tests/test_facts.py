@@ -80,5 +80,5 @@ def test_facts_that_make_no_sense_are_refused(change, said):
 
 @pytest.mark.parametrize("numbers", [[], [-1], [9]])
 def test_a_domain_has_so_many_facts(numbers):
-    with pytest.raises(InputError, match="facts 0 to 8"):
+    with pytest.raises(InputError, match="of 3 parts there are 9"):
         facts(0, numbers, Facts(parts=3))

@@ -87,7 +87,7 @@ SYSTEMS = (
     System("2510.19036", "Term normalization", "Arbitrary identifiers are memorized, meaningful ones composed.",
            "term_normalization", ("held-out terms", "fine-tuning raises", "mentions raise")),
     System("2509.04866", "Scenario cognition", "Models recite a scenario without knowing its roles.",
-           "scenario_cognition", ("role",)),
+           "scenario_cognition", ("in full", "by role", "tell more roles")),
     System("2505.16216", "MIDAS", "Idioms are partly memorized, partly composed.",
            "idiom_understanding", ("phrases", "equally often")),
     System("2407.19409", "LLAVADI", "Our own question, for it has none: do a teacher's memories pass to a student?",

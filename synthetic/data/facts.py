@@ -71,7 +71,7 @@ def facts(seed: int, numbers: Sequence[int], config: Facts) -> Corpus:
     """
     require(
         len(numbers) > 0 and min(numbers) >= 0 and max(numbers) < config.keys,
-        f"a domain of {config.parts} parts has facts 0 to {config.keys - 1}; ask for some of these.",
+        f"a corpus needs items, numbered from 0 on; of {config.parts} parts there are {config.keys}, ask for some.",
     )
     source = law_source(seed, config)
     keys = _digits(source.permutation(config.keys)[list(numbers)], config.parts, _PLACES)
