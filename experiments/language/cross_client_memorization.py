@@ -129,7 +129,7 @@ SMOKE = Config(
     seeds=2,
     world=ClientWorld(
         items=4, copies=2, documents=8, validation=2, length=16, prefix=4, vocabulary=16, size="nano",
-        federation=Federation(rounds=4, batch=16, warmup=2),
+        federation=Federation(rounds=2, epochs=2, warmup=2),
     ),
     runs=(4, 8),
     workers=1,
