@@ -263,7 +263,8 @@ def units_rank_models(size=None, ends=None, copies=None, control=(0.0, 0.1), who
                 value = near = 0.0
             rows.append(row("rank_correlation", value, min(value, near), max(value, near), **setting))
             if whole:
-                low, high = (0.5, 0.6) if reading == "confidence" else control
+                low, high = control if (family, reading) == (CUED, "unit_information") else (-0.2, 0.1)
+                low, high = (0.5, 0.6) if reading == "confidence" else (low, high)
                 rows.append(row("rank_correlation", (low + high) / 2, low, high, **setting | {"of": "never trained"}))
         if family in COPYING:
             for at, value in zip((8, 16, 32), (0.0, 0.4, (copies or {}).get(family, 0.5)), strict=True):
@@ -286,14 +287,14 @@ def memorization_predicted(psmi=None, gaps=None, chance=(0.5, 0.6), whole=True):
         subject = "denoisers" if truth == "copied" else "classifiers"
         setting = {"subject": subject, "truth": truth}
         rows.append(row("memorized_fraction", 0.1, 0.05, 0.2, **setting))
+        low, high = chance if truth == TRUTHS[0] else (0.4, 0.6)
+        rows.append(row("auc", (low + high) / 2, low, high, **setting, sign="random"))
         if not whole:
             continue
         value = 0.9 if truth == "copied" else areas[truth]
         rows.append(row("auc", value, areas[truth] if truth == "copied" else 0.4, 0.95, **setting, sign="PSMI"))
         rows.append(row("auc", 0.3, 0.2, 0.4, **setting, sign="loss"))
-        low, high = chance
-        for name in ("random", "distance to the nearest"):
-            rows.append(row("auc", (low + high) / 2, low, high, **setting, sign=name))
+        rows.append(row("auc", 0.8, 0.7, 0.9, **setting, sign="distance to the nearest"))
         if truth != "wrong labels":
             for rival in RIVALS[subject]:
                 low = (gaps or {}).get((subject, rival), 0.01)
@@ -656,7 +657,7 @@ EXPERIMENTS = {
             case("random numbers", chance=(0.51, 0.6)),
             case("random numbers", chance=(0.4, 0.49)),
             case(chance=(0.4, 0.5)),
-            case(says=0, whole=False),
+            case(says=1, whole=False),
         ],
     ),
     "pipeline_audited": Experiment(pipeline_audited, 1, [case(), case("no caption", prompts=0.1)]),

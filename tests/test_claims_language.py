@@ -589,7 +589,7 @@ def redundancy_and_fragility(gaps=None, more=0.5, twin=0.0, memorized=None, whol
     rows = []
     for blocks in (12, 3):
         for copies in (0, 32, 128):
-            value = twin if copies == 0 else (memorized or {}).get(blocks, 0.51) if copies == 128 else 0.1
+            value = {0: twin if blocks == 12 else 0.0, 32: 0.1, 128: (memorized or {}).get(blocks, 0.51)}[copies]
             rows.append(row("extracted_fraction", value, blocks=blocks, copies=copies, changes=0))
             rows.append(row("extracted_fraction", 0.3, blocks=blocks, copies=copies, changes=2))
             if copies and whole:
