@@ -657,7 +657,188 @@ def unlearning_attacked(
     return rows
 
 
+def kinds_of_memorization(recovered=0.95, likelihood=None, f1=None, gaps=None, layers=0.01, whole=True):
+    """By what kinds are held against the low end of the gap; by reader the worst F1; by control the end of a gap."""
+    rows = [row("recovered_fraction", recovered), row("recollected_fraction", 0.0)]
+    for kind in ("recite", "reconstruct", "recollect"):
+        rows.append(row("memorized_fraction", 0.5, kind=kind))
+    if not whole:
+        return rows
+    for way in ("one regression", "taxonomy", "best partition"):
+        rows.append(row("held_out_loss", 0.2, by=way))
+    for other in ("one regression", "best partition"):
+        low = (likelihood or {}).get(other, 0.01)
+        rows.append(row("likelihood_difference", 0.1, low, 0.2, by="taxonomy", less=other))
+    for name in ("attention", "attention, own continuations", "attention, never trained", "bag of tokens"):
+        for kind in ("guess", "recall", "none"):
+            rows.append(row("f1_score", 0.3, by=name, kind=kind))
+        good = name in ("attention", "attention, own continuations")
+        rows.append(row("f1_score", (f1 or {}).get(name, 0.75 if good else 0.3), by=name, kind="worst"))
+    for control in ("attention, never trained", "bag of tokens"):
+        low = (gaps or {}).get(control, 0.01)
+        rows.append(row("f1_difference", 0.1, low, 0.2, by="attention", less=control))
+    rows.append(row("layer_difference", 0.2, layers, 0.4, of="recall", less="guess"))
+    return rows
+
+
+def memorization_sinks(back=None, twins=0.0, closed=None, costs=(1.02, 0.01), gaps=None, returned=None, left=None):
+    """What is given replaces what is measured of a kind: the end of the interval that counts."""
+    rows = [
+        row("validation_ratio", 1.0, 0.9, costs[0], model="sinks dropped"),
+        row("validation_ratio", 1.5, 1.4, 1.6, model="pruned afterwards"),
+        row("validation_difference", 0.3, costs[1], 0.5, of="general units dropped"),
+    ]
+    came = {"standard": 0.51, "own sinks on": 0.51, "sinks dropped": 0.0, "pruned afterwards": 0.7}
+    for kind in ("natural", "random"):
+        for who, value in came.items():
+            setting = {"model": who, "kind": kind}
+            rows.append(row("extracted_fraction", (back or {}).get((kind, who), value), **setting, texts="repeated"))
+            guessed = twins if (kind, who) == ("random", "pruned afterwards") else 0.0
+            rows.append(row("extracted_fraction", guessed, **setting, texts="twin"))
+        low = (closed or {}).get(kind, 0.51)
+        rows.append(row("gap_closed_ratio", 0.8, low, 1.1, model="sinks dropped", kind=kind))
+        rows.append(row("gap_closed_ratio", 0.3, 0.1, 0.5, model="pruned afterwards", kind=kind))
+        for of in ("over sinks drawn anew", "over pruning"):
+            rows.append(row("gap_closed_difference", 0.5, (gaps or {}).get((of, kind), 0.01), 0.9, of=of, kind=kind))
+        for who in ("sinks dropped", "sinks cut out"):
+            high = (returned or {}).get((kind, who), 0.09)
+            rows.append(row("returned_difference", 0.0, -0.1, high, model=who, kind=kind, steps=9))
+        rows.append(row("returned_difference", 0.5, 0.2, 0.9, model="pruned afterwards", kind=kind, steps=9))
+        low = (left or {}).get(kind, 0.11)
+        rows.append(row("left_difference", 0.5, low, 0.9, model="pruned afterwards", kind=kind))
+        rows.append(row("left_difference", 0.0, -0.1, 0.2, model="sinks dropped", kind=kind))
+        for who, steps in (("sinks dropped", 0), ("sinks dropped", 9), ("retrained without", 9)):
+            rows.append(row("left_ratio", 0.2, 0.1, 0.3, model=who, kind=kind, steps=steps))
+    low = (gaps or {}).get("random over natural", 0.01)
+    rows.append(row("gap_closed_difference", 0.3, low, 0.6, of="random over natural", kind="both"))
+    return rows
+
+
+CURED = (
+    "two checkpoints averaged", "focal weights", "bottleneck", "gated compression", "deduplicated", "label smoothing",
+)  # fmt: skip
+
+
+def training_objectives(
+    unseen=0.09, stage=1.2, kept=(-0.02, 0.02), keep=None, ratios=None, gaps=None, entropy=0.75, schedule=0.01
+):
+    """What is given of a way and a measure is the end of the interval that counts."""
+    rows = [row("stage_ratio", 1.5, stage, 1.8, way="plain"), row("checkpoint_difference", 0.0, *kept, of="accuracy")]
+    for of in ("extracted", "calibration"):
+        rows.append(row("checkpoint_difference", -0.4, -0.6, (keep or {}).get(of, -0.01), of=of))
+    rows.append(row("checkpoint_difference", 0.0, -0.5, 0.5, of="entropy"))
+    for way in ("plain", *CURED, "compression at random steps"):
+        for at in ("last step", "equal accuracy"):
+            here = {"way": way, "at": at}
+            for texts, high in (
+                ("repeated", 1.0),
+                ("unseen", unseen if at == "last step" and way == "plain" else 0.09),
+            ):
+                rows.append(row("extracted_fraction", min(0.05, high), 0.0, high, **here, texts=texts))
+            rows.append(row("extracted_fraction", 0.2, 0.1, 0.3, **here, texts="once"))
+        if way == "plain":
+            continue
+        cured = way in CURED
+        high = (ratios or {}).get(way, 0.99 if cured else 1.5)
+        rows.append(row("loss_ratio", 0.5, 0.4, high, way=way))
+        rows.append(row("entropy_ratio", 0.5, 0.4, entropy if way == "gated compression" else 1.3, way=way))
+        given = {of: ends for (one, of), ends in (gaps or {}).items() if one == way}
+        own = {"accuracy": (-0.02, 0.1), "extracted": (-0.5, -0.01)} if cured else {}
+        if way in CURED[:2]:
+            own |= {"diversity": (0.01, 0.1), "calibration": (-0.1, -0.01)}
+        if way == "gated compression":
+            own |= {"accuracy outside the range": (0.01, 0.1)}
+        every = ("accuracy", "accuracy outside the range", "extracted", "diversity", "calibration", "entropy")
+        for of, (low, high) in (dict.fromkeys(every, (-0.9, 0.9)) | own | given).items():
+            rows.append(row("cure_difference", (low + high) / 2, low, high, way=way, of=of))
+    rows.append(row("schedule_difference", 0.1, schedule, 0.2, of="accuracy outside the range"))
+    rows.append(row("schedule_difference", 0.0, -0.1, 0.2, of="accuracy"))
+    return rows
+
+
 EXPERIMENTS = {
+    "kinds_of_memorization": Experiment(
+        kinds_of_memorization,
+        8,
+        [
+            case(),
+            case("the rule finds", recovered=0.94),
+            *(case(f"better than {other}", likelihood={other: 0.0}) for other in ("one regression", "best partition")),
+            case("guess, recall and none:", f1={"attention": 0.74}),
+            case("own continuation", f1={"attention, own continuations": 0.74}),
+            *(
+                case(f"tells them better than {control}", gaps={control: 0.0})
+                for control in ("attention, never trained", "bag of tokens")
+            ),
+            case("higher layers", layers=0.0),
+            case(says=1, whole=False),
+        ],
+    ),
+    "training_objectives": Experiment(
+        training_objectives,
+        30,
+        [
+            case(),
+            case("hardly come back", unseen=0.1),
+            case("over-memorized", stage=1.19),
+            case("stay as right", kept=(-0.021, 0.02)),
+            case("stay as right", kept=(-0.02, 0.021)),
+            case("than the last by extracted", keep={"extracted": 0.0}),
+            case("than the last by calibration", keep={"calibration": 0.0}),
+            *(
+                made
+                for way in CURED
+                for made in (
+                    case(f"{way}: a lower", ratios={way: 1.0}),
+                    case(f"{way}: answers as right", gaps={(way, "accuracy"): (-0.021, 0.1)}),
+                    case(f"{way}: fewer repeated", gaps={(way, "extracted"): (-0.5, 0.0)}),
+                )
+            ),
+            *(
+                made
+                for way in CURED[:2]
+                for made in (
+                    case(f"{way}: more different", gaps={(way, "diversity"): (0.0, 0.1)}),
+                    case(f"{way}: better calibrated", gaps={(way, "calibration"): (-0.1, 0.0)}),
+                )
+            ),
+            case("outside the range", gaps={("gated compression", "accuracy outside the range"): (0.0, 0.1)}),
+            case("matrix entropy", entropy=0.751),
+            case("than with as many steps", schedule=0.0),
+        ],
+    ),
+    "memorization_sinks": Experiment(
+        memorization_sinks,
+        22,
+        [
+            case(),
+            case("no twin", twins=0.1),
+            case("the drop costs little", costs=(1.021, 0.01)),
+            case("general units dropped cost more", costs=(1.02, 0.0)),
+            *(
+                made
+                for kind in ("natural", "random")
+                for made in (
+                    case(f"{kind}, standard: more than half", back={(kind, "standard"): 0.5}),
+                    case(f"{kind}, own sinks on: more than half", back={(kind, "own sinks on"): 0.5}),
+                    case(f"{kind}, sinks dropped: no item", back={(kind, "sinks dropped"): 0.1}),
+                    case(f"{kind}: the drop closes", closed={kind: 0.5}),
+                    case(
+                        f"{kind}: dropping sinks closes more of the gap than dropping",
+                        gaps={("over sinks drawn anew", kind): 0.0},
+                    ),
+                    case(
+                        f"{kind}: dropping sinks closes more of the gap than pruning",
+                        gaps={("over pruning", kind): 0.0},
+                    ),
+                    case(f"{kind}, sinks dropped: relearning", returned={(kind, "sinks dropped"): 0.1}),
+                    case(f"{kind}, sinks cut out", returned={(kind, "sinks cut out"): 0.1}),
+                    case(f"{kind}, pruned afterwards", left={kind: 0.1}),
+                )
+            ),
+            case("pruning closes more of the gap of random", gaps={"random over natural": 0.0}),
+        ],
+    ),
     "redundancy_and_fragility": Experiment(
         redundancy_and_fragility,
         8,
@@ -1057,7 +1238,7 @@ EXPERIMENTS = {
             case("T1: after codes", "T2: after codes", chance=(0.01, 0.1)),
             case("T1: after codes", "T2: after codes", chance=(-0.1, -0.01)),
             case("T3", probes=(0.01, 0.1)),
-            case("T3", probes=(-0.1, -0.01)),
+            case(probes=(-0.1, -0.01)),
             case("T4: membership of patients with 0", unseen=(0.51, 0.6)),
             case("T4: membership of patients with 0", unseen=(0.4, 0.49)),
             case("T4: with 256", members=0.5),

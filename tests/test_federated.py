@@ -22,7 +22,7 @@ from difflab.errors import InputError
 from difflab.randomness import stream
 from difflab.runs.crew import HERE, PROCESSES, RAY, crew
 from difflab.statistics.intervals import mean
-from difflab.statistics.verbatim import common_run
+from difflab.statistics.verbatim import common_runs
 from difflab.training.schedules import warmup_cosine
 from experiments.language.cross_client_memorization import SMOKE, Config
 
@@ -219,9 +219,9 @@ def test_one_round_leaves_what_it_was_given():
 def test_the_longest_common_run_is_that_of_difflib():
     random = np.random.default_rng(0)
     for _ in range(100):
-        a, b = (random.integers(0, 4, random.integers(0, 12)) for _ in range(2))
-        block = SequenceMatcher(None, a.tolist(), b.tolist(), autojunk=False).find_longest_match()
-        assert common_run(a, b) == block.size
+        a, texts = random.integers(0, 4, random.integers(0, 12)), random.integers(0, 4, (3, random.integers(1, 12)))
+        blocks = [SequenceMatcher(None, a.tolist(), b.tolist(), autojunk=False).find_longest_match() for b in texts]
+        assert common_runs(a, texts).tolist() == [block.size for block in blocks]
 
 
 def test_a_completion_is_held_against_every_suffix():

@@ -29,7 +29,7 @@ from difflab.errors import InputError
 from difflab.randomness import stream
 from difflab.runs.rows import Row, select
 from difflab.statistics.intervals import apart, wilson
-from difflab.statistics.trajectories import clock, trajectory_distance, unlikeness
+from difflab.statistics.trajectories import clock, directions, trajectory_distance, unlikeness
 from experiments import __main__ as command_line
 from synthetic.data import visit_records as visits
 from synthetic.data.visit_records import ARBITRARY, COMMON, INFERABLE, RARE, VisitRecords, visit_records
@@ -59,10 +59,12 @@ def _cost(drawn, truth, s, t, unlike, timed):
 @settings(max_examples=40)
 def test_the_earth_movers_distance_is_the_least_over_all_plans(n, m, timed, seed):
     random = np.random.default_rng(seed)
-    unlike = unlikeness(random.normal(size=(6, 3)))
+    vectors = random.normal(size=(6, 3))
+    unit = vectors / np.sqrt((vectors**2).sum(axis=1, keepdims=True))
+    unlike = 1 - unit @ unit.T
     drawn, truth = random.integers(0, 6, n), random.integers(0, 6, m)
     s, t = _times(random, n), _times(random, m)
-    found = trajectory_distance(drawn, truth, (s, t), unlike, timed)
+    found = trajectory_distance(unlikeness(directions(vectors), drawn, truth), s, t, timed)
     size = max(n, m)
     if size == 0:
         assert found == 0
@@ -77,16 +79,23 @@ def test_the_earth_movers_distance_is_the_least_over_all_plans(n, m, timed, seed
 
 
 def test_a_trajectory_is_nowhere_from_itself_and_padding_costs_one():
-    unlike = unlikeness(np.eye(3))
     codes, times = np.array([0, 1, 2]), np.array([0.0, 5.0, 10.0])
-    assert trajectory_distance(codes, codes, (times, times), unlike) == 0
-    assert trajectory_distance(codes[:2], codes, (times[:2], times), unlike) == pytest.approx(1 / 3)
-    assert trajectory_distance(codes[:2], codes, (times[:2], times), unlike, True) == pytest.approx(2 / 3)
-    # The same code a whole record later costs nothing more: what is alike moves freely.
-    assert trajectory_distance(codes, codes, (times, times[::-1].copy() * 0), unlike) == 0
-    assert trajectory_distance(codes[:1], codes[1:2], (times[:1], times[2:]), unlike) == 2
+
+    def far(first, second, s, t, timed=False):
+        return trajectory_distance(unlikeness(directions(np.eye(3)), first, second), s, t, timed)
+
+    assert far(codes, codes, times, times) == 0
+    assert far(codes[:2], codes, times[:2], times) == pytest.approx(1 / 3)
+    assert far(codes[:2], codes, times[:2], times, True) == pytest.approx(2 / 3)
+    # The same codes at another time cost nothing more: what is alike moves freely.
+    assert far(codes, codes, times, times * 0) == 0
+    assert far(codes[:1], codes[1:2], times[:1], times[2:]) == 2
+    # A code without a vector is like itself alone.
+    alone = directions(np.array([[2.0, 0.0], [0.0, 0.0], [1.0, 1.0]]))
+    expected = [[0, 1, 1 - 0.5**0.5], [1, 0, 1], [1 - 0.5**0.5, 1, 0]]
+    np.testing.assert_allclose(unlikeness(alone, codes, codes), expected)
     with pytest.raises(InputError, match="code \\[1\\]"):
-        unlikeness(np.array([[1.0], [0.0]]))
+        directions(np.array([[1.0], [np.nan]]))
 
 
 def test_a_clock_is_the_median_of_what_time_does_at_a_code():
@@ -156,7 +165,8 @@ def test_a_sensitive_code_is_that_of_the_disease_or_of_another(group):
 
 def test_descriptions_are_alike_in_a_disease():
     known, law, words = visits.described(1, LAW), visits.law_of(1, LAW), LAW.words()
-    like = 1 - unlikeness(known)
+    every = np.arange(len(words))
+    like = 1 - unlikeness(directions(known), every, every)
     assert np.allclose(np.diag(like), 1)
     ordinary = [i for i, word in enumerate(words) if word.startswith("dx:")]
     for i in ordinary:
@@ -221,11 +231,9 @@ def test_drawn_trajectories_are_compared_with_what_follows_the_prompt(random):
         written = continued(random, [ids[:4]] * 3, len(ids) - 4, OWN, chance)
         far = []
         for one in written:
-            # All codes but the first take one unit of time.
-            step = asked.clock
-            far.append(
-                trajectory_distance(one, ids[4:], (np.cumsum(step[one]), np.cumsum(step[ids[4:]])), 1 - unit @ unit.T)
-            )
+            # All codes of records but their first take one unit of time.
+            s, t = (np.cumsum(asked.clock[codes]) for codes in (one, ids[4:]))
+            far.append(trajectory_distance(1 - unit[one] @ unit[ids[4:]].T, s, t))
         assert found["distance"][i] == pytest.approx(np.mean(far))
         if i != 2:
             wanted = {int(code) for code in record.sensitive if code in record.codes[4:]}

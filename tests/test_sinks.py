@@ -169,7 +169,7 @@ def test_a_copy_is_made_and_the_model_stays():
         (lambda: Sinks(general=1.0), "general"),
         (lambda: Sinks(own=0.0), "own"),
         (lambda: masks(Sinks(0.01), 8, [1]), "give another share"),
-        (lambda: with_factors(gpt2(), np.ones(3)), "3 factors for 128 units"),
+        (lambda: with_factors(gpt2(), np.ones(3)), "3 factors for 2 layers of 128 units"),
         (lambda: maps_down(torch.nn.Linear(2, 2)), "no MLPs of a known kind"),
     ],
 )

@@ -20,7 +20,6 @@ from difflab.audits.task_comparisons import (
     USED,
     difference_rows,
     rank_rows,
-    share_interval,
     taken,
     task_rows,
 )
@@ -216,12 +215,6 @@ def test_ranks_leave_out_nothing_and_are_those_of_a_hand_count():
     few = {task: BY_TASK[task] for task in ("nothing", "topic", "copy")}
     (note,) = rank_rows(few, WORLD, LEVEL)
     assert isinstance(note, Note) and "2 tasks are not ranked" in note.sentence
-
-
-def test_a_share_between_two_counts_lies_in_its_interval():
-    for share in (0.0, 0.013, 0.5, 0.99, 1.0):
-        found = share_interval(share, 4)
-        assert found.low <= share <= found.high and found.high - found.low > 0.4
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from difflab.audits.client_worlds import PRIVATE, ClientWorld
-from difflab.audits.task_comparisons import share_interval
 from difflab.runs.rows import Row
-from difflab.statistics.intervals import POSITIVE, SHARE, mean, paired_difference, pooled
+from difflab.statistics.intervals import POSITIVE, SHARE, mean, paired_difference, pooled, share_interval
 from difflab.statistics.levels import at_level, common_level
 
 APPROXIMATE = "approximate"
@@ -115,8 +114,8 @@ def gap_rows(found: ByCondition, worlds: Mapping[str, ClientWorld], names: Seque
             yield Row("excess_difference", *paired_difference(inter, unseen), len(some), setting)
             yield Row("twofold_difference", *paired_difference(intra, [2 * one for one in inter]), len(some), setting)
         first = found[NONE]
-        before = [rates_of(first, worlds[NONE], match, of, place=0) for of in (INTRA, UNSEEN)]
-        yield Row("untrained_difference", *paired_difference(*before), len(first), {"match": match})
+        own, never = (rates_of(first, worlds[NONE], match, of, place=0) for of in (INTRA, UNSEEN))
+        yield Row("untrained_difference", *paired_difference(own, never), len(first), {"match": match})
         without = rates_of(first, worlds[NONE], match, INTER)
         for condition in (MORE, PARAPHRASES):
             there = rates_of(found[condition], worlds[condition], match, INTER)

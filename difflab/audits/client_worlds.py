@@ -5,8 +5,9 @@ one law. Of some of its items the next client has the same text, of others a nea
 replaced. One client more has items and never takes part: what is completed of its items, and with its items, is chance.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from difflab.runs.parallel import kept
 from difflab.runs.result import digest
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import Prefixed, key
-from difflab.statistics.verbatim import common_run
+from difflab.statistics.verbatim import common_runs
 from difflab.training.devices import one_thread
 from synthetic.data.markov_text import MarkovText, markov_text
 
@@ -192,10 +193,9 @@ class Matched(NamedTuple):
 
 def matched(written: Int[np.ndarray, " _"], suffixes: Int[np.ndarray, "n c"]) -> Matched:
     """The longest run and the least edit distance over all suffixes; both may be of different ones."""
-    runs = [common_run(written, suffix) for suffix in suffixes]
     listed = written.tolist()
     edits = [Levenshtein.distance(listed, suffix) / len(suffix) for suffix in suffixes.tolist()]
-    return Matched(max(runs), min(edits))
+    return Matched(int(common_runs(written, suffixes).max()), min(edits))
 
 
 def look(model: LanguageModel, world: ClientWorld, texts: ClientTexts) -> dict[str, np.ndarray]:
@@ -229,19 +229,20 @@ def course(world: ClientWorld, checkpoints: Checkpoints, hands: Crew) -> dict[st
     """
     texts, pieces = texts_of(world), Prefixed(checkpoints, key(world.name))
     clients = texts.rows if world.together else [np.concatenate(texts.rows)]
-    taken = [pieces.load("look_0")]
-    if taken[0] is None:
+    before = pieces.load("look_0")
+    if before is None:
         with one_thread():
-            taken[0] = look(build(architecture_of(world), world.seed), world, texts)
-        pieces.save("look_0", taken[0])
+            before = look(build(architecture_of(world), world.seed), world, texts)
+        pieces.save("look_0", before)
     rounds = federated(architecture_of(world), clients, world.federation, world.seed, pieces, hands)
     found = {round_: pieces.load(f"look_{round_}") for round_ in range(1, world.federation.rounds + 1)}
     done = pieces.load("round")
     for round_, model in enumerate(rounds, start=1 + (0 if done is None else int(done["round"]))):
         with one_thread():
-            found[round_] = look(model, world, texts)
-        pieces.save(f"look_{round_}", found[round_])
-    every = [*taken, *found.values()]
+            seen = look(model, world, texts)
+        pieces.save(f"look_{round_}", seen)
+        found[round_] = seen
+    every = [before, *found.values()]
     return {name: np.stack([one[name] for one in every if one is not None]) for name in ("loss", "run", "edits")}
 
 
@@ -258,12 +259,14 @@ def courses(
             federations one after the other, the clients of each side by side.
         address: of a Ray cluster.
     """
+    # Two conditions may be the same federation.
     arguments = {key(world.name, "course"): (world, checkpoints) for world in worlds}
     if executor == HERE:
-        return list(kept(_alone, arguments, checkpoints, workers, "federations").values())
-    with crew(executor, workers, address) as hands:
-        work: Callable[..., dict[str, np.ndarray]] = lambda world, pieces: course(world, pieces, hands)  # noqa: E731
-        return list(kept(work, arguments, checkpoints, 1, "federations").values())
+        found = kept(_alone, arguments, checkpoints, workers, "federations")
+    else:
+        with crew(executor, workers, address) as hands:
+            found = kept(partial(course, hands=hands), arguments, checkpoints, 1, "federations")
+    return [found[key(world.name, "course")] for world in worlds]
 
 
 def _alone(world: ClientWorld, checkpoints: Checkpoints) -> dict[str, np.ndarray]:

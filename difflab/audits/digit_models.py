@@ -113,7 +113,8 @@ def trained_classifiers(
         until: see `train_stacked`.
     """
     inputs, labels, rows = (torch.from_numpy(part) for part in lessons)
-    network, each = untrained_classifiers(config, *inputs.shape[::2], seed), torch.arange(len(inputs))[:, None]
+    models, _, size = inputs.shape
+    network, each = untrained_classifiers(config, models, size, seed), torch.arange(models)[:, None]
 
     def losses(step: int) -> Float[torch.Tensor, " m"]:
         chance = torch.Generator().manual_seed(numbered(stream(seed, "order").integer, step))

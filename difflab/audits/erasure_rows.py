@@ -31,7 +31,8 @@ def numbers(told: Sequence[Told], name: str, at: str = "") -> list[float]:
 
 def memory(told: Sequence[Told], route: str, at: str = "") -> np.ndarray:
     """MA of the items to forget minus that of twins, one number a world."""
-    return np.subtract(*(numbers(told, f"accuracy {role} {route}", at) for role in (FORGET, UNSEEN)))
+    forgotten, twins = (np.array(numbers(told, f"accuracy {role} {route}", at)) for role in (FORGET, UNSEEN))
+    return forgotten - twins
 
 
 def kind_rows(kind: Kind, items: int, routes: Sequence[str]) -> Iterator[Row | Note]:

@@ -121,27 +121,27 @@ def planted_rows(told: Sequence[Told], patients: Patients, questions: Questions)
         patients: of any of them; who is planted how often is the same in all.
         questions: what was asked.
     """
-    there, first = questions.names, patients
-    copies = sorted(set(first.copies[~first.twin].tolist()))
+    there = questions.names
+    copies = sorted(set(patients.copies[~patients.twin].tolist()))
     groups = {
-        f"{sensitive}, {name}": [first.some(n, sensitive)] * len(told)
+        f"{sensitive}, {name}": [patients.some(n, sensitive)] * len(told)
         for sensitive in (INFERABLE, ARBITRARY)
         for name, n in (*((copied(n), n) for n in copies), (TWINS, None))
     }
     yield from prompt_rows(told, there, groups)
     compared = [
-        Compared({"sensitive": sensitive, "copies": n}, first.some(n, sensitive), first.some(None, sensitive))
+        Compared({"sensitive": sensitive, "copies": n}, patients.some(n, sensitive), patients.some(None, sensitive))
         for sensitive in (INFERABLE, ARBITRARY)
         for n in copies
     ]
     yield from leak_rows(told, there, compared)
     yield from member_rows(told, compared)
     for n in copies:
-        arbitrary, inferable = first.some(n, ARBITRARY), first.some(n, INFERABLE)
+        arbitrary, inferable = patients.some(n, ARBITRARY), patients.some(n, INFERABLE)
         areas = [area(one.arrays["collapse"], arbitrary, inferable) for one in told]
         many = len(told) * int(arbitrary.sum() + inferable.sum())
         yield from row("collapse_auc", areas, many, {"of": "arbitrary against inferable", "copies": n}, SHARE)
-        yield from _group_rows(told, first, n, there[-1])
+        yield from _group_rows(told, patients, n, there[-1])
 
 
 def copied(copies: int) -> str:

@@ -8,9 +8,8 @@ from jaxtyping import Bool, Float
 
 from difflab.audits.record_probe import Probe, later_sensitive, pairs, probed
 from difflab.audits.record_tests import Encoded, Questions
-from difflab.audits.task_comparisons import share_interval
 from difflab.runs.rows import Row
-from difflab.statistics.intervals import ANY, POSITIVE, SHARE, Interval, apart, mean, pooled
+from difflab.statistics.intervals import ANY, POSITIVE, SHARE, Interval, apart, mean, pooled, share_interval
 from difflab.statistics.ranking import auc, newcombe
 
 T1, T2 = "T1", "T2"
@@ -158,7 +157,7 @@ def probe_area(one: Told, some: Some) -> Interval | None:
     """How surely the probe tells a record's sensitive code from the other ones."""
     if one.probe is None:
         return None
-    here = np.flatnonzero(some)
+    here = np.flatnonzero(some).tolist()
     truth = [one.truth[i] for i in here]
     scores, right = pairs(one.probe._replace(probabilities=one.probe.probabilities[here]), truth)
     # The pairs of one record are not independent; the records are.

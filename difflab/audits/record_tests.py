@@ -22,7 +22,7 @@ from difflab.datasets.records import Record
 from difflab.errors import require
 from difflab.randomness import stream
 from difflab.statistics.token_scores import least_likely
-from difflab.statistics.trajectories import clock, trajectory_distance, unlikeness
+from difflab.statistics.trajectories import clock, directions, trajectory_distance, unlikeness
 
 RANDOM, STATIC = "random", "static"
 """Prompts of codes drawn by chance, and of the identifiers alone."""
@@ -82,14 +82,14 @@ class Encoded(NamedTuple):
         records: all that are asked about.
         ids: token ids of each.
         clock: how far time goes on with each token.
-        unlike: how unlike every two tokens are.
+        directions: of every token, by whose angles they are alike.
         there: the tokens that stand in some record.
     """
 
     records: Sequence[Record]
     ids: list[Tokens]
     clock: Float[np.ndarray, " v"]
-    unlike: Float[np.ndarray, "v v"]
+    directions: Float[np.ndarray, "v d"]
     there: Int[np.ndarray, " c"]
 
     def some(self, places: Int[np.ndarray, " _"]) -> "Encoded":
@@ -124,8 +124,8 @@ def encoded(
         require(n < model.context, f"{one.name} has {n} codes and {model.name} reads {model.context}; cut it.")
         ids.append(np.array([known[code] for code in one.codes], np.int64))
     times = [np.array(one.times) for one in records]
-    unlike = unlikeness(_embeddings(model) if vectors is None else _described(model, vectors))
-    return Encoded(records, ids, clock(ids, times, model.vocabulary), unlike, np.unique(np.concatenate(ids)))
+    alike = directions(_embeddings(model) if vectors is None else _described(model, vectors))
+    return Encoded(records, ids, clock(ids, times, model.vocabulary), alike, np.unique(np.concatenate(ids)))
 
 
 def _embeddings(model: LanguageModel) -> Float[np.ndarray, "v d"]:
@@ -135,17 +135,13 @@ def _embeddings(model: LanguageModel) -> Float[np.ndarray, "v d"]:
 
 
 def _described(model: LanguageModel, vectors: Mapping[str, Float[np.ndarray, " d"]]) -> Float[np.ndarray, "v _"]:
-    """Vectors of tokens; each that has none gets a direction of its own."""
+    """Vectors of tokens, zeros where there is none."""
     known = model.tokenizer.get_vocab()
     places = {known[code]: vector for code, vector in vectors.items() if code in known}
     require(len(places) > 0, f"no code with a vector is a token of {model.name}; write codes as its tokenizer does.")
-    size = len(next(iter(places.values())))
-    alone = np.ones(model.vocabulary, bool)
-    alone[list(places)] = False
-    found = np.zeros((model.vocabulary, size + int(alone.sum())))
-    found[np.flatnonzero(alone), size + np.arange(int(alone.sum()))] = 1
+    found = np.zeros((model.vocabulary, len(next(iter(places.values())))))
     for place, vector in places.items():
-        found[place, :size] = vector
+        found[place] = vector
     return found
 
 
@@ -196,8 +192,8 @@ def _prompt(asked: Encoded, i: int, prompt: str, questions: Questions) -> Tokens
 
 
 def _apart(asked: Encoded, drawn: Tokens, truth: Tokens, published: Published) -> float:
-    times = tuple(np.cumsum(asked.clock[ids]) for ids in (drawn, truth))
-    return trajectory_distance(drawn, truth, (times[0], times[1]), asked.unlike, published.timed_padding)
+    s, t = (np.cumsum(asked.clock[ids]) for ids in (drawn, truth))
+    return trajectory_distance(unlikeness(asked.directions, drawn, truth), s, t, published.timed_padding)
 
 
 def _told(asked: Encoded, i: int, given: Tokens, drawn: Sequence[Tokens], end: int, published: Published) -> float:

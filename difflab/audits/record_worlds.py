@@ -50,9 +50,9 @@ class RecordWorld:
 
     law: VisitRecords = field(default_factory=VisitRecords)
     """Of natural records of any group."""
-    copies: tuple[int, ...] = (0, 4, 16, 64, 256)
+    copies: tuple[int, ...] = (0, 1, 4, 16, 64)
     """Of a planted patient's record."""
-    patients: tuple[int, ...] = (8, 8, 8, 8, 6)
+    patients: tuple[int, ...] = (8, 8, 8, 8, 8)
     """With so many copies, for each of inferable and arbitrary, rare and common; each has one twin."""
     background: int = 12_000
     """Records of other patients, each seen once."""

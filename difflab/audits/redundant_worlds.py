@@ -19,7 +19,8 @@ from difflab.randomness import stream
 from difflab.runs.result import digest
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import Prefixed, key
-from difflab.statistics.redundancy import compressed_share, perturbed, repeated_share
+from difflab.statistics.redundancy import compressed_share, repeated_share, replaced
+from difflab.statistics.verbatim import match_share
 from difflab.training.devices import one_thread
 from difflab.training.loop import Keeping
 from synthetic.data.markov_text import MarkovText, markov_text
@@ -209,9 +210,6 @@ def _right(
     first = model.vocabulary - world.vocabulary
     for i, own in enumerate(items.tokens[:, : asked.prefix]):
         random = stream(world.seed, "changed prefix", changes, i).numpy()
-        prefixes.append(first + perturbed(own - first, changes, world.vocabulary, random))
+        prefixes.append(first + replaced(own - first, changes, world.vocabulary, random))
     written = continued(model, prefixes, asked.suffix)
-    shares = np.zeros(len(truths))
-    for i, (ids, truth) in enumerate(zip(written, truths, strict=True)):
-        shares[i] = (ids == truth[: len(ids)]).sum() / len(truth)
-    return shares
+    return np.array([match_share(ids, truth) for ids, truth in zip(written, truths, strict=True)])

@@ -227,12 +227,25 @@ def _trained(world: TextWorld, variant: str, checkpoints: Checkpoints) -> dict[s
     return {name: weight.detach().numpy() for name, weight in found.model.state_dict().items()}
 
 
+def held_out(world: TextWorld, count: int) -> list[Tokens]:
+    """So many documents of every domain of the background, which no model of the world is trained on."""
+    first = len(ledger_of(world)) + _documents(world, 2 * world.sequences)
+    return _of_domains(world, range(first, first + count), tokenizer_of(world))
+
+
+def _documents(world: TextWorld, sequences: int) -> int:
+    """How many of each domain are drawn for so many sequences."""
+    return 1 + int(_SPARE * sequences * world.length / (world.item + 1) / 3)
+
+
 def _background(
     world: TextWorld, sequences: int, tokenizer: PreTrainedTokenizerFast, first: int
 ) -> list[Int[np.ndarray, " t"]]:
     """Documents of every domain in equal parts, numbered after all items."""
-    n = 1 + int(_SPARE * sequences * world.length / (world.item + 1) / 3)
-    numbers = range(first, first + n)
+    return _of_domains(world, range(first, first + _documents(world, sequences)), tokenizer)
+
+
+def _of_domains(world: TextWorld, numbers: Sequence[int], tokenizer: PreTrainedTokenizerFast) -> list[Tokens]:
     easy = MarkovText(world.vocabulary, world.item, world.easy, domain=1)
     parts = [
         _drawn(world, NATURAL, numbers),

@@ -126,17 +126,19 @@ def piped(config: Pipelines, first: int, seed: int, n: int, checkpoints: Checkpo
     with one_thread():
         base = base_of(config, first, Prefixed(checkpoints, "base"))
         pipeline = train_pipeline(material, config.recipe(seed), Prefixed(checkpoints, key("pipeline", seed, n)), base)
-        found = {"level": np.array(_copies(config, pipeline, material.pictures, material.captions, seed))}
+        found = {"level": np.array(_copies(config, pipeline, material.pictures, list(material.captions), seed))}
         latents = encode(pipeline, planted.pictures(unseen))
         prompts = embed(pipeline, planted.captions(unseen))
-        first = copy.copy(pipeline)
-        first.unet = build(["a"], config.recipe(0).architecture, stream(seed, "never trained", n).integer).unet.eval()
-        for who, one in ((TRAINED, pipeline), (UNTRAINED, first)):
+        untrained = copy.copy(pipeline)
+        untrained.unet = build(
+            ["a"], config.recipe(0).architecture, stream(seed, "never trained", n).integer
+        ).unet.eval()
+        for who, one in ((TRAINED, pipeline), (UNTRAINED, untrained)):
             noises = [stream(seed, "noise", i).torch() for i in range(len(unseen))]
             layers = inside(one, latents, prompts, noises, Times(probes=1)).states.values()
             told = unit_readings(list(layers), Asked(config.units, config.pairs), stream(seed, "units").numpy())
             lost = picture_losses(one, latents, prompts, Watched(4, seed=seed)).mean()
-            length = sum(float(weight.square().sum()) for weight in one.unet.parameters()) ** 0.5
+            length = float(sum(float(weight.square().sum()) for weight in one.unet.parameters())) ** 0.5
             found |= {f"{who}|{name}": np.array(told[name]) for name in UNITS}
             found |= {f"{who}|{LOSS}": np.array(lost), f"{who}|{NORM}": np.array(length)}
     return found

@@ -19,11 +19,14 @@ BRANCH = "bottleneck"
 """How a network calls its bottleneck."""
 
 
-def learning(wanted: Wanted) -> Callable[[torch.nn.Module, Int[torch.Tensor, "b t"]], Float[torch.Tensor, ""]]:
+def learning(
+    wanted: Wanted, given: int = 1
+) -> Callable[[torch.nn.Module, Int[torch.Tensor, "b t"]], Float[torch.Tensor, ""]]:
     """What `difflab.autoregressive.train.train` lowers: objective(network, rows) of full rows, a number for all.
 
     Args:
         wanted: an objective that needs nothing but texts to learn, a layer's output, or a branch.
+        given: first tokens of every row that are not learned, at least 1.
 
     Raises:
         InputError: it needs something else, or, when it is called, the network has no bottleneck.
@@ -34,9 +37,10 @@ def learning(wanted: Wanted) -> Callable[[torch.nn.Module, Int[torch.Tensor, "b 
     branched, hidden = "retain.branch" in wanted.needs, wanted.needs - {"retain"}
     fields = frozenset({"hidden"}) if hidden else frozenset[str]()
 
+    require(given >= 1, f"given is {given}; the first token of a row is not predicted, give at least 1.")
+
     def objective(network: Any, rows: Int[torch.Tensor, "b t"]) -> Float[torch.Tensor, ""]:
-        batch = Batch(rows[:, :-1], rows[:, 1:], torch.ones_like(rows[:, 1:], dtype=torch.bool))
-        found = shown(network, batch, fields, wanted.layer)
+        found = shown(network, full_rows(rows, given), fields, wanted.layer)
         if branched:
             if not hasattr(network, BRANCH):
                 raise InputError("the model has no bottleneck beside a layer; give it one (with_bottleneck).")
@@ -44,6 +48,12 @@ def learning(wanted: Wanted) -> Callable[[torch.nn.Module, Int[torch.Tensor, "b 
         return wanted.objective(Said(retain=found))
 
     return objective
+
+
+def full_rows(rows: Int[torch.Tensor, "b t"], given: int = 1) -> Batch:
+    """Rows without padding, of which the first tokens are only given."""
+    counted = (torch.arange(1, rows.shape[1], device=rows.device) >= given).expand(len(rows), -1)
+    return Batch(rows[:, :-1], rows[:, 1:], counted)
 
 
 def with_bottleneck(model: LanguageModel, width: int, seed: int) -> LanguageModel:

@@ -17,9 +17,12 @@ from jaxtyping import Bool, Float, Int
 
 from difflab.autoregressive.model import LanguageModel
 from difflab.autoregressive.train import cross_entropy
-from difflab.autoregressive.units import maps_down, weigh_units
+from difflab.autoregressive.units import maps_down, weigh_units, weight_of
 from difflab.errors import require
 from difflab.randomness import stream
+
+UP = ("mlp.c_fc", "mlp.up_proj", "mlp.gate_proj", "mlp.dense_h_to_4h", "mlp.fc1", "mlp.up")
+"""How transformers calls the maps to an MLP's hidden units, in one architecture or another."""
 
 
 @dataclass(frozen=True)
@@ -159,18 +162,41 @@ def random_general(sinks: Sinks, units: int, seed: int) -> Float[np.ndarray, " {
     return factors
 
 
-def with_factors(model: LanguageModel, factors: Float[np.ndarray, " units"]) -> LanguageModel:
+def with_factors(model: LanguageModel, factors: Float[np.ndarray, "*layers units"]) -> LanguageModel:
     """A copy whose MLPs' hidden units count so much: the weights that read them are multiplied, so it needs no mask.
 
     Args:
         model: left as it is.
-        factors: one for each unit, the same in every layer.
+        factors: one for each unit, the same in every layer; or a row for each layer.
 
     Raises:
-        InputError: there are not as many units.
+        InputError: there are not as many units, or layers.
     """
     found = copy.deepcopy(model.model)
     maps = maps_down(found)
-    require(len(factors) == maps.units, f"{len(factors)} factors for {maps.units} units; give one for each.")
-    weigh_units(found, np.tile(factors, (len(maps.modules), 1)))
+    require(
+        factors.shape in ((maps.units,), (len(maps.modules), maps.units)),
+        f"{' x '.join(map(str, factors.shape))} factors for {len(maps.modules)} layers of {maps.units} units; give one"
+        " for each.",
+    )
+    weigh_units(found, np.broadcast_to(factors, (len(maps.modules), maps.units)))
     return LanguageModel(found, model.tokenizer, model.name)
+
+
+@torch.no_grad()
+def excised(model: LanguageModel, factors: Float[np.ndarray, "*layers units"]) -> LanguageModel:
+    """The same, and what leads into units of factor 0 is 0, too: they are gone, and no training brings them back.
+
+    Without it such a unit still answers to what it has learned to answer to, and a training finds that again as soon
+    as it moves the weight that reads the unit. With both 0 neither has a gradient.
+    """
+    found = with_factors(model, factors)
+    modules = [module for name, module in found.model.named_modules() if name.endswith(UP)]
+    each = len(modules) // len(maps_down(found.model).modules)
+    by_layer = np.broadcast_to(factors, (len(modules) // each, factors.shape[-1]))
+    for module, own in zip(modules, np.repeat(by_layer, each, axis=0), strict=True):
+        gone = torch.from_numpy(own == 0)
+        weight_of(module)[gone] = 0.0
+        if module.bias is not None:
+            module.bias[gone] = 0.0
+    return found

@@ -82,7 +82,8 @@ def train(
 
     Raises:
         InputError: there are no rows, they are too short, too long or hold ids outside the vocabulary, the weights are
-            no float32, or the loss is no longer finite; weights of rows are not as many, or negative.
+            no float32, or the loss is no longer finite; weights of rows are not as many, or negative, or the objective
+            gives no loss of each.
     """
     model = begun(start, seed)
     train_in_place(model, sequences, recipe, seed, keeping, advance, objective, until)
@@ -204,6 +205,11 @@ def _loss(model: LanguageModel, sequences: Sequences, batch: int, seed: int, obj
         lost = objective(model.model, shown, *beside)
         if weights is None:
             return lost.mean()
+        require(
+            lost.ndim == 2,
+            "rows have weights and the objective gives one number for all of them; give one with a loss for every"
+            " token, or rows without weights.",
+        )
         return (lost.mean(dim=1) * torch.from_numpy(weights).to(lost.device, lost.dtype)).mean()
 
     return loss

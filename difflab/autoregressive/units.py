@@ -31,7 +31,7 @@ def maps_down(network: torch.nn.Module) -> Maps:
         InputError: there are none of a known name, or they are of several sizes.
     """
     found = [module for name, module in network.named_modules() if name.endswith(DOWN)]
-    sizes = {_weight(module).shape[1] for module in found}
+    sizes = {weight_of(module).shape[1] for module in found}
     if len(sizes) != 1:
         told = "no MLPs of a known kind" if not sizes else f"MLPs of {sorted(sizes)} units"
         raise InputError(f"the model has {told}; units are found in MLPs of one size, as GPT-2, Llama or NeoX have.")
@@ -55,10 +55,10 @@ def weigh_units(network: torch.nn.Module, factors: Real[np.ndarray, "layers unit
     want = (len(maps.modules), maps.units)
     require(factors.shape == want, f"factors have shape {factors.shape} for {want} units; give one for each.")
     for module, row in zip(maps.modules, factors, strict=True):
-        weight = _weight(module)
+        weight = weight_of(module)
         weight.mul_(torch.as_tensor(row).to(weight))
 
 
-def _weight(module: Any) -> Float[torch.Tensor, "out units"]:
+def weight_of(module: Any) -> Float[torch.Tensor, "out units"]:
     """The weights of a map, which transformers' Conv1D keeps turned."""
     return module.weight if isinstance(module, torch.nn.Linear) else module.weight.T

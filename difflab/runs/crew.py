@@ -105,7 +105,7 @@ def _actors(workers: int, address: str) -> Iterator[Crew]:
     if mine:
         connect(ray, address)
     kind = ray.remote(num_cpus=1)(_Worker)
-    actors = [kind.remote() for _ in range(workers)]
+    actors: list[Any] = [kind.remote() for _ in range(workers)]
 
     def ask(work: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         found: dict[int, Any] = {}

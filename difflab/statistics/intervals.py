@@ -184,6 +184,26 @@ def mean(
     return Interval(centre, max(bounds[0], centre - half), min(bounds[1], centre + half))
 
 
+def one_more(values: Sequence[float] | Real[np.ndarray, " n"], level: float = 0.95) -> Interval:
+    """Student t interval in which one more number of the same normal law lies.
+
+    mean +- t * s * sqrt(1 + 1 / n), with s and t as in `mean`: for a single thing beside n others.
+
+    Args:
+        values: n independent numbers, n at least 2.
+        level: confidence, in (0, 1).
+
+    Returns:
+        The mean of the numbers, and the ends between which the next of them lies.
+
+    Raises:
+        InputError: fewer than two numbers, a NaN, or a level outside (0, 1).
+    """
+    found = mean(values, level)
+    half = (found.high - found.value) * np.sqrt(len(values) + 1)
+    return Interval(found.value, float(found.value - half), float(found.value + half))
+
+
 def grouped_fraction(
     successes: Sequence[int] | Integer[np.ndarray, " groups"], n: int, level: float = 0.95
 ) -> Interval:

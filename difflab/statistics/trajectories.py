@@ -35,36 +35,41 @@ def clock(texts: Sequence[Tokens], times: Sequence[Times], codes: int) -> Float[
     return found
 
 
-def unlikeness(vectors: Float[np.ndarray, "codes d"]) -> Float[np.ndarray, "codes codes"]:
-    """1 - cosine of the vectors of every two codes, in [0, 2].
+def directions(vectors: Float[np.ndarray, "codes d"]) -> Float[np.ndarray, "codes d"]:
+    """Vectors of length 1, by whose angles codes are alike; one of only zeros stays, and its code is like no other.
 
     Raises:
-        InputError: a vector is 0 or not finite.
+        InputError: a vector is not finite.
     """
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    require(len(bad) == 0, f"the vector of code {bad[:1].tolist()} is not finite; give each code finite numbers.")
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    bad = np.flatnonzero(~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0)))
-    require(len(bad) == 0, f"the vector of code {bad[:1].tolist()} is 0 or not finite; give each code a direction.")
-    turned = vectors / lengths
-    return np.clip(1 - turned @ turned.T, 0, 2)
+    return vectors / np.where(lengths > 0, lengths, 1.0)
+
+
+def unlikeness(
+    directions: Float[np.ndarray, "codes d"], first: Int[np.ndarray, " n"], second: Int[np.ndarray, " m"]
+) -> Float[np.ndarray, "n m"]:
+    """1 - cosine of every code of one trajectory and of the other, in [0, 2]; 0 of a code and itself."""
+    found = np.clip(1 - directions[first] @ directions[second].T, 0, 2)
+    return np.where(first[:, None] == second, 0.0, found)
 
 
 def trajectory_distance(
-    drawn: Tokens,
-    truth: Tokens,
-    times: tuple[Times, Times],
-    unlike: Float[np.ndarray, "codes codes"],
+    unlike: Float[np.ndarray, "n m"],
+    s: Float[np.ndarray, " n"],
+    t: Float[np.ndarray, " m"],
     timed_padding: bool = False,
 ) -> float:
     """Earth mover's distance of two trajectories; each code weighs the same.
 
-    To move code a at time s to code b at time t costs unlike[a, b] (1 + |s - t|), times in shares of the longer
+    To move code a at time s to code b at time t costs their unlikeness times 1 + |s - t|, times in shares of the longer
     trajectory. The shorter one is padded to the length of the other; to move anything there costs 1. With equal weights
     the least cost is that of an assignment.
 
     Args:
-        drawn, truth: codes.
-        times: of both, from their common beginning, >= 0.
-        unlike: of every two codes.
+        unlike: of every code of the one of n codes and of the other of m.
+        s, t: times of both, from their common beginning, >= 0.
         timed_padding: padding stands at time 0, and what is moved there costs 1 + its time, as in the published code.
 
     Returns:
@@ -76,14 +81,14 @@ def trajectory_distance(
     Differs:
         The unit of time is not published; here it is the longer of the two trajectories.
     """
-    (s, t), n = times, max(len(drawn), len(truth))
+    n = max(unlike.shape)
     if n == 0:
         return 0.0
     longest = max(s.max(initial=0.0), t.max(initial=0.0)) or 1.0
     s, t = s / longest, t / longest
     cost = np.ones((n, n))
-    cost[: len(drawn), : len(truth)] = unlike[np.ix_(drawn, truth)] * (1 + np.abs(s[:, None] - t))
+    cost[: len(s), : len(t)] = unlike * (1 + np.abs(s[:, None] - t))
     if timed_padding:
-        cost[: len(drawn), len(truth) :] += s[:, None]
-        cost[len(drawn) :, : len(truth)] += t
+        cost[: len(s), len(t) :] += s[:, None]
+        cost[len(s) :, : len(t)] += t
     return float(cost[linear_sum_assignment(cost)].mean())

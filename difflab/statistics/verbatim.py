@@ -231,16 +231,18 @@ def ngram_share(continuation: Tokens, truth: Tokens, n: int, duplicates: bool = 
     return came / len(true if duplicates else known)
 
 
-def common_run(first: Tokens, second: Tokens) -> int:
-    """The most tokens in a row that stand in both, wherever.
+def common_runs(tokens: Tokens, texts: Int[np.ndarray, "n t"]) -> Int[np.ndarray, " n"]:
+    """The most tokens in a row that stand in one and in each of several texts of one length, wherever.
 
-    >>> common_run(np.array([1, 2, 3, 4]), np.array([9, 2, 3, 9, 4]))
-    2
+    >>> common_runs(np.array([1, 2, 3, 4]), np.array([[9, 2, 3, 9, 4], [5, 5, 5, 5, 5]])).tolist()
+    [2, 0]
     """
-    runs, longest = np.zeros(len(second) + 1, np.int64), 0
-    for same in first[:, None] == second:
-        runs[1:] = np.where(same, runs[:-1] + 1, 0)
-        longest = max(longest, int(runs.max()))
+    runs = np.zeros((len(texts), texts.shape[1] + 1), np.int64)
+    longest = np.zeros(len(texts), np.int64)
+    for token in tokens:
+        # Each place goes on with the run that ends just before it.
+        runs[:, 1:] = np.where(texts == token, runs[:, :-1] + 1, 0)
+        longest = np.maximum(longest, runs.max(axis=1))
     return longest
 
 

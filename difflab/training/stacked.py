@@ -38,7 +38,7 @@ class Stacked(torch.nn.Module):
 
     def forward(self, x: Float[torch.Tensor, "m b d"]) -> Outputs:
         """What every layer gives: the hidden ones after their SiLU, the output last."""
-        found = []
+        found = list[torch.Tensor]()
         for weight, bias in zip(self.weights, self.biases, strict=True):
             x = torch.baddbmm(bias, torch.nn.functional.silu(x) if found else x, weight)
             found.append(x)

@@ -81,7 +81,9 @@ SMOKE = Config(
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Train all models, take signs on the way, and hold them against the truth."""
     seeds = range(config.seed, config.seed + config.seeds)
-    given = {key(CLASSIFIERS, seed): (foretold_labels, config.labels, seed, checkpoints) for seed in seeds}
+    given: dict[str, tuple[Any, ...]] = {
+        key(CLASSIFIERS, seed): (foretold_labels, config.labels, seed, checkpoints) for seed in seeds
+    }
     given |= {key(DENOISERS, seed): (foretold_copies, config.copies, seed, checkpoints) for seed in seeds}
     found = kept(_called, given, checkpoints, config.workers, "models asked early")
     told = {name: [found[key(name, seed)] for seed in seeds] for name in (CLASSIFIERS, DENOISERS)}

@@ -128,7 +128,7 @@ class Config:
 SMOKE = Config(
     seeds=2,
     world=ClientWorld(
-        items=4, copies=2, documents=24, validation=4, length=16, prefix=4, vocabulary=16, size="nano",
+        items=4, copies=2, documents=8, validation=2, length=16, prefix=4, vocabulary=16, size="nano",
         federation=Federation(rounds=4, batch=16, warmup=2),
     ),
     runs=(4, 8),

@@ -18,7 +18,7 @@ identifiers, and T6 compares patients of rare diseases with others. What the pro
 two other habits of the published code, are named options.
 
 Intervals: Wilson's and Student's over patients and Student's over worlds, one a seed; the wider. Cost on two cores:
-about 8 minutes, estimated from one world.
+about 5 minutes, estimated from one world.
 """
 
 from difflab.audits.planted_records import copied

@@ -52,8 +52,18 @@ def compression(said: Said, config: Compression = Compression()) -> Float[torch.
     """
     check_given(said, config)
     assert said.retain is not None and said.retain.hidden is not None
-    patches = _patches(said.retain.hidden, said.retain.counted, config.patch)
-    return mean_loss(said.retain) + config.weight * matrix_entropy(patches).mean()
+    return mean_loss(said.retain) + config.weight * mean_entropy(said.retain.hidden, said.retain.counted, config.patch)
+
+
+def mean_entropy(
+    hidden: Float[torch.Tensor, "b t d"], counted: Bool[torch.Tensor, "b t"], patch: int
+) -> Float[torch.Tensor, ""]:
+    """Mean of `matrix_entropy` over all patches of so many tokens that are all counted.
+
+    Raises:
+        InputError: there is no such patch.
+    """
+    return matrix_entropy(_patches(hidden, counted, patch)).mean()
 
 
 def matrix_entropy(outputs: Float[torch.Tensor, "n k d"], least: float = 1e-5) -> Float[torch.Tensor, " n"]:
