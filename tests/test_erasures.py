@@ -273,7 +273,7 @@ def _erased(chance, reached=True):
         if value.ndim == 0
     }
     return found | {"course stop": np.array(1), "course stopped": np.array(1), "course step": np.array([0, 7.0]),
-                    "course risen": np.array([0, 0.25])}  # fmt: skip
+                    "course risen": np.array([0, 0.25]), "course likelihood": np.array([np.nan, 0.5])}  # fmt: skip
 
 
 def test_rows_hold_each_model_against_the_retrained_one():
@@ -321,6 +321,7 @@ def test_rows_hold_each_model_against_the_retrained_one():
     )
     assert value("stop_steps", kind=TEXT, objective="npo") == 7
     assert value("lost_difference", kind=TEXT, objective="npo") == 0.25
+    assert value("extraction_likelihood_score", kind=TEXT, objective="npo") == 0.5
     assert value("stopped_fraction", kind=TEXT, objective="npo") == 1
     assert value("extracted_fraction", kind=TEXT, model=PLANTED, texts=FORGET, route=PREFIXES) == pytest.approx(
         np.mean([one[f"extracted {FORGET} {PREFIXES}"] for one in planted])

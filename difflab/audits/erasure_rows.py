@@ -95,13 +95,18 @@ def _control_rows(kind: Kind, routes: Sequence[str]) -> Iterator[Row]:
 
 
 def _course_rows(told: Sequence[Told], setting: dict[str, str]) -> Iterator[Row]:
-    """In how many worlds the rule is met, after how many steps, and what it costs there."""
+    """In how many worlds the rule is met, after how many steps, what that costs, and EL there."""
     stops = [int(one["course stop"]) for one in told]
     met = [int(one["course stopped"]) for one in told]
     yield Row("stopped_fraction", *grouped_fraction(met, 1), len(told), setting)
-    for metric, name in (("stop_steps", "course step"), ("lost_difference", "course risen")):
-        values = [float(one[name][stop]) for one, stop in zip(told, stops, strict=True)]
-        yield Row(metric, *mean(values), len(told), setting)
+    for metric, name in (
+        ("stop_steps", "step"), ("lost_difference", "risen"), ("extraction_likelihood_score", "likelihood")
+    ):  # fmt: skip
+        values = [float(one[f"course {name}"][stop]) for one, stop in zip(told, stops, strict=True)]
+        # EL is not asked of what is known far better than unseen source.
+        there = [value for value in values if not np.isnan(value)]
+        if len(there) > 1:
+            yield Row(metric, *mean(there), len(there), setting)
 
 
 def _gain_rows(
