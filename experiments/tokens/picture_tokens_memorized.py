@@ -53,6 +53,8 @@ FEW = 4
 """Copies that claims of membership are about."""
 SURE = 0.02
 """Of twins, and of what oracles draw, at most so many may be copies."""
+ALARMS = 2 * LEVEL
+"""Of tests where there is nothing to find, at most so many may alarm."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,8 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         )
     if false := select(rows, "false_alarm_fraction"):
         share = sum(row.value * row.n for row in false) / sum(row.n for row in false)
-        said[f"dataset inference alarms on twins alone in at most {2 * LEVEL:.0%} of cases, all together"] = (
-            share <= 2 * LEVEL
+        said[f"dataset inference alarms on twins alone in at most {ALARMS:.0%} of cases, all together"] = (
+            share <= ALARMS
         )
     weights, flops = ([row.value for row in select(rows, f"{what}_count")] for what in ("weights", "training_flops"))
     said["families cost alike: weights within 30 %, compute of training within 10 %"] = max(
