@@ -327,7 +327,7 @@ def scenario_cognition(
     return rows if left_out else [*rows, row("wordings_difference", 0.5, told, 0.9, of="asked")]
 
 
-def finetuning_methods(control=None, unseen=0.0, gaps=None, growth=None, sizes=0.01, left_out=False):
+def finetuning_methods(control=None, unseen=0.0, gaps=None, growth=None, sizes=0.01, left_out=False, reached=0.25):
     """Of two models, at two gains of which prompts reach only the lower one; ends by what differs."""
     rows = []
     for size in ("nano", "tiny"):
@@ -346,7 +346,10 @@ def finetuning_methods(control=None, unseen=0.0, gaps=None, growth=None, sizes=0
         for method in ("prefix", "prompt", "P-tuning"):
             high = (growth or {}).get((method, size), 0.09)
             rows.append(row("growth_difference", 0.0, -0.1, high, method=method, size=size))
-            rows.append(row("reached_fraction", 0.5, 0.4, 0.6, method=method, size=size, gain=0.25))
+            rows.append(row("reached_fraction", reached, method=method, size=size, gain=0.25))
+            rows.append(row("reached_fraction", 0.0, method=method, size=size, gain=0.5))
+        rows.append(row("reached_fraction", 1.0, method="full", size=size, gain=0.25))
+        rows.append(row("reached_fraction", 1.0, method="head", size=size, gain=0.25))
         back = {"method": "full", "size": size, "epoch": 24}
         rows.append(row("extracted_fraction", unseen if size == "tiny" else 0.0, **back, texts="unseen"))
         rows.append(row("extracted_fraction", 0.5, **back, texts="seen"))
@@ -1100,6 +1103,7 @@ EXPERIMENTS = {
             ),
             case("full fine-tuning betrays more in tiny", sizes=0.0),
             case(says=21, left_out=True),
+            case(says=17, reached=0.125),
         ],
     ),
     "term_normalization": Experiment(

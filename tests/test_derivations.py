@@ -27,6 +27,7 @@ from difflab.audits.derivation_worlds import (
     different,
     fine_tuned,
 )
+from difflab.audits.gating import Gated
 from difflab.audits.objective_comparisons import (
     BEST,
     EXTRACTED,
@@ -38,7 +39,6 @@ from difflab.audits.objective_comparisons import (
     taken,
     ways_of,
 )
-from difflab.autoregressive.gating import Gated
 from difflab.autoregressive.learning import full_rows, learning
 from difflab.autoregressive.objectives.compression import Compression, compression, matrix_entropy
 from difflab.autoregressive.objectives.focal import Focal, focal

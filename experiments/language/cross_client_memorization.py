@@ -79,7 +79,7 @@ class Config:
     """Processes or actors; they do not change the numbers."""
     executor: str = HERE
     """here: federations side by side; processes or ray: the clients of each side by side."""
-    address: str = ""
+    cluster: str = ""
     """Of a Ray cluster; without one Ray starts on this machine."""
     seed: int = 0
     """Of the first world; the others follow."""
@@ -141,7 +141,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     worlds = config.conditions()
     seeds = range(config.seed, config.seed + config.seeds)
     wanted = {(name, seed): replace(world, seed=seed) for name, world in worlds.items() for seed in seeds}
-    told = courses(list(wanted.values()), checkpoints, config.workers, config.executor, config.address)
+    told = courses(list(wanted.values()), checkpoints, config.workers, config.executor, config.cluster)
     found = dict(zip(wanted, told, strict=True))
     by_condition = {name: [found[name, seed] for seed in seeds] for name in worlds}
     yield from rate_rows(by_condition, worlds, config.matches)
