@@ -73,7 +73,7 @@ class Config:
     """Overlap, and share of paraphrases, of the conditions of that name."""
     proximal: float = 0.1
     """Weight of FedProx."""
-    runs: tuple[int, ...] = (8, 16)
+    run_lengths: tuple[int, ...] = (8, 16)
     """Tokens in a row that make a verbatim match, short and long."""
     workers: int = 2
     """Processes or actors; they do not change the numbers."""
@@ -92,8 +92,8 @@ class Config:
         require(0 < self.more <= 1 and self.proximal > 0, "more is a share above 0, and proximal positive.")
         compared = self.world.length - self.world.prefix
         require(
-            len(self.runs) > 0 and min(self.runs) >= 1 and max(self.runs) <= compared,
-            f"runs is {self.runs}; give lengths of 1 to {compared} tokens, as many as are compared.",
+            len(self.run_lengths) > 0 and min(self.run_lengths) >= 1 and max(self.run_lengths) <= compared,
+            f"run_lengths is {self.run_lengths}; give lengths of 1 to {compared} tokens, as many as are compared.",
         )
         rounds = self.world.federation.rounds * self.world.federation.epochs
         require(rounds % 4 == 0, f"there are {rounds} rounds and epochs in all; give a multiple of 4.")
@@ -101,7 +101,7 @@ class Config:
     @property
     def matches(self) -> tuple[str, ...]:
         """Kinds of them."""
-        return (*map(verbatim, self.runs), APPROXIMATE)
+        return (*map(verbatim, self.run_lengths), APPROXIMATE)
 
     def conditions(self) -> dict[str, ClientWorld]:
         """What differs, one thing at a time."""
@@ -131,7 +131,7 @@ SMOKE = Config(
         items=4, copies=2, documents=8, validation=2, length=16, prefix=4, vocabulary=16, size="nano",
         federation=Federation(rounds=2, epochs=2, warmup=2),
     ),
-    runs=(4, 8),
+    run_lengths=(4, 8),
     workers=1,
 )  # fmt: skip
 
