@@ -159,7 +159,7 @@ def test_a_model_that_was_trained_is_told_from_all_of_them():
 
 
 def _rows_of(model):
-    config = replace(audit.SMOKE, model=in_memory(model), items=32, tokens=8, copies=8)
+    config = replace(audit.SMOKE, model=in_memory(model), items=128, tokens=8, copies=8)
     return [row for row in audit.run(config, Nothing(), model) if isinstance(row, Row)]
 
 
