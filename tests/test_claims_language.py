@@ -456,7 +456,57 @@ def training_objectives(
     return rows
 
 
+COURSES = ("new sums", "few sums again and again")
+
+
+def compression_cycles(agreed=None, shuffled=None, changes=None, gates=None):
+    """What is given, of a course or of what the gate is compared by and with, are ends of intervals that count."""
+    rows = []
+    for course in COURSES:
+        low, high = (shuffled or {}).get(course, (0.0, 0.0))
+        rows += [
+            row("agreement_score", 0.2, (agreed or {}).get(course, 0.01), 0.4, course=course, of="halves of a batch"),
+            row("agreement_score", (low + high) / 2, low, high, course=course, of="shuffled"),
+            row("changes_ratio", 0.5, 0.4, (changes or {}).get(course, 0.99), course=course),
+        ]
+    ends = {"forgetting": (-0.5, -0.01), "separation": (0.01, 0.5), "entropy": (-0.5, 0.5)}
+    for over in ("plain", "compression at random steps"):
+        for of, own in ends.items():
+            low, high = (gates or {}).get((of, over), own)
+            rows.append(row("gated_difference", (low + high) / 2, low, high, of=of, over=over))
+    for way in ("plain", "gated compression", "compression at random steps"):
+        rows.append(row("after_loss", 0.5, 0.4, 0.6, way=way))
+    return rows
+
+
 EXPERIMENTS = {
+    "compression_cycles": Experiment(
+        compression_cycles,
+        10,
+        [
+            case(),
+            *(
+                made
+                for course in COURSES
+                for made in (
+                    case(f"{course}: two halves", agreed={course: 0.0}),
+                    case(f"{course}: shuffled", shuffled={course: (0.01, 0.1)}),
+                    case(f"{course}: shuffled", shuffled={course: (-0.1, -0.01)}),
+                    case(f"{course}: signs come in phases", changes={course: 1.0}),
+                )
+            ),
+            *(
+                made
+                for over in ("plain", "compression at random steps")
+                for made in (
+                    case(
+                        f"less is forgotten under the gate than with {over}", gates={("forgetting", over): (-0.5, 0.0)}
+                    ),
+                    case(f"farther apart under the gate than with {over}", gates={("separation", over): (0.0, 0.5)}),
+                )
+            ),
+        ],
+    ),
     "training_objectives": Experiment(
         training_objectives,
         30,

@@ -8,6 +8,7 @@ PAPERS = {
     "1512.00567": "C. Szegedy et al. Rethinking the Inception Architecture for Computer Vision. 2016.",
     "1606.05328": "A. van den Oord et al. Conditional Image Generation with PixelCNN Decoders. 2016.",
     "1611.06440": "P. Molchanov et al. Pruning Convolutional Neural Networks for Resource Efficient Inference. 2017.",
+    "1706.04599": "C. Guo et al. On Calibration of Modern Neural Networks. 2017.",
     "1708.02002": "T.-Y. Lin et al. Focal Loss for Dense Object Detection. 2017.",
     "1709.01604": "S. Yeom et al. Privacy Risk in Machine Learning: Analyzing the Connection to Overfitting. 2018.",
     "1711.00937": "A. van den Oord et al. Neural Discrete Representation Learning. 2017.",

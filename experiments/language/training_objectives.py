@@ -179,7 +179,7 @@ def answer(run: Recorded) -> Answer:
     return Answer(
         f"The validation loss of plain fine-tuning ends at {run.number('stage_ratio')} times its lowest; of the"
         f" repeated derivations {run.number('extracted_fraction', way=PLAIN, at=LAST, texts=REPEATED)} come back then,"
-        f" and at one accuracy {', '.join(told)}."
+        f" and at one accuracy {', '.join(told)}.",
         "about two points of accuracy outside the range",
         "cures",
         "Which way gives back less than the plain one without losing right answers?",
