@@ -9,6 +9,7 @@
     text = difflab.extract("my_lm/", texts="seen.jsonl", unseen="unseen.jsonl")   # what does it continue word for word?
     chart = difflab.cartography("losses.npy")                 # which items does the course of a training make suspect?
     told = difflab.membership(pipeline, members=..., non_members=...)   # can anybody tell what it was trained on?
+    codes = difflab.records("my_ehr_lm/", "seen.jsonl", "unseen.jsonl")   # are patients' codes inferred or remembered?
     left = difflab.unlearn("my_lm/", "forget.jsonl", "retain.jsonl", "npo")   # the model without some texts
     seen = difflab.inspect("my_lm/")                          # what does its inside show, without the training data?
     run = difflab.run("crossover_trained", n=200)             # the run folder that the command line would make
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from difflab.audits.extract import extract
     from difflab.audits.inspect import inspect
     from difflab.audits.membership import membership
+    from difflab.audits.records import records
     from difflab.audits.stress import stress
     from difflab.audits.unlearn import unlearn
     from difflab.diffusion.pipeline import load
@@ -48,6 +50,7 @@ __all__ = [
     "load",
     "membership",
     "open_run",
+    "records",
     "run",
     "stress",
     "unlearn",
@@ -65,6 +68,7 @@ _HOMES = {
     "load": "difflab.diffusion.pipeline",
     "membership": "difflab.audits.membership",
     "open_run": "difflab.runs.calls",
+    "records": "difflab.audits.records",
     "run": "difflab.runs.calls",
     "stress": "difflab.audits.stress",
     "unlearn": "difflab.audits.unlearn",

@@ -26,6 +26,7 @@ COMMANDS = (
     "membership",
     "unlearn",
     "inspect",
+    "records",
     "cartography",
     "report",
     "record",

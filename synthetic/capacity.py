@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import ArrayLike, Float
+from jaxtyping import Float
 
 from difflab.errors import require
 from theory.sequence_crossover import kept_bits
@@ -53,13 +53,11 @@ class Capacity(NamedTuple):
 
     Attributes:
         bits: the largest total of `unintended_bits` over data sets of several sizes.
-        size: the number of texts of that data set.
-        reached: whether a larger data set held no more; if not, `bits` is only a lower bound of the capacity.
+        size: the number of texts of that data set; where it is the largest, more might be held of a larger one.
     """
 
     bits: float
     size: int
-    reached: bool
 
 
 def capacity(held: Mapping[int, Float[np.ndarray, " _"]]) -> Capacity:
@@ -73,7 +71,7 @@ def capacity(held: Mapping[int, Float[np.ndarray, " _"]]) -> Capacity:
         InputError: no data set, one without a model, or totals that are negative or NaN.
 
     >>> capacity({100: np.array([70.0]), 200: np.array([90.0]), 400: np.array([85.0])})
-    Capacity(bits=90.0, size=200, reached=True)
+    Capacity(bits=90.0, size=200)
     """
     require(
         len(held) > 0 and all(totals.size and np.all(totals >= 0) for totals in held.values()),
@@ -81,36 +79,4 @@ def capacity(held: Mapping[int, Float[np.ndarray, " _"]]) -> Capacity:
     )
     means = {size: float(totals.mean()) for size, totals in held.items()}
     best = max(means, key=lambda size: (means[size], -size))
-    return Capacity(means[best], best, best < max(means))
-
-
-def membership_f1(texts: Float[ArrayLike, "*m"], parameters: Float[ArrayLike, "*m"]) -> Float[np.ndarray, "*m"]:
-    """F1 of the best loss threshold between members and non-members, by a law fitted to models of 64-token texts.
-
-    1/2 (1 + 1.34 sigmoid(-33.14 (texts / parameters - 0.034))), at most 1.
-
-    Args:
-        texts: number of training texts of 64 tokens, >= 0.
-        parameters: of the model, > 0.
-
-    Returns:
-        In [0.5, 1].
-
-    Raises:
-        InputError: numbers out of these ranges.
-
-    Differs:
-        The law as printed, 1/2 (1 + c1 sigmoid(c2 (capacity / texts + c3))) with c = 1.34, -0.034, -33.14, does not
-        give the paper's own table; this form gives all six rows. It tends to 1.006 for few texts, and is clipped.
-
-    >>> membership_f1(1.709e8, 1.556e9).round(2).item(), membership_f1(1.885e7, 1.556e9).round(2).item()
-    (0.55, 0.95)
-    """
-    texts, parameters = np.asarray(texts, float), np.asarray(parameters, float)
-    require(
-        bool(np.all(texts >= 0) and np.all(parameters > 0)),
-        "the law takes a number of texts that is not negative, and at least one parameter.",
-    )
-    # exp overflows where the sigmoid is 0 to the last digit.
-    exponent = np.minimum(33.14 * (texts / parameters - 0.034), 700.0)
-    return np.asarray(np.minimum(0.5 * (1 + 1.34 / (1 + np.exp(exponent))), 1.0))
+    return Capacity(means[best], best)

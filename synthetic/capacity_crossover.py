@@ -90,7 +90,12 @@ def log_errors(found: Float[np.ndarray, "seeds m"], said: Float[np.ndarray, "see
     return np.abs(np.log(said) - np.log(found)).mean(axis=1)
 
 
-def of_the_others(found: Float[np.ndarray, "seeds m"]) -> Float[np.ndarray, "seeds m"]:
-    """For each setting the geometric mean of what was found in all others: what one knows who predicts nothing."""
-    logs = np.log(found)
-    return np.exp((logs.sum(axis=1, keepdims=True) - logs) / (logs.shape[1] - 1))
+def of_the_others(
+    found: Float[np.ndarray, "seeds m"], parameters: Int[np.ndarray, " m"]
+) -> Float[np.ndarray, "seeds m"]:
+    """For each setting as many texts a parameter as were found in all others, their geometric mean.
+
+    It is what one says who knows how large models are and nothing of the law.
+    """
+    logs = np.log(found) - np.log(parameters)
+    return np.exp((logs.sum(axis=1, keepdims=True) - logs) / (logs.shape[1] - 1)) * parameters

@@ -69,4 +69,5 @@ def agrees(experiment: Experiment, one: Case, said: Mapping[str, bool]) -> bool:
     """Whether the number of claims and the false ones are those that were written down."""
     false = [sentence for sentence, held in said.items() if not held]
     told = [sum(part in sentence for sentence in false) for part in one.fails]
-    return len(said) == (one.says or experiment.says) and len(false) == len(told) and set(told) <= {1}
+    says = experiment.says if one.says is None else one.says
+    return len(said) == says and len(false) == len(told) and set(told) <= {1}

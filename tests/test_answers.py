@@ -10,6 +10,7 @@ import test_claims_clip
 import test_claims_diffusion
 import test_claims_edge
 import test_claims_language
+import test_claims_tokens
 
 from difflab.files import plain
 from difflab.runs import registry
@@ -24,7 +25,7 @@ from difflab.runs.sections import OTHERS, OWN, Section, grouped
 RECORD = recorded()
 BUILT = {
     name: experiment.build
-    for found in (test_claims_edge, test_claims_diffusion, test_claims_clip, test_claims_language)
+    for found in (test_claims_edge, test_claims_diffusion, test_claims_clip, test_claims_language, test_claims_tokens)
     for name, experiment in found.EXPERIMENTS.items()
 }
 NAMES = list(registry.experiments())
@@ -62,7 +63,8 @@ def test_kept_runs_answer_with_their_own_rows(run):
     numbers = re.findall(r"-?\d+\.\d{1,3}|\d{1,3},\d{3}", answer.sentence)
     ends = {f"{end:,.{d}f}" for row in run.rows for end in row.interval for d in (0, 1, 2, 3)}
     found = [row.value for row in select(run.rows, "transition_fraction", point="middle")] or [0.0]
-    assert set(numbers) <= ends | {f"{sum(found) / len(found):.3f}"}
+    given = {f"{value:g}" for row in run.rows for value in row.setting.values() if isinstance(value, float)}
+    assert set(numbers) <= ends | given | {f"{sum(found) / len(found):.3f}"}
     counts = set(re.findall(r"(\d+) of (\d+)", answer.sentence))
     assert counts <= {(str(round(row.value * row.n)), str(row.n)) for row in run.rows}
     assert numbers or counts

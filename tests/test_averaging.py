@@ -90,6 +90,12 @@ def test_the_gate_compares_running_means_where_it_is_told_to():
     assert phases(losses, entropies, gate) != phases(losses, entropies, Gate(0.01, 20, 15, smoothing=0.0))
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.9])
+def test_the_published_gate_is_a_timer_for_a_loss_that_falls_by_less_than_its_gain_a_step(smoothing):
+    found = phases(np.linspace(7, 2, 1000), np.ones(1000), Gate(smoothing=smoothing))
+    assert np.flatnonzero(np.diff(found)).tolist() == [125, 200, 325, 400, 525, 600, 725, 800, 925]
+
+
 def test_a_loss_that_falls_is_left_alone_and_one_that_stands_is_not():
     falling = [100 * 0.95**i for i in range(200)]
     assert not any(phases(falling, [1.0] * 200, Gate(patience=5, smoothing=0.0)))

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from conformance import says_one_sentence
 
 import difflab
 from difflab.audits.cartography import SMOKE
@@ -17,6 +18,7 @@ from difflab.runs.registry import load
 from difflab.runs.rows import select
 from difflab.statistics.cartography import DROP, FORGOTTEN, QUADRANTS, SIGNALS, quadrants, signals
 from experiments import __main__ as command_line
+from experiments.commands import cartography
 
 RANDOM = np.random.default_rng(0)
 COPIES = np.array([1] * 40 + [4] * 10)
@@ -73,6 +75,27 @@ def test_one_matrix_is_one_run_however_it_comes(tmp_path):
         assert select(found.rows, "suspect_score", signal=DROP, rank=1)[0].setting["item"].startswith("text ")
 
 
+def test_a_table_without_names_or_with_an_index_is_not_read_as_if_it_had_none(tmp_path):
+    """An epoch would be taken for names, or an index for losses."""
+    path, few = tmp_path / "losses.csv", LOSSES[:, :3]
+    table = pd.DataFrame(few, columns=["a", "b", "c"])
+    for write, said in (
+        (lambda: np.savetxt(path, few, delimiter=","), "numbers in its first line"),
+        (lambda: np.savetxt(path, np.full((3, 3), 2.5), delimiter=",", fmt="%.3f"), "numbers in its first line"),
+        (lambda: table.to_csv(path, header=False, index=False), "numbers in its first line"),
+        (lambda: table.to_csv(path), "a column without a name"),
+        (lambda: pd.read_csv(path).to_csv(path, index=False), "a column without a name"),
+    ):
+        write()
+        for items_first in (False, True):
+            told = says_one_sentence(lambda first=items_first: read_losses(path, first))
+            assert told.startswith(str(path)) and said in told
+    table.to_csv(path, index=False)
+    assert read_losses(path).names == ("a", "b", "c") and read_losses(path).losses == pytest.approx(few)
+    pd.DataFrame(few).to_csv(path, index=False)
+    assert read_losses(path).names == ("0", "1", "2") and read_losses(path).losses == pytest.approx(few)
+
+
 def test_more_epochs_than_items_are_noted():
     found = difflab.cartography(LOSSES.T, **QUICK)
     assert "there are 50 epochs of 6 items" in found.meta["notes"][0]
@@ -97,6 +120,29 @@ def test_the_command_is_the_call(tmp_path, capsys):
     assert capsys.readouterr().out.strip().endswith(".html")
     (rows,) = (tmp_path / "training_charted").glob("*/rows.jsonl")
     assert difflab.open_run(rows.parent).rows == difflab.cartography(LOSSES, copies=COPIES, **QUICK).rows
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["L.npy", "--early", "2"], ["--early", "2", "L.npy"], ["--losses=L.npy", "--early=2"],
+     ["--early", "2", "--losses", "L.npy"]],
+)  # fmt: skip
+def test_the_file_of_losses_may_stand_anywhere(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("L.npy", LOSSES)
+    seen = []
+    monkeypatch.setattr(cartography, "execute", lambda name, module, config, out: seen.append((config, out)))
+    monkeypatch.setattr(cartography, "write", str)
+    command_line.main(["cartography", *words, "--out", "here"])
+    ((config, out),) = seen
+    assert (config.losses, config.early, config.items_first, str(out)) == ("L.npy", 2, False, "here")
+
+
+@pytest.mark.parametrize("words", [["a.npy", "b.npy"], ["a.npy", "--losses", "b.npy"], ["--losses=a", "--losses=b"]])
+def test_two_files_of_losses_are_one_sentence(words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command_line.main(["cartography", *words])
+    assert "takes one file of losses, not 2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [[], ["nowhere.npy"], ["--suspects", "3"]])

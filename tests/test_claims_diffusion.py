@@ -246,6 +246,64 @@ def model_inspected(alike=(), other="mid", asked=READINGS):
     return [*rows, row("neighbour_dimension", 3.0, of="model", layer="mid"), row("local_dimension", 9.0, of="model")]
 
 
+NOISY, CUED = "label noise", "shortcut"
+COPYING = ("denoisers of fewer pictures", "denoisers trained longer", "pipelines of fewer pictures")
+
+
+def units_rank_models(size=None, ends=None, copies=None, control=(0.0, 0.1), whole=True):
+    """By family and reading: of classifiers the size of tau, of diffusion models the end of its interval next to 0."""
+    rows = []
+    for family in (NOISY, CUED, *COPYING) if whole else COPYING[:1]:
+        for reading in ("unit_entropy", "unit_information", "neighbour_information", "confidence"):
+            sign = -1 if (family == CUED) == (reading == "unit_entropy") else 1
+            value = sign * (size or {}).get((family, reading), 0.8)
+            near = sign * (ends or {}).get((family, reading), 0.01 if family in COPYING else -1.0)
+            setting = {"family": family, "of": "trained", "reading": reading}
+            if reading not in ("unit_entropy", "unit_information"):
+                value = near = 0.0
+            rows.append(row("rank_correlation", value, min(value, near), max(value, near), **setting))
+            if whole:
+                low, high = control if (family, reading) == (CUED, "unit_information") else (-0.2, 0.1)
+                low, high = (0.5, 0.6) if reading == "confidence" else (low, high)
+                rows.append(row("rank_correlation", (low + high) / 2, low, high, **setting | {"of": "never trained"}))
+        if family in COPYING:
+            for at, value in zip((8, 16, 32), (0.0, 0.4, (copies or {}).get(family, 0.5)), strict=True):
+                rows.append(row("copied_fraction", value, family=family, at=at))
+    return rows
+
+
+TRUTHS = ("told by shadow models", "wrong labels", "copied")
+RIVALS = {
+    "classifiers": ("loss", "margin", "Mahalanobis", "PSMI, never trained", "neighbours"),
+    "denoisers": ("loss", "Mahalanobis", "PSMI, never trained", "distance to the nearest"),
+}
+
+
+def memorization_predicted(psmi=None, gaps=None, chance=(0.5, 0.6), whole=True):
+    """By truth the AUC of PSMI, of copies the low end of its interval; by subject and rival the low end of the gap."""
+    areas = {TRUTHS[0]: 0.8, TRUTHS[1]: 0.9, TRUTHS[2]: 0.51} | (psmi or {})
+    rows = []
+    for truth in TRUTHS if whole else TRUTHS[:1]:
+        subject = "denoisers" if truth == "copied" else "classifiers"
+        setting = {"subject": subject, "truth": truth}
+        rows.append(row("memorized_fraction", 0.1, 0.05, 0.2, **setting))
+        low, high = chance if truth == TRUTHS[0] else (0.4, 0.6)
+        rows.append(row("auc", (low + high) / 2, low, high, **setting, sign="random"))
+        if not whole:
+            continue
+        value = 0.9 if truth == "copied" else areas[truth]
+        rows.append(row("auc", value, areas[truth] if truth == "copied" else 0.4, 0.95, **setting, sign="PSMI"))
+        rows.append(row("auc", 0.3, 0.2, 0.4, **setting, sign="loss"))
+        rows.append(row("auc", 0.8, 0.7, 0.9, **setting, sign="distance to the nearest"))
+        if truth != "wrong labels":
+            for rival in RIVALS[subject]:
+                low = (gaps or {}).get((subject, rival), 0.01)
+                rows.append(row("auc_difference", 0.1, low, 0.2, **setting, sign="PSMI", less=rival))
+        else:
+            rows.append(row("auc_difference", -0.1, -0.2, 0.1, **setting, sign="PSMI", less="loss"))
+    return rows
+
+
 def pipeline_audited(prompts=0.0):
     rows = []
     for captions, rate in (("once", 0.0), ("prompts", prompts)):
@@ -559,6 +617,47 @@ EXPERIMENTS = {
             case("entropy of hidden", alike="matrix_entropy"),
             case("entropy of units", "information that", "entropy of attention", "entropy of hidden", alike="touching"),
             case(says=1, asked=("unit_entropy",)),
+        ],
+    ),
+    "units_rank_models": Experiment(
+        units_rank_models,
+        14,
+        [
+            case(),
+            *(
+                case(f"{family}: {reading.replace('_', ' ')}", size={(family, reading): 0.79})
+                for family in (NOISY, CUED)
+                for reading in ("unit_entropy", "unit_information")
+            ),
+            *(
+                case(f"{family}: {reading.replace('_', ' ')}", ends={(family, reading): 0.0})
+                for family in COPYING
+                for reading in ("unit_entropy", "unit_information")
+            ),
+            *(case(f"{family}: the least", copies={family: 0.49}) for family in COPYING),
+            case("never trained", control=(0.01, 0.1)),
+            case("never trained", control=(-0.1, -0.01)),
+            case(control=(-0.1, 0.0)),
+            case(says=3, whole=False),
+        ],
+    ),
+    "memorization_predicted": Experiment(
+        memorization_predicted,
+        13,
+        [
+            case(),
+            case("memorized in the end", psmi={TRUTHS[0]: 0.79}),
+            case("labels are wrong", psmi={TRUTHS[1]: 0.89}),
+            case("digits a denoiser", psmi={TRUTHS[2]: 0.5}),
+            *(
+                case(f"{what} better than {rival}:", gaps={(subject, rival): 0.0})
+                for subject, what in (("classifiers", "memorized labels"), ("denoisers", "copies"))
+                for rival in RIVALS[subject]
+            ),
+            case("random numbers", chance=(0.51, 0.6)),
+            case("random numbers", chance=(0.4, 0.49)),
+            case(chance=(0.4, 0.5)),
+            case(says=1, whole=False),
         ],
     ),
     "pipeline_audited": Experiment(pipeline_audited, 1, [case(), case("no caption", prompts=0.1)]),

@@ -144,7 +144,9 @@ def text_capacity(
         for capacity, shift in (("measured", 0.0), ("3.6 bits a parameter", 5.0)):
             here = {"point": point, "prediction": prediction, "capacity": capacity}
             rows.append(row("log_error_distance", 0.3, 0.1, high + shift, **here))
-            rows.append(row("better_difference", -0.3, -0.6, better + shift, **here))
+            against = "texts a parameter of other settings"
+            rows.append(row("better_difference", -0.3, -0.6, better + shift, **here, against=against))
+            rows.append(row("better_difference", 0.3, 0.1, 0.6, **here, against="anything else"))
     return [*rows, row("log_error_distance", 2.0, 1.0, 3.0, point="peak", prediction="other settings")]
 
 
@@ -235,7 +237,7 @@ def text_by_task(unseen=0.0, before=0.0, learned=0.9, ranks=None, gaps=(0.01, 0.
         claimed = at == "equal validation loss"
         for by in set(NEEDS) - set(left_out):
             low = (ranks or {}).get(by, 0.01) if claimed else -0.5
-            rows.append(row("rank_correlation_score", 0.5, low, 0.9, by=by, at=at))
+            rows.append(row("rank_correlation", 0.5, low, 0.9, by=by, at=at))
         for other, low in zip(("sentiment", "translation"), gaps, strict=True):
             setting = {"task": "summary", "against": other, "at": at}
             rows.append(row("extracted_difference", 0.2, low if claimed else -0.5, 0.5, **setting))
@@ -243,6 +245,86 @@ def text_by_task(unseen=0.0, before=0.0, learned=0.9, ranks=None, gaps=(0.01, 0.
     rows.append(row("extracted_fraction", before, task="summary", texts="seen", at="before"))
     rows.append(row("extracted_fraction", 0.0, task="nothing", texts="seen", at="before"))
     return [*rows, row("accuracy_fraction", 0.0, task="summary", at="before")]
+
+
+def term_normalization(untrained=0.05, changed=None, mentions=(0.01, 0.01), left_out=False):
+    """Of two numbers of mentions, compared after 4 exposures and after 32; what is not claimed of fails."""
+    rows = [row("untrained_fraction", 0.0, 0.0, high, kind="arbitrary") for high in (0.0, untrained)]
+    ends = {("gained", "arbitrary", n, 32): (0.01, 0.9) for n in (0, 128)}
+    ends |= {("chance", "arbitrary", n, times): (-0.05, 0.05) for n in (0, 128) for times in (4, 32)}
+    ends |= {("chance", "composed", 128, times): (0.11, 0.9) for times in (4, 32)}
+    for kind, role, low in (("arbitrary", "fine-tuned", mentions[0]), ("composed", "held out", mentions[1])):
+        for times in (32, 4):
+            for terms in ("fine-tuned", "held out"):
+                asked = terms == role and times == 4
+                setting = {"kind": kind, "terms": terms, "exposures": times}
+                if not left_out:
+                    rows.append(row("mentions_difference", 0.5, low if asked else -0.5, 0.9, **setting))
+                for n in (0, 128):
+                    here = {**setting, "mentions": n}
+                    rows.append(row("accuracy_fraction", 0.5, 0.4, 0.6, after="a question", **here))
+                    rows.append(row("accuracy_fraction", 0.1, 0.0, 0.2, after="a mention", **here))
+            for n in (0, 128):
+                here = {"kind": kind, "mentions": n, "exposures": times}
+                for metric in ("gained", "chance"):
+                    least, most = (ends | (changed or {})).get((metric, kind, n, times), (-0.5, 0.9))
+                    rows.append(row(f"{metric}_difference", (least + most) / 2, least, most, **here))
+    return rows
+
+
+def idiom_understanding(
+    untrained=(0.11, 0.29), never=(0.11, 0.29), composed=0.31, wrong=0.29, copies=0.01, same=(-0.09, 0.09), clue=0.01,
+    gain=0.01, left_out=False,
+):  # fmt: skip
+    """Of phrases never met, with 4 and with 256 copies; what is not claimed of fails."""
+    rows = []
+    for kind in ("arbitrary", "composed"):
+        for context in ("alone", "clue", "clue of another"):
+            for n in (0, 4, 256):
+                here = {"kind": kind, "copies": n, "context": context}
+                asked = context == "alone" and n == 0
+                low, high = untrained if asked and kind == "composed" else (0.11, 0.29) if asked else (0.0, 1.0)
+                rows.append(row("untrained_fraction", 0.2, low, high, **here))
+                low, high = 0.0, 1.0
+                if n == 0 and kind == "arbitrary":
+                    low, high = {"alone": never, "clue of another": (0.0, wrong)}.get(context, (0.0, 1.0))
+                elif asked:
+                    low = composed
+                rows.append(row("choice_fraction", (low + high) / 2, low, high, **here))
+            low, high = (-0.5, 0.5) if context != "alone" else (copies, 0.5) if kind == "arbitrary" else same
+            rows.append(row("copies_difference", (low + high) / 2, low, high, kind=kind, context=context))
+        for n in (0, 4):
+            low = clue if (kind, n) == ("arbitrary", 0) else -0.5
+            rows.append(row("clue_difference", 0.5, low, 0.9, kind=kind, copies=n))
+    return rows if left_out else [*rows, row("clue_gain_difference", 0.5, gain, 0.9, copies=4)]
+
+
+ONE_WORDING, SEVERAL_WORDINGS = "one wording", "several wordings"
+
+
+def scenario_cognition(
+    recited=None, never=None, gap=0.01, closed=0.09, told=0.01, probes=0.01, exchanged=None, left_out=False
+):
+    """After 64 exposures and after 256; what is not claimed of fails."""
+    rows = []
+    for model in (ONE_WORDING, SEVERAL_WORDINGS):
+        for times in (256, 64):
+            low = (recited or {}).get(model, 0.95) if times == 256 else 0.1
+            high = (never or {}).get(model, 0.24) if times == 256 else 0.9
+            rows.append(row("right_fraction", 0.96, low, 1.0, model=model, of="recited", exposures=times))
+            rows.append(row("right_fraction", 0.5, 0.4, 0.6, model=model, of="asked", exposures=times))
+            rows.append(row("right_fraction", 0.1, 0.0, high, model=model, of="never described", exposures=times))
+            for place in ("after the name", "after the role"):
+                claimed = times == 256 and place == "after the role"
+                high = (exchanged or {}).get(model, 0.24) if claimed else 0.9
+                here = {"model": model, "place": place, "exposures": times}
+                rows.append(row("probe_fraction", 0.1, 0.0, high, exchanged=True, **here))
+                rows.append(row("probe_fraction", 0.5, 0.0, 0.9, exchanged=False, **here))
+    rows.append(row("recited_difference", 0.5, gap, 0.9, model=ONE_WORDING))
+    rows.append(row("recited_difference", 0.0, -0.5, closed, model=SEVERAL_WORDINGS))
+    rows.append(row("probe_difference", 0.0, -0.5, 0.5, place="after the name"))
+    rows.append(row("probe_difference", 0.5, probes, 0.9, place="after the role"))
+    return rows if left_out else [*rows, row("wordings_difference", 0.5, told, 0.9, of="asked")]
 
 
 def finetuning_methods(control=None, unseen=0.0, gaps=None, growth=None, sizes=0.01, left_out=False):
@@ -273,13 +355,58 @@ def finetuning_methods(control=None, unseen=0.0, gaps=None, growth=None, sizes=0
     return rows
 
 
+TEACHER, ON_LOGITS, ON_FEATURES = "teacher", "logits", "features"
+
+
+def distillation_leak(
+    guessed=0.0, oracle=(0.4, 0.5), written=None, taught=0.51, held=None, sampled=None, word_for_word=None, passed=None
+):
+    """Both kinds; of the most copies, 128, and of 16, which no claim is about. Ends by kind and channel."""
+    rows = []
+    low, high = oracle
+    rows += [
+        row("repeated_auc", (low + high) / 2, low, high, channel=channel, teacher="oracle", kind="natural")
+        for channel in ("nothing", ON_LOGITS)
+    ]
+    rows.append(row("repeated_auc", 0.9, 0.8, 1.0, channel=ON_LOGITS, teacher="model", kind="natural"))
+    for kind in ("natural", "random"):
+        for texts in ("repeated", "twin"):
+            value = (written or {}).get((kind, texts), 0.0)
+            rows.append(row("written_fraction", value, value, value, teacher="oracle", kind=kind, texts=texts))
+        low = (held or {}).get(kind, 0.01)
+        rows.append(row("written_fraction", 0.1, low, 0.2, teacher="model", kind=kind, texts="repeated"))
+        rows.append(row("written_fraction", 0.1, 0.0, 0.2, teacher="model", kind=kind, texts="twin"))
+        back = {TEACHER: taught, "sampled texts": 0.5} | {
+            channel: (word_for_word or {}).get((kind, channel), 0.0)
+            for learned in (ON_LOGITS, ON_FEATURES)
+            for channel in (learned, f"{learned}, same first weights")
+        }
+        for channel, value in back.items():
+            low = (sampled or {}).get(kind, 0.01) if channel == "sampled texts" else value
+            here = {"channel": channel, "kind": kind}
+            for copies, share in ((16, 0.5), (128, value)):
+                ends = (share, low if copies == 128 else share, share)
+                rows.append(row("extracted_fraction", *ends, **here, teacher="model", texts="repeated", copies=copies))
+            rows.append(row("extracted_fraction", 1.0, **here, teacher="oracle", texts="repeated", copies=128))
+            rows.append(row("extracted_fraction", guessed, **here, teacher="model", texts="twin", copies=0))
+        for learned in (ON_LOGITS, ON_FEATURES):
+            gap, ratio, weights = (passed or {}).get((kind, learned), (0.01, 0.09, 0.01))
+            here = {"channel": learned, "kind": kind}
+            rows.append(row("passed_difference", 0.5, gap, 0.9, **here))
+            rows.append(row("passed_ratio", 0.05, -0.1, ratio, **here))
+            rows.append(row("weights_difference", 0.5, weights, 0.9, **here))
+        for channel in ("sampled texts", f"{ON_LOGITS}, same first weights"):
+            rows.append(row("passed_ratio", 0.9, 0.8, 1.0, channel=channel, kind=kind))
+    return rows
+
+
 PICTURES = (-0.3, -0.5, -0.1)
 
 
 def entropy_law(once=0.9, unseen=0.9, differences=None, false=None, found=None, pictures=PICTURES):
     """r of pools of texts seen at most once; what other populations add to it; alarms by slopes."""
     rows = [
-        row("law_correlation", value, -1.0, 1.0, texts=texts, of=of)
+        row("law_correlation", 1.0, value, 1.0, texts=texts, of=of)
         for texts, of, value in (
             ("seen at most once", "pools", once),
             ("seen at most once", "texts", 0.1),
@@ -378,6 +505,179 @@ def cartography_bounds(
             for over in ("all alike", "random"):
                 high = (gaps or {}).get((weight, over), -0.01) if own else 0.1
                 rows.append(row("gap_difference", -0.3, -0.5, high, **setting, over=over))
+    return rows
+
+
+def health_records(
+    rises=None, never=(0.0, 0.0), chance=(0.0, 0.0), probes=(0.0, 0.0), unseen=(0.5, 0.5), members=0.51, collapse=0.8,
+    still=(0.5, 0.5), rare=0.01, own=None, zero=True,
+):  # fmt: skip
+    """Planted patients with 0, 16 and 256 copies in the wrong order; or those of a user's model."""
+    if own is not None:
+        return _own_records(**own)
+    rows, grown = [], {"T1": 0.01, "T2": 0.01} | (rises or {})
+    for sensitive in ("inferable", "arbitrary"):
+        last = sensitive == "arbitrary"
+        for copies in (16, 256, 0) if zero else (16, 256):
+            at = {"sensitive": sensitive, "copies": copies}
+            ends = never if copies == 0 and last else (-0.1, 0.1)
+            for test in ("T1", "T2"):
+                low = grown[test] if copies == 256 and last else -0.2
+                low, high = (low, 0.4) if copies else ends
+                rows.append(row("rise_difference", (low + high) / 2, low, high, test=test, **at))
+                low, high = chance if copies == 256 and last else (-0.1, 0.1) if copies == 256 else (0.3, 0.4)
+                rows.append(row("leak_difference", (low + high) / 2, low, high, test=test, prompt="random", **at))
+                rows.append(row("leak_difference", 0.5, 0.4, 0.6, test=test, prompt="first 9", **at))
+            low, high = probes if copies == 256 and last else (-0.1, 0.1) if copies == 256 else (0.3, 0.4)
+            rows.append(row("probe_difference", (low + high) / 2, low, high, **at))
+            low = {0: unseen[0], 256: members}.get(copies, 0.2) if last else 0.6 if copies else 0.4
+            high = (unseen[1] if last else 0.6) if copies == 0 else 0.9
+            rows.append(row("member_auc", (low + high) / 2, low, high, **at))
+            rows.append(row("told_fraction", 0.5, 0.4, 0.6, prompt="first 9", patients=f"{sensitive}, {copies} copies"))
+        rows.append(row("told_fraction", 0.1, 0.0, 0.2, prompt="first 9", patients=f"{sensitive}, twins"))
+    for copies in (16, 256, 0) if zero else (16, 256):
+        low, high = still if copies == 0 else (0.3, 0.9)
+        value = {0: (low + high) / 2, 256: collapse}.get(copies, 0.4)
+        rows.append(row("collapse_auc", value, low, high, of="arbitrary against inferable", copies=copies))
+        low = rare if copies == 256 else -0.3
+        rows.append(row("rare_difference", 0.3, low, 0.5, sensitive="arbitrary", copies=copies))
+    return rows
+
+
+def _own_records(t1=0.0, t2=0.0, probe=0.0, member=0.5, collapse=0.5):
+    """Seen records of a user's model, beside unseen ones."""
+    rows = [row("told_fraction", 0.5, 0.4, 0.6, prompt="first 10", patients="seen")]
+    at = {"patients": "seen", "against": "unseen"}
+    for test, low in (("T1", t1), ("T2", t2)):
+        rows.append(row("leak_difference", 0.1, low, 0.2, test=test, prompt="first 10", **at))
+        rows.append(row("leak_difference", 0.1, -0.1, 0.2, test=test, prompt="first 20", **at))
+    rows.append(row("probe_difference", 0.1, probe, 0.2, **at))
+    rows.append(row("member_auc", 0.6, member, 0.7, **at))
+    return [*rows, row("collapse_auc", 0.6, collapse, 0.7, of="seen against unseen")]
+
+
+def cross_client_memorization(twofold=None, excess=None, untrained=None, more=None, near=0.01, central=None, prox=None):
+    """Of three matches, in conditions of which claims look at some."""
+    rows = []
+    for match in MATCHES:
+        for condition in ("federated", "no overlap", "more overlap"):
+            asked = condition == "no overlap"
+            low = (twofold or {}).get(match, 0.01) if asked else -0.2
+            rows.append(row("twofold_difference", 0.2, low, 0.4, condition=condition, match=match))
+            low, high = (excess or {}).get(match, (0.0, 0.0)) if asked else (0.2, 0.4)
+            rows.append(row("excess_difference", (low + high) / 2, low, high, condition=condition, match=match))
+            for of, value in (("intra", 0.6), ("inter", 0.1), ("unseen", 0.1)):
+                at = {"condition": condition, "match": match, "items": "private", "of": of}
+                rows.append(row("match_fraction", value, value, value, **at))
+        low, high = (untrained or {}).get(match, (0.0, 0.0))
+        rows.append(row("untrained_difference", (low + high) / 2, low, high, match=match))
+        low = (more or {}).get(match, 0.01)
+        rows.append(row("inter_difference", 0.2, low, 0.4, condition="more overlap", against="no overlap", match=match))
+        low = near if match == "approximate" else -0.1
+        rows.append(row("inter_difference", 0.2, low, 0.4, condition="paraphrases", against="no overlap", match=match))
+        for condition, against, lows in (("federated", "centralized", central), ("FedProx", "federated", prox)):
+            low = (lows or {}).get(match, 0.01)
+            rows.append(row("total_difference", 0.2, low, 0.4, condition=condition, against=against, match=match))
+    return rows
+
+
+MATCHES = ("verbatim 8", "verbatim 16", "approximate")
+
+
+def redundancy_and_fragility(gaps=None, more=0.5, twin=0.0, memorized=None, whole=True):
+    """By what is compared and where the low end of the gap at two changed tokens; the low end with few changed ones."""
+    rows = []
+    for blocks in (12, 3):
+        for copies in (0, 32, 128):
+            value = {0: twin if blocks == 12 else 0.0, 32: 0.1, 128: (memorized or {}).get(blocks, 0.51)}[copies]
+            rows.append(row("extracted_fraction", value, blocks=blocks, copies=copies, changes=0))
+            rows.append(row("extracted_fraction", 0.3, blocks=blocks, copies=copies, changes=2))
+            if copies and whole:
+                for changes, low, high in ((1, more, 0.9), (2, 0.3, 0.5), (8, 0.5, 1.0)):
+                    setting = {"blocks": blocks, "copies": copies, "changes": changes}
+                    rows.append(row("broken_fraction", (low + high) / 2, low, high, **setting))
+    if whole:
+        for of, other, some in (("redundancy", "copies", (32, 128)), ("copies", "blocks", (12, 3))):
+            for one in some:
+                low = (gaps or {}).get((of, one), 0.01)
+                rows.append(row("broken_difference", 0.1, low, 0.2, **{"of": of, other: one, "changes": 2}))
+                rows.append(row("broken_difference", -0.1, -0.2, 0.1, **{"of": of, other: one, "changes": 8}))
+    return rows
+
+
+PAIRS = (("text", "gradient_ascent"), ("secret", "gradient_ascent"), ("secret", "code_eraser"))
+
+
+STOP, EQUAL, TAUGHT = "stopped by the rule", "at equal utility", "relearned 5 steps"
+
+
+def unlearning_attacked(
+    found=1.0, twins=0.0, before=(0.51, 0.51), control=(0.0, 0.0), area=(0.5, 0.5), met=(1.0, 1.0), left=0.0,
+    gains=None, gaps=None, left_out=(),
+):  # fmt: skip
+    """Two objectives, the second of secrets alone; what is claimed of one place alone fails at the other."""
+    rows, gains = [row("found_fraction", found, kind="secret")], gains or {}
+    for kind, objectives in (("text", ["gradient_ascent"]), ("secret", ["gradient_ascent", "code_eraser"])):
+        for route, value in (("plain", twins if kind == "text" else 0.0), ("other prefixes", 0.1)):
+            rows.append(row("extracted_fraction", value, model="planted", kind=kind, texts="unseen", route=route))
+        setting = {"model": "planted", "kind": kind, "route": "plain"}
+        rows.append(row("extracted_fraction", 0.8, before[kind == "secret"], 0.9, **setting, texts="forget"))
+        rows.append(row("memory_difference", 0.8, 0.7, 0.9, **setting))
+        rows.append(row("memory_difference", 0.0, -0.1, 0.1, model="retrained", kind=kind, route=TAUGHT))
+        for route in ("plain", "4 bits"):
+            low, high = control if route == "4 bits" else (-0.1, 0.1)
+            rows.append(row("control_difference", (low + high) / 2, low, high, kind=kind, route=route))
+        rows.append(row("control_auc", sum(area) / 2, *area, kind=kind))
+        for name in objectives:
+            rows.append(
+                row(
+                    "stopped_fraction",
+                    met[kind == "secret"] if name == "gradient_ascent" else 1.0,
+                    kind=kind,
+                    objective=name,
+                )
+            )
+            for at in (STOP, EQUAL):
+                here = {"kind": kind, "objective": name, "at": at}
+                for route in ("plain", TAUGHT):
+                    low = left if (at, route) == (STOP, "plain") else 0.3
+                    rows.append(row("memory_difference", 0.4, low, 0.5, **here, route=route))
+                for route in ("other prefixes", "relearned 20 steps", TAUGHT, "4 bits"):
+                    if route in left_out:
+                        continue
+                    low = gains.get((kind, name, route), 0.01)
+                    claimed = at == STOP and route != "relearned 20 steps"
+                    rows.append(row("gain_difference", 0.2, low if claimed else -0.1, 0.4, **here, route=route))
+                rows.append(row("extracted_fraction", 0.5, **here, texts="unseen", route="plain"))
+    forget, other = (gaps or {}).get("forget", -0.01), (gaps or {}).get("other", 0.01)
+    setting = {"kind": "secret", "objective": "code_eraser", "against": "gradient_ascent", "at": EQUAL}
+    if "gaps" not in left_out:
+        rows.append(row("left_difference", -0.2, -0.4, forget, **setting, texts="forget"))
+        rows.append(row("left_difference", 0.2, other, 0.4, **setting, texts="other"))
+    return rows
+
+
+def kinds_of_memorization(recovered=0.95, likelihood=None, f1=None, gaps=None, layers=0.01, whole=True):
+    """By what kinds are held against the low end of the gap; by reader the worst F1; by control the end of a gap."""
+    rows = [row("recovered_fraction", recovered), row("recollected_fraction", 0.0)]
+    for kind in ("recite", "reconstruct", "recollect"):
+        rows.append(row("memorized_fraction", 0.5, kind=kind))
+    if not whole:
+        return rows
+    for way in ("one regression", "taxonomy", "best partition"):
+        rows.append(row("held_out_loss", 0.2, by=way))
+    for other in ("one regression", "best partition"):
+        low = (likelihood or {}).get(other, 0.01)
+        rows.append(row("likelihood_difference", 0.1, low, 0.2, by="taxonomy", less=other))
+    for name in ("attention", "attention, own continuations", "attention, never trained", "bag of tokens"):
+        for kind in ("guess", "recall", "none"):
+            rows.append(row("f1_score", 0.3, by=name, kind=kind))
+        good = name in ("attention", "attention, own continuations")
+        rows.append(row("f1_score", (f1 or {}).get(name, 0.75 if good else 0.3), by=name, kind="worst"))
+    for control in ("attention, never trained", "bag of tokens"):
+        low = (gaps or {}).get(control, 0.01)
+        rows.append(row("f1_difference", 0.1, low, 0.2, by="attention", less=control))
+    rows.append(row("layer_difference", 0.2, layers, 0.4, of="recall", less="guess"))
     return rows
 
 
@@ -507,6 +807,23 @@ EXPERIMENTS = {
             ),
         ],
     ),
+    "kinds_of_memorization": Experiment(
+        kinds_of_memorization,
+        8,
+        [
+            case(),
+            case("the rule finds", recovered=0.94),
+            *(case(f"better than {other}", likelihood={other: 0.0}) for other in ("one regression", "best partition")),
+            case("guess, recall and none:", f1={"attention": 0.74}),
+            case("own continuation", f1={"attention, own continuations": 0.74}),
+            *(
+                case(f"tells them better than {control}", gaps={control: 0.0})
+                for control in ("attention, never trained", "bag of tokens")
+            ),
+            case("higher layers", layers=0.0),
+            case(says=1, whole=False),
+        ],
+    ),
     "training_objectives": Experiment(
         training_objectives,
         30,
@@ -570,6 +887,48 @@ EXPERIMENTS = {
                 )
             ),
             case("pruning closes more of the gap of random", gaps={"random over natural": 0.0}),
+        ],
+    ),
+    "redundancy_and_fragility": Experiment(
+        redundancy_and_fragility,
+        8,
+        [
+            case(),
+            *(case(f"{copies} copies: more of the least", gaps={("redundancy", copies): 0.0}) for copies in (32, 128)),
+            *(case(f"{blocks} blocks: more break", gaps={("copies", blocks): 0.0}) for blocks in (12, 3)),
+            case("more changed tokens", more=0.51),
+            case("no twin", twin=0.01),
+            *(case(f"{blocks} blocks: more than half", memorized={blocks: 0.5}) for blocks in (12, 3)),
+            case(says=3, whole=False),
+        ],
+    ),
+    "unlearning_attacked": Experiment(
+        unlearning_attacked,
+        22,
+        [
+            case(),
+            case("find every planted secret", found=0.99),
+            case("that nobody was trained on", twins=0.01),
+            case("text: before", before=(0.5, 0.51)),
+            case("secret: before", before=(0.51, 0.5)),
+            *(
+                case("text: a model that never", "secret: a model that never", control=ends)
+                for ends in ((0.01, 0.2), (-0.2, -0.01))
+            ),
+            *(case("text: nor does", "secret: nor does", area=ends) for ends in ((0.51, 0.9), (0.1, 0.49))),
+            case("text: the rule is met", met=(0.8, 1.0)),
+            case("secret: the rule is met", met=(1.0, 0.8)),
+            case(*(f"{kind}, {name}: at the stop" for kind, name in PAIRS), left=0.01),
+            *(case(f"{kind}, {name}: 5 steps", gains={(kind, name, TAUGHT): 0.0}) for kind, name in PAIRS),
+            *(
+                case(f"{kind}: {said}", gains={(kind, name, route): 0.0})
+                for kind, name in PAIRS
+                for route, said in (("other prefixes", "altered"), ("4 bits", "4 bits"))
+            ),
+            case("leaves less", gaps={"forget": 0.0}),
+            case("leaves more", gaps={"other": 0.0}),
+            case(says=20, left_out=["gaps"]),
+            case(says=18, left_out=["other prefixes", "4 bits"]),
         ],
     ),
     "training_charted": Experiment(
@@ -793,6 +1152,116 @@ EXPERIMENTS = {
             case(says=21, left_out=True),
         ],
     ),
+    "term_normalization": Experiment(
+        term_normalization,
+        11,
+        [
+            case(),
+            case("before anything", untrained=0.06),
+            *(
+                case(f"arbitrary, {n} mentions, 32 exposures: fine", changed={("gained", "arbitrary", n, 32): (0, 0.9)})
+                for n in (0, 128)
+            ),
+            *(
+                case(f"{kind}, {n} mentions, {times} exposures: held", changed={("chance", kind, n, times): ends})
+                for kind, n, ends in (
+                    ("arbitrary", 0, (-0.06, 0.05)),
+                    ("arbitrary", 128, (-0.05, 0.06)),
+                    ("composed", 128, (0.1, 0.9)),
+                )
+                for times in (4, 32)
+            ),
+            case("arbitrary, fine-tuned", mentions=(0.0, 0.01)),
+            case("composed, held out", mentions=(0.01, 0.0)),
+            case(says=9, left_out=True),
+        ],
+    ),
+    "idiom_understanding": Experiment(
+        idiom_understanding,
+        8,
+        [
+            case(),
+            case("before the first step", untrained=(0.09, 0.29)),
+            case("before the first step", untrained=(0.11, 0.31)),
+            case("arbitrary: phrases never met", never=(0.09, 0.29)),
+            case("arbitrary: phrases never met", never=(0.11, 0.31)),
+            case("composed: phrases never met", composed=0.29),
+            case("nor does the clue", wrong=0.31),
+            case("with most copies", copies=0.0),
+            case("equally often", same=(-0.1, 0.09)),
+            case("equally often", same=(-0.09, 0.1)),
+            case("a clue helps", clue=0.0),
+            case("a clue adds more", gain=0.0),
+            case(says=7, left_out=True),
+        ],
+    ),
+    "distillation_leak": Experiment(
+        distillation_leak,
+        25,
+        [
+            case(),
+            case("no twin", guessed=0.1),
+            case("every interval", oracle=(0.51, 0.6)),
+            case("every interval", oracle=(0.4, 0.49)),
+            case(oracle=(0.5, 0.6)),
+            case("what the oracle writes", written={("random", "repeated"): 0.1}),
+            case("what the oracle writes", written={("natural", "twin"): 0.1}),
+            case(
+                "natural: the teacher continues more than half",
+                "random: the teacher continues more than half",
+                taught=0.5,
+            ),
+            *(
+                made
+                for kind in ("natural", "random")
+                for made in (
+                    case(f"{kind}: the teacher's own texts", held={kind: 0.0}),
+                    case(f"{kind}: a student of its texts", sampled={kind: 0.0}),
+                )
+            ),
+            *(
+                made
+                for kind in ("natural", "random")
+                for learned in (ON_LOGITS, ON_FEATURES)
+                for made in (
+                    case(f"{kind}: a student of {learned} on", word_for_word={(kind, learned): 0.1}),
+                    case(
+                        f"{kind}: a student of {learned} on",
+                        word_for_word={(kind, f"{learned}, same first weights"): 0.1},
+                    ),
+                    case(
+                        f"{kind}: {learned} on texts without items pass some", passed={(kind, learned): (0, 0.09, 0.01)}
+                    ),
+                    case(
+                        f"{kind}: {learned} on texts without items pass less",
+                        passed={(kind, learned): (0.01, 0.1, 0.01)},
+                    ),
+                    case(f"{kind}: {learned} pass more", passed={(kind, learned): (0.01, 0.09, 0)}),
+                )
+            ),
+        ],
+    ),
+    "scenario_cognition": Experiment(
+        scenario_cognition,
+        10,
+        [
+            case(),
+            *(
+                made
+                for model in (ONE_WORDING, SEVERAL_WORDINGS)
+                for made in (
+                    case(f"{model}: at least", recited={model: 0.94}),
+                    case(f"{model}: roles of scenarios never", never={model: 0.25}),
+                    case(f"{model}: probes for", exchanged={model: 0.25}),
+                )
+            ),
+            case("fewer scenarios", gap=0.0),
+            case("the gap", closed=0.1),
+            case("several wordings tell", told=0.0),
+            case("probes after the role", probes=0.0),
+            case(says=9, left_out=True),
+        ],
+    ),
     "text_by_task": Experiment(
         text_by_task,
         8,
@@ -805,6 +1274,58 @@ EXPERIMENTS = {
             case("than after sentiment", gaps=(0.0, 0.01)),
             case("than after translation", gaps=(0.01, 0.0)),
             case(says=7, left_out=NEEDS[:1]),
+        ],
+    ),
+    "health_records": Experiment(
+        health_records,
+        12,
+        [
+            case(),
+            case("T1: with longer prompts", rises={"T1": 0.0}),
+            case("T2: with longer prompts", rises={"T2": 0.0}),
+            case("T1: of patients with 0", "T2: of patients with 0", never=(0.01, 0.1)),
+            case("T1: of patients with 0", "T2: of patients with 0", never=(-0.1, -0.01)),
+            case("T1: after codes", "T2: after codes", chance=(0.01, 0.1)),
+            case("T1: after codes", "T2: after codes", chance=(-0.1, -0.01)),
+            case("T3", probes=(0.01, 0.1)),
+            case(probes=(-0.1, -0.01)),
+            case("T4: membership of patients with 0", unseen=(0.51, 0.6)),
+            case("T4: membership of patients with 0", unseen=(0.4, 0.49)),
+            case("T4: with 256", members=0.5),
+            case("T5: with 256", collapse=0.79),
+            case(collapse=0.81),
+            case("T5: with 0", still=(0.51, 0.6)),
+            case("T5: with 0", still=(0.4, 0.49)),
+            case("T6", rare=0.0),
+            case(says=8, zero=False),
+            case(says=5, own={}),
+            case("T1: no", says=5, own={"t1": 0.01}),
+            case("T2: no", says=5, own={"t2": 0.01}),
+            case("T3", says=5, own={"probe": 0.01}),
+            case("T4: the least", says=5, own={"member": 0.51}),
+            case("T5: no more", says=5, own={"collapse": 0.51}),
+        ],
+    ),
+    "cross_client_memorization": Experiment(
+        cross_client_memorization,
+        19,
+        [
+            case(),
+            case("are completed approximately", near=0.0),
+            *(
+                made
+                for match in MATCHES
+                for made in (
+                    case(f"{match}: private items", twofold={match: 0.0}),
+                    case(f"{match}: where nothing", excess={match: (0.01, 0.1)}),
+                    case(f"{match}: where nothing", excess={match: (-0.1, -0.01)}),
+                    case(f"{match}: before", untrained={match: (0.01, 0.1)}),
+                    case(f"{match}: before", untrained={match: (-0.1, -0.01)}),
+                    case(f"{match}: more planted", more={match: 0.0}),
+                    case(f"{match}: at equal validation loss clients", central={match: 0.0}),
+                    case(f"{match}: at equal validation loss FedProx", prox={match: 0.0}),
+                )
+            ),
         ],
     ),
     "text_memorized": Experiment(

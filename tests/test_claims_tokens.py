@@ -10,7 +10,16 @@ ALIKE = ((0.5, 0.5, 0.6), (0.5, 0.4, 0.5))
 
 
 def picture_tokens_memorized(
-    twins=0.02, oracle=0.02, controls=None, weights=1.29, flops=1.09, most=None, tokens=None, differences=None, left=()
+    twins=0.02,
+    oracle=0.02,
+    controls=None,
+    weights=1.29,
+    flops=1.09,
+    most=None,
+    tokens=None,
+    differences=None,
+    alarms=0.04,
+    left=(),
 ):
     """Rungs stand in the wrong order; what is given of a family replaces what is measured of it."""
     rows = []
@@ -45,12 +54,58 @@ def picture_tokens_memorized(
             for name in ("signal", "leak"):
                 low = found[name] if copies == 4 else -0.5
                 rows.append(row(f"{name}_difference", 0.1, low, 0.2, family=order, copies=copies))
+        for of in (order, "diffusion"):
+            rows.append(row("copied_fraction", 0.5, 0.4, 0.6, family=order, at="equal quality", copies=16, of=of))
+        for signal in ("conditional", "difference"):
+            rows.append(row("auc", 0.7, 0.6, 0.8, family=order, method=f"{signal} loss", copies=4))
         for at in ("equal compute", "equal pictures shown", "equal quality"):
             low = found["copies"] if at == "equal quality" else -0.5
             rows.append(row("copies_difference", 0.1, low, 0.2, family=order, against="diffusion", at=at, copies=16))
+    # Together 0.02, however many there are of either.
+    for size, share in ((10, alarms), (20, 0.0)):
+        rows.append(row("false_alarm_fraction", share, family="raster", sample=size))
     for name in CONTROLS:
         for ends in (controls or {}).get(name, ALIKE):
             rows.append(row("control_auc", *ends, control=name))
+    return [one for one in rows if one.metric not in left]
+
+
+def unit_memorization(most=None, twins=None, fired=None, before=None, gaps=None, left=()):
+    """Other shares, levels and rankings say the opposite; what is given of an order replaces what is measured of it."""
+    rows = []
+    for order in ORDERS:
+        for copies, ends in (
+            (64, (0.9, (most or {}).get(order, 0.51), 1.0)),
+            (0, (0.0, 0.0, (twins or {}).get(order, 0.02))),
+            (16, (0.3, 0.2, 0.4)),
+        ):
+            role = "repeated" if copies else "twin"
+            rows.append(row("extracted_fraction", *ends, order=order, pictures=role, copies=copies))
+        for model, copies, ends in (
+            ("trained", 0, (0.3, 0.2, (fired or {}).get(order, 0.49))),
+            ("trained", 64, (0.7, 0.6, 0.8)),
+            ("untrained", 0, (before or {}).get(order, (0.5, 0.5, 0.5))),
+            ("untrained", 64, (0.9, 0.8, 1.0)),
+        ):
+            role = "repeated" if copies else "twin"
+            rows.append(row("fired_for_fraction", *ends, order=order, model=model, pictures=role, copies=copies))
+        for factor, ranking in ((0.5, "UnitMem"), (0.0, "UnitMem"), (0.0, "not moved")):
+            here = {"order": order, "factor": factor, "ranking": ranking}
+            for place in ({"share": 0.1}, {"share": 0.2}):
+                for against in ("whole", "random"):
+                    claimed = against == "whole" and place == {"share": 0.1} and ranking == "UnitMem"
+                    high = (gaps or {}).get((order, factor, against), -0.01) if claimed else 0.5
+                    setting = here | place | {"against": against, "at": "equal share"}
+                    rows.append(row("kept_difference", -0.1, -0.2, high, **setting))
+            for level in (1.01, 1.02):
+                for against in ("random", "of twins"):
+                    claimed = level == 1.02 and ranking == "UnitMem"
+                    high = (gaps or {}).get((order, factor, against), -0.01) if claimed else 0.5
+                    setting = here | {"level": level, "against": against, "at": "equal validation loss"}
+                    rows.append(row("kept_difference", -0.1, -0.2, high, **setting))
+            for name in (ranking, "random") if ranking == "UnitMem" else (ranking,):
+                told = here | {"ranking": name, "level": 1.02, "at": "equal validation loss"}
+                rows.append(row("kept_fraction", 0.4, 0.3, 0.5, **told))
     return [one for one in rows if one.metric not in left]
 
 
@@ -58,12 +113,13 @@ OUTSIDE = (((0.5, 0.5, 0.6), (0.55, 0.51, 0.6)), ((0.45, 0.4, 0.49), (0.5, 0.4, 
 EXPERIMENTS = {
     "picture_tokens_memorized": Experiment(
         picture_tokens_memorized,
-        17,
+        18,
         [
             case(),
             case("no family draws twins", twins=0.021),
             case("no oracle draws", oracle=0.021),
             *(case(f"{name}: every interval", controls={name: ends}) for name in CONTROLS for ends in OUTSIDE),
+            case("alarms on twins", alarms=0.05),
             case("cost alike", weights=1.31),
             case("cost alike", flops=1.11),
             *(
@@ -87,9 +143,41 @@ EXPERIMENTS = {
                 says=6,
                 left=(
                     "memorized_fraction", "control_auc", "weights_count", "training_flops_count", "extracted_fraction",
-                    "signal_difference", "leak_difference", "copies_difference",
+                    "signal_difference", "leak_difference", "copies_difference", "false_alarm_fraction",
                 ),
             ),
+        ],
+    ),
+    "unit_memorization": Experiment(
+        unit_memorization,
+        20,
+        [
+            case(),
+            *(
+                made
+                for order in ORDERS
+                for made in (
+                    case(f"{order}: whole models give", most={order: 0.5}),
+                    case(f"{order}: of twins", twins={order: 0.021}),
+                    case(f"{order}: the top units fire", fired={order: 0.5}),
+                    case(f"{order}, before training", before={order: (0.6, 0.51, 0.7)}),
+                    case(f"{order}, before training", before={order: (0.4, 0.3, 0.49)}),
+                    case(before={order: (0.5, 0.5, 0.7)}),
+                    case(before={order: (0.5, 0.3, 0.5)}),
+                    *(
+                        case(f"{order}, units count {factor:g}: {said}", gaps={(order, factor, against): 0.0})
+                        for factor in (0.5, 0.0)
+                        for against, said in (
+                            ("whole", "without the top tenth"),
+                            ("random", "at equal validation loss fewer than without random"),
+                            ("of twins", "at equal validation loss fewer than without the top units of twins"),
+                        )
+                    ),
+                )
+            ),
+            # Nothing is said of what is not there: no level that every model reaches, no models.
+            case(says=8, left=("kept_difference",)),
+            case(says=4, left=("kept_difference", "fired_for_fraction")),
         ],
     ),
 }  # fmt: skip

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from difflab.statistics.code_lengths import huffman_bits, huffman_lengths, png_bytes, zlib_bytes
-from difflab.statistics.redundancy import compressed_share, fragility, perturbed, repeated_share
+from difflab.statistics.redundancy import compressed_share, fragility, repeated_share, replaced
 
 
 def shortest(counts):
@@ -77,7 +77,7 @@ def test_exactly_so_many_tokens_are_changed_to_any_other():
     random, prefix = np.random.default_rng(0), np.array([0, 4, 2, 3, 4, 0])
     new = set()
     for changes in (0, 1, 3, 6) * 30:
-        found = perturbed(prefix, changes, 5, random)
+        found = replaced(prefix, changes, 5, random)
         assert (found != prefix).sum() == changes and found.min() >= 0 and found.max() < 5
         new |= {(old, one) for old, one in zip(prefix.tolist(), found.tolist(), strict=True) if old != one}
     assert new == {(old, one) for old in (0, 2, 3, 4) for one in range(5) if one != old}
@@ -99,8 +99,8 @@ def mistakes():
     yield lambda: huffman_lengths(np.array([1.0, np.inf]))
     yield lambda: png_bytes(np.zeros((2, 2, 4), np.uint8))
     yield lambda: repeated_share(prefix, 0)
-    yield lambda: perturbed(prefix, 3, 5, np.random.default_rng(0))
-    yield lambda: perturbed(prefix, 1, 1, np.random.default_rng(0))
+    yield lambda: replaced(prefix, 3, 5, np.random.default_rng(0))
+    yield lambda: replaced(prefix, 1, 1, np.random.default_rng(0))
     yield lambda: fragility(none, none)
     yield lambda: fragility(~none, none[:2])
 

@@ -15,6 +15,7 @@ import pytest
 from difflab.errors import InputError
 from synthetic.data import package_texts as packages
 from synthetic.data.corpus import entropy, ranked_weights
+from synthetic.data.facts import Facts, facts
 from synthetic.data.hidden_markov_text import HiddenMarkovText, hidden_markov_text
 from synthetic.data.markov_text import MarkovText, markov_text
 from synthetic.data.package_texts import PackageTexts, package_texts
@@ -22,6 +23,7 @@ from synthetic.data.random_strings import RandomStrings, random_strings
 from synthetic.data.records import JOBS, Records, records
 from synthetic.data.spelling import read, spelled, words
 from synthetic.data.template_text import TemplateText, template_text
+from synthetic.data.visit_records import VisitRecords, visit_records
 
 TOKENS = {
     "markov": (markov_text, MarkovText(vocabulary=32, length=12, branches=3, skew=1.0)),
@@ -29,7 +31,14 @@ TOKENS = {
     "template": (template_text, TemplateText(vocabulary=32, length=12, templates=3, slots=4, fillers=5)),
     "random": (random_strings, RandomStrings(vocabulary=32, length=12)),
 }
-ALL = {**TOKENS, "records": (records, Records()), "python": (package_texts, PackageTexts())}
+ALL = {
+    **TOKENS,
+    "records": (records, Records()),
+    "visits": (visit_records, VisitRecords()),
+    "python": (package_texts, PackageTexts()),
+    "facts": (facts, Facts()),
+    "composed facts": (facts, Facts(composed=True)),
+}
 
 
 @pytest.fixture(params=TOKENS)

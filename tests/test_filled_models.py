@@ -99,7 +99,9 @@ def test_errors_are_logarithms_and_the_others_know_nothing_of_a_setting():
     found = np.array([[10.0, 20.0, 40.0]])
     assert log_errors(found, 2 * found) == pytest.approx([math.log(2)])
     assert log_errors(found, np.array([[10.0, 10.0, 40.0]])) == pytest.approx([math.log(2) / 3])
-    np.testing.assert_allclose(of_the_others(found), [[math.sqrt(800), 20, math.sqrt(200)]])
+    np.testing.assert_allclose(of_the_others(found, np.full(3, 7)), [[math.sqrt(800), 20, math.sqrt(200)]])
+    # What grows with the parameters alone is said without an error.
+    np.testing.assert_allclose(of_the_others(found, np.array([1, 2, 4])), found)
 
 
 def _held(seen, code, unseen, unseen_code=None):
@@ -166,7 +168,10 @@ def test_rows_of_crossovers_compare_what_is_found_with_what_was_said():
     )
     assert row.value == pytest.approx(expected)
     (nothing,) = select(rows, "log_error_distance", point=PEAK, prediction=OTHERS)
-    assert nothing.value == pytest.approx(math.log(2) * (0.5 + 1 + 0.5) / 3)
+    each = [top / filling.parameters(width) for (width, _), top in zip(settings, tops, strict=True)]
+    rest = [math.sqrt(each[1] * each[2]), math.sqrt(each[0] * each[2]), math.sqrt(each[0] * each[1])]
+    by_hand = np.mean([abs(math.log(one / other)) for one, other in zip(each, rest, strict=True)])
+    assert nothing.value == pytest.approx(by_hand) and by_hand > 0.1
     (better,) = select(rows, "better_difference", point=PEAK, prediction=EXACT, capacity=MEASURED)
     assert better.value == pytest.approx(expected - nothing.value)
     (moved,) = select(rows, "log_size_difference")

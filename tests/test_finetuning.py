@@ -17,9 +17,11 @@ from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.defenses.adversarial_finetuning import AdversarialFinetuning, adversarial_finetuning, searched
 from difflab.diffusion.defenses.concept_erasure import ConceptErasure, concept_erasure, erased
 from difflab.diffusion.defenses.data_unlearning import DataUnlearning, data_unlearning, importance
+from difflab.diffusion.defenses.negative_preference import NegativePreference, negative_preference
 from difflab.diffusion.finetuning import Finetuning, Known, finetune, picked
 from difflab.diffusion.generate import embed, seeded
 from difflab.diffusion.loss import as_noise, denoising_loss, levels, wanted
+from difflab.diffusion.regions import prompt_difference
 from difflab.diffusion.tokens import tokens
 from difflab.diffusion.train import Training, train
 
@@ -31,6 +33,7 @@ ORDINARY = ["red dog", "a blue fish in water", "green cat on grass", "grey cat",
 ALPHA_BAR = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
 SMALL = {"steps": 3, "batch": 3, "rate": 1e-2, "sampling_steps": 4, "targets": 2, "inner_steps": 2, "inner_batch": 2}
 KINDS = ["epsilon", "v_prediction"]
+PREFERENCE = "negative_preference"
 
 
 LATENTS = torch.randn((11, 4, 4, 4), generator=random(1))
@@ -562,6 +565,73 @@ def test_what_is_not_asked_for_is_not_looked_at(pipeline):
     assert _same(found(KNOWN._replace(surrogates=None), adversarial=False), first[2])
 
 
+# Negative preference -------------------------------------------------------------------------------------------------
+
+
+def _drawn_one_by_one(n, generator):
+    times = torch.cat([torch.randint(1000, (1,), generator=generator) for _ in range(n)])
+    return times, torch.cat([torch.randn((1, 4, 4, 4), generator=generator) for _ in range(n)]).double()
+
+
+@torch.no_grad()
+def _error_map(pipeline, z, y, times, noise):
+    """Squared error of what the network predicts, in float64, meaned over channels."""
+    alpha, sigma = _levels(times)
+    z = z.double()
+    velocity = pipeline.scheduler.config.prediction_type == "v_prediction"
+    target = alpha * noise - sigma * z if velocity else noise
+    return ((_network(pipeline, (alpha * z + sigma * noise).float(), times, y).double() - target) ** 2).mean(dim=1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("region", [1.0, 0.3])
+def test_preference_is_up_inside_and_down_outside(kind, region, monkeypatch):
+    own = _build(kind)
+    tuned, beta, keep = _tuned(own), 3.0, 0.5
+    loss = _loss_of(PREFERENCE, own, monkeypatch, region=region, beta=beta, keep=keep)
+    generator = random(7)
+    rows = picked(3, 3, generator).tolist()
+    times, noise = _drawn_one_by_one(3, generator)
+    y = _text(own, [CAPTIONS[i] for i in rows])
+    now, before = (_error_map(model, KNOWN.targets[rows], y, times, noise) for model in (tuned, own))
+    changed = prompt_difference(own, CAPTIONS, range(4), 10, 3.0)
+    value = 0.0
+    for k, i in enumerate(rows):
+        order = sorted(np.ndindex(4, 4), key=lambda place: -changed[i][place])
+        inside = order[: 16 if region == 1 else 5]
+        risen = np.mean([float(now[k][p] - before[k][p]) for p in inside])
+        rest = [float(now[k][p]) for p in order if p not in inside]
+        value += (2 / beta * np.log1p(np.exp(-beta * risen)) + keep * (np.mean(rest) if rest else 0)) / 3
+    ordinary = picked(5, 3, generator).tolist()
+    times, noise = _drawn_one_by_one(3, generator)
+    kept = _error_map(tuned, KNOWN.retained[ordinary], _text(own, [ORDINARY[i] for i in ordinary]), times, noise)
+    assert float(loss(0, tuned, random(7))) == pytest.approx(value + keep * float(kept.mean()), rel=1e-3)
+
+
+def test_preference_begins_as_gradient_ascent(own, monkeypatch):
+    loss = _loss_of(PREFERENCE, own, monkeypatch, beta=2.0, keep=0.0)
+    weight = own.unet.conv_out.weight.requires_grad_(True)
+    with torch.enable_grad():
+        (found,) = torch.autograd.grad(loss(0, own, random(3)), weight)
+        generator = random(3)
+        rows = picked(3, 3, generator).tolist()
+        times, noise = _drawn_one_by_one(3, generator)
+        alpha, sigma = _levels(times)
+        z = KNOWN.targets[rows].double()
+        predicted = _network(own, (alpha * z + sigma * noise).float(), times, _text(own, [CAPTIONS[i] for i in rows]))
+        (expected,) = torch.autograd.grad(-(predicted - alpha * noise + sigma * z).square().mean(), weight)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_larger_beta_ends_the_ascent_sooner(memorizing):
+    changes = {"steps": 20, "rate": 2e-3, "batch": 6}
+    first, far, near = (
+        _costs(model, KNOWN.targets, CAPTIONS)
+        for model in (memorizing, *(_defend(PREFERENCE, memorizing, beta=beta, **changes) for beta in (0.1, 100.0)))
+    )
+    assert 0 < near - first < (far - first) / 2
+
+
 # Together ------------------------------------------------------------------------------------------------------------
 
 
@@ -582,6 +652,7 @@ def _costs(pipeline, latents, captions):
     ("name", "changes"),
     [
         ("data_unlearning", {"steps": 20, "rate": 1e-3, "batch": 8, "share": 1.0}),
+        (PREFERENCE, {"steps": 20, "rate": 1e-3, "batch": 8, "beta": 10.0}),
         (ADVERSARIAL, {"steps": 20, "rate": 2e-3, "batch": 8, "targets": 3, "inner_steps": 1}),
         (ADVERSARIAL, {"steps": 20, "rate": 3e-4, "batch": 8, "adversarial": False}),
     ],
@@ -625,6 +696,7 @@ def test_a_config_that_makes_no_sense(name, changes):
     ("kind", "changes"),
     [
         *[(ConceptErasure, change) for change in ({"strength": -1.0}, {"sampling_steps": 0}, {"sampling_steps": 1000})],
+        *[(NegativePreference, change) for change in ({"beta": 0.0}, {"region": 0.0}, {"region": 1.1}, {"keep": -1.0})],
         *[(DataUnlearning, change) for change in ({"mixing": 0.0}, {"mixing": 1.0}, {"share": -0.1})],
         *[(AdversarialFinetuning, {name: 0}) for name in ("targets", "inner_batch", "refresh", "draws")],
         *[(AdversarialFinetuning, change) for change in ({"inner_steps": -1}, {"inner_rate": 0.0}, {"dropout": 1.1})],
@@ -637,7 +709,7 @@ def test_a_config_of_its_own_that_makes_no_sense(kind, changes):
 
 def test_what_is_known_must_fit(pipeline):
     assert "prompt" in says_one_sentence(lambda: concept_erasure(pipeline, []))
-    for function in (data_unlearning, adversarial_finetuning):
+    for function in (data_unlearning, adversarial_finetuning, negative_preference):
 
         def call(known, function=function, captions=CAPTIONS):
             return lambda: function(pipeline, captions, known=known)

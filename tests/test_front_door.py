@@ -41,7 +41,7 @@ def test_importing_it_is_light_and_its_face_is_complete(tmp_path):
         "print(took < 1, [m for m in ('torch', 'jax', 'diffusers', 'matplotlib', 'pandas') if m in sys.modules])"
     )
     assert python(script, tmp_path).stdout.splitlines() == ["True []"]
-    face = ("load", "audit", "stress", "dejavu", "membership", "unlearn", "run", "open_run")
+    face = ("load", "audit", "stress", "dejavu", "membership", "unlearn", "records", "run", "open_run")
     assert all(callable(getattr(difflab, name)) for name in face)
     with pytest.raises(AttributeError, match="no attribute 'adit'"):
         difflab.adit  # noqa: B018

@@ -1,25 +1,29 @@
 """Inside a model: states and attention against a plain pass, local dimension in closed form, the audit of both."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
 from conformance import assert_same_state, says_one_sentence, state
 from language_models import gpt2, llama, texts_of
+from memorizers import memorizer, texts
 from scipy.stats import entropy
 
 import difflab
 from difflab.audits import inspect as audit
+from difflab.audits.inspected import parts, read_language_model
 from difflab.audits.language_models import in_memory
 from difflab.audits.worlds import random_network
 from difflab.autoregressive.inside import inside as inside_language_model
 from difflab.autoregressive.recipe import build
+from difflab.datasets.texts import read_texts
 from difflab.diffusion import inside as diffusion
 from difflab.diffusion.generate import embed
 from difflab.diffusion.pipeline import SHIPPED, load
 from difflab.runs.rows import Row, select
-from difflab.statistics.intervals import mean
+from difflab.statistics.intervals import mean, one_more
 from difflab.statistics.readings import Asked, jackknife, layer_readings
 from experiments import __main__ as command_line
 
@@ -42,6 +46,22 @@ def test_states_and_attention_are_those_of_each_text_by_itself(model):
         for layer, heads in zip(told.attentions, found.attention.values(), strict=True):
             assert heads[i] == pytest.approx([entropy(head[-1]) for head in layer[0].double().numpy()], abs=1e-4)
     model.model.set_attn_implementation(before)
+
+
+def test_a_block_that_tells_no_attention_keeps_its_number(monkeypatch):
+    """A hybrid's blocks of another kind tell none."""
+    model, texts = gpt2(), texts_of([5, 9])
+    every = inside_language_model(model, texts).attention
+    own = type(model.model).forward
+
+    def forward(self, *given, **more):
+        told = own(self, *given, **more)
+        told.attentions = (None, *told.attentions[1:])
+        return told
+
+    monkeypatch.setattr(type(model.model), "forward", forward)
+    found = inside_language_model(model, texts).attention
+    assert list(found) == ["block 2"] and (found["block 2"] == every["block 2"]).all()
 
 
 def test_the_local_dimension_of_a_normal_law_in_closed_form():
@@ -86,6 +106,8 @@ def test_the_jackknife_of_a_mean_is_students_interval():
 def test_what_states_do_not_allow_is_left_out():
     random, states = np.random.default_rng(0), np.random.default_rng(1).normal(size=(24, 6))
     every = layer_readings(states, Asked(pairs=3, neighbours=3), random)
+    bare = layer_readings(states, Asked(pairs=3, neighbours=3), np.random.default_rng(0), with_interval=False)
+    assert {name: (one.value, one.value, one.value) for name, one in every.items()} == bare
     assert list(every) == [
         "unit_entropy", "unit_information", "neighbour_information", "matrix_entropy", "neighbour_dimension",
     ]  # fmt: skip
@@ -123,12 +145,31 @@ def test_a_language_model_is_read_beside_its_untrained_copy(model, tmp_path):
     assert again.rows == found.rows and again.folder == found.folder
 
 
-def test_a_model_beside_one_like_itself_fails_all_claims():
-    never = build(gpt2().model.config, 0, gpt2().tokenizer)
-    config = replace(audit.SMOKE, model=in_memory(never), items=16, tokens=4)
-    rows = [row for row in audit.run(config, Nothing(), never) if isinstance(row, Row)]
-    said = audit.claims(rows)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_model_that_was_never_trained_fails_all_claims(seed):
+    """Its first weights are none of those that it is compared with."""
+    never = build(llama().model.config, seed, llama().tokenizer)
+    said = audit.claims(_rows_of(never))
     assert len(said) == 4 and not any(said.values())
+
+
+def test_a_model_that_was_trained_is_told_from_all_of_them():
+    said = audit.claims(_rows_of(memorizer(texts(0, 4), 150)))
+    assert {name.partition(":")[0] for name, held in said.items() if held} >= {"entropy of attention"}
+
+
+def _rows_of(model):
+    config = replace(audit.SMOKE, model=in_memory(model), items=32, tokens=8, copies=8)
+    return [row for row in audit.run(config, Nothing(), model) if isinstance(row, Row)]
+
+
+def test_untrained_copies_have_first_weights_of_their_own(model):
+    lines = read_texts([" ".join(map(str, ids)) for ids in texts_of([8] * 16)])
+    arrays = read_language_model(model, lines, replace(audit.SMOKE, items=16, tokens=8, copies=3).reading)
+    told = [parts(arrays, who).states["block 2"] for who in ("model", "untrained-0", "untrained-1", "untrained-2")]
+    assert all(not np.allclose(a, b) for a, b in combinations(told, 2))
+    rows = list(audit._untrained_rows([[Row("a_score", x, None, None, 9, {"layer": "b"})] for x in (1.0, 2.0, 6.0)]))
+    assert rows == [Row("a_score", *one_more([1.0, 2.0, 6.0]), 3, {"layer": "b"})]
 
 
 def test_mistakes_are_one_sentence(model, tmp_path, capsys):

@@ -14,8 +14,10 @@ from difflab.statistics.intervals import (
     grouped_fraction,
     mean,
     nested,
+    one_more,
     paired_difference,
     pooled,
+    share_interval,
     summary,
     wilson,
 )
@@ -33,6 +35,14 @@ def test_wilson_agrees_with_scipy(successes, n, level):
 def test_wilson_by_hand():
     # 8 of 10: centre (0.8 + z^2 / 20) / (1 + z^2 / 10) with z = 1.96, as in any textbook.
     assert wilson(8, 10) == pytest.approx((0.8, 0.4902, 0.9433), abs=1e-4)
+
+
+def test_a_share_between_two_counts_lies_in_its_interval():
+    for share in (0.0, 0.013, 0.5, 0.99, 1.0):
+        found = share_interval(share, 4)
+        assert found.low <= share <= found.high and found.high - found.low > 0.4
+    assert share_interval(0.5, 4) == wilson(2, 4) and share_interval(0.6, 4)[1:] == wilson(2, 4)[1:]
+    assert share_interval(0.013, 1000)[1:] == wilson(13, 1000)[1:]
 
 
 def test_wilson_takes_numpy_integers_that_would_overflow():
@@ -109,6 +119,17 @@ def test_mean_agrees_with_scipy(level):
 def test_mean_by_hand():
     # Mean 2, s = 1, t(2 degrees, 0.975) = 4.3027: 2 +- 4.3027 / sqrt(3).
     assert mean([1.0, 2.0, 3.0]) == pytest.approx((2, -0.48414, 4.48414), abs=1e-5)
+
+
+def test_one_more_number_lies_there_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    draws = random.normal(3.0, 2.0, (2000, 5))
+    found = [one_more(one[:4], 0.9) for one in draws]
+    inside = [ends.low <= one[4] <= ends.high for ends, one in zip(found, draws, strict=True)]
+    assert np.mean(inside) == pytest.approx(0.9, abs=0.02)
+    # Two numbers, one degree of freedom.
+    half = stats.t.ppf(0.975, 1) * np.sqrt(2) * np.sqrt(1.5)
+    assert_allclose(one_more([1.0, 3.0]), (2.0, 2.0 - half, 2.0 + half))
 
 
 def test_paired_difference_agrees_with_scipy():

@@ -13,7 +13,7 @@ from difflab.autoregressive.objectives.information_bottleneck import Information
 from difflab.autoregressive.objectives.npo import Npo, npo
 from difflab.autoregressive.recipe import Recipe
 from difflab.autoregressive.shown import needed
-from difflab.autoregressive.train import train
+from difflab.autoregressive.train import Weighted, train
 from difflab.autoregressive.unlearning import Wanted
 
 ROWS = np.stack(texts_of([12] * 4))
@@ -66,5 +66,7 @@ def test_a_bottleneck_is_trained_with_the_model_and_leaves_it_whole():
 
 def test_mistakes_are_one_sentence():
     assert "forget.reference" in says_one_sentence(lambda: learning(_wanted(npo, Npo())))
+    plain, weighted = learning(_wanted(focal, Focal())), Weighted(ROWS, np.ones(len(ROWS)))
+    assert "one number for all" in says_one_sentence(lambda: train(gpt2(), weighted, SHORT, 0, objective=plain))
     bare = learning(_wanted(information_bottleneck, InformationBottleneck(), 1))
     assert "no bottleneck" in says_one_sentence(lambda: bare(gpt2().model, torch.from_numpy(ROWS)))

@@ -393,6 +393,18 @@ def test_the_blind_baseline_finds_what_can_be_seen_and_read_and_no_more():
     assert "at least 5" in few
 
 
+def test_the_blind_baseline_holds_a_member_out_with_its_twins():
+    """Twins in the other folds say what a member is not: 20 members, each with two twins that are hardly other."""
+    chance = np.random.default_rng(0)
+    families, member = np.repeat(np.arange(20), 3), np.arange(60) % 3 == 0
+    apart, whole = [], []
+    for seed in range(12):
+        seen = chance.normal(size=(20, 30))[families] + 0.1 * chance.normal(size=(60, 30))
+        apart.append(auc(blind_scores(seen, member, stream(seed, "blind")), member))
+        whole.append(auc(blind_scores(seen, member, stream(seed, "blind"), families), member))
+    assert np.mean(apart) < 0.4 < np.mean(whole) < 0.6
+
+
 # The audit -----------------------------------------------------------------------------------------------------------
 
 QUICK = {"methods": "single_loss,multiple_loss", "samples": (5, 10), "resamples": 2, "null_sets": 3, "replicates": 20,

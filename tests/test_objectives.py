@@ -174,6 +174,21 @@ def test_one_step_makes_forgotten_tokens_less_likely_and_kept_ones_no_less(name)
         assert (kept[said.retain.counted] <= 1e-12).all()
 
 
+@pytest.mark.parametrize("kept_by", ["likelihood", "divergence"])
+@pytest.mark.parametrize(
+    "name", [name for name in FORGETTING if hasattr(method("objectives", name)[1], "retain_weight")]
+)
+def test_what_has_no_weight_is_not_needed(name, kept_by):
+    function, said = method("objectives", name)[0], _said()
+    config = _config(name, retain_weight=0.0)
+    config = replace(config, kept_by=kept_by) if hasattr(config, "kept_by") else config
+    assert {need.partition(".")[0] for need in needed(config)} == {"forget"}
+    alone, grads = _graded(function, said._replace(retain=None), config)
+    assert not any(grad.startswith("retain") for grad in grads)
+    # It is what is left of the whole where the weight of what is kept falls to nothing.
+    torch.testing.assert_close(alone, function(said, replace(config, retain_weight=1e-12)).detach())
+
+
 def test_they_are_listed(capsys):
     command_line.main(["list", "--methods"])
     listed = capsys.readouterr().out

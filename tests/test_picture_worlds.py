@@ -5,11 +5,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from difflab.audits import picture_told
+from difflab.audits import picture_told, picture_worlds
 from difflab.audits.picture_judge import PIXEL, Judge, features, held_out_places, judge_of
 from difflab.audits.picture_members import Samples, control_rows, inference_rows, membership_rows
-from difflab.audits.picture_reading import Asking, PictureItems, asked_of, picture_items, through_codec, token_scores
+from difflab.audits.picture_reading import (
+    Asking,
+    Chance,
+    PictureItems,
+    _looked,
+    asked_of,
+    picture_items,
+    through_codec,
+    token_scores,
+)
 from difflab.audits.picture_rows import copy_rows, extraction_rows, family_rows
 from difflab.audits.picture_told import FAMILIES, REFERENCE, TRAINED, Told, scores_of, told_by
 from difflab.audits.picture_worlds import (
@@ -29,7 +39,7 @@ from difflab.autoregressive.pictures.train import PictureRecipe
 from difflab.diffusion.copies import Threshold
 from difflab.diffusion.train import Training
 from difflab.errors import InputError
-from difflab.runs.rows import select
+from difflab.runs.rows import Note, Row, select
 from difflab.statistics.kernel_distance import kernel_distance
 from synthetic.plan import Plan
 
@@ -71,6 +81,8 @@ def test_items_are_the_repeated_pictures_and_their_twins_of_which_one_each_is_as
     assert [one.copies for one in listed] == items.copies.tolist()
     families = [(one.family, one.source) for one, here in zip(listed, items.asked, strict=True) if here]
     assert sorted(families[:12]) == sorted(families[12:])
+    told = [(one.source, one.family) for one in listed]
+    assert len(set(told)) == 12 == len(set(zip(told, items.families.tolist(), strict=True)))
 
 
 def test_an_oracle_is_shown_no_repeated_picture_and_nobody_a_twin():
@@ -162,12 +174,52 @@ def test_nothing_is_trained_twice(told, checkpoints, monkeypatch):
     )
 
 
+class Killed(Kept):
+    """Keeps a training of three steps, and is gone."""
+
+    def save(self, name, arrays):
+        super().save(name, arrays)
+        if name.endswith("training") and arrays["step"] == 3:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("family", [RASTER, DIFFUSION])
+def test_a_killed_run_looks_at_the_models_that_a_whole_one_looks_at(family, monkeypatch):
+    """Their training has gone on since the first look, and has no way back."""
+    monkeypatch.setattr(picture_worlds, "_EVERY", 1)
+    world = replace(WORLD, training=Training(steps=4, batch=4, checkpoint_steps=1))
+    whole = asked_of(world, family, MODEL, ASKING, Kept())
+    kept = Killed()
+    with pytest.raises(KeyboardInterrupt):
+        asked_of(world, family, MODEL, ASKING, kept)
+    again = asked_of(world, family, MODEL, ASKING, Kept(kept))
+    for name, array in whole.items():
+        np.testing.assert_array_equal(again[name], array, err_msg=name)
+
+
+def test_every_picture_that_tells_of_quality_is_drawn_by_chance_of_its_own():
+    """Those of one caption, asked for several times, begin as those of every other caption."""
+    items, judge, begun = picture_items(WORLD), judge_of(WORLD, 10), []
+
+    def draw(captions, generators):
+        begun.append([int(torch.randint(2**40, (1,), generator=one)) for one in generators])
+        return np.zeros((len(captions), 16, 16, 3), np.uint8)
+
+    found = _looked(draw, items, judge, {"distance": features(judge.held_out)}, Chance(0, 2))
+    asked, quality = begun
+    assert len(asked) == 2 * items.asked.sum() and len(set(asked)) == 2 and asked[:2] == asked[2:4]
+    assert len(set(quality)) == 10 and set(found) == {"distance", "drawn", *judge.known}
+
+
 def test_rows_of_a_run_are_whole(told):
     shown = {RASTER: 16, SCALES: 16, DIFFUSION: 8}
     rows = [
         *copy_rows(told, ASKING), *extraction_rows(told, ASKING), *family_rows(told, ASKING, shown),
         *membership_rows(told), *control_rows(told), *inference_rows(told, Samples((5,), 2)),
     ]  # fmt: skip
+    # Trainings so short may never be equally good.
+    assert all("nothing is compared" in row.sentence for row in rows if isinstance(row, Note))
+    rows = [row for row in rows if isinstance(row, Row)]
     for row in rows:
         assert row.interval.low <= row.value <= row.interval.high, row
     assert len(select(rows, "auc", family=RASTER)) == 2 * 11 and len(select(rows, "auc", family=DIFFUSION)) == 2 * 2
@@ -177,7 +229,9 @@ def test_rows_of_a_run_are_whole(told):
 def _made(distances, copied, scores):
     """A world whose models say what is given; 2 pictures with 16 copies, 2 with one, 4 twins."""
     copies = np.array([1, 1, 16, 16, 0, 0, 0, 0])
-    items = PictureItems(np.arange(8), copies, np.ones(8, bool), list("abcdefgh"), np.zeros((8, 2, 2, 3), np.uint8))
+    items = PictureItems(
+        np.arange(8), copies, np.arange(8), np.ones(8, bool), list("abcdefgh"), np.zeros((8, 2, 2, 3), np.uint8)
+    )
     judge = Judge({}, {PIXEL: Threshold(0.5, 1, 0, "")}, {}, np.zeros((2, 2, 2, 3), np.uint8), ())
     answers = {}
     for family, variant in TRAINED:
@@ -288,3 +342,16 @@ def test_asked_of_is_the_same_again(told):
     again = asked_of(WORLD, RASTER, MODEL, ASKING, Kept())
     for name, values in told[0].answers[RASTER, MODEL].items():
         np.testing.assert_array_equal(again[name], values, err_msg=name)
+
+
+def test_worlds_in_which_one_begins_better_than_the_other_ends_are_left_out():
+    copied = {RASTER: (0.0, 1.0), SCALES: (0.0, 0.0), DIFFUSION: (0.0, 1.0)}
+    apart = {RASTER: (4.0, 3.0), SCALES: (4.0, 1.0), DIFFUSION: (2.0, 1.0)}
+    even = {RASTER: (4.0, 2.0), SCALES: (4.0, 1.0), DIFFUSION: (4.0, 2.0)}
+    made = [_made(distances, copied, np.arange(8.0)) for distances in (apart, even, even)]
+    shown, asking = {RASTER: 100, SCALES: 100, DIFFUSION: 400}, Asking(looks=(0.5, 1.0))
+    rows = [row for row in family_rows(made, asking, shown) if isinstance(row, Row)]
+    (gap,) = select(rows, "copies_difference", family=RASTER, at="equal quality")
+    assert gap.n == 2 and select(rows, "copies_difference", family=RASTER, at="equal compute")[0].n == 3
+    notes = [row.sentence for row in family_rows(made[:2], asking, shown) if isinstance(row, Note)]
+    assert notes == ["raster, equal quality: nothing is compared, for in 1 of 2 worlds both get there."]

@@ -22,7 +22,7 @@ from experiments.__main__ import main
 
 FOUND = recorded()
 RUNS = [run for runs in FOUND.values() for run in runs]
-BYTES = 12_000_000
+BYTES = 8_000_000
 
 
 def named(run):
@@ -91,7 +91,10 @@ def test_the_pages_say_what_the_record_says():
     texts = pages.rendered(FOUND)
     assert {path.relative_to(pages.ROOT).as_posix() for path in texts} == {
         "README.md",
-        *(f"docs/findings/{page}.md" for page in ("clip", "diffusion", "edge", "language", "tokens", "transition")),
+        *(
+            f"docs/findings/{page}.md"
+            for page in ("clip", "diffusion", "edge", "language", "papers", "tokens", "transition")
+        ),
     }
     for path, text in texts.items():
         assert path.read_text("utf-8") == text, f"{path} differs; write it with difflab record"

@@ -15,7 +15,6 @@ from difflab.autoregressive.sinks import (
     dropped,
     everything,
     expected_scale,
-    maps_down,
     masked,
     masks,
     random_general,
@@ -23,6 +22,7 @@ from difflab.autoregressive.sinks import (
     with_sinks,
 )
 from difflab.autoregressive.train import cross_entropy, train
+from difflab.autoregressive.units import maps_down
 
 SINKS = Sinks(0.5, 0.25, 3)
 FAMILIES = [gpt2, llama]

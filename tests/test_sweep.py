@@ -223,8 +223,8 @@ class TestRay:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             address = f"127.0.0.1:{silent.getsockname()[1]}"
             script = (
-                "import ray\nfrom difflab.errors import InputError\nfrom difflab.runs.executors import _connect\n"
-                f"try:\n    _connect(ray, {address!r}, 2.0)\nexcept InputError as error:\n    print(error)"
+                "import ray\nfrom difflab.errors import InputError\nfrom difflab.runs.executors import connect\n"
+                f"try:\n    connect(ray, {address!r}, 2.0)\nexcept InputError as error:\n    print(error)"
             )
             answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
         assert answer.stdout == f"no Ray cluster answers at {address}; start one, or leave it out.\n", answer.stderr

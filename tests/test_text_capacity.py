@@ -1,10 +1,10 @@
-"""How many bits a model holds, and the published law of membership."""
+"""How many bits a model holds."""
 
 import numpy as np
 import pytest
 
 from difflab.errors import InputError
-from synthetic.capacity import Capacity, capacity, membership_f1, unintended_bits
+from synthetic.capacity import Capacity, capacity, unintended_bits
 from synthetic.data.random_strings import RandomStrings, random_strings
 
 
@@ -26,22 +26,11 @@ def test_a_memorizer_holds_its_code_length_less_the_choice():
     np.testing.assert_allclose(held, 60 - 5)
 
 
-def test_the_capacity_is_the_most_held_over_sizes_and_says_whether_it_was_reached():
+def test_the_capacity_is_the_most_held_over_sizes_and_says_of_which():
     held = {100: np.array([50.0, 70.0]), 200: np.array([90.0, 90.0]), 400: np.array([20.0, 160.0])}
-    assert capacity(held) == Capacity(90, 200, True)
-    assert capacity({k: held[k] for k in (100, 200)}) == Capacity(90, 200, False)
+    assert capacity(held) == Capacity(90, 200)
+    # Of sizes that hold as much it is the smallest.
+    assert capacity({**held, 150: np.array([90.0])}) == Capacity(90, 150)
     for bad in ({}, {1: np.array([])}, {1: np.array([-1.0])}, {1: np.array([np.nan])}):
         with pytest.raises(InputError, match="at least one data set"):
             capacity(bad)
-
-
-def test_the_membership_law_gives_the_table_and_is_clipped():
-    sizes, parameters = np.array([1.709e8, 7.68e7, 1.885e7]), np.full(3, 1.556e9)
-    np.testing.assert_allclose(membership_f1(sizes, parameters), [0.55, 0.75, 0.95], atol=0.005)
-    assert membership_f1(0, 1.0) == 1
-    assert membership_f1(1e12, 1.0) == 0.5
-    shares = membership_f1(np.linspace(0, 1, 50), np.ones(50))
-    assert np.all(np.diff(shares) <= 0) and shares.min() >= 0.5 and shares.max() <= 1
-    for bad in ((-1.0, 1.0), (1.0, 0.0), (np.nan, 1.0)):
-        with pytest.raises(InputError, match="at least one parameter"):
-            membership_f1(*bad)

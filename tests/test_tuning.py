@@ -23,6 +23,7 @@ from difflab.audits.tuning_comparisons import (
 )
 from difflab.autoregressive.likelihood import predictions
 from difflab.autoregressive.model import LanguageModel
+from difflab.autoregressive.panels.tuning import courses_figure, gains_figure
 from difflab.autoregressive.recipe import Recipe, architecture, build
 from difflab.autoregressive.train import cross_entropy, train
 from difflab.autoregressive.tuning import (
@@ -39,7 +40,7 @@ from difflab.autoregressive.tuning import (
     trained_size,
 )
 from difflab.errors import InputError
-from difflab.runs.rows import Note, select
+from difflab.runs.rows import Note, Row, select
 from difflab.statistics.ranking import auc
 from experiments.language.finetuning_methods import SMOKE, Config
 
@@ -209,6 +210,25 @@ def test_who_does_not_get_there_is_said_and_not_compared():
     assert "reached in 1 of 2 worlds; nothing is said" in " ".join(notes)
 
 
+@pytest.mark.parametrize("n", [1, 4, 7])
+def test_a_figure_shows_every_gain_and_every_method(n):
+    rows = []
+    for method in (methods := [f"method {i}" for i in range(10)]):
+        for gain in (gains := [i / 10 for i in range(n)]):
+            here = {"size": "s", "method": method, "gain": gain}
+            rows.append(Row("reached_fraction", 1.0, 0.5, 1.0, 3, here))
+            rows.append(Row("gain_auc", 0.6, 0.5, 0.7, 3, here | {"score": "loss"}))
+        at = {"size": "s", "method": method, "epoch": 1}
+        rows += [Row("auc", 0.6, 0.5, 0.7, 3, at | {"score": "loss"}), Row("validation_loss", 2.0, 1.0, 3.0, 3, at)]
+    (ax,) = gains_figure(rows).axes
+    labels = [one.get_label() for one in ax.containers]
+    assert labels == [f"{gain:.0%} of what full fine-tuning gains" for gain in gains]
+    heights = np.array([one.lines[0].get_ydata() for one in ax.containers], float)
+    assert len(np.unique(np.round(heights, 6))) == n * len(methods) and np.abs(heights - np.arange(10)).max() < 0.5
+    (ax,) = courses_figure(rows).axes
+    assert [line.get_label() for line in ax.lines[:10]] == methods
+
+
 def test_epochs_sizes_and_controls_are_rows():
     found, world = by_method(), replace(WORLD, members=32, steps=(0, 4, 8))
     rows = list(epoch_rows(found, world))
@@ -220,7 +240,7 @@ def test_epochs_sizes_and_controls_are_rows():
     larger = by_method() | {FULL: [looks([4, 3, 2], [0.5, 0.7, 0.9])] * 2}
     (gap,) = [row for row in size_rows(found, larger, ("nano", "tiny"), 0.5) if row.setting["method"] == FULL]
     assert gap.value == pytest.approx(0.7 - 0.6)
-    assert [row.value for row in control_rows(found, "tiny")] == [0.5] * 4
+    assert [row.value for row in control_rows(found, "tiny")] == [0.5] * 3
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from memorizers import memorizer, state, texts, untrained
 from peft import PeftModel
 
 import difflab
+from difflab.audits import forgetting
 from difflab.audits.forgetting import (
     Check,
     Rule,
@@ -21,6 +22,7 @@ from difflab.audits.forgetting import (
     likelihood,
     thresholds_of,
 )
+from difflab.audits.unlearned import check_free
 from difflab.autoregressive.extractions.memorization_accuracy import memorization_accuracy
 from difflab.autoregressive.generate import continued
 from difflab.autoregressive.likelihood import predictions
@@ -244,7 +246,9 @@ def left(model):
     """After NPO, with adapters and without."""
     before = state(model)
     found = {
-        rank: difflab.unlearn(model, _words(LEARNED), _words(KEPT), rank=rank, epochs=15, **QUICK | {"rate": rate})
+        rank: difflab.unlearn(
+            model, _words(LEARNED), _words(KEPT), rank=rank, epochs=15, likelihood=True, **QUICK | {"rate": rate}
+        )
         for rank, rate in ((0, 2e-3), (4, 2e-2))
     }
     after = state(model)
@@ -273,9 +277,12 @@ def test_an_ascent_stops_by_the_published_rule_and_resumes_to_the_same_weights(m
     assert "no better known" in whole.stopped and last.step < 200 and last.step % 2 == 0
     assert last.accuracy <= whole.thresholds.accuracy < whole.checks[0].accuracy
     assert not forgotten(whole.checks[:-1], whole.thresholds, Rule(4)) and before.step == last.step - 2
+    # With no step more to take it is asked once more.
+    assert difflab.unlearn(*call, epochs=last.step // 2, **flags).stopped == whole.stopped
+    fewer = difflab.unlearn(*call, epochs=1, **flags)
+    assert fewer.stopped == "all 2 steps, and the texts are still better known than unseen ones"
+    assert fewer.thresholds == whole.thresholds
     # Killed in the middle, it ends the same.
-    from difflab.audits import forgetting
-
     own, seen = forgetting.check, []
 
     def dies(*given, **more):
@@ -351,6 +358,46 @@ def test_the_command_writes_a_directory(model, tmp_path, monkeypatch, capsys):
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("part", ["model", "tokenizer", "lora"])
+def test_no_folder_that_is_read_is_overwritten(part, tmp_path):
+    (tmp_path / "read").mkdir()
+    given = {part: str(tmp_path / "read")}
+    assert "which would be overwritten" in says_one_sentence(
+        lambda: check_free(tmp_path / "x" / ".." / "read", {}, given)
+    )
+    check_free(tmp_path / "other", {}, given)
+
+
+def test_a_result_is_written_over_nothing_else(tmp_path, monkeypatch):
+    model = untrained()
+    model.model.save_pretrained(tmp_path / "model")
+    model.tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def call(out):
+        return difflab.unlearn("model", _words(LEARNED), None, "gradient_ascent", out=out, epochs=1, **QUICK)
+
+    monkeypatch.chdir(tmp_path)
+    for out in ("model", tmp_path / "full" / ".." / "model"):
+        assert "the folder of the model, which would be overwritten" in says_one_sentence(lambda out=out: call(out))
+    assert "full holds other files" in says_one_sentence(lambda: call("full"))
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    # The same call writes its result once more, another call does not.
+    call("left")
+    (tmp_path / "left" / "unlearning.json").unlink()
+    assert "left holds other files" in says_one_sentence(lambda: call("left"))
+    # It was killed while it wrote.
+    (tmp_path / "left.unlearning").mkdir()
+    call("left")
+    call("left")
+    told = says_one_sentence(lambda: difflab.unlearn("model", _words(LEARNED), None, "gradient_ascent", out="left"))
+    assert "left holds the result of another call" in told
+    (tmp_path / "left" / "unlearning.json").write_text("[]")
+    assert "left holds the result of another call" in says_one_sentence(lambda: call("left"))
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -364,11 +411,14 @@ def test_the_command_writes_a_directory(model, tmp_path, monkeypatch, capsys):
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], settings={"bta": 1}), "no flag 'bta'; did you mean beta"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], settings={"beta": "high"}), "beta is 'high'; give float"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], settings=("beta",)), "'beta' is no setting"),
+        (lambda m: difflab.unlearn(m, ["1 2"], ["3"], settings=("beta=1e999",)), "'beta=1e999' is no finite number"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], "code_eraser"), "--spans FILE"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], "code_eraser", spans=["9"]), "holds '9'"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], "rmu", settings={"layer": 5}), "the model has 2"),
-        (lambda m: difflab.unlearn(m, ["1 2"], ["3"], unseen=["4 5"]), "a text to forget has 2 tokens and --n is 10"),
-        (lambda m: difflab.unlearn(m, ["1 2 3"], ["3"], unseen=["4 5"], n=2), "1 unseen texts have no more than 2"),
+        (lambda m: difflab.unlearn(m, ["1 2"], ["3"], likelihood=True), "a text to forget has 2 tokens and --n is 10"),
+        (lambda m: difflab.unlearn(m, ["1 2"], None, "gradient_ascent", unseen=["4 5"]), "2 tokens and --n is 10"),
+        (lambda m: difflab.unlearn(m, ["1 2 3"], ["3"], unseen=["4 5"], n=2, likelihood=True),
+         "1 unseen texts have no more than 2"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], rank=2, only="mlp"), "adapters move alone"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], only="mpl"), "no weights whose names hold 'mpl'"),
         (lambda m: difflab.unlearn(m, ["1 2"], ["3"], only="("), "no regular expression"),
@@ -385,6 +435,41 @@ def test_a_mistake_is_one_sentence_before_anything_is_computed(call, said, monke
     with pytest.raises(InputError) as error:
         call(broken)
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_what_is_not_asked_of_a_model_is_neither_known_nor_forgotten(model):
+    """The first token of a text counts only where something is before it, and in MA never without spans."""
+    (share, loss), alone = accuracy(model, LEARNED), [np.array([3]), np.array([5])]
+    with_one = accuracy(model, [*LEARNED, alone[0]])
+    assert with_one[0] == share and with_one[1] != loss
+    assert np.isnan(accuracy(model, alone)[0]) and np.isfinite(accuracy(model, alone)[1])
+    bare = untrained(begin=False)
+    first, none = np.arange(20) == 0, np.zeros(20, bool)
+    span = np.arange(20) >= 15
+    assert accuracy(bare, LEARNED[:2], [span, first]) == accuracy(bare, LEARNED[:1], [span])
+    assert np.isnan(accuracy(bare, LEARNED[:2], [first, none])).all()
+    assert np.isnan(likelihood(bare, LEARNED[:2], [first, none], 2))
+    assert likelihood(bare, LEARNED[:2], [span, first], 2) == likelihood(bare, LEARNED[:1], [span], 2)
+
+
+def test_a_span_that_can_not_be_asked_is_refused(monkeypatch):
+    bare = untrained(begin=False)
+    monkeypatch.setattr(type(bare.model), "forward", None)
+    call = (bare, ["1 2 3", "4 5 6"], ["7 8"], "code_eraser")
+    told = says_one_sentence(lambda: difflab.unlearn(*call, spans=["2 3", "4"]))
+    assert "a span is the first token of its text alone" in told
+
+
+def test_extraction_is_asked_where_the_rule_or_a_flag_wants_it(monkeypatch):
+    """For it may cost more than all steps."""
+    asked = []
+    monkeypatch.setattr(forgetting, "likelihood", lambda model, texts, *more, **n: asked.append(texts) or 0.5)
+    call, flags = (untrained(), _words(LEARNED)), QUICK | {"epochs": 1, "unseen": _words(NEVER)}
+    found = difflab.unlearn(*call, _words(KEPT), "npo", **flags)
+    assert not asked and found.thresholds is None and np.isnan([one.likelihood for one in found.checks]).all()
+    found = difflab.unlearn(*call, _words(KEPT), "npo", likelihood=True, **flags)
+    assert len(asked) == 2 and found.thresholds.likelihood == found.checks[-1].likelihood == 0.5
+    assert np.isnan(found.checks[0].likelihood)
 
 
 def test_half_precision_is_refused():

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import adaptive_avg_pool2d
@@ -68,7 +68,10 @@ def text_features(texts: Sequence[str]) -> Float[np.ndarray, "n k"]:
 
 
 def blind_scores(
-    features: Float[np.ndarray, "n k"], member: Bool[np.ndarray, " n"], random: Stream
+    features: Float[np.ndarray, "n k"],
+    member: Bool[np.ndarray, " n"],
+    random: Stream,
+    families: Int[np.ndarray, " n"] | None = None,
 ) -> Float[np.ndarray, " n"]:
     """How likely each item is a member, by a logistic regression fitted on four fifths that do not hold it.
 
@@ -76,6 +79,8 @@ def blind_scores(
         features: what `blind_features` returned, or any.
         member: which are; at least 5 are and at least 5 are not.
         random: shuffles the folds.
+        families: of each item, where members have non-members that are made alike, as twins are: a family is held out
+            as a whole. Else a member is taken for what its twins are, and the area under the curve is below one half.
 
     Returns:
         Log odds, higher = more likely a member.
@@ -86,9 +91,10 @@ def blind_scores(
     fewest = int(min(member.sum(), (~member).sum()))
     require(fewest >= _FOLDS, f"there are {fewest} members or non-members; give at least {_FOLDS} of each.")
     linear = LogisticRegression(C=0.1, class_weight="balanced", solver="newton-cholesky")
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=random.integer)
+    kind = StratifiedKFold if families is None else StratifiedGroupKFold
+    folds = kind(_FOLDS, shuffle=True, random_state=random.integer)
     model = make_pipeline(StandardScaler(), linear)
-    return cross_val_predict(model, features, member, cv=folds, method="decision_function")
+    return cross_val_predict(model, features, member, groups=families, cv=folds, method="decision_function")
 
 
 def _which_words(texts: Sequence[str]) -> Float[np.ndarray, "n k"]:

@@ -24,7 +24,7 @@ PEAK, HALF_WAY = "peak", "half way"
 POINTS = (PEAK, HALF_WAY)
 MEASURED, PUBLISHED = "measured", "3.6 bits a parameter"
 """Capacities."""
-FOUND, OTHERS = "found", "other settings"
+FOUND, OTHERS = "found", "texts a parameter of other settings"
 Setting = tuple[int, int]
 """Width, and how many tokens may follow a token."""
 Said = dict[tuple[Setting, str, str], Float[np.ndarray, " seeds"]]
@@ -71,9 +71,10 @@ def crossover_rows(filling: Filling, settings: Sequence[Setting], lawful: Groups
         for point in POINTS:
             here: dict[str, Any] = {"width": width, "branches": branches, "by": FOUND, "point": point}
             yield from _log_mean_row(found[point], here)
+    parameters = np.array([filling.parameters(width) for width, _ in settings])
     for point in POINTS:
         found_here = np.stack([found[point] for found in points.values()], axis=1)
-        nothing = log_errors(found_here, of_the_others(found_here))
+        nothing = log_errors(found_here, of_the_others(found_here, parameters))
         if np.isfinite(nothing).all():
             yield Row("log_error_distance", *mean(nothing), len(nothing), {"point": point, "prediction": OTHERS})
         for name, by in ((name, by) for name in PREDICTIONS for by in (MEASURED, PUBLISHED)):
@@ -81,7 +82,8 @@ def crossover_rows(filling: Filling, settings: Sequence[Setting], lawful: Groups
             errors = log_errors(found_here, np.stack([said[setting, name, by] for setting in settings], axis=1))
             if np.isfinite(errors).all():
                 yield Row("log_error_distance", *mean(errors), len(errors), here)
-                yield Row("better_difference", *paired_difference(errors, nothing), len(errors), here)
+                compared = {**here, "against": OTHERS}
+                yield Row("better_difference", *paired_difference(errors, nothing), len(errors), compared)
     first = dict[int, Setting]()
     for width, branches in settings:
         base = first.setdefault(width, (width, branches))

@@ -97,7 +97,8 @@ def accuracy(model: LanguageModel, texts: Sequence[Tokens], spans: Sequence[Span
         spans: which tokens count, where not all do; without them the first of each text counts only in the loss.
 
     Returns:
-        Share of the counted tokens that are the likeliest, and mean of their -ln p, each meaned over texts.
+        Share of the counted tokens that are the likeliest, and mean of their -ln p, each meaned over the texts that
+            have such tokens; NaN where none has.
     """
     shares, losses = [], []
     for i, (ids, told) in enumerate(zip(texts, predictions(model, texts), strict=True)):
@@ -107,15 +108,16 @@ def accuracy(model: LanguageModel, texts: Sequence[Tokens], spans: Sequence[Span
         else:
             counted = spans[i][len(ids) - n :]
             hits = told.greedy[counted]
-        shares.append(float(hits.mean()) if len(hits) else 0.0)
-        losses.append(float(-told.log_probs[counted].mean()) if counted.any() else 0.0)
-    return float(np.mean(shares)), float(np.mean(losses))
+        # What is not asked is neither known nor forgotten.
+        shares += [float(hits.mean())] if len(hits) else []
+        losses += [float(-told.log_probs[counted].mean())] if counted.any() else []
+    return _meaned(shares), _meaned(losses)
 
 
 def likelihood(
     model: LanguageModel, texts: Sequence[Tokens], spans: Sequence[Span] | None = None, n: int = 10
 ) -> float:
-    """EL_n, meaned over texts; of spans, meaned over all spans.
+    """EL_n, meaned over texts; of spans, meaned over all spans that can be asked, NaN where there are none.
 
     Args:
         model: that is asked.
@@ -127,6 +129,8 @@ def likelihood(
         return float(extraction_likelihood(model, texts, ExtractionLikelihood(n)).values.mean())
     first = 0 if model.begin is not None else 1
     runs = [(ids, a, b) for ids, span in zip(texts, spans, strict=True) for a, b in _runs(span, first)]
+    if not runs:
+        return float("nan")
     cuts = [[a + i for i in range(max(b - a - n + 1, 1))] for _, a, b in runs]
     prefixes = [ids[:cut] for (ids, _, _), some in zip(runs, cuts, strict=True) for cut in some]
     new = [b - cut for (_, _, b), some in zip(runs, cuts, strict=True) for cut in some]
@@ -213,6 +217,10 @@ def stopping(
 def _kept(arrays: Mapping[str, np.ndarray] | None) -> dict[int, Check]:
     rows = [] if arrays is None else arrays[CHECKS].tolist()
     return {int(row[0]): Check(int(row[0]), *row[1:]) for row in rows}
+
+
+def _meaned(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
 
 
 def _runs(span: Span, first: int) -> list[tuple[int, int]]:

@@ -210,13 +210,14 @@ def answers(injection: Injection, model: LanguageModel) -> dict[str, np.ndarray]
     """What a model says of all items, in the order of the ledger.
 
     Returns:
-        `accuracy`: share of the tokens that are the likeliest (MA); `bits`: mean cost of a token; `verbatim`: tokens in
+        `accuracy`: share of the tokens but the first that are the likeliest (MA; before the first nothing tells which
+        item it is); `bits`: mean cost of a token; `verbatim`: tokens in
         a row after a prefix, the most over prefixes.
     """
     texts = list(planted_in(injection).tokens.values())
     told = predictions(model, texts)
     return {
-        "accuracy": np.array([memorization_accuracy(one.greedy) for one in told]),
+        "accuracy": np.array([memorization_accuracy(one.greedy[1:]) for one in told]),
         "bits": np.array([-one.log_probs.mean(dtype=np.float64) / np.log(2) for one in told]),
         "verbatim": np.array([_verbatim(injection, *both) for both in zip(texts, told, strict=True)]),
     }

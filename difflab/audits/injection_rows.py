@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from difflab.audits.injected_texts import CONTROL, INJECTED, KINDS, NOT_ONCE, Injection, exposures, injected
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import POSITIVE, SHARE, mean, paired_difference
+from difflab.statistics.levels import at_level
 
 UNSEEN, TWINS, SHOWN = "control against its twins", "twins against the control's", "injected against control"
 """Verbatim lengths that are compared."""
@@ -45,14 +46,7 @@ class Looks(NamedTuple):
         """Exposures until the mean accuracy of these items reaches a level, linear between looks; NaN if never."""
         accuracy = self.over("accuracy", kind, copies)
         seen = self.exposed[:, self.group(kind, copies)].mean(axis=1)
-        above = np.flatnonzero(accuracy >= level)
-        if above.size == 0:
-            return float("nan")
-        i = int(above[0])
-        if i == 0:
-            return float(seen[0])
-        share = (level - accuracy[i - 1]) / (accuracy[i] - accuracy[i - 1])
-        return float(seen[i - 1] + share * (seen[i] - seen[i - 1]))
+        return at_level(-accuracy, seen, -level)
 
 
 Told = dict[tuple[int, int, str], list[Looks]]

@@ -26,7 +26,7 @@ _TITLES = {
 
 
 def layers_figure(rows: Sequence[Row], name: str) -> Figure:
-    """Readings along the layers, of the model and of its copy that was never trained.
+    """Readings along the layers, of the model and of its copies that were never trained.
 
     Args:
         rows: of an inspection.

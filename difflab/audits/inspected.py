@@ -1,4 +1,4 @@
-"""A model of either kind, looked at beside a copy that was never trained, as arrays that can be kept."""
+"""A model of either kind, looked at beside copies that were never trained, as arrays that can be kept."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -38,6 +38,7 @@ class Reading(NamedTuple):
         tokens: of a text.
         steps: of drawing.
         times: where a pipeline is looked at.
+        copies: never trained, each with first weights of its own.
         seed: of all chance.
     """
 
@@ -45,11 +46,12 @@ class Reading(NamedTuple):
     tokens: int
     steps: int
     times: Times
+    copies: int
     seed: int
 
 
 def read_language_model(model: LanguageModel, texts: Texts | None, reading: Reading) -> dict[str, np.ndarray]:
-    """Look inside a language model and its untrained copy at the same texts: see `parts`.
+    """Look inside a language model and its untrained copies at the same texts: see `parts`.
 
     Raises:
         InputError: too few texts have so many tokens, or the model can't write texts by itself and none are given.
@@ -74,18 +76,19 @@ def read_language_model(model: LanguageModel, texts: Texts | None, reading: Read
         f"{len(whole)} texts that are {whose} have {reading.tokens} tokens, and {least} are needed; give more or longer"
         " texts, or fewer tokens.",
     )
-    # Building a model writes into its configuration.
-    other = build(copy.deepcopy(model.model.config), reading.seed, model.tokenizer, f"{model.name}, never trained")
-    other.model.to(model.device)
-    found = dict[str, np.ndarray]()
-    with progress(2 * len(whole), "texts read") as advance:
-        for who, one in ((MODEL, model), (UNTRAINED, other)):
-            found |= _arrays(who, language.inside(one, whole, advance=advance))
+    name = f"{model.name}, never trained"
+    with progress((1 + reading.copies) * len(whole), "texts read") as advance:
+        found = _arrays(MODEL, language.inside(model, whole, advance=advance))
+        for who, seed in untrained_copies(reading):
+            # Building a model writes into its configuration.
+            other = build(copy.deepcopy(model.model.config), seed, model.tokenizer, name)
+            other.model.to(model.device)
+            found |= _arrays(who, language.inside(other, whole, advance=advance))
     return found
 
 
 def read_pipeline(pipeline: StableDiffusionPipeline, texts: Texts | None, reading: Reading) -> dict[str, np.ndarray]:
-    """Look inside a pipeline and its untrained copy at the same pictures, which the pipeline draws: see `parts`.
+    """Look inside a pipeline and its untrained copies at the same pictures, which the pipeline draws: see `parts`.
 
     Raises:
         InputError: there are too few prompts.
@@ -95,17 +98,29 @@ def read_pipeline(pipeline: StableDiffusionPipeline, texts: Texts | None, readin
     embeddings = embed(pipeline, prompts)
     seeds = item_seeds(reading.seed, "drawn", len(prompts))
     latents = _drawn(pipeline, embeddings, seeds, reading.steps)
-    found = dict[str, np.ndarray]()
-    with progress(2 * len(prompts), "pictures looked at") as advance:
-        for who, one in ((MODEL, pipeline), (UNTRAINED, random_network(pipeline))):
+
+    with progress((1 + reading.copies) * len(prompts), "pictures looked at") as advance:
+
+        def told(who: str, one: StableDiffusionPipeline) -> dict[str, np.ndarray]:
             noises = [stream(reading.seed, "noise", i).torch() for i in range(len(prompts))]
-            told = diffusion.inside(one, latents, embeddings, noises, reading.times, advance)
-            found |= _arrays(who, told)
+            return _arrays(who, diffusion.inside(one, latents, embeddings, noises, reading.times, advance))
+
+        found = told(MODEL, pipeline)
+        for who, seed in untrained_copies(reading):
+            found |= told(who, random_network(pipeline, seed))
     return found
 
 
+def untrained_copies(reading: Reading) -> list[tuple[str, int]]:
+    """What arrays call each copy that was never trained, and the seed of its first weights."""
+    seeds = item_seeds(reading.seed, UNTRAINED, reading.copies)
+    return [(f"{UNTRAINED}-{i}", seed) for i, seed in enumerate(seeds)]
+
+
 def parts(arrays: Mapping[str, np.ndarray], who: str) -> Inside:
-    """What the arrays say of one of both: "WHO states PLACE LAYER", "WHO attention PLACE LAYER", "WHO dimensions"."""
+    """What the arrays say of the model or of one copy: "WHO states PLACE LAYER", "WHO attention PLACE LAYER", "WHO
+    dimensions".
+    """
     layers: dict[str, dict[str, np.ndarray]] = {"states": {}, "attention": {}}
     for name in sorted(arrays):
         owner, kind, *rest = name.split(" ", 3)

@@ -35,7 +35,6 @@ from difflab.autoregressive.sinks import (
     everything,
     excised,
     expected_scale,
-    maps_down,
     masks,
     random_general,
     with_factors,
@@ -43,6 +42,7 @@ from difflab.autoregressive.sinks import (
 )
 from difflab.autoregressive.train import train
 from difflab.autoregressive.unit_effects import unit_effects
+from difflab.autoregressive.units import maps_down
 from difflab.errors import at_least, require
 from difflab.randomness import stream
 from difflab.runs.parallel import kept
@@ -277,7 +277,7 @@ class _Asked:
         return {
             f"losses {who}": np.array([self._loss(one.log_probs) for one in told]),
             f"back {who}": np.array([one.greedy[world.prefix :].all() for one in told]),
-            f"validation {who}": np.mean([mean_loss(with_factors(model, own), self._telling) for own in few]),
+            f"validation {who}": np.array(np.mean([mean_loss(with_factors(model, own), self._telling) for own in few])),
         }
 
     @staticmethod

@@ -63,7 +63,7 @@ def control_rows(told: Sequence[Told]) -> Iterator[Row]:
     values = []
     for one in told:
         seen = blind_features(one.items.pictures, one.items.captions)
-        scores = blind_scores(seen, ~one.items.twin, stream(one.seed, "blind"))
+        scores = blind_scores(seen, ~one.items.twin, stream(one.seed, "blind"), one.items.families)
         values.append(area(scores, ~one.items.twin, one.items.twin))
     yield _control(values, {"control": BLIND})
 

@@ -1,11 +1,12 @@
 """All that is asked of one model of a planted world of pictures, as arrays that can be kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Bool, Float, Int, UInt8
 
@@ -27,13 +28,13 @@ from difflab.autoregressive.pictures.model import PictureModel
 from difflab.autoregressive.pictures.reading import PictureReading, read_pictures
 from difflab.diffusion.autoencoder import decode as decode_latents
 from difflab.diffusion.autoencoder import encode as encode_latents
-from difflab.diffusion.copies import ask
-from difflab.diffusion.generate import seeded
+from difflab.diffusion.generate import embed, generate, seeded
 from difflab.diffusion.membership.clid import clid
 from difflab.diffusion.membership.multiple_loss import multiple_loss
 from difflab.errors import at_least, require
 from difflab.randomness import item_seeds
 from difflab.runs.results import Checkpoints
+from difflab.runs.resuming import Prefixed, key, made_once
 from difflab.statistics.kernel_distance import kernel_distance
 from difflab.statistics.token_scores import (
     flatness,
@@ -50,6 +51,8 @@ DIFFUSION_SCORES = ("multiple_loss", "clid")
 DRAWN = "drawn"
 WHOLE, THROUGH = "distance", "own distance"
 """Of drawn pictures from held-out ones, and from these as they come back from the family's codec."""
+Draw = Callable[[list[str], list[torch.Generator]], UInt8[np.ndarray, "n h w 3"]]
+"""draw(captions, generators): a picture of each caption, each from a generator of its own."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,20 @@ class Asking:
         return self.tokens_given if order == RASTER else self.grids_given
 
 
+class Chance(NamedTuple):
+    """Where drawn pictures begin: of captions that are asked for so many times each, the k-th alike for all."""
+
+    seed: int
+    times: int
+
+
 class PictureItems(NamedTuple):
     """The repeated pictures of a world and all their twins, in this order.
 
     Attributes:
         places: in the plan's list.
         copies: of each; 0 of twins.
+        families: of each; a picture and its twins share one.
         asked: which are asked for: the repeated ones, and one twin of each.
         captions: of all.
         pictures: of all.
@@ -111,6 +122,7 @@ class PictureItems(NamedTuple):
 
     places: Int[np.ndarray, " n"]
     copies: Int[np.ndarray, " n"]
+    families: Int[np.ndarray, " n"]
     asked: Bool[np.ndarray, " n"]
     captions: list[str]
     pictures: UInt8[np.ndarray, "n h w 3"]
@@ -129,7 +141,9 @@ def picture_items(world: PictureWorld) -> PictureItems:
     # Twins of one picture follow each other.
     asked = np.concatenate([np.ones(len(repeated), bool), np.arange(len(twins)) % world.plan.twins == 0])
     copies = np.array([planted.listed[i].copies for i in places])
-    return PictureItems(places, copies, asked, planted.captions(places), planted.pictures(places))
+    names = [f"{planted.listed[i].source} {planted.listed[i].family}" for i in places]
+    families = np.unique(names, return_inverse=True)[1]
+    return PictureItems(places, copies, families, asked, planted.captions(places), planted.pictures(places))
 
 
 def asked_of(
@@ -161,28 +175,40 @@ def asked_of(
             WHOLE: features(judge.held_out),
             THROUGH: features(through_codec(world, family, checkpoints)(judge.held_out)),
         }
-    found = dict[str, np.ndarray]()
+    chance = Chance(world.seed, asking.seeds)
+    found, here = dict[str, np.ndarray](), Prefixed(checkpoints, key(world.name, family, variant))
 
-    def look(step: int, draw: Callable[[list[str], int], UInt8[np.ndarray, "n seeds h w 3"]]) -> None:
+    def look(step: int, draw: Draw) -> None:
+        # Kept at once: a killed run that goes on has weights of later steps than those that it would look at again.
         number = steps.index(step)
-        captions = [caption for caption, here in zip(items.captions, items.asked, strict=True) if here]
-        pictures = draw(captions, asking.seeds)
-        for name, values in judge.alike(pictures, items.pictures[items.asked]).items():
-            found[f"look {number} {name}"] = values
-        if like:
-            seen = features(draw(list(judge.captions), 1)[:, 0])
-            for name, others in like.items():
-                found[f"look {number} {name}"] = np.array(kernel_distance(seen, others))
-        found[DRAWN] = pictures[:, 0]
+        told = made_once(here, key("look", number), _looked, draw, items, judge, like, chance)
+        found.update({name if name == DRAWN else f"look {number} {name}": array for name, array in told.items()})
 
     with one_thread():
         if family == DIFFUSION:
-            found |= _of_pipeline(world, variant, asking, checkpoints, look, shown)
+            answers = _of_pipeline(world, variant, asking, checkpoints, look, shown)
         else:
             for step, model in trained_tokens(world, family, variant, checkpoints, shown):
-                look(step, partial(_pictures, model, world, asking))
-            found |= _of_tokens(model, world, items, judge, asking)
-    return found
+                look(step, partial(_pictures, model, asking.guidance))
+            answers = _of_tokens(model, world, items, judge, asking)
+    return found | answers
+
+
+def _looked(
+    draw: Draw, items: PictureItems, judge: Judge, like: Mapping[str, Float[np.ndarray, "n width"]], chance: Chance
+) -> dict[str, np.ndarray]:
+    """How like their targets drawn pictures are, by measure; how far others are from held-out ones; and the first."""
+    captions = [caption for caption, here in zip(items.captions, items.asked, strict=True) if here]
+    every = seeded(len(captions), item_seeds(chance.seed, "pictures", chance.times))
+    pictures = draw([caption for caption in captions for _ in range(chance.times)], every)
+    pictures = pictures.reshape(len(captions), chance.times, *pictures.shape[1:])
+    found: dict[str, np.ndarray] = dict(judge.alike(pictures, items.pictures[items.asked]))
+    if like:
+        # A chance of its own each: pictures that begin alike are more alike than the distance takes them to be.
+        own = [torch.Generator().manual_seed(one) for one in item_seeds(chance.seed, "quality", len(judge.captions))]
+        seen = features(draw(list(judge.captions), own))
+        found |= {name: np.array(kernel_distance(seen, others)) for name, others in like.items()}
+    return found | {DRAWN: pictures[:, 0]}
 
 
 def through_codec(world: PictureWorld, family: str, checkpoints: Checkpoints) -> Callable[..., np.ndarray]:
@@ -195,12 +221,9 @@ def through_codec(world: PictureWorld, family: str, checkpoints: Checkpoints) ->
 
 
 def _pictures(
-    model: PictureModel, world: PictureWorld, asking: Asking, captions: list[str], seeds: int
-) -> UInt8[np.ndarray, "n seeds h w 3"]:
-    every = seeded(len(captions), item_seeds(world.seed, "pictures", seeds))
-    repeated = [caption for caption in captions for _ in range(seeds)]
-    pictures = decode(model.codec, drawn(model, repeated, Scheme(), every, asking.guidance))
-    return pictures.reshape(len(captions), seeds, *pictures.shape[1:])
+    model: PictureModel, guidance: float, captions: list[str], generators: list[torch.Generator]
+) -> UInt8[np.ndarray, "n h w 3"]:
+    return decode(model.codec, drawn(model, captions, Scheme(), generators, guidance))
 
 
 def _of_tokens(
@@ -253,9 +276,8 @@ def _of_pipeline(
     milestones: tuple[int, ...],
 ) -> dict[str, np.ndarray]:
     def reached(step: int, pipeline: StableDiffusionPipeline) -> None:
-        def draw(captions: list[str], seeds: int) -> UInt8[np.ndarray, "n seeds h w 3"]:
-            chance = item_seeds(world.seed, "pictures", seeds)
-            return ask(pipeline, captions, chance, asking.steps, asking.diffusion_guidance)
+        def draw(captions: list[str], generators: list[torch.Generator]) -> UInt8[np.ndarray, "n h w 3"]:
+            return generate(pipeline, embed(pipeline, captions), generators, asking.steps, asking.diffusion_guidance)
 
         look(step, draw)
 

@@ -12,10 +12,12 @@ from difflab.audits.picture_reading import THROUGH, WHOLE, Asking, through_codec
 from difflab.audits.picture_told import FAMILIES, MANY, REPEATED, TWIN, Told
 from difflab.audits.picture_worlds import DIFFUSION, MODEL, ORACLE, TOKENS, PictureWorld, cost
 from difflab.runs.results import Checkpoints
-from difflab.runs.rows import Row
-from difflab.statistics.equal_quality import common_level, value_at
-from difflab.statistics.intervals import SHARE, Interval, grouped_fraction, mean, paired_difference, pooled, wilson
+from difflab.runs.rows import Note, Row
+from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference, pooled, share_interval
 from difflab.statistics.kernel_distance import kernel_distance
+from difflab.statistics.levels import at_level, common_level
+
+_FEWEST = 2
 
 
 def cost_rows(world: PictureWorld) -> Iterator[Row]:
@@ -82,12 +84,13 @@ def extraction_rows(told: Sequence[Told], asking: Asking) -> Iterator[Row]:
             yield _fraction("extracted_fraction", tokens, setting | {"judged": "all tokens"})
 
 
-def family_rows(told: Sequence[Told], asking: Asking, shown: Mapping[str, int]) -> Iterator[Row]:
+def family_rows(told: Sequence[Told], asking: Asking, shown: Mapping[str, int]) -> Iterator[Row | Note]:
     """By how much token models copy more of the much repeated pictures than diffusion does.
 
     At equal compute (the end of both), after as many pictures shown, and at equal quality: where both first reach the
     best kernel distance of the worse one, from held-out pictures as they come back from each one's codec: what a codec
-    loses is no fault of the model. Between looks along straight lines.
+    loses is no fault of the model. Between looks along straight lines. A world counts where neither is better at its
+    first look than the other ever is.
 
     Args:
         told: of each world.
@@ -96,14 +99,16 @@ def family_rows(told: Sequence[Told], asking: Asking, shown: Mapping[str, int]) 
     """
     looks, n = range(len(asking.looks)), int((told[0].asked >= MANY).sum())
     rates = {family: [[one.copies_rate(family, i) for i in looks] for one in told] for family in FAMILIES}
-    apart = {family: [[one.distance(family, i) for i in looks] for one in told] for family in FAMILIES}
+    apart = {family: np.array([[one.distance(family, i) for i in looks] for one in told]) for family in FAMILIES}
     reached = [0.0, *(share * shown[DIFFUSION] for share in asking.looks)]
     for order in TOKENS:
         token = [one[-1] for one in rates[order]]
         as_many = [float(np.interp(shown[order], reached, [0.0, *one])) for one in rates[DIFFUSION]]
         equal = [
             [
-                value_at(apart[family][i], rates[family][i], common_level(apart[order][i], apart[DIFFUSION][i]))
+                at_level(
+                    apart[family][i], np.array(rates[family][i]), common_level([apart[order][i], apart[DIFFUSION][i]])
+                )
                 for i in range(len(told))
             ]
             for family in (order, DIFFUSION)
@@ -115,17 +120,19 @@ def family_rows(told: Sequence[Told], asking: Asking, shown: Mapping[str, int]) 
         )
         for at, ours, theirs in compared:
             setting = {"family": order, "against": DIFFUSION, "at": at, "copies": MANY}
-            yield Row("copies_difference", *paired_difference(ours, theirs), len(told), setting)
+            # Where one begins better than the other ends nothing is compared.
+            pairs = [(one, other) for one, other in zip(ours, theirs, strict=True) if np.isfinite([one, other]).all()]
+            if len(pairs) < _FEWEST:
+                yield Note(
+                    f"{order}, {at}: nothing is compared, for in {len(pairs)} of {len(told)} worlds both get there."
+                )
+                continue
+            ours, theirs = [one for one, _ in pairs], [other for _, other in pairs]
+            yield Row("copies_difference", *paired_difference(ours, theirs), len(pairs), setting)
             for family, values in ((order, ours), (DIFFUSION, theirs)):
-                found = pooled([_share(value, n) for value in values], bounds=SHARE)
+                found = pooled([share_interval(value, n) for value in values], bounds=SHARE)
                 here = setting | {"of": family}
-                yield Row("copied_fraction", found.value, found.low, found.high, n * len(told), here, found.sd)
-
-
-def _share(value: float, n: int) -> Interval:
-    """A share of n pictures, not always a whole number of them, with the interval that so many allow."""
-    found = wilson(round(value * n), n)
-    return Interval(value, min(value, found.low), max(value, found.high))
+                yield Row("copied_fraction", found.value, found.low, found.high, n * len(pairs), here, found.sd)
 
 
 def _fraction(metric: str, chosen: Sequence[Bool[np.ndarray, " n"]], setting: dict[str, Any]) -> Row:

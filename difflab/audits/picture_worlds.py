@@ -109,6 +109,10 @@ class PictureWorld:
         """Of the models of one order."""
         return self.raster if order == RASTER else self.scales
 
+    def sides(self, order: str) -> tuple[int, ...]:
+        """Of the grids of one order."""
+        return self.grids if order == SCALES else self.grids[-1:]
+
     def steps(self, family: str) -> int:
         """Of the training of one family."""
         return self.training.steps if family == DIFFUSION else self.recipe(family).steps
@@ -122,9 +126,7 @@ class PictureWorld:
 def codec_of(world: PictureWorld, order: str) -> Codec:
     """The codec of one order, fitted on the once-seen pictures of a world; one codec for all who ask for it."""
     require(order in TOKENS, f"order is {order!r}; give {' or '.join(TOKENS)}.")
-    return _codec(
-        world.plan, world.patch, world.grids if order == SCALES else world.grids[-1:], world.codes, world.seed
-    )
+    return _codec(world.plan, world.patch, world.sides(order), world.codes, world.seed)
 
 
 @lru_cache(maxsize=4)

@@ -1,27 +1,26 @@
 """What models of several tasks give back at one validation loss, in rows, and what that goes with."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from difflab.audits.text_tasks import TaskWorld
 from difflab.runs.rows import Note, Row
-from difflab.statistics.intervals import SHARE, Interval, mean, paired_difference, pooled, wilson
+from difflab.statistics.intervals import SHARE, mean, paired_difference, pooled, share_interval
 from difflab.statistics.levels import at_level, common_level
-from difflab.statistics.ranking import widened
+from difflab.statistics.rank_agreement import kendall
 from synthetic.data.text_tasks import NOTHING, TASKS
 
 LEVEL, LAST, BEFORE = "equal validation loss", "last step", "before"
 """Where something is measured."""
-USED, TOLD, SPREAD = "input words used", "input words told", "spread of attention"
-PREDICTORS = (USED, TOLD, SPREAD)
-"""What extraction is ranked by over tasks."""
+USED, TOLD, SPREAD, STEPS = "input words used", "input words told", "spread of attention", "steps taken"
+PREDICTORS = (USED, TOLD, SPREAD, STEPS)
+"""What extraction is ranked by over tasks; at one validation loss tasks have taken other numbers of steps."""
 Looks = Mapping[str, np.ndarray]
 """Of one training, one entry a look: `difflab.audits.text_tasks.of_tasks`."""
 ByTask = Mapping[str, Sequence[Looks]]
 """For each task the looks of every world, in one order of worlds."""
-_FEWEST = 2
+_FEWEST = 4
 
 
 def taken(by_task: ByTask, name: str, at: str) -> dict[str, list[float]]:
@@ -69,28 +68,25 @@ def task_rows(by_task: ByTask, world: TaskWorld) -> Iterator[Row]:
 
 
 def rank_rows(by_task: ByTask, world: TaskWorld, at: str) -> Iterator[Row | Note]:
-    """Spearman's correlation over tasks, but for nothing, of the longest run with what a task needs.
+    """Kendall's tau over tasks, but for nothing, of the longest run with what a task needs, both meaned over worlds.
 
-    Runs are ranked and not shares of whole inputs, of which many are equal.
+    Its interval is over tasks, which are the same in every world. Runs are ranked and not shares of whole inputs, of
+    which many are equal.
     """
-    runs, spread = taken(by_task, "run seen", at), taken(by_task, "attention", at)
+    runs, spread, steps = (taken(by_task, name, at) for name in ("run seen", "attention", "steps"))
     tasks = [task for task in by_task if task != NOTHING]
-    n = len(runs[NOTHING])
-    needs = {
-        USED: lambda task, place: float(TASKS[task].used(world.length)),
-        TOLD: lambda task, place: float(TASKS[task].told(world.length)),
-        SPREAD: lambda task, place: spread[task][place],
+    if len(tasks) < _FEWEST:
+        yield Note(f"{at}: {len(tasks)} tasks are not ranked; give at least {_FEWEST} beside {NOTHING}.")
+        return
+    needs: dict[str, Callable[[str], float]] = {
+        USED: lambda task: float(TASKS[task].used(world.length)),
+        TOLD: lambda task: float(TASKS[task].told(world.length)),
+        SPREAD: lambda task: float(np.mean(spread[task])),
+        STEPS: lambda task: float(np.mean(steps[task])),
     }
     for by, need in needs.items():
-        found = [
-            _spearman([need(task, place) for task in tasks], [runs[task][place] for task in tasks])
-            for place in range(n)
-        ]
-        there = [one for one in found if not np.isnan(one)]
-        if len(there) < _FEWEST:
-            yield Note(f"{at}: nothing is ranked by {by}, for tasks differ in {len(there)} of {n} worlds.")
-            continue
-        yield Row("rank_correlation_score", *mean(there, bounds=(-1.0, 1.0)), len(there), {"by": by, "at": at})
+        found = kendall([need(task) for task in tasks], [float(np.mean(runs[task])) for task in tasks])
+        yield Row("rank_correlation", *found, len(tasks), {"by": by, "at": at})
 
 
 def difference_rows(by_task: ByTask, at: str, pairs: Sequence[tuple[str, str]]) -> Iterator[Row]:
@@ -99,15 +95,3 @@ def difference_rows(by_task: ByTask, at: str, pairs: Sequence[tuple[str, str]]) 
     for task, other in pairs:
         setting = {"task": task, "against": other, "at": at}
         yield Row("extracted_difference", *paired_difference(shares[task], shares[other]), len(shares[task]), setting)
-
-
-def share_interval(share: float, n: int) -> Interval:
-    """Wilson's interval of a share of n that lies between two counts."""
-    return widened(Interval(share, share, share), wilson(round(share * n), n))
-
-
-def _spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """NaN where all of one are equal."""
-    if len(set(first)) == 1 or len(set(second)) == 1:
-        return float("nan")
-    return float(spearmanr(first, second).statistic)

@@ -40,7 +40,8 @@ RATES = {
     "full": 1e-3, "head": 1e-2, "LoRA on attention": 3e-3, "LoRA on projections": 1e-2, "LoRA on both": 1e-2,
     "prefix": 0.15, "prompt": 0.5, "P-tuning": 3e-2,
 }  # fmt: skip
-"""Learning rates of the methods: ours, of two or three tried on one world the one with the lowest validation loss."""
+"""Learning rates of the methods: ours. Four were tried for each, about a factor of three apart, on two worlds of the
+size tiny that no default uses (seeds 1000 and 1001). These come to the lowest mean validation loss, or within 0.003."""
 ROLES = ("member", "twin", "validation", "earlier")
 
 

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from difflab.audits.task_comparisons import share_interval
 from difflab.audits.tuned_models import SCORES, TuningWorld
 from difflab.autoregressive.tuning import FULL, LORA_ATTENTION, LORA_BOTH, LORA_PROJECTIONS, PROMPTS
 from difflab.runs.rows import Note, Row
-from difflab.statistics.intervals import SHARE, mean, paired_difference, pooled, wilson
+from difflab.statistics.intervals import SHARE, mean, paired_difference, pooled, share_interval, wilson
 from difflab.statistics.levels import at_level
 
 BEFORE = "before fine-tuning"
@@ -79,8 +78,10 @@ def _back(setting: Mapping[str, Any], all_looks: Sequence[Looks], members: int) 
 
 
 def control_rows(by_method: ByMethod, size: str) -> Iterator[Row]:
-    """What scores tell of members before fine-tuning, which must be chance."""
+    """What scores tell of members before fine-tuning, which must be chance; the reference is then the model itself."""
     for name in SCORES:
+        if name == "reference":
+            continue
         values = mean([looks[f"auc {name}"][0] for looks in by_method[FULL]], _LEVEL, SHARE)
         n = len(by_method[FULL])
         yield Row("control_auc", *values, n, {"control": BEFORE, "size": size, "score": name})

@@ -1,5 +1,6 @@
 """A model that was made to forget, with what it knew on the way: to ask, to audit, and to save."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,44 @@ from transformers.utils import logging
 from difflab.audits.forgetting import Check, Thresholds
 from difflab.autoregressive.model import LanguageModel
 from difflab.errors import require
-from difflab.files import json_bytes, remove, write_atomically
+from difflab.files import json_bytes, read_text, remove, write_atomically
 
 CARD = "unlearning.json"
 """Written last: a directory that has it is whole."""
+
+
+def half_done(folder: Path) -> Path:
+    """Where the work lies whose result is not in its folder yet."""
+    whole = folder.resolve()
+    return whole.with_name(f"{whole.name}.unlearning")
+
+
+def check_free(folder: Path, config: Mapping[str, Any], read: Mapping[str, str]) -> None:
+    """Raises InputError where a result would be written over something else.
+
+    Args:
+        folder: that it is written to.
+        config: of the result; one of the same config may be written once more.
+        read: folders that are read, by what lies in them.
+    """
+    require(folder.is_dir() or not folder.exists(), f"{folder} is a file; give --out another folder.")
+    for what, source in read.items():
+        require(
+            not source or Path(source).resolve() != folder.resolve(),
+            f"{folder} is the folder of the {what}, which would be overwritten; give --out another one.",
+        )
+    if (folder / CARD).is_file():
+        try:
+            kept = json.loads(read_text(folder / CARD))["config"]
+        except (ValueError, KeyError, TypeError):
+            kept = None
+        require(
+            kept == json.loads(json_bytes(dict(config))),
+            f"{folder} holds the result of another call; give --out another folder.",
+        )
+    elif folder.is_dir() and any(folder.iterdir()):
+        # A call that was killed while it wrote its result has left its half-done work.
+        require(half_done(folder).is_dir(), f"{folder} holds other files; give --out another folder.")
 
 
 @dataclass(frozen=True)
@@ -24,7 +59,7 @@ class Unlearned:
     Attributes:
         model: to ask, to audit or to save.
         checks: what it knew, before the first step, after every epoch, and at the end.
-        thresholds: how well it knew unseen texts at first, where there were some.
+        thresholds: how well it knew unseen texts at first, where it was compared with them.
         stopped: why there were no more steps.
         config: what was asked for.
     """

@@ -134,11 +134,11 @@ def generators(config: OnWorld, n: int, purpose: str = "attack") -> list[torch.G
     return [stream(config.seed, purpose, i).torch() for i in range(n)]
 
 
-def random_network(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
-    """The same text encoder and autoencoder around a U-Net that was never trained."""
+def random_network(pipeline: StableDiffusionPipeline, seed: int = 0) -> StableDiffusionPipeline:
+    """The same text encoder and autoencoder around a U-Net that was never trained; its first weights are of a seed."""
     other = copy.copy(pipeline)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(0, "random network").integer)
+        torch.manual_seed(stream(seed, "random network").integer)
         unet = type(pipeline.unet).from_config(pipeline.unet.config)
     # Told the dtype that it has, diffusers warns.
     unet = unet if unet.dtype == pipeline.unet.dtype else unet.to(pipeline.unet.dtype)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
 
 from difflab.autoregressive.model import LanguageModel, Tokens
 from difflab.autoregressive.shown import Said, mean_loss
 from difflab.autoregressive.unlearning import Material, Pace, Wanted, movable, settled, unlearned
 from difflab.errors import at_least, require
 from difflab.randomness import stream
+from difflab.statistics.redundancy import replaced
 from difflab.training.rounding import on_grid, to_normal_values
 
 NF4 = "nf4"
@@ -122,7 +122,7 @@ class Prefixes:
     Attributes:
         dropped: numbers of first tokens that are left out.
         before: numbers of random tokens that are put in front.
-        replaced: numbers of random tokens that stand in the place of others, the last token excepted.
+        replaced: numbers of tokens, the last excepted, in whose place others stand.
         draws: of each that is random.
     """
 
@@ -143,12 +143,12 @@ def perturbed(prefix: Tokens, vocabulary: int, config: Prefixes = Prefixes(), se
     Args:
         prefix: token ids, more than the tokens that are dropped or replaced; changes that leave none of it are left
             out.
-        vocabulary: random tokens are 0 to vocabulary - 1.
+        vocabulary: random tokens are 0 to vocabulary - 1; at least 2.
         config: which.
-        seed: of the random tokens, the same for all texts.
+        seed: of the random tokens and of their places, the same for all texts of one length.
 
     Raises:
-        InputError: the prefix is empty.
+        InputError: the prefix is empty, or there is no other token.
 
     Reference:
         Stress tests by other positions and altered prefixes: Huang et al. 2024, arXiv 2407.17817, section 5.
@@ -158,15 +158,10 @@ def perturbed(prefix: Tokens, vocabulary: int, config: Prefixes = Prefixes(), se
     found = [prefix, *(prefix[k:] for k in config.dropped if k < n)]
     for draw in range(config.draws):
         for k in config.before:
-            found.append(np.concatenate([_drawn(vocabulary, k, seed, "before", k, draw), prefix]))
+            before = stream(seed, "before", k, draw).numpy().integers(0, vocabulary, k)
+            found.append(np.concatenate([before, prefix]))
         for k in config.replaced:
             if k < n:
-                changed = prefix.copy()
-                places = stream(seed, "places", k, draw).numpy().permutation(n - 1)[:k]
-                changed[places] = _drawn(vocabulary, k, seed, "replaced", k, draw)
-                found.append(changed)
+                chance = stream(seed, "replaced", k, draw).numpy()
+                found.append(np.append(replaced(prefix[:-1], k, vocabulary, chance), prefix[-1:]))
     return found
-
-
-def _drawn(vocabulary: int, k: int, seed: int, *names: str | int) -> Int[np.ndarray, " {k}"]:
-    return stream(seed, *names).numpy().integers(0, vocabulary, k)

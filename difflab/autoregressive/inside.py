@@ -1,13 +1,13 @@
 """What a language model does inside while it reads: hidden states and attention where it has read all of a text."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
+from difflab.autoregressive.attention import eager
 from difflab.autoregressive.likelihood import batches
 from difflab.autoregressive.model import LanguageModel, Tokens, check_texts
 from difflab.errors import InputError, require
@@ -40,36 +40,25 @@ def inside(model: LanguageModel, texts: Sequence[Tokens], most_tokens: int = 204
     whole = [np.concatenate([first, ids]) for ids in texts]
     states: list[Any] = [None] * len(whole)
     looked: list[Any] = [None] * len(whole)
-    with _eager(model.model):
+    with eager(model.model):
         for rows in batches(np.array([len(ids) for ids in whole]), most_tokens):
             hidden, attention = _read(model, [whole[row] for row in rows])
             for place, row in enumerate(rows):
                 states[row] = [layer[place] for layer in hidden]
-                looked[row] = [layer[place] for layer in attention]
+                looked[row] = {i: layer[place] for i, layer in attention.items()}
             advance(len(rows))
     names = ["embedding", *(f"block {i}" for i in range(1, len(states[0])))]
     found = {name: np.stack([one[i] for one in states]) for i, name in enumerate(names)}
     if not all(np.isfinite(layer).all() for layer in found.values()):
         raise InputError(f"a hidden state of {model.name} is not finite; load it in float32.")
-    heads = {f"block {i + 1}": np.stack([one[i] for one in looked]) for i in range(len(looked[0]))}
+    heads = {f"block {i + 1}": np.stack([one[i] for one in looked]) for i in looked[0]}
     return Inside(found, heads)
-
-
-@contextmanager
-def _eager(network: Any) -> Iterator[None]:
-    """The implementation of attention that tells its weights."""
-    before = network.config._attn_implementation
-    network.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        network.set_attn_implementation(before)
 
 
 def _read(
     model: LanguageModel, texts: Sequence[Tokens]
-) -> tuple[list[Float[np.ndarray, "b d"]], list[Float[np.ndarray, "b heads"]]]:
-    """Of every layer the states at the last tokens; of every block the entropy of what they look at."""
+) -> tuple[list[Float[np.ndarray, "b d"]], dict[int, Float[np.ndarray, "b heads"]]]:
+    """Of every layer the states at the last tokens; of every block that tells it the entropy of what they look at."""
     last = torch.tensor([len(ids) - 1 for ids in texts])
     fed = torch.zeros((len(texts), int(last.max()) + 1), dtype=torch.int64)
     for row, ids in enumerate(texts):
@@ -79,5 +68,6 @@ def _read(
     given: Any = {"input_ids": fed, "attention_mask": torch.ones_like(fed), "use_cache": False}
     told = model.model(**given, output_hidden_states=True, output_attentions=True)
     hidden = [layer[here, last].double().cpu().numpy() for layer in told.hidden_states]
-    weights = [layer[here, :, last].double() for layer in told.attentions or () if layer is not None]
-    return hidden, [torch.special.entr(one).sum(-1).cpu().numpy() for one in weights]
+    # Those that tell nothing keep their place.
+    weights = {i: layer[here, :, last].double() for i, layer in enumerate(told.attentions or ()) if layer is not None}
+    return hidden, {i: torch.special.entr(one).sum(-1).cpu().numpy() for i, one in weights.items()}

@@ -67,10 +67,12 @@ class Said(NamedTuple):
 def needed(config: Any) -> frozenset[str]:
     """What an objective of this config must be given: "forget", "retain", and fields of them as "forget.span".
 
-    The config's `needs`; and the reference of what is kept, where that is kept by a divergence.
+    The config's `needs`, and the reference of what is kept, where that is kept by a divergence; nothing that is kept
+    where it has no weight.
     """
     more = {"retain.reference"} if getattr(config, "kept_by", LIKELIHOOD) == DIVERGENCE else set()
-    return frozenset({*config.needs, *more})
+    keeps = getattr(config, "retain_weight", 1.0) != 0
+    return frozenset(need for need in {*config.needs, *more} if keeps or need.partition(".")[0] != "retain")
 
 
 def check_given(said: Said, config: Any) -> None:
@@ -140,18 +142,21 @@ def divergences(shown: Shown, least: float = 0.0) -> Float[torch.Tensor, "b t"]:
     return (known.exp() * (known - said)).sum(-1)
 
 
-def kept(shown: Shown, kept_by: str, everywhere: bool = False) -> Float[torch.Tensor, ""]:
-    """What keeps texts: their mean loss, or the mean divergence from the reference.
+def kept(shown: Shown | None, config: Any) -> Float[torch.Tensor, ""] | float:
+    """What keeps texts, with its weight: their mean loss, or the mean divergence from the reference.
 
     Args:
-        shown: the texts.
-        kept_by: likelihood or divergence.
-        everywhere: the divergence is meaned over all places, padding included.
+        shown: the texts; None where they have no weight.
+        config: of an objective: retain_weight; kept_by, likelihood or divergence; everywhere, whether the divergence is
+            meaned over all places, padding included.
     """
-    if kept_by == LIKELIHOOD:
-        return mean_loss(shown)
+    if config.retain_weight == 0:
+        return 0.0
+    assert shown is not None
+    if config.kept_by == LIKELIHOOD:
+        return config.retain_weight * mean_loss(shown)
     found = divergences(shown)
-    return found.mean() if everywhere else mean_of(found, shown.counted)
+    return config.retain_weight * (found.mean() if config.everywhere else mean_of(found, shown.counted))
 
 
 def _reference(shown: Shown) -> Float[torch.Tensor, "b t v"]:

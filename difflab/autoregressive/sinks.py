@@ -9,7 +9,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +17,12 @@ from jaxtyping import Bool, Float, Int
 
 from difflab.autoregressive.model import LanguageModel
 from difflab.autoregressive.train import cross_entropy
-from difflab.errors import InputError, require
+from difflab.autoregressive.units import maps_down, weigh_units, weight_of
+from difflab.errors import require
 from difflab.randomness import stream
 
-DOWN = ("mlp.c_proj", "mlp.down_proj", "mlp.dense_4h_to_h", "mlp.fc2", "mlp.down")
-"""How transformers calls the map down from an MLP's hidden units, in one architecture or another."""
 UP = ("mlp.c_fc", "mlp.up_proj", "mlp.gate_proj", "mlp.dense_h_to_4h", "mlp.fc1", "mlp.up")
-"""And the maps to them."""
+"""How transformers calls the maps to an MLP's hidden units, in one architecture or another."""
 
 
 @dataclass(frozen=True)
@@ -77,32 +76,6 @@ def masks(sinks: Sinks, units: int, keys: Sequence[int]) -> Bool[np.ndarray, "ke
         row[units - pool :] = False
         row[units - pool + stream(sinks.seed, "sinks", int(key)).numpy().permutation(pool)[:count]] = True
     return found
-
-
-class Maps(NamedTuple):
-    """The maps down of a model's MLPs.
-
-    Attributes:
-        modules: one a layer.
-        units: that each of them reads.
-    """
-
-    modules: list[torch.nn.Module]
-    units: int
-
-
-def maps_down(network: torch.nn.Module) -> Maps:
-    """The maps down from the hidden units of all MLPs.
-
-    Raises:
-        InputError: there are none of a known name, or they are of several sizes.
-    """
-    found = [module for name, module in network.named_modules() if name.endswith(DOWN)]
-    sizes = {_weight(module).shape[1] for module in found}
-    if len(sizes) != 1:
-        told = "no MLPs of a known kind" if not sizes else f"MLPs of {sorted(sizes)} units"
-        raise InputError(f"the model has {told}; sinks need MLPs of one size, as GPT-2, Llama or NeoX have.")
-    return Maps(found, sizes.pop())
 
 
 @contextmanager
@@ -189,7 +162,6 @@ def random_general(sinks: Sinks, units: int, seed: int) -> Float[np.ndarray, " {
     return factors
 
 
-@torch.no_grad()
 def with_factors(model: LanguageModel, factors: Float[np.ndarray, "*layers units"]) -> LanguageModel:
     """A copy whose MLPs' hidden units count so much: the weights that read them are multiplied, so it needs no mask.
 
@@ -207,10 +179,7 @@ def with_factors(model: LanguageModel, factors: Float[np.ndarray, "*layers units
         f"{' x '.join(map(str, factors.shape))} factors for {len(maps.modules)} layers of {maps.units} units; give one"
         " for each.",
     )
-    by_layer = np.broadcast_to(factors, (len(maps.modules), maps.units))
-    for module, own in zip(maps.modules, by_layer, strict=True):
-        weight = _weight(module)
-        weight.mul_(torch.tensor(own).to(weight))
+    weigh_units(found, np.broadcast_to(factors, (len(maps.modules), maps.units)))
     return LanguageModel(found, model.tokenizer, model.name)
 
 
@@ -227,12 +196,7 @@ def excised(model: LanguageModel, factors: Float[np.ndarray, "*layers units"]) -
     by_layer = np.broadcast_to(factors, (len(modules) // each, factors.shape[-1]))
     for module, own in zip(modules, np.repeat(by_layer, each, axis=0), strict=True):
         gone = torch.from_numpy(own == 0)
-        _weight(module)[gone] = 0.0
+        weight_of(module)[gone] = 0.0
         if module.bias is not None:
             module.bias[gone] = 0.0
     return found
-
-
-def _weight(module: Any) -> Float[torch.Tensor, "out units"]:
-    """The weights of a map, which transformers' Conv1D keeps turned."""
-    return module.weight if isinstance(module, torch.nn.Linear) else module.weight.T

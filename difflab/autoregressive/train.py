@@ -82,7 +82,8 @@ def train(
 
     Raises:
         InputError: there are no rows, they are too short, too long or hold ids outside the vocabulary, the weights are
-            no float32, or the loss is no longer finite; weights of rows are not as many, or negative.
+            no float32, or the loss is no longer finite; weights of rows are not as many, or negative, or the objective
+            gives no loss of each.
     """
     model = begun(start, seed)
     train_in_place(model, sequences, recipe, seed, keeping, advance, objective, until)
@@ -155,8 +156,15 @@ def _check(model: LanguageModel, rows: Rows) -> None:
     )
 
 
+def kept_names(network: torch.nn.Module) -> list[str]:
+    """Names of all weights in the order in which a checkpoint of their training holds them: matrices, then others."""
+    named = list(network.named_parameters())
+    return [name for matrices in (True, False) for name, weight in named if (weight.ndim >= 2) == matrices]
+
+
 def _optimizer(moving: list[Any], recipe: Recipe) -> torch.optim.AdamW:
     """AdamW in one pass over the memory, decay on matrices only."""
+    # `kept_names` says this order.
     matrices, others = [p for p in moving if p.ndim >= 2], [p for p in moving if p.ndim < 2]
     groups = [
         {"params": part, "weight_decay": decay}
@@ -197,6 +205,11 @@ def _loss(model: LanguageModel, sequences: Sequences, batch: int, seed: int, obj
         lost = objective(model.model, shown, *beside)
         if weights is None:
             return lost.mean()
+        require(
+            lost.ndim == 2,
+            "rows have weights and the objective gives one number for all of them; give one with a loss for every"
+            " token, or rows without weights.",
+        )
         return (lost.mean(dim=1) * torch.from_numpy(weights).to(lost.device, lost.dtype)).mean()
 
     return loss

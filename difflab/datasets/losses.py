@@ -30,7 +30,7 @@ def read_losses(given: Given, items_first: bool = False) -> Losses:
 
     Args:
         given: an array; a table whose rows are epochs and whose columns are items; or a file: .npy, .parquet, or .csv
-            with a header.
+            with a header and without an index.
         items_first: rows are items and columns epochs; items of a table are then called by its index.
 
     Raises:
@@ -84,8 +84,32 @@ def _file(path: Path) -> np.ndarray | pd.DataFrame:
     try:
         if path.suffix == ".npy":
             return np.asarray(np.load(path, allow_pickle=False))
-        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        return pd.read_parquet(path) if path.suffix == ".parquet" else _comma_separated(path)
     except ImportError as error:
         raise InputError(f"{path} is read by the package pyarrow, which is not installed; pip install it.") from error
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} can't be read: {reason(error)}.") from error
+
+
+def _comma_separated(path: Path) -> pd.DataFrame:
+    """A table of a CSV file whose first line says what its columns are called."""
+    names = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
+    unnamed = [name for name in names if not name.strip() or name.startswith("Unnamed: ")]
+    require(not unnamed, f"{path} has a column without a name, as an index is; write it without one (index=False).")
+    require(
+        not all(map(_is_number, names)) or all(map(_is_whole, names)),
+        f"{path} has numbers in its first line, where names of columns are read; write a line of names above them.",
+    )
+    return pd.read_csv(path)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_whole(word: str) -> bool:
+    return word.strip().lstrip("+-").isdigit()

@@ -28,13 +28,14 @@ from difflab.datasets.pixels import parts
 from difflab.diffusion.autoencoder import as_pixels
 from difflab.errors import InputError, require
 from difflab.files import checksum
+from difflab.progress import progress
 
 NEAREST = 50
 _SSCD_SIDES = (320, 288, 256, 224)
 """NeMo brings pictures straight to 320 x 320; a model of one size only is asked at the next smaller ones."""
 AT_ONCE = 2**26
 """Bytes of features that are compared with others at once, four times as many for those that stay."""
-ASKED = 1000
+ASKED = 300
 """Most pictures that are compared with all others, where all can't be described at once."""
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -188,7 +189,7 @@ def leave_one_out(
 ) -> Float[np.ndarray, " usable"]:
     """The similarity of each picture to the other one that is most like it.
 
-    Where the pictures are too many to be described at once, those asked are at most 1,000 of them, evenly spaced; each
+    Where the pictures are too many to be described at once, those asked are at most 300 of them, evenly spaced; each
     is compared with all.
 
     Args:
@@ -207,15 +208,17 @@ def leave_one_out(
     if isinstance(features, Gallery):
         asked = torch.from_numpy(np.linspace(0, n - 1, min(n, ASKED)).astype(np.int64))
         step = min(step, 4 * at_once(features.pictures))
-    for rows in asked.split(step):
-        here = at_places(features, rows)
-        squares, index = _smallest(here, features, NEAREST, rows)
-        other = kind[index] != kind[rows][:, None]
-        usable = other.any(dim=1)
-        best = index.gather(1, other.int().argmax(dim=1, keepdim=True))[:, 0]
-        scale = _roots(squares).mean(dim=1)
-        looked = Described(here, torch.ones_like(scale) if measure.angular else scale)
-        found.append(similarity(measure, looked, at_places(features, best))[usable.numpy()])
+    with progress(len(asked), f"comparing pictures by {measure.name}", fleeting=True) as advance:
+        for rows in asked.split(step):
+            here = at_places(features, rows)
+            squares, index = _smallest(here, features, NEAREST, rows)
+            other = kind[index] != kind[rows][:, None]
+            usable = other.any(dim=1)
+            best = index.gather(1, other.int().argmax(dim=1, keepdim=True))[:, 0]
+            scale = _roots(squares).mean(dim=1)
+            looked = Described(here, torch.ones_like(scale) if measure.angular else scale)
+            found.append(similarity(measure, looked, at_places(features, best))[usable.numpy()])
+            advance(len(rows))
     return np.concatenate(found)
 
 

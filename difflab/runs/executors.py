@@ -171,7 +171,7 @@ def on_ray(jobs: Sequence[Job], work: Work, share: Share, retries: int = 5) -> I
         raise InputError("ray is not installed; pip install 'difflab[ray]' brings it.") from error
     mine = not ray.is_initialized()
     if mine:
-        _connect(ray, share.address)
+        connect(ray, share.address)
     cpus = share.cpus or 1
     task = ray.remote(num_cpus=cpus, num_gpus=share.gpus, max_retries=retries, max_calls=1)(work)
     waiting, running = list(jobs), list[ray.ObjectRef]()
@@ -197,7 +197,7 @@ def on_ray(jobs: Sequence[Job], work: Work, share: Share, retries: int = 5) -> I
             ray.shutdown()
 
 
-def _connect(ray: Any, address: str, seconds: float = 25.0) -> None:
+def connect(ray: Any, address: str, seconds: float = 25.0) -> None:
     """Join the cluster at an address, or without one start Ray here; Ray by itself would wait for minutes."""
     silent = f"no Ray cluster answers at {address}; start one, or leave it out."
     faults = list[Exception]()

@@ -1,17 +1,18 @@
 """Pages written from the record: README and findings are templates whose numbers are rows."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import jinja2
 
 from difflab.errors import InputError, require
-from difflab.files import plain, write_atomically
+from difflab.files import write_atomically
 from difflab.runs import registry
 from difflab.runs.answers import answered
 from difflab.runs.numbers import Numbers, Recorded, mean, published, shown, span, with_interval
+from difflab.runs.record import default_run
 from difflab.runs.result import Result
+from difflab.runs.systems import SYSTEMS, verdict
 from difflab.runs.tables import tables
 from difflab.siblings import ROOT
 
@@ -62,8 +63,10 @@ def rendered(record: Mapping[str, list[Result]], templates: Path = TEMPLATES) ->
         "heading": lambda name: _heading(name, documents[name]),
         "question": lambda name: registry.question(documents[name]),
         "cost": lambda name: registry.cost(documents[name]),
-        "answered": lambda name: answered(_default(name, record)),
-        "finding": lambda name: _finding(_default(name, record)),
+        "answered": lambda name: answered(default_run(name, record)),
+        "systems": [(system, verdict(system, record)) for system in SYSTEMS],
+        "wing_of": lambda name: registry.experiments()[name].wing if name in registry.experiments() else "",
+        "finding": lambda name: _finding(default_run(name, record)),
     }
     found = {}
     for path, name in names.items():
@@ -86,14 +89,6 @@ def write_pages(record: Mapping[str, list[Result]]) -> list[Path]:
     for path, text in texts.items():
         write_atomically(path, text.encode())
     return list(texts)
-
-
-def _default(name: str, record: Mapping[str, list[Result]]) -> Result:
-    """The recorded run of an experiment's own command, without flags."""
-    wanted = plain(asdict(registry.load(name).Config()), "config")
-    there = [run for run in record.get(name, []) if run.config == wanted]
-    require(len(there) == 1, f"the record holds {len(there)} default runs of {name}; keep one.")
-    return there[0]
 
 
 def _finding(run: Result) -> str:

@@ -67,7 +67,7 @@ def in_processes(
     shares = SPAWN.SimpleQueue()
     for share in core_shares(workers):
         shares.put(share)
-    pool = ProcessPoolExecutor(workers, SPAWN, _begin, (shares, begin, beginning))
+    pool = ProcessPoolExecutor(workers, SPAWN, begin_worker, (shares, begin, beginning))
     try:
         places = {pool.submit(work, *one): place for place, one in enumerate(arguments)}
         running = set(places)
@@ -122,7 +122,7 @@ def kept(
     return {name: arrays for name, arrays in found.items() if arrays is not None}
 
 
-def _begin(shares: Any, begin: Callable[..., None] | None, beginning: tuple[Any, ...]) -> None:
+def begin_worker(shares: Any, begin: Callable[..., None] | None, beginning: tuple[Any, ...]) -> None:
     """In a new process: Ctrl-C is the parent's to answer, and nobody works on for a parent that was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,11 +1,14 @@
 """The record: finished runs that come with the project, small enough to be kept, and the source of its numbers."""
 
 import io
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from PIL import Image
 
+from difflab.errors import require
+from difflab.files import plain
 from difflab.runs import registry
 from difflab.runs.result import Arrays, Picture, Result
 from difflab.runs.results import read_run, write
@@ -42,6 +45,18 @@ def recorded(record: Path = RECORD) -> dict[str, list[Result]]:
         run = read_run(path.parent)
         found.setdefault(run.experiment, []).append(run)
     return found
+
+
+def default_run(name: str, record: Mapping[str, Sequence[Result]]) -> Result:
+    """The recorded run of an experiment's own command, without flags.
+
+    Raises:
+        InputError: the record holds none, or several.
+    """
+    wanted = plain(asdict(registry.load(name).Config()), "config")
+    there = [run for run in record.get(name, ()) if run.config == wanted]
+    require(len(there) == 1, f"the record holds {len(there)} default runs of {name}; keep one.")
+    return there[0]
 
 
 def _small(png: bytes) -> bytes:

@@ -184,6 +184,26 @@ def mean(
     return Interval(centre, max(bounds[0], centre - half), min(bounds[1], centre + half))
 
 
+def one_more(values: Sequence[float] | Real[np.ndarray, " n"], level: float = 0.95) -> Interval:
+    """Student t interval in which one more number of the same normal law lies.
+
+    mean +- t * s * sqrt(1 + 1 / n), with s and t as in `mean`: for a single thing beside n others.
+
+    Args:
+        values: n independent numbers, n at least 2.
+        level: confidence, in (0, 1).
+
+    Returns:
+        The mean of the numbers, and the ends between which the next of them lies.
+
+    Raises:
+        InputError: fewer than two numbers, a NaN, or a level outside (0, 1).
+    """
+    found = mean(values, level)
+    half = (found.high - found.value) * np.sqrt(len(values) + 1)
+    return Interval(found.value, float(found.value - half), float(found.value + half))
+
+
 def grouped_fraction(
     successes: Sequence[int] | Integer[np.ndarray, " groups"], n: int, level: float = 0.95
 ) -> Interval:
@@ -283,6 +303,18 @@ def pooled(parts: Sequence[Interval], level: float = 0.95, bounds: tuple[float, 
     )
 
 
+def share_interval(share: float, n: int) -> Interval:
+    """A share of n that need not be a whole number of them (read between two counts, or a mean of several), with
+    Wilson's interval of the count next to it, widened to hold the share itself.
+
+    Args:
+        share: in [0, 1].
+        n: at least 1.
+    """
+    found = wilson(round(share * n), n)
+    return Interval(share, min(share, found.low), max(share, found.high))
+
+
 def paired_difference(
     a: Sequence[float] | Real[np.ndarray, " n"],
     b: Sequence[float] | Real[np.ndarray, " n"],
@@ -305,6 +337,24 @@ def paired_difference(
     if first.shape != second.shape:
         raise InputError(f"a has shape {first.shape} and b {second.shape}; give one b for every a")
     return mean(first - second, level)
+
+
+def apart(first: Interval, second: Interval) -> Interval:
+    """Interval of the difference of two numbers that were measured independently, from their own intervals.
+
+    low = f - s - sqrt((f - f_low)^2 + (s_high - s)^2), and high likewise with the other ends. Of two fractions with
+    Wilson's intervals it is Newcombe's tenth method; of two means with Student's it is near Welch's interval.
+
+    Args:
+        first, second: value and ends, at one level.
+
+    Reference:
+        Zou and Donner 2008, Stat. Med. 27, 1693; Newcombe 1998, Stat. Med. 17, 873.
+    """
+    value = first.value - second.value
+    below = np.hypot(first.value - first.low, second.high - second.value)
+    above = np.hypot(first.high - first.value, second.value - second.low)
+    return Interval(value, float(value - below), float(value + above))
 
 
 def _takes_axis(statistic: Callable[..., Any]) -> bool:

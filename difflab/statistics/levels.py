@@ -9,7 +9,7 @@ from difflab.errors import require
 
 
 def at_level(losses: Float[np.ndarray, " k"], values: Float[np.ndarray, " k"], level: float) -> float:
-    """What was measured where the loss first is at most a level, on the line between two snapshots.
+    """What was measured where the loss first is at most a level, on the line from the best snapshot before.
 
     Args:
         losses: of a training at its snapshots, in the order of time; it may rise again.
@@ -17,8 +17,7 @@ def at_level(losses: Float[np.ndarray, " k"], values: Float[np.ndarray, " k"], l
         level: of the loss.
 
     Returns:
-        NaN where no snapshot reaches the level: nothing is extrapolated. The first snapshot's value where that is below
-        the level already.
+        NaN where no snapshot reaches the level, or the first is below it already: nothing is extrapolated.
 
     Raises:
         InputError: there is no snapshot, there are not as many values, or a loss is NaN.
@@ -32,10 +31,13 @@ def at_level(losses: Float[np.ndarray, " k"], values: Float[np.ndarray, " k"], l
     if len(reached) == 0:
         return float("nan")
     k = int(reached[0])
-    if k == 0 or losses[k] == level:
+    if losses[k] == level:
         return float(values[k])
-    share = (losses[k - 1] - level) / (losses[k - 1] - losses[k])
-    return float(values[k - 1] + share * (values[k] - values[k - 1]))
+    if k == 0:
+        return float("nan")
+    before = int(losses[:k].argmin())
+    share = (losses[before] - level) / (losses[before] - losses[k])
+    return float(values[before] + share * (values[k] - values[before]))
 
 
 def common_level(trainings: Sequence[Float[np.ndarray, " _"]]) -> float:

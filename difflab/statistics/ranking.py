@@ -48,6 +48,29 @@ def true_positives(scores: Real[np.ndarray, " n"], positive: Bool[np.ndarray, " 
     return float((scores[positive] > negatives[len(negatives) - 1 - int(rate * len(negatives))]).mean())
 
 
+def false_positives(scores: Real[np.ndarray, " n"], positive: Bool[np.ndarray, " n"], rate: float = 0.75) -> float:
+    """Share of negatives that score as high as the lowest of the best positives, so many that they are a share `rate`.
+
+    Args:
+        scores: higher = more likely positive.
+        positive: which are.
+        rate: share of the positives that must be found, in (0, 1].
+
+    Returns:
+        In [0, 1]; 1 where there are only positives or only negatives.
+
+    Raises:
+        InputError: the rate is outside its range.
+    """
+    require(0 < rate <= 1, f"rate is {rate}; give a share of the positives, as 0.75.")
+    if positive.all() or not positive.any():
+        return 1.0
+    found = np.sort(scores[positive])[::-1]
+    # A hundred times 0.29 is 28.999...
+    lowest = found[int(np.ceil(rate * len(found) - 1e-9)) - 1]
+    return float((scores[~positive] >= lowest).mean())
+
+
 def auc_interval(
     scores: Real[np.ndarray, " n"], positive: Bool[np.ndarray, " n"], random: np.random.Generator, replicates: int
 ) -> Interval:

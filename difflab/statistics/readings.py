@@ -3,7 +3,7 @@
 The two wings say what their models did inside (`Inside`); what is made of it is the same for both.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -57,13 +57,16 @@ class Asked(NamedTuple):
     neighbours: int = 10
 
 
-def layer_readings(states: Float[np.ndarray, "n d"], asked: Asked, random: np.random.Generator) -> dict[str, Interval]:
+def layer_readings(
+    states: Float[np.ndarray, "n d"], asked: Asked, random: np.random.Generator, with_interval: bool = True
+) -> dict[str, Interval]:
     """What is read off one layer's hidden states.
 
     Args:
         states: at n inputs, more than the neighbours times 8 / 7.
         asked: how.
         random: chooses units, pairs, and the groups of the jackknife.
+        with_interval: over inputs, which takes nine times as long; without it both ends are the number itself.
 
     Returns:
         "unit_entropy" and "unit_information" (binned; means over units and over pairs of them) and
@@ -75,27 +78,58 @@ def layer_readings(states: Float[np.ndarray, "n d"], asked: Asked, random: np.ra
         Activations beyond a layer's 2 % and 98 % quantiles share the outermost bins: transformers have units whose
         activations are hundreds of times those of the others, which would leave all others in one bin.
     """
+    read = jackknife if with_interval else _alone
     chosen = np.sort(random.permutation(states.shape[1])[: asked.units])
     some = states[:, chosen]
-    bin_of = binned(np.clip(some, *np.quantile(some, [TAIL, 1 - TAIL])), asked.bins)
     groups = random.permutation(np.arange(len(states)) % GROUPS)
-    found = {"unit_entropy": jackknife(lambda rows: float(unit_entropies(bin_of[rows]).mean()), groups)}
-    if len(chosen) >= 2:
-        every = np.triu_indices(len(chosen), 1)
-        pairs = pairs_of_units(len(chosen), asked.pairs, random)
-        found["unit_information"] = jackknife(
-            lambda rows: float(binned_information(bin_of[rows])[every].mean()), groups
-        )
-        found["neighbour_information"] = jackknife(
-            lambda rows: float(np.mean([neighbour_information(some[rows, i][:, None], some[rows, j][:, None])
-                                        for i, j in pairs])), groups
-        )  # fmt: skip
-    found["matrix_entropy"] = jackknife(lambda rows: matrix_entropy(states[rows] - states[rows].mean(axis=0)), groups)
+    statistics = _of_units(some, asked, random)
+    found = {name: read(statistic, groups) for name, statistic in statistics.items()}
+    found["matrix_entropy"] = read(lambda rows: matrix_entropy(states[rows] - states[rows].mean(axis=0)), groups)
     # Without a group so many different states must be left that each has its neighbours.
     if all(len(np.unique(states[groups != group], axis=0)) > asked.neighbours for group in range(GROUPS)):
-        dimension = jackknife(lambda rows: neighbour_dimension(states[rows], asked.neighbours), groups)
+        dimension = read(lambda rows: neighbour_dimension(states[rows], asked.neighbours), groups)
         if np.isfinite(dimension).all():
             found["neighbour_dimension"] = dimension
+    return found
+
+
+def unit_readings(
+    layers: Sequence[Float[np.ndarray, "n _"]], asked: Asked, random: np.random.Generator
+) -> dict[str, float]:
+    """What is read off the units of one model among several, which say themselves how far a number is off.
+
+    Args:
+        layers: states of each at n inputs.
+        asked: how.
+        random: chooses units and pairs; models that are compared need equal states of it.
+
+    Returns:
+        "unit_entropy", "unit_information" and "neighbour_information" as in `layer_readings`, meaned over layers;
+            those of pairs are left out where a layer has a single unit.
+    """
+    by_layer = []
+    for states in layers:
+        some = states[:, np.sort(random.permutation(states.shape[1])[: asked.units])]
+        rows = np.arange(len(some))
+        by_layer.append({name: one(rows) for name, one in _of_units(some, asked, random).items()})
+    names = [name for name in by_layer[0] if all(name in one for one in by_layer)]
+    return {name: float(np.mean([one[name] for one in by_layer])) for name in names}
+
+
+def _of_units(
+    some: Float[np.ndarray, "n u"], asked: Asked, random: np.random.Generator
+) -> dict[str, Callable[[Int[np.ndarray, " m"]], float]]:
+    """Statistics of the rows with some numbers, by name; those of pairs where there are two units."""
+    bin_of = binned(np.clip(some, *np.quantile(some, [TAIL, 1 - TAIL])), asked.bins)
+    found: dict[str, Callable[[Int[np.ndarray, " m"]], float]]
+    found = {"unit_entropy": lambda rows: float(unit_entropies(bin_of[rows]).mean())}
+    if some.shape[1] >= 2:
+        every = np.triu_indices(some.shape[1], 1)
+        pairs = pairs_of_units(some.shape[1], asked.pairs, random)
+        found["unit_information"] = lambda rows: float(binned_information(bin_of[rows])[every].mean())
+        found["neighbour_information"] = lambda rows: float(
+            np.mean([neighbour_information(some[rows, i][:, None], some[rows, j][:, None]) for i, j in pairs])
+        )
     return found
 
 
@@ -126,3 +160,8 @@ def jackknife(
     error = np.sqrt((n_groups - 1) / n_groups * np.sum((left - left.mean()) ** 2))
     half = float(stdtrit(n_groups - 1, (1 + level) / 2) * error)
     return Interval(value, value - half, value + half)
+
+
+def _alone(statistic: Callable[[Int[np.ndarray, " m"]], float], groups: Int[np.ndarray, " n"]) -> Interval:
+    value = statistic(np.arange(len(groups)))
+    return Interval(value, value, value)

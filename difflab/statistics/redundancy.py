@@ -44,7 +44,7 @@ def compressed_share(text: str) -> float:
     return 1 - zlib_bytes(text) / size if size else 0.0
 
 
-def perturbed(prefix: Tokens, changes: int, vocabulary: int, random: np.random.Generator) -> Tokens:
+def replaced(prefix: Tokens, changes: int, vocabulary: int, random: np.random.Generator) -> Tokens:
     """A prefix of which some tokens are replaced by others.
 
     Args:

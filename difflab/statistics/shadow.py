@@ -58,6 +58,35 @@ def lira(
     return norm.logpdf(observed, middle_in, width_in) - norm.logpdf(observed, middle_out, width_out)
 
 
+def guessed_right(scores: Float[np.ndarray, "worlds n"], inside: Bool[np.ndarray, "_ _"]) -> Float[np.ndarray, " n"]:
+    """Of every item the share of worlds whose membership is told by the others: how well it is kept by heart.
+
+    Each world in turn is the model in question; it is guessed to have seen an item where `lira` of the others is above
+    0.
+
+    Args:
+        scores: worlds x n, higher = more likely a member.
+        inside: whether the world was trained on the item.
+
+    Returns:
+        In [0, 1]; about a half where nothing tells.
+
+    Raises:
+        InputError: as `lira`, of all worlds but one.
+
+    Reference:
+        Dentan et al. 2024, arXiv 2409.18858, who count an item as memorized from 0.9 on.
+
+    Differs:
+        In the published code the model in question is among those that the laws are fitted on.
+    """
+    right = np.empty(scores.shape, bool)
+    for world in range(len(scores)):
+        others = np.arange(len(scores)) != world
+        right[world] = (lira(scores[world], scores[others], inside[others]) > 0) == inside[world]
+    return right.mean(axis=0)
+
+
 def lira_offline(
     observed: Float[np.ndarray, " n"],
     scores: Float[np.ndarray, "worlds _"],

@@ -3,6 +3,10 @@
 It begins with learning. When the loss has not beaten its best for so many steps, an entropy is lowered, too, until the
 loss has risen too far above its best or the entropy has not beaten its own for so many steps. Yu 2025 (GAPT), arXiv
 2505.08727, section 3.
+
+The best is lowered at every step, as in the published code, so that what beats it must fall by `gain` in one step. No
+training does that for long: at the published numbers the gate is a timer, of 125 steps of learning and 75 of
+compressing, with or without smoothing.
 """
 
 from collections.abc import Iterable
@@ -21,9 +25,8 @@ class Gate:
         patience: steps without a better loss after which compressing begins.
         compression_patience: steps without a better entropy after which it ends.
         spike: it also ends where the loss is above its best by this share.
-        smoothing: decay of the running means that are compared in place of the numbers themselves. 0 compares the
-            numbers, as the published code does: a best is never forgotten there, and on noisy batches the luckiest one
-            makes a timer of the gate.
+        smoothing: decay of the running means that are compared in place of the numbers themselves, so that no lucky
+            batch sets a best that is never met again. 0 compares the numbers, as the published code does.
     """
 
     gain: float = 0.01

@@ -1,35 +1,30 @@
 """difflab cartography: which training items the course of a training makes suspect."""
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from difflab.errors import require
 from difflab.runs.configs import from_arguments
 from difflab.runs.execute import execute
+from experiments.commands.audited import sorted_out
 from experiments.commands.report import write
 
 
 def main(arguments: Sequence[str]) -> None:
     """Draw the map of a matrix of losses; prints the page."""
-    parser = argparse.ArgumentParser(prog="difflab cartography", add_help=False, allow_abbrev=False)
-    parser.add_argument("--out", type=Path, default=Path("results"))
     from difflab.audits import cartography as module
 
-    rest = list(arguments)
-    # The matrix is the first word; what follows a flag is that flag's.
-    given = rest.pop(0) if rest and not rest[0].startswith("-") else ""
-    known, rest = parser.parse_known_args(rest)
-    asked = bool({"-h", "--help"} & set(rest))
-    require(
-        bool(given) or asked or "--losses" in rest,
-        "name the file of losses, epochs x items, first: difflab cartography LOSSES.npy.",
-    )
-    config = from_arguments(
-        module.Config(),
-        [*rest, *(("--losses", given) if given else ())],
-        "difflab cartography LOSSES.npy [--out DIR]",
-        module.__doc__,
-    )
-    execute(module.NAME, module, config, known.out)
-    print(write(known.out))
+    words = sorted_out(arguments, module.Config())
+    named = [word for word in words.flags if word.partition("=")[0] == "--losses"]
+    if not {"-h", "--help"} & set(words.flags):
+        missing = "name the file of losses, epochs x items: difflab cartography LOSSES.npy."
+        require(bool(words.subjects or named), missing)
+        require(
+            len(words.subjects) + len(named) == 1,
+            f"difflab cartography takes one file of losses, not {len(words.subjects) + len(named)};"
+            " name it once, and quote what has spaces.",
+        )
+    given = ["--losses", *words.subjects] if words.subjects else []
+    usage = "difflab cartography LOSSES.npy [--out DIR]"
+    config = from_arguments(module.Config(), [*words.flags, *given], usage, module.__doc__)
+    execute(module.NAME, module, config, words.out)
+    print(write(words.out))

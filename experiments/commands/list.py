@@ -1,18 +1,26 @@
-"""difflab list: the experiments with question and cost, or with --methods the methods with their papers."""
+"""difflab list: the experiments with question and cost, or the methods, or the papers with their verdicts."""
 
 import argparse
 from collections.abc import Sequence
 
 from difflab import methods
+from difflab.runs.record import recorded
 from difflab.runs.registry import cost, documents, question
+from difflab.runs.systems import SYSTEMS, verdict
 
 
 def main(arguments: Sequence[str]) -> None:
     """Print them."""
     parser = argparse.ArgumentParser(prog="difflab list", description="What difflab can ask, or with what.")
     parser.add_argument("--methods", action="store_true", help="the methods of every kind, with their papers")
-    if parser.parse_args(arguments).methods:
+    parser.add_argument(
+        "--papers", action="store_true", help="the systems of the literature, and whether they held here"
+    )
+    asked = parser.parse_args(arguments)
+    if asked.methods:
         _list_methods()
+    elif asked.papers:
+        _list_papers()
     else:
         _list_experiments()
 
@@ -20,6 +28,13 @@ def main(arguments: Sequence[str]) -> None:
 def _list_experiments() -> None:
     for name, document in documents().items():
         print(f"{name:28s}{question(document)}\n{'':28s}on two cores: {cost(document)}")
+
+
+def _list_papers() -> None:
+    record = recorded()
+    for system in SYSTEMS:
+        print(f"arXiv:{system.paper}  {system.name}\n{'':18s}{system.says}")
+        print(f"{'':18s}{system.experiment}: {verdict(system, record)}")
 
 
 def _list_methods() -> None:

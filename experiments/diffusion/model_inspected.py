@@ -1,10 +1,10 @@
 """What can be read off the inside of somebody's model without its training data?
 
 The readings of `difflab inspect` and `difflab.inspect` as an experiment, for the page and the record: without flags it
-looks inside the shipped pipeline while it denoises pictures of its own, and inside a copy that was never trained:
+looks inside the shipped pipeline while it denoises pictures of its own, and inside copies that were never trained:
 entropy and mutual information of units (arXiv 2210.09404), entropy of attention, matrix entropy of hidden states, local
-dimension (arXiv 2406.03537). Expect every reading to differ from the untrained copy's in some layer; what they say of
-memorization is a question for several models side by side. Cost on two cores: about 2 minutes.
+dimension (arXiv 2406.03537). Expect every reading to differ from the untrained copies' in some layer; what they say of
+memorization is a question for several models side by side. Cost on two cores: about 8 minutes, estimated.
 """
 
 from difflab.audits.inspect import SMOKE, Config, claims, figures, run
@@ -16,13 +16,13 @@ __all__ = ["SMOKE", "Config", "answer", "claims", "figures", "run"]
 
 
 def answer(run: Recorded) -> Answer:
-    """What units say and share in the middle of the network, beside the untrained copy."""
+    """What units say and share in the middle of the network, beside the untrained copies."""
     rows = run.rows("unit_entropy", of=MODEL)
     middle = rows[len(rows) // 2].setting["layer"]
     entropy, other = (run.number("unit_entropy", of=who, layer=middle) for who in (MODEL, UNTRAINED))
     shared, others = (run.number("unit_information", of=who, layer=middle) for who in (MODEL, UNTRAINED))
     return Answer(
-        f"In the middle ({middle}) a unit says {entropy} nats and shares {shared} with another; in a copy never trained"
+        f"In the middle ({middle}) a unit says {entropy} nats and shares {shared} with another; in copies never trained"
         f" {other} and {others}.",
         "",
         "units",

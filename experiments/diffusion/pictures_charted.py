@@ -9,8 +9,9 @@ and forget events, how far the loss falls, the area under it, and where it ends.
 
 Every number is a mean over worlds, one a seed; intervals are the wider of Student's and Newcombe's. Controls: shuffled
 labels, and a baseline that sees pictures and captions and no model. Expect no forget events where copies are, as in
-language; and the last loss to find copies, while the drop depends on how hard a picture was at first. The mechanism is
-reproduced, the paper's numbers are not comparable. Cost on two cores: 5 minutes.
+language; and the last loss to find copies, while the drop depends on how hard a picture was at first. Claims were
+written after pilots on seeds 0 and 1, which the default does not use. The mechanism is reproduced, the paper's numbers
+are not comparable. Cost on two cores: 5 minutes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,7 +41,7 @@ class Config:
     """Of all; its seed is not looked at."""
     workers: int = 2
     """Processes; they do not change the numbers."""
-    seed: int = 0
+    seed: int = 10
     """Of the first world; the others follow."""
 
     def __post_init__(self) -> None:

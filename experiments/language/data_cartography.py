@@ -16,7 +16,8 @@ exact deduplication to do as well for nothing, wherever copies are exact. The me
 numbers are not comparable: its models are an LSTM and GPT-2, it prunes by forget events, and has no random pruning.
 
 Differs: the threshold of an event is the median of all losses (the paper leaves it open); fewer rows mean fewer steps,
-for every row is read in as many epochs. Cost on two cores: about 15 minutes, alone on the machine.
+for every row is read in as many epochs. Claims were written after pilots on seeds 0 and 1, which the default does not
+use. Cost on two cores: about 15 minutes, alone on the machine.
 """
 
 from collections.abc import Iterator, Sequence
@@ -81,7 +82,7 @@ class Config:
     """Tokens compared."""
     workers: int = 2
     """Processes; they do not change the numbers."""
-    seed: int = 0
+    seed: int = 10
     """Of the first world; the others follow."""
 
     def __post_init__(self) -> None:

@@ -170,13 +170,13 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     """The law, what breaks it, and whether its intercept is a test."""
     said = dict[str, bool]()
     for row in select(rows, "law_correlation", of="pools", texts=ONCE):
-        said["pools of texts seen at most once follow the law: r is at least 0.9"] = row.value >= 0.9
+        said["pools of texts seen at most once follow the law: r is at least 0.9"] = row.interval.low >= 0.9
     for row in select(rows, "correlation_difference", of="pools less texts"):
         said["single texts follow it less: r of pools is higher"] = row.interval.low > 0
     for row in select(rows, "correlation_difference", of="with memorized gibberish"):
         said["memorized gibberish breaks it: r is lower with it"] = row.interval.high < 0
     for row in select(rows, "law_correlation", of="pools", texts=UNSEEN):
-        said["gibberish that was never seen does not: r is at least 0.9 with it"] = row.value >= 0.9
+        said["gibberish that was never seen does not: r is at least 0.9 with it"] = row.interval.low >= 0.9
     for row in select(rows, "false_alarm_fraction"):
         said[f"{row.setting['slopes']}: no more false alarms than the level of {LEVEL:g} allows"] = (
             row.interval.low <= LEVEL

@@ -126,11 +126,9 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact | N
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
     """What sizes keep of each other beyond chance; nothing is claimed of what too few worlds show."""
-    said = {
-        "no twin is continued word for word by any size": all(
-            row.value == 0 for row in select(rows, "memorized_fraction", texts=TWIN)
-        )
-    }
+    said = dict[str, bool]()
+    if twins := select(rows, "memorized_fraction", texts=TWIN):
+        said["no twin is continued word for word by any size"] = all(row.value == 0 for row in twins)
     for grown in select(rows, "memorized_difference", to=LARGER):
         pair = f"{grown.setting['smaller']} to {grown.setting['larger']}"
         here = {"smaller": grown.setting["smaller"], "larger": grown.setting["larger"]}

@@ -11,7 +11,8 @@ Tasks are compared where the validation loss on inputs, which have one law under
 all tasks of a world reach; beside it after the last step. Controls: twins that nobody was trained on, for every task;
 the model before any task; the task of nothing. Extraction is ranked over the other tasks by three measures of what a
 task needs: input words that the answer depends on, input words that can be read off it, and the entropy of attention
-from the answer over the input, read on inputs that were not trained on.
+from the answer over the input, read on inputs that were not trained on; and, as a control, by the steps that were taken
+until the level was reached. Intervals of Kendall's tau are over tasks, which are few and the same in every world.
 
 Expect every task to be learned, no twin to come back, and, as published, more extraction with more of the input needed.
 The mechanism is reproduced, the paper's numbers are not comparable. Numbers are means over worlds, one a seed, with
@@ -31,7 +32,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from difflab.audits.task_comparisons import LAST, LEVEL, PREDICTORS, difference_rows, rank_rows, task_rows
+from difflab.audits.task_comparisons import LAST, LEVEL, PREDICTORS, STEPS, difference_rows, rank_rows, task_rows
 from difflab.audits.text_tasks import TaskWorld, of_tasks
 from difflab.autoregressive.panels.tasks import extraction_by_task, ranks_figure
 from difflab.errors import at_least, require
@@ -101,6 +102,8 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact | N
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
     """What tasks differ in at one validation loss; nothing is claimed of what too few worlds show."""
     told = select(rows, "extracted_fraction")
+    if not told:
+        return {}
     said = {
         "no twin is continued word for word, whatever the task": all(
             row.value == 0 for row in told if row.setting["texts"] == "unseen"
@@ -109,7 +112,9 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         f"every task is learned: at least {LEARNED} of the words of answers to other inputs are right after the last"
         " step": all(row.value >= LEARNED for row in select(rows, "accuracy_fraction", at=LAST)),
     }
-    for rank in select(rows, "rank_correlation_score", at=LEVEL):
+    for rank in select(rows, "rank_correlation", at=LEVEL):
+        if rank.setting["by"] == STEPS:
+            continue
         said[f"at equal validation loss more is extracted by tasks with more {rank.setting['by']}"] = (
             rank.interval.low > 0
         )
@@ -131,10 +136,10 @@ def answer(run: Recorded) -> Answer:
     ranked = sorted(run.rows("extracted_fraction", **at), key=lambda row: row.value)
     least, most = ranked[0].setting["task"], ranked[-1].setting["task"]
     lowest, highest = (run.number("extracted_fraction", task=task, **at) for task in (least, most))
-    ranks = [f"{run.number_or('unknown', 'rank_correlation_score', by=by, at=LEVEL)} by {by}" for by in PREDICTORS]
+    ranks = [f"{run.number_or('unknown', 'rank_correlation', by=by, at=LEVEL)} by {by}" for by in PREDICTORS]
     return Answer(
         f"At equal validation loss a share of {highest} of the inputs comes back after {most}, and of {lowest} after"
-        f" {least}; Spearman's correlation over tasks is {', '.join(ranks)}.",
+        f" {least}; Kendall's tau over tasks is {', '.join(ranks)}.",
         "summarization and dialogue high; sentiment, question answering and translation near 0",
         "tasks",
         "Are tasks that need more of the input higher?",

@@ -32,6 +32,7 @@ from difflab.audits.capacity_crossovers import (
     FOUND,
     HALF_WAY,
     MEASURED,
+    OTHERS,
     PEAK,
     crossover_rows,
     prediction_rows,
@@ -213,8 +214,8 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         here = {"point": point, "prediction": name, "capacity": MEASURED}
         for row in select(rows, "log_error_distance", **here):
             said[f"{point}: {name} are wrong by less than a factor of two"] = row.interval.high < LN_2
-        for row in select(rows, "better_difference", **here):
-            said[f"{point}: {name} are less wrong than the mean of the other settings"] = row.interval.high < 0
+        for row in select(rows, "better_difference", **here, against=OTHERS):
+            said[f"{point}: {name} are less wrong than the {OTHERS}"] = row.interval.high < 0
     return said
 
 
@@ -243,8 +244,8 @@ def answer(run: Recorded) -> Answer:
     )
     return Answer(
         f"The widest holds {run.number('capacity_ratio', 2, width=widest)} bits a parameter. Of texts with a law most"
-        f" is held where exact code lengths fill that, to a mean log error of {peak}; half the law is learned where raw"
-        f" lengths do, to one of {half}.",
+        f" is held where exact code lengths fill that, to a mean error of the logarithm of {peak}; where raw lengths do"
+        f" half the law should be learned, and is not: the error is {half}.",
         "3.6 bits a parameter",
         "crossover",
         "How far are found points from the predicted ones?",

@@ -45,13 +45,16 @@ from difflab.runs.answers import Answer
 from difflab.runs.figures import picture_strips
 from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
-from difflab.runs.rows import Artefact, Row, select
+from difflab.runs.rows import Artefact, Note, Row, select
+from difflab.statistics.dataset_inference import LEVEL
 from synthetic.plan import Plan
 
 FEW = 4
 """Copies that claims of membership are about."""
 SURE = 0.02
 """Of twins, and of what oracles draw, at most so many may be copies."""
+ALARMS = 2 * LEVEL
+"""Of tests where there is nothing to find, at most so many may alarm."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ SMOKE = Config(
 )  # fmt: skip
 
 
-def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact | Note]:
     """Train all models, ask each about all items of its world, and compare over worlds."""
     worlds = config.worlds()
     told = told_by(worlds, config.asking, checkpoints, config.workers)
@@ -146,6 +149,11 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         found = select(rows, "control_auc", control=control)
         said[f"{control}: every interval of an AUC holds 0.5"] = bool(found) and all(
             row.interval.low <= 0.5 <= row.interval.high for row in found
+        )
+    if false := select(rows, "false_alarm_fraction"):
+        share = sum(row.value * row.n for row in false) / sum(row.n for row in false)
+        said[f"dataset inference alarms on twins alone in at most {ALARMS:.0%} of cases, all together"] = (
+            share <= ALARMS
         )
     weights, flops = ([row.value for row in select(rows, f"{what}_count")] for what in ("weights", "training_flops"))
     said["families cost alike: weights within 30 %, compute of training within 10 %"] = max(

@@ -58,10 +58,13 @@ def code_eraser(said: Said, config: CodeEraser = CodeEraser()) -> Float[torch.Te
     """
     check_given(said, config)
     forget, retain = said.forget, said.retain
-    assert forget is not None and forget.span is not None and retain is not None
+    assert forget is not None and forget.span is not None
     losses, away = token_losses(forget.logits, forget.tokens), divergences(forget, config.least)
-    near = divergences(retain, config.least)
-    held = near.sum(-1).mean() if config.by_text else mean_of(near, retain.counted)
     around = mean_of(losses, forget.counted & ~forget.span)
-    constraint = config.retain_weight * held - mean_of(away, forget.span)
+    constraint = -mean_of(away, forget.span)
+    if config.retain_weight:
+        assert retain is not None
+        near = divergences(retain, config.least)
+        held = near.sum(-1).mean() if config.by_text else mean_of(near, retain.counted)
+        constraint = constraint + config.retain_weight * held
     return -mean_of(losses, forget.span) + config.context_weight * around + config.weight * constraint

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float
 
-from difflab.autoregressive.shown import Said, check_given, divergences, mean_loss, mean_of
+from difflab.autoregressive.shown import Said, Shown, check_given, divergences, mean_loss, mean_of
 from difflab.errors import at_least
 
 
@@ -53,11 +53,14 @@ def constraint_based(said: Said, config: ConstraintBased = ConstraintBased()) ->
         As in Chu et al. 2025 (CodeEraser), arXiv 2509.13755, section 3, which stops as `gradient_ascent` does.
     """
     check_given(said, config)
-    assert said.forget is not None and said.retain is not None
-    away, near = (
-        divergences(shown, config.least).sum(-1).mean()
-        if config.by_text
-        else mean_of(divergences(shown, config.least), shown.counted)
-        for shown in (said.forget, said.retain)
-    )
-    return -mean_loss(said.forget) + config.weight * (config.retain_weight * near - away)
+    assert said.forget is not None
+    constraint = -_divergence(said.forget, config)
+    if config.retain_weight:
+        assert said.retain is not None
+        constraint = constraint + config.retain_weight * _divergence(said.retain, config)
+    return -mean_loss(said.forget) + config.weight * constraint
+
+
+def _divergence(shown: Shown, config: ConstraintBased) -> Float[torch.Tensor, ""]:
+    found = divergences(shown, config.least)
+    return found.sum(-1).mean() if config.by_text else mean_of(found, shown.counted)

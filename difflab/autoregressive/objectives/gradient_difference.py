@@ -16,7 +16,7 @@ class GradientDifference:
 
     Attributes:
         forget_weight: gamma.
-        retain_weight: alpha.
+        retain_weight: alpha; 0 keeps nothing, and no texts to keep are needed.
         kept_by: likelihood of the texts to keep, or divergence from the model as it was.
         everywhere: the divergence is meaned over padding, too, as in open-unlearning.
     """
@@ -52,6 +52,5 @@ def gradient_difference(said: Said, config: GradientDifference = GradientDiffere
         Maini et al. 2024 (TOFU), arXiv 2401.06121, section 3: a fixed number of epochs.
     """
     check_given(said, config)
-    assert said.forget is not None and said.retain is not None
-    retained = kept(said.retain, config.kept_by, config.everywhere)
-    return config.retain_weight * retained - config.forget_weight * mean_loss(said.forget)
+    assert said.forget is not None
+    return kept(said.retain, config) - config.forget_weight * mean_loss(said.forget)

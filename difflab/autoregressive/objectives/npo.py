@@ -29,7 +29,7 @@ class Npo:
     Attributes:
         beta: the inverse temperature. The smaller it is, the longer it is gradient ascent.
         forget_weight: gamma.
-        retain_weight: alpha; 0 keeps nothing.
+        retain_weight: alpha; 0 keeps nothing, as in the paper, and no texts to keep are needed.
         kept_by: likelihood of the texts to keep, or divergence from the model as it was.
         everywhere: the divergence is meaned over padding, too, as in open-unlearning.
         compared: text: the summed loss of each text, as in the paper. batch: the mean loss over all tokens of the
@@ -74,7 +74,7 @@ def npo(said: Said, config: Npo = Npo()) -> Float[torch.Tensor, ""]:
         Zhang et al. 2024, arXiv 2404.05868, equation 3. A fixed number of epochs.
     """
     check_given(said, config)
-    assert said.forget is not None and said.retain is not None and said.forget.reference is not None
+    assert said.forget is not None and said.forget.reference is not None
     if config.compared == "raw_logits":
         higher = wide(said.forget.reference.detach()) - wide(said.forget.logits)
     else:
@@ -82,5 +82,4 @@ def npo(said: Said, config: Npo = Npo()) -> Float[torch.Tensor, ""]:
         if config.compared == "batch":
             higher = higher.sum() / said.forget.counted.sum()
     forgotten = -(2 / config.beta) * logsigmoid(config.beta * higher).mean()
-    retained = kept(said.retain, config.kept_by, config.everywhere)
-    return config.forget_weight * forgotten + config.retain_weight * retained
+    return config.forget_weight * forgotten + kept(said.retain, config)

@@ -62,16 +62,21 @@ def rmu(said: Said, config: Rmu = Rmu()) -> Float[torch.Tensor, ""]:
         InputError: something that it needs is not there.
 
     Reference:
-        Li et al. 2024 (WMDP), arXiv 2403.03218, section 4: a fixed number of batches, and only the down-projections of
-        the MLPs of three layers move.
+        Li et al. 2024 (WMDP), arXiv 2403.03218, section 4: a fixed number of batches.
+
+    Differs:
+        There only the down-projections of the MLPs of three layers move: the one that is looked at and the two below.
+        Here all weights do unless names of some are given (--only).
     """
     check_given(said, config)
     forget, retain = said.forget, said.retain
-    assert forget is not None and forget.hidden is not None and retain is not None and retain.hidden is not None
-    assert retain.reference_hidden is not None
+    assert forget is not None and forget.hidden is not None
     hidden = wide(forget.hidden)
     goal = config.size * torch.as_tensor(direction(hidden.shape[-1], config.seed)).to(hidden)
     away = _meaned((hidden - goal).square().mean(-1), forget, config)
+    if config.retain_weight == 0:
+        return away
+    assert retain is not None and retain.hidden is not None and retain.reference_hidden is not None
     near = (wide(retain.hidden) - wide(retain.reference_hidden.detach())).square().mean(-1)
     return away + config.retain_weight * _meaned(near, retain, config)
 

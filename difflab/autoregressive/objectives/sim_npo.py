@@ -19,7 +19,7 @@ class SimNpo:
         beta: the inverse temperature.
         margin: delta, in nats a token; beta times it is the paper's gamma, which stands outside of beta there.
         forget_weight: gamma.
-        retain_weight: alpha; 0 keeps nothing.
+        retain_weight: alpha; 0 keeps nothing, and no texts to keep are needed.
         kept_by: likelihood of the texts to keep, or divergence from the model as it was.
         everywhere: the divergence is meaned over padding, too, as in open-unlearning.
         one_more: divide by one token more than are predicted, as the published code does where a text's first token is
@@ -63,11 +63,10 @@ def sim_npo(said: Said, config: SimNpo = SimNpo()) -> Float[torch.Tensor, ""]:
         Fan et al. 2024, arXiv 2410.07163, equation 4, in the form of its code. A fixed number of epochs.
     """
     check_given(said, config)
-    assert said.forget is not None and said.retain is not None
+    assert said.forget is not None
     if config.raw_logits:
         higher = -wide(said.forget.logits)
     else:
         higher = text_losses(said.forget) / (said.forget.counted.sum(-1).clamp_min(1) + config.one_more)
     forgotten = -(2 / config.beta) * logsigmoid(config.beta * (higher - config.margin)).mean()
-    retained = kept(said.retain, config.kept_by, config.everywhere)
-    return config.forget_weight * forgotten + config.retain_weight * retained
+    return config.forget_weight * forgotten + kept(said.retain, config)

@@ -26,8 +26,8 @@ def extraction_by_task(rows: Sequence[Row]) -> Figure:
 
 
 def ranks_figure(rows: Sequence[Row]) -> Figure:
-    """Spearman's correlation over tasks of what comes back with what a task needs."""
-    found = select(rows, "rank_correlation_score")
+    """Kendall's tau over tasks of what comes back with what a task needs."""
+    found = select(rows, "rank_correlation")
     names = list(dict.fromkeys(row.setting["by"] for row in found))
     figure, (ax,) = new_figure("What extraction goes with, over tasks", "rank correlation", "")
     for k, place in enumerate(dict.fromkeys(row.setting["at"] for row in found)):

@@ -1,6 +1,7 @@
 """Figures of ways of fine-tuning: what they betray of the texts against what they learned of others."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 from matplotlib.figure import Figure
 
@@ -9,6 +10,8 @@ from difflab.runs.rows import Row, select
 
 _SHADES = ("#B73500", "#B9890A", "#006DB7", "#00995E", "#1A1A1A", "#9E649B", "#7D7D7D", "#56B4E9")
 """One for each of eight methods."""
+_GAINS = ("trained", "generalizing", "predicted", "memorizing", "partly_memorizing", "control")
+"""Colours of gains, which begin anew after six."""
 
 
 def courses_figure(rows: Sequence[Row]) -> Figure:
@@ -19,7 +22,7 @@ def courses_figure(rows: Sequence[Row]) -> Figure:
     figure, panels = new_figure(title, "validation loss, nats a word", "area under the curve", len(sizes))
     with style():
         for ax, size in zip(panels, sizes, strict=True):
-            for method, shade in zip(methods, _SHADES, strict=False):
+            for method, shade in zip(methods, cycle(_SHADES), strict=False):
                 x, y = (
                     [row.value for row in found if row.setting["size"] == size and row.setting["method"] == method]
                     for found in (losses, areas)
@@ -41,11 +44,12 @@ def gains_figure(rows: Sequence[Row]) -> Figure:
     figure, panels = new_figure("At equal validation loss", "area under the curve", "", len(sizes))
     figure.set_figheight(1.8 + 0.35 * len(methods))
     for ax, size in zip(panels, sizes, strict=True):
-        for k, (gain, colour) in enumerate(
-            zip(gains, ("trained", "generalizing", "predicted", "memorizing"), strict=False)
-        ):
+        for k, (gain, colour) in enumerate(zip(gains, cycle(_GAINS), strict=False)):
             here = [row for row in found if row.setting["gain"] == gain and row.setting["size"] == size]
-            places = [methods.index(row.setting["method"]) + 0.15 * (k - 1.5) for row in here]
+            places = [
+                methods.index(row.setting["method"]) + min(0.15, 0.8 / len(gains)) * (k - (len(gains) - 1) / 2)
+                for row in here
+            ]
             label = f"{gain:.0%} of what full fine-tuning gains"
             points_with_intervals(ax, places, [row.interval for row in here], label, colour, True)
         ax.axvline(0.5, color=COLOURS["exact"], linewidth=0.8)

@@ -1,0 +1,147 @@
+"""Who completes whose texts: rates of matches between clients, beside those of a client that never took part."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+from difflab.audits.client_worlds import PRIVATE, ClientWorld
+from difflab.audits.task_comparisons import share_interval
+from difflab.runs.rows import Row
+from difflab.statistics.intervals import POSITIVE, SHARE, mean, paired_difference, pooled
+from difflab.statistics.levels import at_level, common_level
+
+APPROXIMATE = "approximate"
+ALL = "all"
+INTRA, INTER, UNSEEN, TOTAL = "intra", "inter", "unseen", "total"
+"""A client's items against its own texts; against those of others; items of the client that never took part against
+those of the others; against those of anybody who took part."""
+FEDERATED, NONE, MORE, PARAPHRASES, PROXIMAL, CENTRAL = (
+    "federated", "no overlap", "more overlap", "paraphrases", "FedProx", "centralized",
+)  # fmt: skip
+EDITS = 0.25
+"""Largest edit distance, as a share of the suffix, at which a completion matches approximately."""
+Looks = Mapping[str, Shaped[np.ndarray, "..."]]
+"""Of one federation, one entry a look: `difflab.audits.client_worlds.course`."""
+ByCondition = Mapping[str, Sequence[Looks]]
+"""For each condition the looks of every world, in one order of worlds."""
+
+
+def verbatim(tokens: int) -> str:
+    """The name of a match of so many tokens in a row."""
+    return f"verbatim {tokens}"
+
+
+def matches(looks: Looks, match: str, place: int) -> Bool[np.ndarray, "clients items clients"]:
+    """Whether a completion of each item matches a text of each client, at one look."""
+    if match == APPROXIMATE:
+        return looks["edits"][place] <= EDITS
+    return looks["run"][place] >= int(match.split()[1])
+
+
+def cells(
+    looks: Looks, match: str, place: int, chosen: Bool[np.ndarray, " items"]
+) -> Float[np.ndarray, "clients clients"]:
+    """Share of some items of each client (down) that match a text of each client (across); the last never took part."""
+    return matches(looks, match, place)[:, chosen].mean(axis=1)
+
+
+def rate(looks: Looks, match: str, place: int, of: str, chosen: Bool[np.ndarray, " items"]) -> float:
+    """One rate of `INTRA`, `INTER`, `UNSEEN` and `TOTAL`; clients count alike, for all have as many items."""
+    found = cells(looks, match, place, chosen)
+    taking = len(found) - 1
+    own = np.eye(taking, dtype=bool)
+    if of == TOTAL:
+        return float(matches(looks, match, place)[:taking][:, chosen, :taking].any(axis=2).mean())
+    if of == UNSEEN:
+        return float(found[taking, :taking].mean())
+    return float(found[:taking, :taking][own if of == INTRA else ~own].mean())
+
+
+def chosen_of(world: ClientWorld, kind: str) -> Bool[np.ndarray, " items"]:
+    """Items of a kind, or all."""
+    return np.ones(world.items, bool) if kind == ALL else world.kinds == kind
+
+
+def rates_of(
+    some: Sequence[Looks], world: ClientWorld, match: str, of: str, kind: str = ALL, place: int = -1
+) -> list[float]:
+    """One rate a world."""
+    return [rate(looks, match, place, of, chosen_of(world, kind)) for looks in some]
+
+
+def rate_rows(found: ByCondition, worlds: Mapping[str, ClientWorld], names: Sequence[str]) -> Iterator[Row]:
+    """Every rate of every condition after the last round, of private and of all items; and the validation loss.
+
+    Args:
+        found: looks.
+        worlds: of each condition; its seed is not looked at.
+        names: of matches.
+    """
+    for condition, some in found.items():
+        world = worlds[condition]
+        for match in names:
+            for kind in (PRIVATE, ALL):
+                count = int(chosen_of(world, kind).sum()) * world.clients
+                if not count:
+                    continue
+                for of in (INTRA, INTER, UNSEEN, TOTAL):
+                    shares = rates_of(some, world, match, of, kind)
+                    told = pooled([share_interval(share, count) for share in shares], bounds=SHARE)
+                    setting = {"condition": condition, "match": match, "items": kind, "of": of}
+                    yield Row("match_fraction", *told[:3], len(some) * count, setting, told.sd)
+        losses = [float(looks["loss"][-1]) for looks in some]
+        yield Row("validation_loss", *mean(losses, bounds=POSITIVE), len(some), {"condition": condition})
+
+
+def cell_rows(some: Sequence[Looks], world: ClientWorld, condition: str, match: str) -> Iterator[Row]:
+    """The matrix of one condition: whose items are completed (down) with whose texts (across)."""
+    chosen = chosen_of(world, ALL)
+    tables = np.stack([cells(looks, match, -1, chosen) for looks in some])
+    names = [*(f"client {i + 1}" for i in range(world.clients)), UNSEEN]
+    for i, whose in enumerate(names):
+        for k, other in enumerate(names):
+            told = pooled([share_interval(float(share), world.items) for share in tables[:, i, k]], bounds=SHARE)
+            setting = {"condition": condition, "match": match, "whose": whose, "with": other}
+            yield Row("cell_fraction", *told[:3], len(some) * world.items, setting, told.sd)
+
+
+def gap_rows(found: ByCondition, worlds: Mapping[str, ClientWorld], names: Sequence[str]) -> Iterator[Row]:
+    """What is compared within a condition, world by world; and overlap and paraphrases against none."""
+    for match in names:
+        for condition, some in found.items():
+            world, setting = worlds[condition], {"condition": condition, "match": match}
+            intra, inter, unseen = (rates_of(some, world, match, of, PRIVATE) for of in (INTRA, INTER, UNSEEN))
+            yield Row("excess_difference", *paired_difference(inter, unseen), len(some), setting)
+            yield Row("twofold_difference", *paired_difference(intra, [2 * one for one in inter]), len(some), setting)
+        first = found[NONE]
+        own, chance = (rates_of(first, worlds[NONE], match, of, place=0) for of in (INTRA, UNSEEN))
+        yield Row("untrained_difference", *paired_difference(own, chance), len(first), {"match": match})
+        without = rates_of(first, worlds[NONE], match, INTER)
+        for condition in (MORE, PARAPHRASES):
+            there = rates_of(found[condition], worlds[condition], match, INTER)
+            setting = {"condition": condition, "against": NONE, "match": match}
+            yield Row("inter_difference", *paired_difference(there, without), len(first), setting)
+
+
+def level_rows(found: ByCondition, names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Iterator[Row]:
+    """By how much more of all items comes back from anybody in one condition than in another, at equal validation loss.
+
+    Of each world it is the loss that both reach; between rounds it is met on a line.
+    """
+    for condition, against in pairs:
+        both = list(zip(found[condition], found[against], strict=True))
+        levels = [common_level([one["loss"] for one in pair]) for pair in both]
+        for match in names:
+            first, second = (
+                [_total_at(pair[i], match, level) for pair, level in zip(both, levels, strict=True)] for i in range(2)
+            )
+            setting = {"condition": condition, "against": against, "match": match}
+            yield Row("total_difference", *paired_difference(first, second), len(both), setting)
+
+
+def _total_at(looks: Looks, match: str, level: float) -> float:
+    """Share of all items that match a text of anybody who took part, where the loss first reaches a level."""
+    every = np.ones(looks["run"].shape[2], bool)
+    totals = [rate(looks, match, place, TOTAL, every) for place in range(len(looks["loss"]))]
+    return at_level(looks["loss"], np.array(totals), level)

@@ -1,0 +1,114 @@
+"""Which labels will a classifier keep by heart? Signs at a tenth of its training, and the truth by shadow models."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from difflab.audits.digit_models import (
+    CLASSES,
+    Lessons,
+    Perceptrons,
+    digits_of,
+    evenly,
+    outputs_at,
+    trained_classifiers,
+    untrained_classifiers,
+)
+from difflab.errors import at_least, require
+from difflab.randomness import stream
+from difflab.runs.results import Checkpoints
+from difflab.runs.resuming import Prefixed, key
+from difflab.statistics.early_signs import disagreement, log_odds, mahalanobis, margins
+from difflab.statistics.shadow import guessed_right
+from difflab.statistics.sliced_information import directions_of, sliced_information
+from difflab.training.devices import one_thread
+from difflab.training.loop import Keeping
+from difflab.training.stacked import Outputs
+
+PSMI, LOSS, MARGIN, MAHALANOBIS = "PSMI", "loss", "margin", "Mahalanobis"
+NEIGHBOURS, UNTRAINED, RANDOM = "neighbours", "PSMI, never trained", "random"
+"""Beside the model's signs: what pictures and labels tell alone, and two that must tell nothing."""
+
+
+@dataclass(frozen=True)
+class FlippedDigits:
+    """Digits of which some labels are wrong, a classifier of them, and its shadow models."""
+
+    flipped: float = 0.1
+    """Share of labels that are another one."""
+    shadows: int = 64
+    """Models that say what is memorized, each trained on a half of the pictures."""
+    early: float = 0.1
+    """Share of the training after which signs are taken."""
+    directions: int = 500
+    """Of PSMI."""
+    perceptrons: Perceptrons = field(default_factory=lambda: Perceptrons(pictures=600))
+    """Of all models."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.flipped < 1, f"flipped is {self.flipped}; give a share between 0 and 1.")
+        require(0 < self.early < 1, f"early is {self.early}; give a share of the training between 0 and 1.")
+        at_least(self, 8, "shadows")
+        at_least(self, 1, "directions")
+        require(self.perceptrons.pictures % 2 == 0, "pictures must be an even number, for shadows see a half.")
+
+
+def foretold_labels(world: FlippedDigits, seed: int, checkpoints: Checkpoints) -> dict[str, np.ndarray]:
+    """Train a classifier and its shadows, and take signs on the way.
+
+    Returns:
+        Of every picture of the training set: under "sign NAME" a number, higher = will be memorized; "guessed", the
+        share of shadows whose membership is told; "flipped", whether its label is wrong.
+    """
+    config, n = world.perceptrons, world.perceptrons.pictures
+    pixels, truth = evenly(digits_of(seed), n)
+    chance = stream(seed, "flipped").numpy()
+    wrong = np.zeros(n, bool)
+    wrong[chance.permutation(n)[: round(world.flipped * n)]] = True
+    labels = np.where(wrong, (truth + chance.integers(1, CLASSES, size=n)) % CLASSES, truth)
+    rows, inside = _halves(n, world.shadows, seed)
+    models = 1 + world.shadows
+    lessons = Lessons(np.repeat(pixels[None], models, axis=0), np.repeat(labels[None], models, axis=0), rows)
+    keeping = Keeping(Prefixed(checkpoints, key("classifiers", seed)), "training", 500)
+    with one_thread():
+        first = untrained_classifiers(config, models, pixels.shape[1], seed)
+        never = outputs_at(first, pixels)
+        until = max(1, round(world.early * config.steps))
+        half_way = outputs_at(trained_classifiers(config, lessons, seed, keeping, until), pixels)
+        end = outputs_at(trained_classifiers(config, lessons, seed, keeping), pixels)[-1][1:].double().numpy()
+    scores = np.stack([log_odds(one, labels) for one in end])
+    signs = _signs(half_way, labels, world, seed)
+    signs[NEIGHBOURS] = disagreement(pixels, labels)
+    signs[UNTRAINED] = _signs(never, labels, world, seed)[PSMI]
+    signs[RANDOM] = stream(seed, "random").numpy().random(n)
+    found = {f"sign {name}": values for name, values in signs.items()}
+    return found | {"guessed": guessed_right(scores, inside), "flipped": wrong}
+
+
+def _signs(
+    outputs: Outputs, labels: Int[np.ndarray, " n"], world: FlippedDigits, seed: int
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Of the classifier in question, which stands first: higher = will be memorized."""
+    states, logits = (layer[0].double().numpy() for layer in outputs[-2:])
+    directions = directions_of(states.shape[1], world.directions, stream(seed, "directions").numpy())
+    return {
+        PSMI: -sliced_information(states, labels, directions),
+        LOSS: np.logaddexp(0, -log_odds(logits, labels)),
+        MARGIN: -margins(logits, labels),
+        MAHALANOBIS: mahalanobis(states, labels),
+    }
+
+
+def _halves(n: int, shadows: int, seed: int) -> tuple[Int[np.ndarray, "m n"], np.ndarray]:
+    """Rows of all models, every picture of the first one and a half, twice, of each shadow; who saw what.
+
+    Shadows come in pairs that share the pictures out, so that every picture is seen by a half of them.
+    """
+    rows, inside = [np.arange(n)], np.zeros((shadows, n), bool)
+    for shadow in range(shadows):
+        order = stream(seed, "half", shadow // 2).numpy().permutation(n)
+        half = order[: n // 2] if shadow % 2 == 0 else order[n // 2 :]
+        inside[shadow, half] = True
+        rows.append(np.tile(half, 2))
+    return np.stack(rows), inside

@@ -1,0 +1,49 @@
+"""Figures of clients that train together: who completes whose texts, and how often under which condition."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from difflab.runs.figures import legend_below, new_figure, points_with_intervals
+from difflab.runs.rows import Row, select
+
+_COLOURS = {"intra": "memorizing", "inter": "trained", "unseen": "control"}
+
+
+def matrix_figure(rows: Sequence[Row]) -> Figure:
+    """Whose items (down) are completed with whose texts (across); a panel for each kind of match."""
+    found = select(rows, "cell_fraction")
+    names = list(dict.fromkeys(row.setting["match"] for row in found))
+    figure, panels = new_figure("Who completes whose texts", "with texts of", "items of", len(names))
+    for ax, match in zip(panels, names, strict=True):
+        here = select(found, "cell_fraction", match=match)
+        whose, across = (list(dict.fromkeys(row.setting[part] for row in here)) for part in ("whose", "with"))
+        table = np.array([row.value for row in here]).reshape(len(whose), len(across))
+        ax.imshow(table, vmin=0, vmax=1, cmap="Blues")
+        for i, line in enumerate(table):
+            for k, value in enumerate(line):
+                ax.text(k, i, f"{value:.2f}", ha="center", va="center", color="white" if value > 0.5 else "black")
+        short = [name.replace("client ", "") for name in across]
+        ax.set_xticks(range(len(across)), short)
+        ax.set_yticks(range(len(whose)), short)
+        ax.grid(visible=False)
+        ax.set_title(match)
+    return figure
+
+
+def conditions_figure(rows: Sequence[Row]) -> Figure:
+    """Rates of all conditions; a panel for each kind of match."""
+    found = select(rows, "match_fraction", items="all")
+    names, conditions = (list(dict.fromkeys(row.setting[part] for row in found)) for part in ("match", "condition"))
+    figure, panels = new_figure("Items that are completed with a text", "share of items", "", len(names))
+    figure.set_figheight(1.8 + 0.3 * len(conditions))
+    for ax, match in zip(panels, names, strict=True):
+        for k, (of, colour) in enumerate(_COLOURS.items()):
+            here = select(found, "match_fraction", match=match, of=of)
+            rungs = [conditions.index(row.setting["condition"]) + 0.2 * k for row in here]
+            points_with_intervals(ax, rungs, [row.interval for row in here], of, colour, True)
+        ax.set_title(match)
+        ax.set_yticks(range(len(conditions)), conditions)
+    legend_below(figure)
+    return figure

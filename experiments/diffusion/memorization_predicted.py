@@ -1,0 +1,141 @@
+"""Does an early look at a model tell what it will have memorized in the end?
+
+Dentan et al. 2024 (arXiv 2409.18858): at an early checkpoint PSMI of the last hidden state and the label is low where a
+fine-tuned classifier will keep the label by heart, and tells so better than loss, margin or Mahalanobis distance. Here
+perceptrons learn scikit-learn's digits, a tenth of whose labels are wrong. The truth comes from 64 shadow models, each
+trained on a half: an item is memorized where the others tell in nine of ten whether a shadow saw it (LiRA); and, beside
+it, whether the label is wrong. Signs are taken at a tenth of the training. Then diffusion: which digits will a denoiser
+copy? The same signs, of its last hidden layer where the picture meets noise and of what the digit shows, at a tenth of
+its training; the truth is what it draws in the end.
+
+Prediction, made before any run at the defaults: copies are kept by heart as wrong labels are, so that PSMI is low of
+digits that will be copied. Controls: random numbers; and whether PSMI tells more than PSMI of a network never trained,
+and than the data alone (labels of neighbours; distance to the nearest digit). Beside the signs stand what the denoiser
+copies at a tenth already, and what another denoiser of the same pictures copies, which says how far a copy is a
+property of the picture. Every number is over seeds. The mechanism is reproduced, the paper's numbers are not
+comparable.
+
+Differs: a shadow is judged by the others, in the paper also by itself. The paper's models are fine-tuned language
+models of 7 billion weights; those are not asked here. Cost on two cores: about 8 minutes, estimated from one seed.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from difflab.audits.digit_models import Denoisers, Perceptrons
+from difflab.audits.early_classifiers import LOSS, PSMI, RANDOM, FlippedDigits, foretold_labels
+from difflab.audits.early_denoisers import ISOLATION, CopiedDigits, foretold_copies
+from difflab.audits.early_sign_rows import Foretold, sign_rows, signs_figure, signs_of
+from difflab.errors import at_least
+from difflab.runs.answers import Answer
+from difflab.runs.numbers import Recorded
+from difflab.runs.parallel import kept
+from difflab.runs.results import Checkpoints
+from difflab.runs.resuming import key
+from difflab.runs.rows import Artefact, Row, select
+
+CLASSIFIERS, DENOISERS = "classifiers", "denoisers"
+SHADOWS, FLIPPED, COPIED = "told by shadow models", "wrong labels", "copied"
+MEMORIZED = 0.9
+"""Share of shadow models whose membership is told, from which an item is memorized."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The digits, and the models of them."""
+
+    seeds: int = 8
+    """Of digits, labels and weights."""
+    labels: FlippedDigits = field(default_factory=FlippedDigits)
+    """Classifiers of digits with wrong labels, and their shadows."""
+    copies: CopiedDigits = field(default_factory=CopiedDigits)
+    """Denoisers."""
+    workers: int = 2
+    """Processes; they do not change the numbers."""
+    seed: int = 0
+    """Of the first ones; the others follow."""
+
+    def __post_init__(self) -> None:
+        at_least(self, 2, "seeds")
+        at_least(self, 1, "workers")
+        at_least(self, 0, "seed")
+
+
+SMOKE = Config(
+    seeds=2,
+    labels=FlippedDigits(
+        flipped=0.2, shadows=8, directions=10, perceptrons=Perceptrons(pictures=60, width=16, steps=150, batch=20)
+    ),
+    copies=CopiedDigits(
+        pictures=20, noises=1, directions=10, denoisers=Denoisers(width=48, steps=400, batch=32, drawn=60,
+                                                                  sampler_steps=8)
+    ),
+    workers=1,
+)  # fmt: skip
+
+
+def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+    """Train all models, take signs on the way, and hold them against the truth."""
+    seeds = range(config.seed, config.seed + config.seeds)
+    given: dict[str, tuple[Any, ...]] = {
+        key(CLASSIFIERS, seed): (foretold_labels, config.labels, seed, checkpoints) for seed in seeds
+    }
+    given |= {key(DENOISERS, seed): (foretold_copies, config.copies, seed, checkpoints) for seed in seeds}
+    found = kept(_called, given, checkpoints, config.workers, "models asked early")
+    told = {name: [found[key(name, seed)] for seed in seeds] for name in (CLASSIFIERS, DENOISERS)}
+    for subject, truth, memorized in (
+        (CLASSIFIERS, SHADOWS, lambda one: one["guessed"] >= MEMORIZED),
+        (CLASSIFIERS, FLIPPED, lambda one: one["flipped"]),
+        (DENOISERS, COPIED, lambda one: one["copies"] >= config.copies.often),
+    ):
+        yield from sign_rows([Foretold(signs_of(one), memorized(one)) for one in told[subject]], subject, truth)
+    for subject in told:
+        yield Artefact(subject, told[subject][0])
+
+
+def _called(work: Callable[..., dict[str, np.ndarray]], *given: Any) -> dict[str, np.ndarray]:
+    return work(*given)
+
+
+def claims(rows: Sequence[Row]) -> dict[str, bool]:
+    """What PSMI tells of labels and of copies, and what controls must not tell."""
+    said = {}
+    for row in select(rows, "auc", sign=PSMI, truth=SHADOWS):
+        said["PSMI at a tenth tells which labels are memorized in the end: AUC of at least 0.8"] = row.value >= 0.8
+    for row in select(rows, "auc", sign=PSMI, truth=FLIPPED):
+        said["PSMI at a tenth tells which labels are wrong: AUC of at least 0.9"] = row.value >= 0.9
+    for row in select(rows, "auc_difference", subject=CLASSIFIERS, truth=SHADOWS):
+        said[f"PSMI tells memorized labels better than {row.setting['less']}: interval above 0"] = row.interval.low > 0
+    for row in select(rows, "auc", sign=PSMI, truth=COPIED):
+        said["PSMI at a tenth tells which digits a denoiser will copy: interval of the AUC above 0.5"] = (
+            row.interval.low > 0.5
+        )
+    for row in select(rows, "auc_difference", subject=DENOISERS):
+        said[f"PSMI tells copies better than {row.setting['less']}: interval above 0"] = row.interval.low > 0
+    if control := select(rows, "auc", sign=RANDOM):
+        said["random numbers tell nothing: the interval of every AUC holds 0.5"] = all(
+            row.interval.low <= 0.5 <= row.interval.high for row in control
+        )
+    return said
+
+
+def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, Figure]:
+    """Areas under the curve of all signs."""
+    return {"signs": signs_figure(rows)} if select(rows, "auc") else {}
+
+
+def answer(run: Recorded) -> Answer:
+    """What PSMI and the loss tell, of labels and of copies; and what the pictures alone do."""
+    psmi, loss = (run.number("auc", sign=name, truth=SHADOWS) for name in (PSMI, LOSS))
+    copies, early, alone = (run.number("auc", sign=name, truth=COPIED) for name in (PSMI, LOSS, ISOLATION))
+    return Answer(
+        f"At a tenth of the training PSMI tells memorized labels with an AUC of {psmi}, the loss with {loss}; copied"
+        f" digits with {copies} and {early}, and their distance to the nearest digit alone with {alone}.",
+        "PSMI better than loss, margin and Mahalanobis distance, of fine-tuned language models",
+        "signs",
+        "Which sign tells of both, and which does the picture alone give?",
+    )

@@ -1,0 +1,151 @@
+"""Signs of what will be memorized, and the truth by shadow models, against loops; models of digits asked early."""
+
+import math
+
+import numpy as np
+import pytest
+from conformance import says_one_sentence
+
+from difflab.audits import early_classifiers, early_denoisers
+from difflab.audits.digit_models import Denoisers, Perceptrons, digits_of, evenly
+from difflab.audits.early_classifiers import PSMI, FlippedDigits, foretold_labels
+from difflab.audits.early_denoisers import CopiedDigits, foretold_copies
+from difflab.audits.early_sign_rows import Foretold, sign_rows, signs_figure
+from difflab.runs.resuming import InMemory
+from difflab.runs.rows import select
+from difflab.statistics.early_signs import disagreement, isolation, log_odds, mahalanobis, margins
+from difflab.statistics.ranking import auc, false_positives
+from difflab.statistics.shadow import guessed_right, lira
+
+
+def test_margins_and_odds_are_those_of_a_loop():
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(30, 4)) * 3, random.integers(4, size=30)
+    for i, y in enumerate(labels):
+        others = [logits[i, k] for k in range(4) if k != y]
+        p = math.exp(logits[i, y]) / sum(map(math.exp, logits[i]))
+        assert margins(logits, labels)[i] == pytest.approx(logits[i, y] - max(others))
+        assert log_odds(logits, labels)[i] == pytest.approx(math.log(p / (1 - p)))
+
+
+def test_mahalanobis_distances_are_those_of_a_loop_and_do_not_change_with_coordinates():
+    random = np.random.default_rng(1)
+    states, labels = random.normal(size=(60, 3)), np.arange(60) % 2
+    found = mahalanobis(states, labels)
+    means = [states[labels == y].mean(axis=0) for y in (0, 1)]
+    covariance = sum(np.outer(states[i] - means[labels[i]], states[i] - means[labels[i]]) for i in range(60)) / 60
+    for i in (0, 7, 31):
+        away = states[i] - means[labels[i]]
+        assert found[i] == pytest.approx(math.sqrt(away @ np.linalg.solve(covariance, away)))
+    turned = states @ random.normal(size=(3, 3)) + 5
+    assert mahalanobis(turned, labels) == pytest.approx(found)
+    # A direction without spread has no say.
+    assert mahalanobis(np.pad(states, ((0, 0), (0, 1))), labels) == pytest.approx(found)
+    says_one_sentence(lambda: mahalanobis(np.array([[np.nan], [1.0]]), np.array([0, 1])))
+
+
+def test_neighbours_are_those_of_a_loop():
+    random = np.random.default_rng(2)
+    points, labels = random.normal(size=(25, 2)), random.integers(3, size=25)
+    away = np.sqrt(((points[:, None] - points) ** 2).sum(axis=2))
+    for i in range(25):
+        near = [j for j in np.argsort(away[i]) if j != i][:4]
+        assert disagreement(points, labels, 4)[i] == np.mean([labels[j] != labels[i] for j in near])
+        assert isolation(points)[i] == pytest.approx(away[i, near[0]])
+    says_one_sentence(lambda: disagreement(points[:4], labels[:4], 4))
+    says_one_sentence(lambda: isolation(points[:1]))
+
+
+def test_points_that_equal_each_other_are_neighbours_and_not_themselves():
+    points = np.array([[0.0], [0.0], [0.0], [5.0]])
+    assert isolation(points).tolist() == [0, 0, 0, 5]
+    assert disagreement(points, np.array([0, 1, 1, 0]), 2)[:3].tolist() == [1.0, 0.5, 0.5]
+
+
+def test_false_positives_are_those_of_a_loop():
+    random = np.random.default_rng(3)
+    scores, positive = random.integers(8, size=40).astype(float), random.random(40) < 0.4
+    n = positive.sum()
+    for rate in (0.25, 0.75, 1.0):
+        best = 1.0
+        for threshold in np.unique(scores):
+            if (scores[positive] >= threshold).sum() >= rate * n:
+                best = min(best, (scores[~positive] >= threshold).mean())
+        assert false_positives(scores, positive, rate) == pytest.approx(best)
+    assert false_positives(scores, np.ones(40, bool)) == 1
+    says_one_sentence(lambda: false_positives(scores, positive, 0.0))
+
+
+def test_shadows_are_judged_by_the_others():
+    random = np.random.default_rng(4)
+    inside = random.permuted(np.repeat([True, False], 6)[:, None].repeat(3, axis=1), axis=0)
+    # The first item is told surely, the second not at all.
+    scores = random.normal(size=(12, 3)) + np.where(inside, [20.0, 0.0, 2.0], 0.0)
+    found, right = guessed_right(scores, inside), np.zeros((12, 3))
+    for world in range(12):
+        rest = [w for w in range(12) if w != world]
+        right[world] = (lira(scores[world], scores[rest], inside[rest]) > 0) == inside[world]
+    assert np.array_equal(found, right.mean(axis=0))
+    assert found[0] == 1 and found[1] < 0.8
+
+
+SMALL = FlippedDigits(
+    flipped=0.2, shadows=12, directions=20, perceptrons=Perceptrons(pictures=80, width=24, steps=200, batch=20)
+)
+
+
+def test_wrong_labels_are_memorized_and_told_early():
+    found = foretold_labels(SMALL, 1000, InMemory())
+    assert found["flipped"].sum() == 16 and len(found["guessed"]) == 80
+    # Shadows that saw a wrong label give it back, others do not.
+    assert auc(found["guessed"], found["flipped"]) > 0.7
+    assert auc(found["sign loss"], found["flipped"]) > 0.6
+    few = evenly(digits_of(3), 23).labels
+    assert set(np.bincount(few)) == {2, 3}
+    rows, inside = early_classifiers._halves(10, 4, 0)
+    assert inside.sum(axis=0).tolist() == [2] * 10 and not (inside[0] & inside[1]).any()
+    assert np.array_equal(np.sort(rows[0]), np.arange(10)) and set(rows[1]) == set(np.flatnonzero(inside[0]))
+
+
+def test_copies_of_a_denoiser_are_counted_by_picture():
+    world = CopiedDigits(
+        pictures=20, noises=2, directions=10, denoisers=Denoisers(width=32, steps=120, batch=32, drawn=40,
+                                                                  sampler_steps=6)
+    )  # fmt: skip
+    found = foretold_copies(world, 1000, InMemory())
+    assert world.often == 1 and found["copies"].sum() <= 40
+    assert all(np.isfinite(values).all() and len(values) == 20 for values in found.values())
+    pixels = np.eye(20, 64, dtype=np.float32) * 9
+    drawn = np.concatenate([pixels[[3, 3, 5]], np.zeros((1, 64), np.float32)])
+    assert early_denoisers._copies(drawn, pixels).tolist() == [0, 0, 0, 2, 0, 1, *[0] * 14]
+
+
+def test_rows_count_seeds_that_have_a_say():
+    random = np.random.default_rng(5)
+    told = []
+    for memorized in (10, 10, 1):
+        truth = np.arange(30) < memorized
+        told.append(Foretold({PSMI: truth + random.normal(size=30), "loss": random.normal(size=30)}, truth))
+    rows = list(sign_rows(told, "classifiers", "x"))
+    (area,) = select(rows, "auc", sign=PSMI)
+    assert area.n == 2 and area.value == pytest.approx(
+        np.mean([auc(one.signs[PSMI], one.memorized) for one in told[:2]])
+    )
+    (gap,) = select(rows, "auc_difference", less="loss")
+    assert gap.value == pytest.approx(area.value - select(rows, "auc", sign="loss")[0].value)
+    (share,) = select(rows, "memorized_fraction")
+    assert share.value == pytest.approx(21 / 90) and share.n == 90
+    assert len(list(sign_rows(told[1:], "classifiers", "x"))) == 1
+    assert len(signs_figure(rows).axes) == 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: FlippedDigits(flipped=0.0), lambda: FlippedDigits(early=1.0), lambda: FlippedDigits(shadows=7),
+        lambda: FlippedDigits(perceptrons=Perceptrons(pictures=61)), lambda: CopiedDigits(pictures=19),
+        lambda: CopiedDigits(time=1.0), lambda: CopiedDigits(early=0.0), lambda: CopiedDigits(noises=0),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained_is_refused(make):
+    says_one_sentence(make)

@@ -1,0 +1,357 @@
+"""Federated training: one client is plain training, rounds by a plain loop, processes that die; whose texts match."""
+
+import os
+import signal
+from dataclasses import replace
+from difflib import SequenceMatcher
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_parallel import Memory, die
+
+from difflab.audits import client_rows, client_worlds
+from difflab.audits.client_rows import ALL, APPROXIMATE, INTER, INTRA, NONE, TOTAL, UNSEEN, cells, rate
+from difflab.audits.client_worlds import PARAPHRASED, PRIVATE, SHARED, course, courses, matched, texts_of
+from difflab.autoregressive.federated import Federation, federated, near, one_round
+from difflab.autoregressive.recipe import architecture, build
+from difflab.autoregressive.train import cross_entropy, kept_names, train
+from difflab.errors import InputError
+from difflab.randomness import stream
+from difflab.runs.crew import HERE, PROCESSES, RAY, crew
+from difflab.statistics.intervals import mean
+from difflab.statistics.verbatim import common_runs
+from difflab.training.schedules import warmup_cosine
+from experiments.language.cross_client_memorization import SMOKE, Config
+
+CONFIG = architecture("llama", "nano", 12, 9, 11)
+HOW = Federation(rounds=3, batch=4, rate=5e-3, warmup=2)
+"""Three rounds of a few steps."""
+
+
+def rows_of(seed, n):
+    return np.insert(np.random.default_rng(seed).integers(0, 11, (n, 7)), 0, 11, axis=1)
+
+
+CLIENTS = [rows_of(0, 12), rows_of(1, 20)]
+
+
+def weights_of(model):
+    return {name: value.numpy().copy() for name, value in model.model.state_dict().items()}
+
+
+def last(clients, how=HOW, kind=HERE, workers=1, memory=None):
+    with crew(kind, workers) as hands:
+        *_, found = federated(CONFIG, clients, how, 0, Memory() if memory is None else memory, hands)
+    return weights_of(found)
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_one_client_is_plain_training_to_the_last_bit():
+    for how in (HOW, replace(HOW, rounds=1, epochs=3), replace(HOW, epochs=2)):
+        plain = train(CONFIG, CLIENTS[0], how.recipe(12), 0)
+        assert same(last(CLIENTS[:1], how), weights_of(plain))
+    assert same(last(CLIENTS[:1], replace(HOW, rounds=1, epochs=3)), last(CLIENTS[:1]))
+
+
+def by_hand(how):
+    """Two clients with optimizers of their own, weights copied and averaged by loops."""
+    models = [build(CONFIG, 0).model.requires_grad_(True) for _ in CLIENTS]
+    optimizers, steps = [], [0, 0]
+    for model in models:
+        named = dict(model.named_parameters())
+        groups = [[p for p in named.values() if p.ndim > 1], [p for p in named.values() if p.ndim == 1]]
+        optimizers.append(
+            torch.optim.AdamW(
+                [{"params": part, "weight_decay": d} for part, d in zip(groups, (0.1, 0.0), strict=True)],
+                betas=(0.9, 0.95),
+            )
+        )
+    for _ in range(how.rounds):
+        for i, (model, optimizer, rows) in enumerate(zip(models, optimizers, CLIENTS, strict=True)):
+            total = how.rounds * how.epochs * len(rows) // how.batch
+            anchor = [p.detach().clone() for p in model.parameters()]
+            for _ in range(how.epochs * len(rows) // how.batch):
+                places = range(steps[i] * how.batch, (steps[i] + 1) * how.batch)
+                chosen = [
+                    int(stream(0, "order", p // len(rows)).numpy().permutation(len(rows))[p % len(rows)])
+                    for p in places
+                ]
+                shown = torch.from_numpy(rows[chosen])
+                loss = model(input_ids=shown, labels=shown).loss
+                loss = loss + how.proximal / 2 * sum(
+                    ((p - at) ** 2).sum() for p, at in zip(model.parameters(), anchor, strict=True)
+                )
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                for group in optimizer.param_groups:
+                    group["lr"] = warmup_cosine(steps[i], total, how.rate, how.warmup)
+                optimizer.step()
+                steps[i] += 1
+        with torch.no_grad():
+            for parts in zip(*(model.parameters() for model in models), strict=True):
+                middle = sum(len(rows) * part for rows, part in zip(CLIENTS, parts, strict=True)) / 32
+                for part in parts:
+                    part.copy_(middle)
+    return {name: value.detach().numpy() for name, value in models[0].state_dict().items()}
+
+
+@pytest.mark.parametrize("proximal", [0.0, 5.0])
+def test_rounds_are_those_of_an_independent_loop(proximal):
+    how = replace(HOW, proximal=proximal)
+    found, hand = last(CLIENTS, how), by_hand(how)
+    for name in found:
+        np.testing.assert_allclose(found[name], hand[name], atol=2e-4)
+    if proximal:
+        assert max(np.abs(found[name] - last(CLIENTS)[name]).max() for name in found) > 1e-3
+
+
+def test_checkpoints_hold_weights_in_the_order_of_their_names():
+    class Stopped(dict):
+        load = dict.get
+        save = dict.__setitem__
+
+    memory = Stopped()
+    from difflab.training.loop import Keeping
+
+    found = train(CONFIG, CLIENTS[0], HOW.recipe(12), 0, Keeping(memory, "training", 100), until=4)
+    named = dict(found.model.named_parameters())
+    names = kept_names(found.model)
+    assert sorted(names) == sorted(named)
+    for i, name in enumerate(names):
+        assert np.array_equal(memory["training"][f"parameter.{i}"], named[name].numpy())
+
+
+def test_the_proximal_term_pulls_to_where_the_round_began():
+    model = build(CONFIG, 0).model.requires_grad_(True)
+    rows, objective = torch.from_numpy(CLIENTS[0]), near(3.0)
+    plain = cross_entropy(model, rows)
+    assert torch.allclose(objective(model, rows), plain)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.01)
+    count = sum(weight.numel() for weight in model.parameters())
+    moved = objective(model, rows) - cross_entropy(model, rows)
+    assert torch.allclose(moved, torch.full_like(moved, 1.5 * count * 1e-4), rtol=1e-3)
+
+
+def test_rounds_are_not_done_again():
+    whole = last(CLIENTS)
+    memory = Memory()
+    with crew(HERE, 1) as hands:
+        rounds = federated(CONFIG, CLIENTS, HOW, 0, memory, hands)
+        next(rounds)
+        next(rounds)
+        rounds.close()
+    # The first round was looked at and counts; the second was not.
+    assert int(memory["round"]["round"]) == 1
+    asked = []
+
+    def counting(work, arguments):
+        asked.append([one[4] for one in arguments])
+        return [work(*one) for one in arguments]
+
+    *_, found = federated(CONFIG, CLIENTS, HOW, 0, memory, counting)
+    assert asked == [[1, 1], [2, 2]] and same(weights_of(found), whole)
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+def test_actors_give_the_same_weights_whoever_dies(tmp_path, monkeypatch):
+    monkeypatch.setenv("PARENT", str(os.getpid()))
+    monkeypatch.setenv("DEADLY", str(tmp_path / "died"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    deadly = [CLIENTS[0], CLIENTS[1].view(Deadly)]
+    assert same(last(deadly, kind=RAY, workers=2), last(CLIENTS))
+    assert (tmp_path / "died").exists()
+
+
+class Deadly(np.ndarray):
+    """Rows that kill whoever reads its third batch of them, once; not the process that the tests run in."""
+
+    def __getitem__(self, places):
+        found = np.asarray(self)[places]
+        path = Path(os.environ["DEADLY"])
+        if isinstance(places, list) and str(os.getpid()) != os.environ["PARENT"]:
+            Deadly.read += 1
+            if Deadly.read == 3 and not path.exists():
+                path.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+
+Deadly.read = 0
+
+
+def test_processes_give_the_same_weights_also_where_one_dies_in_a_round(tmp_path, monkeypatch):
+    monkeypatch.setenv("PARENT", str(os.getpid()))
+    monkeypatch.setenv("DEADLY", str(tmp_path / "died"))
+    deadly = [CLIENTS[0], CLIENTS[1].view(Deadly)]
+    assert same(last(deadly, kind=PROCESSES, workers=2), last(CLIENTS))
+    assert (tmp_path / "died").exists()
+
+
+def test_who_dies_whenever_asked_is_one_sentence():
+    with pytest.raises(InputError, match="died 3 times in one round"), crew(PROCESSES, 1) as hands:
+        hands(die, [(1,)])
+
+
+def test_crews_that_are_not_there_are_one_sentence():
+    for kind, workers, said in (("cluster", 1, "give here, processes, ray"), (HERE, 0, "give at least 1")):
+        with pytest.raises(InputError, match=said), crew(kind, workers):
+            pass
+    with pytest.raises(InputError, match="there are no clients"):
+        next(federated(CONFIG, [], HOW, 0, Memory(), lambda work, arguments: []))
+
+
+def test_one_round_leaves_what_it_was_given():
+    weights = weights_of(build(CONFIG, 0))
+    before = {name: value.copy() for name, value in weights.items()}
+    one_round(CONFIG, CLIENTS[0], HOW, 0, 0, weights, {})
+    assert same(weights, before)
+
+
+def test_the_longest_common_run_is_that_of_difflib():
+    random = np.random.default_rng(0)
+    for _ in range(100):
+        a, texts = random.integers(0, 4, random.integers(0, 12)), random.integers(0, 4, (3, random.integers(1, 12)))
+        blocks = [SequenceMatcher(None, a.tolist(), b.tolist(), autojunk=False).find_longest_match() for b in texts]
+        assert common_runs(a, texts).tolist() == [block.size for block in blocks]
+
+
+def test_a_completion_is_held_against_every_suffix():
+    suffixes = np.array([[1, 2, 3, 4], [9, 9, 1, 2]])
+    assert matched(np.array([1, 2, 3, 7]), suffixes) == (3, 0.25)
+    assert matched(np.array([9, 9, 1]), suffixes) == (3, 0.25)
+    assert matched(np.array([], int), suffixes) == (0, 1.0)
+
+
+WORLD = replace(SMOKE.world, items=8, overlap=0.25, paraphrased=0.5)
+
+
+def test_texts_are_held_by_whom_the_ledger_says():
+    texts, kinds = texts_of(WORLD), WORLD.kinds
+    assert [list(kinds).count(kind) for kind in (SHARED, PARAPHRASED, PRIVATE)] == [2, 4, 2]
+    for client, rows in enumerate(texts.rows):
+        own, before = texts.items[client], texts.items[(client - 1) % 3]
+        lines = [tuple(row[1:]) for row in rows.tolist()]
+        assert len(lines) == WORLD.documents + WORLD.copies * (8 + 6) and (rows[:, 0] == WORLD.vocabulary).all()
+        for item in own.tolist():
+            assert lines.count(tuple(item)) == WORLD.copies
+        for item, other, kind in zip(before, texts.others[(client - 1) % 3], kinds, strict=True):
+            assert lines.count(tuple(item.tolist())) == (WORLD.copies if kind == SHARED else 0)
+            assert lines.count(tuple(other.tolist())) == (0 if kind == PRIVATE else WORLD.copies)
+            assert (item != other).sum() == (round(0.15 * 16) if kind == PARAPHRASED else 0)
+        never = {tuple(item) for item in texts.items[3].tolist()}
+        assert not never & set(lines) and not {tuple(row) for row in texts.validation.tolist()} & set(lines)
+    # Knobs of who has what do not change the texts.
+    other = texts_of(replace(WORLD, overlap=0.0, paraphrased=0.0))
+    assert np.array_equal(other.items, texts.items) and np.array_equal(other.validation, texts.validation)
+    assert np.array_equal(other.rows[0][: WORLD.documents], texts.rows[0][: WORLD.documents])
+
+
+def test_documents_are_of_the_clients_own_domain_by_the_share_asked():
+    rows = [texts_of(replace(WORLD, heterogeneity=share)).rows for share in (0.0, 0.5, 1.0)]
+    for share, some in zip((0.0, 0.5, 1.0), rows, strict=True):
+        for client in range(3):
+            own = client_worlds._drawn(WORLD, client + 1, range(1)).shape[1]
+            law, shared = (client_worlds.markov_text(0, [0], WORLD.law(d)).law for d in (client + 1, 0))
+            documents = some[client][: WORLD.documents, 1:]
+            fits = [np.isfinite(law.bits(one[None])[0]) for one in documents]
+            also = [np.isfinite(shared.bits(one[None])[0]) for one in documents]
+            n = round(share * WORLD.documents)
+            assert own == WORLD.length and all(fits[:n]) and all(also[n:]) and not all(fits[n:]) * (n < len(fits))
+
+
+def looks_by_hand(seed):
+    random = np.random.default_rng(seed)
+    return {"loss": np.array([3.0, 2.0, 1.0]), "run": random.integers(0, 12, (3, 4, 4, 4)),
+            "edits": random.random((3, 4, 4, 4))}  # fmt: skip
+
+
+def test_rates_are_those_of_a_count_by_loops():
+    looks, chosen = looks_by_hand(0), np.array([True, False, True, True])
+    for match, hit in (("verbatim 6", lambda i, j, k: looks["run"][2, i, j, k] >= 6),
+                       (APPROXIMATE, lambda i, j, k: looks["edits"][2, i, j, k] <= 0.25)):  # fmt: skip
+        table = [[np.mean([hit(i, j, k) for j in (0, 2, 3)]) for k in range(4)] for i in range(4)]
+        np.testing.assert_allclose(cells(looks, match, -1, chosen), table)
+        assert rate(looks, match, -1, INTRA, chosen) == pytest.approx(np.mean([table[i][i] for i in range(3)]))
+        others = [table[i][k] for i in range(3) for k in range(3) if i != k]
+        assert rate(looks, match, -1, INTER, chosen) == pytest.approx(np.mean(others))
+        assert rate(looks, match, -1, UNSEEN, chosen) == pytest.approx(np.mean(table[3][:3]))
+        anybody = [any(hit(i, j, k) for k in range(3)) for i in range(3) for j in (0, 2, 3)]
+        assert rate(looks, match, -1, TOTAL, chosen) == pytest.approx(np.mean(anybody))
+
+
+def test_methods_are_compared_where_their_losses_are_equal():
+    some = [looks_by_hand(seed) for seed in range(2)]
+    slower = [{**one, "loss": np.array([3.0, 2.5, 1.5])} for one in some]
+    (row,) = client_rows.level_rows({"a": some, "b": slower}, ["verbatim 6"], [("a", "b")])
+    gaps = []
+    for one in some:
+        totals = [rate(one, "verbatim 6", place, TOTAL, np.ones(4, bool)) for place in range(3)]
+        # The level is 1.5: half way between the looks of the first, the last look of the second.
+        gaps.append((totals[1] + totals[2]) / 2 - totals[2])
+    assert row.interval == pytest.approx(mean(gaps)) and row.metric == "total_difference"
+
+
+def test_conditions_differ_in_one_thing():
+    conditions = Config().conditions()
+    base = conditions["federated"]
+    for name, world in conditions.items():
+        differ = [part for part in vars(base) if getattr(base, part) != getattr(world, part)]
+        assert len(differ) == (0 if name == "federated" else 2 if name == "paraphrases" else 1), name
+        steps = world.federation.rounds * world.federation.epochs
+        assert steps == (16 if name == "twice the epochs" else 8)
+    assert conditions[NONE].kinds.tolist() == [PRIVATE] * 24 and ALL == "all"
+
+
+def test_a_killed_course_is_looked_at_as_if_it_had_not_been():
+    world = replace(SMOKE.world, federation=replace(SMOKE.world.federation, rounds=2))
+    whole, broken = Memory(), Memory()
+    with crew(HERE, 1) as hands:
+        found = course(world, whole, hands)
+        assert found["loss"].shape == (3,) and found["run"].shape == (3, 4, 4, 4)
+        first = {name: value for name, value in whole.items() if name.endswith(("look_0",))}
+        broken.update(first)
+        again = course(world, broken, hands)
+    assert all(np.array_equal(found[name], again[name]) for name in found)
+    (other,) = courses([world], Memory(), 1, HERE)
+    assert all(np.array_equal(found[name], other[name]) for name in found)
+    # The losses are those of the model that was averaged.
+    assert found["loss"][2] < found["loss"][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"executor": "slurm"}, "give here, processes, ray"),
+        ({"runs": (40,)}, "as many as are compared"),
+        ({"seeds": 1}, "seeds is 1"),
+        ({"proximal": 0.0}, "proximal positive"),
+        ({"world": replace(WORLD, length=32, federation=Federation(rounds=3))}, "a multiple of 4"),
+    ],
+)
+def test_configs_that_make_no_sense_are_refused(change, said):
+    with pytest.raises(InputError, match=said):
+        replace(Config(), **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"overlap": 0.7, "paraphrased": 0.7}, "more than all items"),
+        ({"prefix": 16}, "fewer than the 16 tokens"),
+        ({"overlap": -0.1}, "a share between 0 and 1"),
+        ({"size": "huge"}, "give one of nano"),
+        ({"clients": 1}, "clients is 1"),
+    ],
+)
+def test_worlds_that_make_no_sense_are_refused(change, said):
+    with pytest.raises(InputError, match=said):
+        replace(WORLD, **change)

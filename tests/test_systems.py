@@ -1,0 +1,52 @@
+"""The table of the literature: all thirty papers, none twice, and verdicts that the claims of recorded runs decide."""
+
+import pytest
+
+from difflab.runs import systems
+from difflab.runs.papers import PAPERS
+from difflab.runs.record import recorded
+from difflab.runs.result import Result
+from difflab.runs.systems import HELD, NOT_HELD, NOT_RUN, NOT_TESTABLE, SYSTEMS, System, verdict
+from experiments.commands.list import main
+
+RECORD = recorded()
+
+
+def test_all_thirty_are_there_and_none_twice():
+    assert len(SYSTEMS) == 30 == len({system.paper for system in SYSTEMS}) == len({system.name for system in SYSTEMS})
+    assert not [system.paper for system in SYSTEMS if system.paper not in PAPERS]
+    assert all(system.says.endswith((".", "?")) and system.claims for system in SYSTEMS)
+
+
+@pytest.mark.parametrize("system", [one for one in SYSTEMS if one.experiment in RECORD], ids=lambda one: one.name)
+def test_every_part_of_a_sentence_is_one_of_a_claim_of_the_recorded_run(system):
+    claims = [claim for run in RECORD[system.experiment] for claim in run.claims]
+    assert all(any(part in claim for claim in claims) for part in system.claims)
+    assert verdict(system, RECORD) not in (NOT_RUN, NOT_TESTABLE)
+
+
+@pytest.mark.parametrize(
+    ("claims", "wanted"),
+    [
+        ({"a b": True, "c": False}, HELD),
+        ({"a b": False, "c": True}, NOT_HELD),
+        ({"a b": True, "x a": False, "a": False, "c": True}, "held in 1 of 3 claims"),
+        ({"c": True}, NOT_TESTABLE),
+        ({"b d": False}, NOT_HELD),
+    ],
+)
+def test_the_claims_of_the_default_run_decide(claims, wanted, monkeypatch):
+    monkeypatch.setattr(systems, "default_run", lambda name, record: record[name][1])
+    system = System("0000.00000", "one", "It says so.", "edge_sweep", ("a", "b d"))
+    runs = [Result("edge_sweep", {}, [], said, {}, {}, {}) for said in ({"a": True}, claims)]
+    assert verdict(system, {"edge_sweep": runs}) == wanted
+    assert verdict(system, {}) == NOT_RUN
+
+
+def test_the_command_prints_every_paper_with_its_verdict(capsys):
+    main(["--papers"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 * len(SYSTEMS)
+    for system, (first, _, last) in zip(SYSTEMS, zip(*[iter(lines)] * 3, strict=True), strict=True):
+        assert first == f"arXiv:{system.paper}  {system.name}"
+        assert last.strip() == f"{system.experiment}: {verdict(system, RECORD)}"
