@@ -205,8 +205,8 @@ def test_the_same_seed_gives_the_same_looks(tuned):
 def _looks(loss, accuracy, back):
     n = len(loss)
     flat = {name: np.full(n, 0.5) for name in ("calibration", "entropy", "diversity", "training loss")}
-    shares = {"accuracy unseen": accuracy, "back repeated": back} | dict.fromkeys(
-        ("accuracy outside", "back once", "back unseen"), [0.25] * n
+    shares = {"accuracy unseen": accuracy, "back repeated": back, "back once": back} | dict.fromkeys(
+        ("accuracy outside", "back unseen"), [0.25] * n
     )
     looks = {"loss": loss, "steps": range(n)} | shares
     return flat | {name: np.array(values, float) for name, values in looks.items()}

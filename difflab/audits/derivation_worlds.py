@@ -91,7 +91,7 @@ class DerivationWorld:
     """Highest learning rate of fine-tuning."""
     compression: float = 1.0
     """Weight of the matrix entropy in phases of compression."""
-    gate: Gate = field(default_factory=lambda: Gate(patience=25, compression_patience=15))
+    gate: Gate = field(default_factory=lambda: Gate(gain=0.05, patience=15, compression_patience=15))
     """When these begin and end."""
     width: int = 16
     """Numbers of the bottleneck."""
