@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conformance import says_one_sentence
+from difflab.autoregressive.gating import Gated
 from language_models import gpt2, llama, texts_of
 from test_text_worlds import Kept
 
@@ -27,7 +28,6 @@ from difflab.audits.derivation_worlds import (
     different,
     fine_tuned,
 )
-from difflab.audits.gating import Gated
 from difflab.audits.objective_comparisons import (
     BEST,
     EXTRACTED,
@@ -205,8 +205,8 @@ def test_the_same_seed_gives_the_same_looks(tuned):
 def _looks(loss, accuracy, back):
     n = len(loss)
     flat = {name: np.full(n, 0.5) for name in ("calibration", "entropy", "diversity", "training loss")}
-    shares = {"accuracy unseen": accuracy, "back repeated": back} | dict.fromkeys(
-        ("accuracy outside", "back once", "back unseen"), [0.25] * n
+    shares = {"accuracy unseen": accuracy, "back repeated": back, "back once": back} | dict.fromkeys(
+        ("accuracy outside", "back unseen"), [0.25] * n
     )
     looks = {"loss": loss, "steps": range(n)} | shares
     return flat | {name: np.array(values, float) for name, values in looks.items()}

@@ -28,9 +28,10 @@ from difflab.audits.isolation_rows import comparison_rows, isolation_rows, relea
 from difflab.audits.text_worlds import TextWorld, held_out, language, tokenizer_of, tokens_of
 from difflab.autoregressive.changes import Relearning
 from difflab.autoregressive.recipe import Recipe
-from difflab.autoregressive.sinks import excised, maps_down, with_factors
+from difflab.autoregressive.sinks import excised, with_factors
 from difflab.autoregressive.train import cross_entropy, train
 from difflab.autoregressive.unit_effects import unit_effects
+from difflab.autoregressive.units import maps_down
 from difflab.runs.rows import check_row, select
 
 TEXT = TextWorld(

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from difflab.audits.gating import Gated
 from difflab.audits.looks import Course, looked_at
+from difflab.autoregressive.gating import Gated
 from difflab.autoregressive.generate import continued
 from difflab.autoregressive.learning import full_rows, learning, with_bottleneck, without_bottleneck
 from difflab.autoregressive.likelihood import OWN
@@ -91,7 +91,7 @@ class DerivationWorld:
     """Highest learning rate of fine-tuning."""
     compression: float = 1.0
     """Weight of the matrix entropy in phases of compression."""
-    gate: Gate = field(default_factory=lambda: Gate(patience=25, compression_patience=15))
+    gate: Gate = field(default_factory=lambda: Gate(gain=0.05, patience=15, compression_patience=15))
     """When these begin and end."""
     width: int = 16
     """Numbers of the bottleneck."""
@@ -176,7 +176,8 @@ def fine_tuned(
     return found
 
 
-def _blank(world: DerivationWorld) -> LanguageModel:
+def blank(world: DerivationWorld) -> LanguageModel:
+    """The model of a world before any step."""
     sums = world.sums
     return build(architecture("llama", world.size, sums.tokens, sums.given + sums.written + 1, sums.tokens - 1),
                  world.seed)  # fmt: skip
@@ -190,22 +191,27 @@ def _pretrained(world: DerivationWorld, checkpoints: Checkpoints) -> dict[str, n
     keeping = Keeping(Prefixed(checkpoints, key(world.name, "before")), "training", 200)
     objective = objective_of(world, PLAIN, checkpoints)
     with one_thread():
-        return _arrays(train(_blank(world), rows, recipe, world.seed, keeping, objective=objective))
+        return _arrays(train(blank(world), rows, recipe, world.seed, keeping, objective=objective))
 
 
 def _arrays(model: LanguageModel) -> dict[str, np.ndarray]:
     return {name: weight.detach().numpy().copy() for name, weight in model.model.state_dict().items()}
 
 
-def _with(model: LanguageModel, weights: Mapping[str, np.ndarray]) -> LanguageModel:
+def before(world: DerivationWorld, checkpoints: Checkpoints) -> LanguageModel:
+    """The model of a world before fine-tuning, trained where that is not done yet."""
+    return loaded(blank(world), made_once(checkpoints, key(world.name, "before"), _pretrained, world, checkpoints))
+
+
+def loaded(model: LanguageModel, weights: Mapping[str, np.ndarray]) -> LanguageModel:
+    """The model, with these weights."""
     model.model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
     return model
 
 
 def _tuned(world: DerivationWorld, way: str, checkpoints: Checkpoints) -> dict[str, np.ndarray]:
     """Fine-tuned in one go, so that a gate sees every step: a killed run begins this piece anew."""
-    weights = made_once(checkpoints, key(world.name, "before"), _pretrained, world, checkpoints)
-    start = _with(_blank(world), weights)
+    start = before(world, checkpoints)
     if way == BOTTLENECK:
         start = with_bottleneck(start, world.width, world.seed)
     objective, look, seen = objective_of(world, way, checkpoints), _Look(world), list[dict[str, np.ndarray]]()
@@ -224,7 +230,7 @@ def _tuned(world: DerivationWorld, way: str, checkpoints: Checkpoints) -> dict[s
         if way == PLAIN:
             # Two checkpoints, half of each: the one that reads others best, and the last.
             both = averaged([seen[best_look(found["loss"])], seen[-1]])
-            merged = look.of(_with(_blank(world), both)) | {"steps": world.looks[-1]}
+            merged = look.of(loaded(blank(world), both)) | {"steps": world.looks[-1]}
             found |= {f"{MERGED} {name}": np.array([float(value)]) for name, value in merged.items()}
     return found
 

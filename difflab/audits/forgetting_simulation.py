@@ -45,7 +45,7 @@ class Simulation:
     """Of each kind, in the training set."""
     tested: int = 100
     """Others of each kind."""
-    epochs: int = 100
+    epochs: int = 300
     """On both kinds, and as many on positive ones alone."""
     batch: int = 32
     """Inputs a step."""
@@ -53,7 +53,7 @@ class Simulation:
     """Learning rate of Adam."""
     weight: float = 0.3
     """Of the matrix entropy of the hidden units over a batch."""
-    gate: Gate = field(default_factory=lambda: Gate(patience=125, compression_patience=75))
+    gate: Gate = field(default_factory=lambda: Gate(smoothing=0.98))
     """When it is lowered."""
     seed: int = 0
     """Of teachers, inputs and first weights."""

@@ -35,7 +35,6 @@ from difflab.autoregressive.sinks import (
     everything,
     excised,
     expected_scale,
-    maps_down,
     masks,
     random_general,
     with_factors,
@@ -43,6 +42,7 @@ from difflab.autoregressive.sinks import (
 )
 from difflab.autoregressive.train import train
 from difflab.autoregressive.unit_effects import unit_effects
+from difflab.autoregressive.units import maps_down
 from difflab.errors import at_least, require
 from difflab.randomness import stream
 from difflab.runs.parallel import kept

@@ -30,13 +30,15 @@ POINTS = 0.02
 """By how much an accuracy may be lower that counts as equal."""
 LAST, BEST, LEVEL = "last step", "lowest validation loss", "equal accuracy"
 """Where something is measured."""
-ACCURACY, RANGE, EXTRACTED, DIVERSITY, CALIBRATION, ENTROPY = (
-    "accuracy", "accuracy outside the range", "extracted", "diversity", "calibration", "entropy",
+ACCURACY, RANGE, EXTRACTED, COPIED, DIVERSITY, CALIBRATION, ENTROPY = (
+    "accuracy", "accuracy outside the range", "extracted, once", "extracted, repeated", "diversity", "calibration",
+    "entropy",
 )  # fmt: skip
 MEASURES = {
     ACCURACY: f"accuracy {UNSEEN}",
     RANGE: f"accuracy {OUTSIDE}",
-    EXTRACTED: f"back {REPEATED}",
+    EXTRACTED: f"back {ONCE}",
+    COPIED: f"back {REPEATED}",
     DIVERSITY: "diversity",
     CALIBRATION: "calibration",
     ENTROPY: "entropy",
@@ -104,7 +106,7 @@ def objective_rows(by_way: ByWay, world: DerivationWorld) -> Iterator[Row]:
 
 
 def course_rows(by_way: ByWay) -> Iterator[Row]:
-    """Look by look the validation loss, the accuracy, and what comes back of repeated items."""
+    """Look by look the validation loss, the accuracy, and what comes back of items that stand there once."""
     for way in TRAINED:
         for place, step in enumerate(by_way[way][0]["steps"]):
             setting = {"way": way, "steps": int(step)}

@@ -5,8 +5,8 @@ import torch
 from jaxtyping import Float, Int
 
 from difflab.autoregressive.model import LanguageModel
-from difflab.autoregressive.sinks import maps_down
 from difflab.autoregressive.train import cross_entropy
+from difflab.autoregressive.units import maps_down
 
 
 def unit_effects(model: LanguageModel, rows: Int[np.ndarray, "n t"]) -> Float[np.ndarray, "layers units"]:

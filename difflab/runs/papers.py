@@ -10,6 +10,7 @@ PAPERS = {
     "1602.05629": "B. McMahan et al. Communication-Efficient Learning of Deep Networks from Decentralized Data. 2017.",
     "1606.05328": "A. van den Oord et al. Conditional Image Generation with PixelCNN Decoders. 2016.",
     "1611.06440": "P. Molchanov et al. Pruning Convolutional Neural Networks for Resource Efficient Inference. 2017.",
+    "1706.04599": "C. Guo et al. On Calibration of Modern Neural Networks. 2017.",
     "1708.02002": "T.-Y. Lin et al. Focal Loss for Dense Object Detection. 2017.",
     "1709.01604": "S. Yeom et al. Privacy Risk in Machine Learning: Analyzing the Connection to Overfitting. 2018.",
     "1711.00937": "A. van den Oord et al. Neural Discrete Representation Learning. 2017.",

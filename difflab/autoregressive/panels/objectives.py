@@ -28,12 +28,12 @@ def courses_figure(rows: Sequence[Row]) -> Figure:
 
 
 def cures_figure(rows: Sequence[Row], at: str) -> Figure:
-    """Accuracy, and what comes back of repeated items, by way."""
+    """Accuracy, and what comes back of items that stand there once, by way."""
     right, back = (select(rows, metric, at=at) for metric in ("accuracy_fraction", "extracted_fraction"))
     ways = list(dict.fromkeys(row.setting["way"] for row in right))
     texts = [(f"answers right, {role}", select(right, "accuracy_fraction", texts=role), colour)
              for role, colour in (("unseen", "generalizing"), ("outside", "trained"))]  # fmt: skip
-    texts.append(("derivations that come back", select(back, "extracted_fraction", texts="repeated"), "memorizing"))
+    texts.append(("derivations that come back", select(back, "extracted_fraction", texts="once"), "memorizing"))
     figure, (ax,) = new_figure(f"What each way keeps and can: {at}", "share", "")
     figure.set_figheight(1.8 + 0.4 * len(ways))
     for k, (label, found, colour) in enumerate(texts):
