@@ -10,10 +10,18 @@ from sklearn.metrics import f1_score
 from difflab.audits import kinds_worlds
 from difflab.audits.kinds_rows import guess_or_recall, likelihoods, read_kinds, reader_rows, readers_figure
 from difflab.audits.kinds_rows import taxonomy_rows as taxonomy_rows_of
-from difflab.audits.kinds_worlds import KINDS, RECITE, RECOLLECT, RECONSTRUCT, KindsWorld, laid, planted_kinds, ruled
+from difflab.audits.kinds_worlds import (
+    KINDS,
+    RECITE,
+    RECOLLECT,
+    RECONSTRUCT,
+    KindsWorld,
+    language_of,
+    planted_kinds,
+    ruled,
+)
 from difflab.audits.map_readers import Reader, told_by_bags, told_by_maps
 from difflab.autoregressive.attention import attention_maps
-from difflab.randomness import stream
 from difflab.runs.resuming import InMemory
 from difflab.runs.rows import select
 from difflab.statistics.confusion import f1_by_class
@@ -43,7 +51,7 @@ def test_patterns_go_on_as_they_began_and_random_strings_do_not():
 
 
 def test_the_rule_finds_the_kinds_by_what_stands_in_the_training_set():
-    texts = laid(SMALL)
+    texts = language_of(SMALL)
     counted = np.array(
         [
             (np.lib.stride_tricks.sliding_window_view(texts.rows, 20, axis=1) == own).all(axis=2).sum()
@@ -68,12 +76,12 @@ def test_a_world_is_asked_whole_and_ends_of_texts_leak_no_truth(monkeypatch):
         # The first text is right, the second ends at once.
         return [texts.tokens[0, 6:], np.zeros(0, np.int64), *(one[6:] * 0 + 3 for one in texts.tokens[2:])]
 
-    texts = laid(SMALL)
+    texts = language_of(SMALL)
     monkeypatch.setattr(kinds_worlds, "continued", continued)
     found = kinds_worlds.asked_of(SMALL, InMemory())
     assert np.array_equal(np.stack(told["given"]), texts.tokens[:, :6])
     assert found["memorized"].tolist() == [True] + [False] * 31
-    assert (found["own"][1, 6:] == texts.untrained.begin).all() and (found["own"][2, 6:] == 3).all()
+    assert (found["own"][1, 6:] == texts.tokenizer.bos_token_id).all() and (found["own"][2, 6:] == 3).all()
     assert found["maps"].shape == (32, 2, 20, 20) and found["features"].shape == (32, 6)
     assert np.isfinite(found["features"]).all()
     assert found["features"][:, 0] == pytest.approx(np.log1p(found["copies"]))
@@ -108,14 +116,14 @@ def test_maps_that_differ_in_one_layer_are_told_by_it():
     maps = random.random((36, 2, 16, 16)).astype(np.float32)
     for kind in (0, 1):
         maps[kinds == kind, 1, 8 * kind : 8 * kind + 8, :8] += 2
-    told = told_by_maps(maps, kinds, QUICK, stream(0, "maps"))
+    told = told_by_maps(maps, kinds, QUICK, 0)
     assert f1_by_class(kinds, told.kinds, 3).min() > 0.8
     spoken = told.layers[kinds < 2].sum(axis=0)
     assert spoken[1] > 0.6 * spoken.sum() and told.layers.min() >= 0
-    again = told_by_maps(maps, kinds, QUICK, stream(0, "maps"))
+    again = told_by_maps(maps, kinds, QUICK, 0)
     assert np.array_equal(told.kinds, again.kinds)
     shuffled = random.permutation(kinds)
-    assert f1_by_class(shuffled, told_by_maps(maps, shuffled, QUICK, stream(0, "maps")).kinds, 3).min() < 0.7
+    assert f1_by_class(shuffled, told_by_maps(maps, shuffled, QUICK, 0).kinds, 3).min() < 0.7
 
 
 def test_bags_tell_what_tokens_tell_and_nothing_else():
@@ -123,7 +131,7 @@ def test_bags_tell_what_tokens_tell_and_nothing_else():
     kinds = np.repeat([0, 1, 2], 20)
     tokens = random.integers(50, size=(60, 30))
     tokens[kinds == 0] = random.integers(50, size=(20, 3)).repeat(10, axis=1)
-    told = f1_by_class(kinds, told_by_bags(tokens, kinds, stream(0, "bags")), 3)
+    told = f1_by_class(kinds, told_by_bags(tokens, kinds, 0), 3)
     assert told[0] > 0.9 and told[1:].min() < 0.75
 
 

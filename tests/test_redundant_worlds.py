@@ -7,8 +7,9 @@ import pytest
 from conformance import says_one_sentence
 
 from difflab.audits import redundant_worlds
+from difflab.audits.planted_language import untrained_model
 from difflab.audits.redundancy_rows import Told, broken_figure, broken_rows, item_rows
-from difflab.audits.redundant_worlds import Asked, Items, Language, RedundantWorld, broken
+from difflab.audits.redundant_worlds import Asked, Items, RedundantWorld, broken, items_of, language_of
 from difflab.runs.resuming import InMemory
 from difflab.runs.rows import select
 from synthetic.data.redundant_strings import RedundantStrings, redundant_strings
@@ -40,8 +41,8 @@ def test_an_item_is_the_same_whatever_else_is_drawn():
 
 
 def test_items_stand_in_the_training_set_as_often_as_they_should_and_twins_do_not():
-    language = Language(SMALL)
-    items, rows = language.items, language.rows()
+    language = language_of(SMALL)
+    items, rows = items_of(language), language.rows
     assert rows.shape == (60, 31) and len(items.tokens) == 2 * 2 * 3 * 2
     for tokens, copies in zip(items.tokens, items.copies, strict=True):
         windows = np.lib.stride_tricks.sliding_window_view(rows, len(tokens), axis=1)
@@ -53,17 +54,18 @@ def test_items_stand_in_the_training_set_as_often_as_they_should_and_twins_do_no
 
 
 def test_prefixes_are_changed_in_so_many_places_and_stay_words(monkeypatch):
-    language, given = Language(SMALL), []
+    language, given = language_of(SMALL), []
+    items = items_of(language)
 
     def continued(model, prefixes, new):
         given.extend(prefixes)
         # The first is right but for its end, the others stop at once.
-        return [language.items.tokens[0, 4:7], *[np.zeros(0, np.int64)] * (len(prefixes) - 1)]
+        return [items.tokens[0, 4:7], *[np.zeros(0, np.int64)] * (len(prefixes) - 1)]
 
     monkeypatch.setattr(redundant_worlds, "continued", continued)
-    model = language.untrained()
-    right = redundant_worlds._right(model, SMALL, language.items, Asked(4, 8, (2,)), 2)
-    changed = [(own[:4] != one).sum() for own, one in zip(language.items.tokens, given, strict=True)]
+    model = untrained_model(language, "nano", 0)
+    right = redundant_worlds._right(model, SMALL, items, Asked(4, 8, (2,)), 2)
+    changed = [(own[:4] != one).sum() for own, one in zip(items.tokens, given, strict=True)]
     assert set(changed) == {2} and all(one.min() >= 2 and one.max() < 52 for one in given)
     assert right[0] == pytest.approx(3 / 8) and not right[1:].any()
 
@@ -75,7 +77,7 @@ def test_a_model_that_saw_items_often_gives_them_back_and_is_the_same_after_a_ki
     )  # fmt: skip
     kept = InMemory()
     found = broken(world, Asked(2, 4, (1,)), kept)
-    items = Language(world).items
+    items = items_of(language_of(world))
     assert found["changes 0"][items.copies == 80].mean() > found["changes 0"][items.copies == 0].mean() + 0.3
     again = broken(world, Asked(2, 4, (1,)), kept)
     assert all(np.array_equal(found[name], again[name]) for name in found)

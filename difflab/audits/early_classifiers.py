@@ -18,7 +18,7 @@ from difflab.audits.digit_models import (
 from difflab.errors import at_least, require
 from difflab.randomness import stream
 from difflab.runs.results import Checkpoints
-from difflab.runs.resuming import Prefixed, key
+from difflab.runs.resuming import Prefixed, key, made_once
 from difflab.statistics.early_signs import disagreement, log_odds, mahalanobis, margins
 from difflab.statistics.shadow import guessed_right
 from difflab.statistics.sliced_information import directions_of, sliced_information
@@ -70,20 +70,27 @@ def foretold_labels(world: FlippedDigits, seed: int, checkpoints: Checkpoints) -
     rows, inside = _halves(n, world.shadows, seed)
     models = 1 + world.shadows
     lessons = Lessons(np.repeat(pixels[None], models, axis=0), np.repeat(labels[None], models, axis=0), rows)
-    keeping = Keeping(Prefixed(checkpoints, key("classifiers", seed)), "training", 500)
+    here = Prefixed(checkpoints, key("classifiers", seed))
+    keeping = Keeping(here, "training", 500)
     with one_thread():
         first = untrained_classifiers(config, models, pixels.shape[1], seed)
         never = outputs_at(first, pixels)
-        until = max(1, round(world.early * config.steps))
-        half_way = outputs_at(trained_classifiers(config, lessons, seed, keeping, until), pixels)
+        # A killed run goes on behind the signs that it has kept.
+        signs = made_once(here, "early", _early, world, lessons, seed, keeping)
         end = outputs_at(trained_classifiers(config, lessons, seed, keeping), pixels)[-1][1:].double().numpy()
     scores = np.stack([log_odds(one, labels) for one in end])
-    signs = _signs(half_way, labels, world, seed)
     signs[NEIGHBOURS] = disagreement(pixels, labels)
     signs[UNTRAINED] = _signs(never, labels, world, seed)[PSMI]
     signs[RANDOM] = stream(seed, "random").numpy().random(n)
     found = {f"sign {name}": values for name, values in signs.items()}
     return found | {"guessed": guessed_right(scores, inside), "flipped": wrong}
+
+
+def _early(world: FlippedDigits, lessons: Lessons, seed: int, keeping: Keeping) -> dict[str, np.ndarray]:
+    """Train so far, and take signs."""
+    until = max(1, round(world.early * world.perceptrons.steps))
+    network = trained_classifiers(world.perceptrons, lessons, seed, keeping, until)
+    return _signs(outputs_at(network, lessons.inputs[0]), lessons.labels[0], world, seed)
 
 
 def _signs(

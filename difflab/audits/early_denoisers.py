@@ -20,7 +20,7 @@ from difflab.audits.early_classifiers import LOSS, MAHALANOBIS, PSMI, RANDOM, UN
 from difflab.errors import at_least, require
 from difflab.randomness import stream
 from difflab.runs.results import Checkpoints
-from difflab.runs.resuming import Prefixed, key
+from difflab.runs.resuming import Prefixed, key, made_once
 from difflab.statistics.early_signs import isolation, mahalanobis
 from difflab.statistics.neighbours import memorized, nearest
 from difflab.statistics.sliced_information import directions_of, sliced_information
@@ -72,14 +72,27 @@ def foretold_copies(world: CopiedDigits, seed: int, checkpoints: Checkpoints) ->
     here = Prefixed(checkpoints, key("denoisers", seed))
     with one_thread():
         never = _signs(untrained_denoisers(config, 2, seed), pixels, labels, world, seed)
-        signs, counts = dict[str, Float[np.ndarray, " n"]](), np.zeros((2, world.pictures))
-        for step, network in trained_denoisers(config, [pixels] * 2, seed, [until, config.steps], here):
-            counts = np.stack([_copies(drawn, pixels) for drawn in drawn_by(network, config, seed)])
-            if step == until:
-                signs = _signs(network, pixels, labels, world, seed) | {EARLY: counts[0]}
-    signs |= {TWIN: counts[1], ISOLATION: isolation(pixels), UNTRAINED: never[PSMI]}
+        # A killed run goes on behind the looks that it has kept.
+        early, end = (
+            made_once(here, f"look_{step}", _looked_at, network, pixels, labels, world, seed)
+            for step, network in trained_denoisers(config, [pixels] * 2, seed, [until, config.steps], here)
+        )
+    signs = {name: early[name] for name in (PSMI, LOSS, MAHALANOBIS)} | {EARLY: early["copies"]}
+    signs |= {TWIN: end["copies of the other"], ISOLATION: isolation(pixels), UNTRAINED: never[PSMI]}
     signs[RANDOM] = stream(seed, "random").numpy().random(world.pictures)
-    return {f"sign {name}": values for name, values in signs.items()} | {"copies": counts[0]}
+    return {f"sign {name}": values for name, values in signs.items()} | {"copies": end["copies"]}
+
+
+def _looked_at(
+    network: Stacked,
+    pixels: Float32[np.ndarray, "n 64"],
+    labels: Int[np.ndarray, " n"],
+    world: CopiedDigits,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """Signs of the first denoiser, and what both copy."""
+    own, other = (_copies(drawn, pixels) for drawn in drawn_by(network, world.denoisers, seed))
+    return _signs(network, pixels, labels, world, seed) | {"copies": own, "copies of the other": other}
 
 
 def _signs(

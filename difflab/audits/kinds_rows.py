@@ -45,16 +45,16 @@ def read_kinds(told: dict[str, np.ndarray], reader: Reader, seed: int) -> dict[s
         return {}
     chance = stream(seed, "chosen").numpy()
     chosen = np.concatenate([chance.permutation(np.flatnonzero(kinds == kind))[:n] for kind in range(3)])
-    own, random = kinds[chosen], stream(seed, "readers")
+    own = kinds[chosen]
     found, layers = {}, np.empty(0)
     for name, maps in ((ATTENTION, "maps"), (OWN, "own maps"), (UNTRAINED, "untrained maps")):
-        said = told_by_maps(told[maps][chosen], own, reader, random)
+        said = told_by_maps(told[maps][chosen], own, reader, seed)
         found[name] = f1_by_class(own, said.kinds, 3)
         if name == ATTENTION:
             layers = np.stack([said.layers[own == kind].sum(axis=0) for kind in range(3)])
     # Where nothing speaks for a kind all layers speak alike.
     shares = (layers + 1e-12) / (layers + 1e-12).sum(axis=1, keepdims=True)
-    return found | {BAGS: f1_by_class(own, told_by_bags(told["tokens"][chosen], own, random), 3), "layers": shares}
+    return found | {BAGS: f1_by_class(own, told_by_bags(told["tokens"][chosen], own, seed), 3), "layers": shares}
 
 
 def likelihoods(told: Told, seed: int) -> dict[str, np.ndarray]:

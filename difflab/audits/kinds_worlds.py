@@ -5,20 +5,23 @@ random strings with few copies. The background holds patterns, too, so that the 
 """
 
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from difflab.audits.planted_language import (
+    PlantedLanguage,
+    documents_for,
+    planted_language,
+    trained_model,
+    untrained_model,
+)
 from difflab.autoregressive.attention import attention_maps
 from difflab.autoregressive.generate import continued
 from difflab.autoregressive.likelihood import predictions
 from difflab.autoregressive.model import LanguageModel
-from difflab.autoregressive.recipe import SIZES, Recipe, architecture, build
-from difflab.autoregressive.tokenizers import word_level
-from difflab.autoregressive.train import train
+from difflab.autoregressive.recipe import SIZES, Recipe
 from difflab.errors import at_least, require
-from difflab.randomness import stream
 from difflab.runs.result import digest
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import Prefixed, key
@@ -29,17 +32,14 @@ from difflab.training.loop import Keeping
 from synthetic.data.markov_text import MarkovText, markov_text
 from synthetic.data.patterns import Patterns, goes_on, patterns
 from synthetic.data.random_strings import RandomStrings, random_strings
-from synthetic.data.spelling import words
-from synthetic.decontamination import decontaminated, occurrences
-from synthetic.insertion import packed, training_sequences
-from synthetic.ledger import Entry, Ladder, planted
+from synthetic.decontamination import occurrences
+from synthetic.ledger import Ladder, planted
 
 RECITE, RECONSTRUCT, RECOLLECT = "recite", "reconstruct", "recollect"
 KINDS = (RECITE, RECONSTRUCT, RECOLLECT)
 MANY = 5
 """A text with more copies is recited, if it comes back."""
 _STRINGS, _PATTERNS = "random string", "pattern"
-_SPARE = 1.1
 
 
 @dataclass(frozen=True)
@@ -98,45 +98,20 @@ class KindsWorld:
         return Patterns(self.vocabulary, self.item)
 
 
-class Laid(NamedTuple):
-    """A world's texts.
-
-    Attributes:
-        ledger: every item, without places.
-        tokens: of each item.
-        rows: training sequences in their order, the beginning of a text before each.
-        untrained: the model before its first step.
-    """
-
-    ledger: tuple[Entry, ...]
-    tokens: Int[np.ndarray, "n t"]
-    rows: Int[np.ndarray, "m length"]
-    untrained: LanguageModel
-
-
-def laid(world: KindsWorld) -> Laid:
-    """Draw the texts of a world."""
-    tokenizer = word_level([" ".join(words(world.vocabulary))])
-    begin, ids = tokenizer.bos_token_id, np.array(tokenizer.convert_tokens_to_ids(list(words(world.vocabulary))))
+def language_of(world: KindsWorld) -> PlantedLanguage:
+    """The texts of a world."""
     ladder, few = Ladder(world.copies, world.strings, 1), Ladder((1,), world.patterns, 1)
     strings = random_strings(world.seed, range(ladder.items), RandomStrings(world.vocabulary, world.item))
     continuing = patterns(world.seed, range(few.items), world.family())
     ledger = (*planted(_STRINGS, strings, ladder), *planted(_PATTERNS, continuing, few))
-    own = tokenizer([entry.text for entry in ledger])["input_ids"]
-    items = {entry.item: np.array(one, np.int64) for entry, one in zip(ledger, own, strict=True)}
-    n = 1 + int(_SPARE * world.sequences * world.length / (world.item + 1))
+    n = documents_for(world.sequences, world.length, world.item)
     shown = int(n * world.shown)
-    parts = [
+    background = [
         markov_text(world.seed, range(n - shown), MarkovText(world.vocabulary, world.item, 4)).tokens,
         patterns(world.seed, range(few.items, few.items + shown), world.family()).tokens,
     ]
-    documents = decontaminated([ids[one] for part in parts if part is not None for one in part], list(items.values()))
-    order = stream(world.seed, "documents").numpy().permutation(len(documents))
-    background = packed([documents[i] for i in order], world.length, begin)[: world.sequences]
-    rows, _ = training_sequences(background, ledger, items, begin, world.seed)
-    config = architecture("llama", world.size, len(tokenizer), world.length, begin)
-    model = build(config, world.seed, tokenizer, "the model")
-    return Laid(ledger, np.stack(list(items.values())), np.insert(rows, 0, begin, axis=1), model)
+    documents = [part for part in background if part is not None]
+    return planted_language(ledger, documents, world.sequences, world.length, world.vocabulary, world.seed)
 
 
 def ruled(tokens: Int[np.ndarray, "n t"], copies: Int[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
@@ -171,16 +146,11 @@ def asked_of(world: KindsWorld, checkpoints: Checkpoints) -> dict[str, np.ndarra
         whether it comes back word for word; "features"; "tokens"; "own", the tokens with the model's own continuation;
         "maps" of attention, "own maps" of the latter, and "untrained maps".
     """
-    texts = laid(world)
+    texts, keeping = language_of(world), Keeping(Prefixed(checkpoints, key(world.name)), "training", 250)
     recipe = Recipe(world.sequences // world.batch, world.batch, world.rate, world.warmup)
     with one_thread():
-        model = train(
-            texts.untrained,
-            lambda step: texts.rows[step * recipe.batch : (step + 1) * recipe.batch],
-            recipe,
-            world.seed,
-            Keeping(Prefixed(checkpoints, key(world.name)), "training", 250),
-        )
+        model = trained_model(texts, world.size, recipe, world.seed, keeping)
+        first = untrained_model(texts, world.size, world.seed)
         written = continued(model, list(texts.tokens[:, : world.prefix]), world.item - world.prefix)
         own = texts.tokens.copy()
         # A text that the model ends is over.
@@ -199,12 +169,12 @@ def asked_of(world: KindsWorld, checkpoints: Checkpoints) -> dict[str, np.ndarra
             "own": own,
             "maps": attention_maps(model, texts.tokens),
             "own maps": attention_maps(model, own),
-            "untrained maps": attention_maps(texts.untrained, texts.tokens),
+            "untrained maps": attention_maps(first, texts.tokens),
         }
 
 
 def _features(
-    world: KindsWorld, texts: Laid, model: LanguageModel, copies: Int[np.ndarray, " n"]
+    world: KindsWorld, texts: PlantedLanguage, model: LanguageModel, copies: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, "n k"]:
     """Logarithm of copies, loss of the prefix, bits of its Huffman code, what zlib saves, what repeats, and the mean
     logarithm of how often its tokens stand in the training set; of the whole text but for the loss."""

@@ -9,7 +9,7 @@ from jaxtyping import Float, Float32, Int
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedKFold
 
-from difflab.randomness import Stream, numbered
+from difflab.randomness import numbered, stream
 from difflab.training.loop import Plan, optimize
 from difflab.training.schedules import constant
 
@@ -49,7 +49,7 @@ class ToldByMaps(NamedTuple):
 
 
 def told_by_maps(
-    maps: Float32[np.ndarray, "n layers t t"], kinds: Int[np.ndarray, " n"], reader: Reader, random: Stream
+    maps: Float32[np.ndarray, "n layers t t"], kinds: Int[np.ndarray, " n"], reader: Reader, seed: int
 ) -> ToldByMaps:
     """The kind of every item, by a network trained on the half that does not hold it.
 
@@ -61,7 +61,7 @@ def told_by_maps(
         maps: attention of n items.
         kinds: 0, 1, ..., each at least twice.
         reader: the network.
-        random: of folds, weights, order and dropout.
+        seed: of folds, weights, order and dropout.
 
     Reference:
         Dentan et al. 2025, arXiv 2508.02573.
@@ -72,10 +72,12 @@ def told_by_maps(
     """
     classes = int(kinds.max()) + 1
     told, layers = np.empty(len(kinds), np.int64), np.empty(maps.shape[:2])
-    for fold, (seen, unseen) in enumerate(_folds(kinds, random)):
+    for fold, (seen, unseen) in enumerate(_folds(kinds, seed)):
         scale = float(np.sqrt(np.mean(maps[seen].astype(np.float64) ** 2)))
         scaled = torch.from_numpy(maps / np.float32(scale))
-        network = _trained(scaled[seen], torch.from_numpy(kinds[seen]), classes, reader, random.integer + fold)
+        network = _trained(
+            scaled[seen], torch.from_numpy(kinds[seen]), classes, reader, stream(seed, "reader", fold).integer
+        )
         given = scaled[unseen].clone().requires_grad_(True)
         with torch.enable_grad():
             logits = network(given)
@@ -87,26 +89,26 @@ def told_by_maps(
     return ToldByMaps(told, layers)
 
 
-def told_by_bags(tokens: Int[np.ndarray, "n t"], kinds: Int[np.ndarray, " n"], random: Stream) -> Int[np.ndarray, " n"]:
+def told_by_bags(tokens: Int[np.ndarray, "n t"], kinds: Int[np.ndarray, " n"], seed: int) -> Int[np.ndarray, " n"]:
     """The same by a forest, from how often each token stands in the text, how many different ones do, and how often the
     most frequent one.
 
     Args:
         tokens: ids, from 0 on.
         kinds: as in `told_by_maps`.
-        random: the same stream gives the same folds.
+        seed: the same one gives the same folds.
     """
     counts = np.stack([np.bincount(row, minlength=tokens.max() + 1) for row in tokens]).astype(np.float64)
     features = np.column_stack([counts, (counts > 0).sum(axis=1), counts.max(axis=1)])
     told = np.empty(len(kinds), np.int64)
-    for seen, unseen in _folds(kinds, random):
-        model = RandomForestClassifier(300, random_state=random.integer)
+    for seen, unseen in _folds(kinds, seed):
+        model = RandomForestClassifier(300, random_state=stream(seed, "forest").integer)
         told[unseen] = model.fit(features[seen], kinds[seen]).predict(features[unseen])
     return told
 
 
-def _folds(kinds: Int[np.ndarray, " n"], random: Stream) -> list[tuple[np.ndarray, np.ndarray]]:
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=random.integer)
+def _folds(kinds: Int[np.ndarray, " n"], seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=stream(seed, "folds").integer)
     return list(folds.split(np.zeros(len(kinds)), kinds))
 
 

@@ -3,17 +3,15 @@ left of them where their prefixes are changed.
 """
 
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from difflab.audits.planted_language import PlantedLanguage, documents_for, planted_language, trained_model
 from difflab.autoregressive.generate import continued
 from difflab.autoregressive.model import LanguageModel
-from difflab.autoregressive.recipe import SIZES, Recipe, architecture, build
-from difflab.autoregressive.tokenizers import word_level
-from difflab.autoregressive.train import train
+from difflab.autoregressive.recipe import SIZES, Recipe
 from difflab.errors import at_least, require
 from difflab.randomness import stream
 from difflab.runs.result import digest
@@ -25,13 +23,7 @@ from difflab.training.devices import one_thread
 from difflab.training.loop import Keeping
 from synthetic.data.markov_text import MarkovText, markov_text
 from synthetic.data.redundant_strings import RedundantStrings, redundant_strings
-from synthetic.data.spelling import words
-from synthetic.decontamination import decontaminated
-from synthetic.insertion import packed, training_sequences
 from synthetic.ledger import Entry, Ladder, planted
-
-_SPARE = 1.05
-"""Documents drawn for one that is used: some hold a part of an item, and go."""
 
 
 @dataclass(frozen=True)
@@ -109,60 +101,28 @@ class Items(NamedTuple):
     compressed: Float[np.ndarray, " n"]
 
 
-class _Laid(NamedTuple):
-    """The ledger of a world and its items' tokens."""
+def language_of(world: RedundantWorld) -> PlantedLanguage:
+    """The texts of a world."""
+    ladder = Ladder(world.copies, world.items, 1)
+    ledger: tuple[Entry, ...] = ()
+    for blocks in world.blocks:
+        corpus = redundant_strings(world.seed, range(ladder.items), world.family(blocks))
+        ledger += planted(f"{blocks} blocks", corpus, ladder)
+    n = documents_for(world.sequences, world.length, world.item)
+    background = markov_text(world.seed, range(n), MarkovText(world.vocabulary, world.item, 4)).tokens
+    assert background is not None
+    return planted_language(ledger, [background], world.sequences, world.length, world.vocabulary, world.seed)
 
-    ledger: tuple[Entry, ...]
-    tokens: dict[str, Int[np.ndarray, " t"]]
 
-
-class Language:
-    """The texts of a world, drawn once."""
-
-    def __init__(self, world: RedundantWorld) -> None:
-        self.world, self.tokenizer = world, word_level([" ".join(words(world.vocabulary))])
-
-    @cached_property
-    def laid(self) -> _Laid:
-        """Items, without places."""
-        world, ladder = self.world, Ladder(self.world.copies, self.world.items, 1)
-        ledger: tuple[Entry, ...] = ()
-        for blocks in world.blocks:
-            corpus = redundant_strings(world.seed, range(ladder.items), world.family(blocks))
-            ledger += planted(f"{blocks} blocks", corpus, ladder)
-        ids = self.tokenizer([entry.text for entry in ledger])["input_ids"]
-        return _Laid(ledger, {entry.item: np.array(own, np.int64) for entry, own in zip(ledger, ids, strict=True)})
-
-    @property
-    def items(self) -> Items:
-        """What is asked about."""
-        ledger, tokens = self.laid
-        own = np.stack(list(tokens.values()))
-        return Items(
-            np.array([int(entry.kind.split()[0]) for entry in ledger]),
-            np.array([entry.copies for entry in ledger]),
-            own,
-            np.array([repeated_share(one) for one in own]),
-            np.array([compressed_share(entry.text) for entry in ledger]),
-        )
-
-    def rows(self) -> Int[np.ndarray, "n t"]:
-        """Training sequences in their order, the beginning of a text before each."""
-        world, (ledger, items), begin = self.world, self.laid, self.tokenizer.bos_token_id
-        n = 1 + int(_SPARE * world.sequences * world.length / (world.item + 1))
-        corpus = markov_text(world.seed, range(n), MarkovText(world.vocabulary, world.item, 4))
-        ids = np.array(self.tokenizer.convert_tokens_to_ids(list(words(world.vocabulary))))
-        assert corpus.tokens is not None
-        documents = decontaminated(list(ids[corpus.tokens]), list(items.values()))
-        background = packed(documents, world.length, begin)[: world.sequences]
-        found, _ = training_sequences(background, ledger, items, begin, world.seed)
-        return np.insert(found, 0, begin, axis=1)
-
-    def untrained(self) -> LanguageModel:
-        """The model before its first step."""
-        world, n = self.world, len(self.tokenizer)
-        config = architecture("llama", world.size, n, world.length, self.tokenizer.bos_token_id)
-        return build(config, world.seed, self.tokenizer, "the model")
+def items_of(language: PlantedLanguage) -> Items:
+    """What is asked about."""
+    return Items(
+        np.array([int(entry.kind.split()[0]) for entry in language.ledger]),
+        np.array([entry.copies for entry in language.ledger]),
+        language.tokens,
+        np.array([repeated_share(one) for one in language.tokens]),
+        np.array([compressed_share(entry.text) for entry in language.ledger]),
+    )
 
 
 class Asked(NamedTuple):
@@ -185,18 +145,11 @@ def broken(world: RedundantWorld, asked: Asked, checkpoints: Checkpoints) -> dic
     Returns:
         Under "changes K" the share of right tokens of every item's continuation, K being 0 for its own prefix.
     """
-    language = Language(world)
-    rows, items = language.rows(), language.items
+    language = language_of(world)
+    items, keeping = items_of(language), Keeping(Prefixed(checkpoints, key(world.name)), "training", 250)
     recipe = Recipe(world.sequences // world.batch, world.batch, world.rate, world.warmup)
-    keeping = Keeping(Prefixed(checkpoints, key(world.name)), "training", 250)
     with one_thread():
-        model = train(
-            language.untrained(),
-            lambda step: rows[step * recipe.batch : (step + 1) * recipe.batch],
-            recipe,
-            world.seed,
-            keeping,
-        )
+        model = trained_model(language, world.size, recipe, world.seed, keeping)
         return {f"changes {k}": _right(model, world, items, asked, k) for k in (0, *asked.changes)}
 
 

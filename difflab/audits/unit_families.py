@@ -28,7 +28,7 @@ from difflab.audits.digit_models import (
 from difflab.errors import at_least, require
 from difflab.randomness import Stream, stream
 from difflab.runs.results import Checkpoints
-from difflab.runs.resuming import Prefixed, key
+from difflab.runs.resuming import Prefixed, key, made_once
 from difflab.statistics.readings import Asked, unit_readings
 from difflab.training.devices import one_thread
 from difflab.training.loop import Keeping
@@ -134,7 +134,8 @@ def denoised(families: Families, seed: int, checkpoints: Checkpoints) -> dict[st
         first = _looked_at(families, untrained_denoisers(config, len(pictures), seed), digits, pictures, seed)
         for step, network in trained_denoisers(config, pictures, seed, looks, here):
             which = range(len(pictures)) if step == looks[-1] else [longer]
-            told = _looked_at(families, network, digits, pictures, seed, which)
+            # A killed run goes on behind the looks that it has kept.
+            told = made_once(here, f"look_{step}", _looked_at, families, network, digits, pictures, seed, which)
             on_its_way.append({name: values[longer if step == looks[-1] else 0] for name, values in told.items()})
     found = {f"{BY_PICTURES}|{name}": values for name, values in told.items()}
     found |= {f"{BY_STEPS}|{name}": np.array([one[name] for one in on_its_way]) for name in told}

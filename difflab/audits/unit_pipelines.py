@@ -129,11 +129,9 @@ def piped(config: Pipelines, first: int, seed: int, n: int, checkpoints: Checkpo
         found = {"level": np.array(_copies(config, pipeline, material.pictures, list(material.captions), seed))}
         latents = encode(pipeline, planted.pictures(unseen))
         prompts = embed(pipeline, planted.captions(unseen))
-        untrained = copy.copy(pipeline)
-        untrained.unet = build(
-            ["a"], config.recipe(0).architecture, stream(seed, "never trained", n).integer
-        ).unet.eval()
-        for who, one in ((TRAINED, pipeline), (UNTRAINED, untrained)):
+        blank = copy.copy(pipeline)
+        blank.unet = build(["a"], config.recipe(0).architecture, stream(seed, "never trained", n).integer).unet.eval()
+        for who, one in ((TRAINED, pipeline), (UNTRAINED, blank)):
             noises = [stream(seed, "noise", i).torch() for i in range(len(unseen))]
             layers = inside(one, latents, prompts, noises, Times(probes=1)).states.values()
             told = unit_readings(list(layers), Asked(config.units, config.pairs), stream(seed, "units").numpy())

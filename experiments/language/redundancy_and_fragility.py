@@ -22,7 +22,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from difflab.audits.redundancy_rows import Told, broken_figure, broken_rows, item_rows
-from difflab.audits.redundant_worlds import Asked, Language, RedundantWorld, broken
+from difflab.audits.redundant_worlds import Asked, RedundantWorld, broken, items_of, language_of
 from difflab.errors import at_least, require
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
@@ -84,7 +84,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     asked = Asked(config.prefix, config.suffix, config.changes)
     given = {key(world.name, "broken"): (world, asked, checkpoints) for world in worlds}
     found = kept(broken, given, checkpoints, config.workers, "models of redundant items")
-    told = [Told(Language(world).items, one) for world, one in zip(worlds, found.values(), strict=True)]
+    told = [Told(items_of(language_of(world)), one) for world, one in zip(worlds, found.values(), strict=True)]
     yield from item_rows(told, config.world, asked)
     yield from broken_rows(told, config.world, asked)
     yield Artefact("first_world", {**told[0].right, "blocks": told[0].items.blocks, "copies": told[0].items.copies})
