@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from conformance import says_one_sentence
-from difflab.autoregressive.gradient_cosines import Cosines, gradient_cosine
 from language_models import gpt2, llama, texts_of
 from test_text_worlds import Kept
 
@@ -24,6 +23,7 @@ from difflab.audits.forgetting_simulation import (
     simulated,
     tasks,
 )
+from difflab.audits.gradient_cosines import Cosines, gradient_cosine
 from difflab.autoregressive.objectives.compression import Compression, matrix_entropy
 from difflab.autoregressive.recipe import Recipe
 from difflab.autoregressive.train import cross_entropy, train

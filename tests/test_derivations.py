@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from conformance import says_one_sentence
-from difflab.autoregressive.gating import Gated
 from language_models import gpt2, llama, texts_of
 from test_text_worlds import Kept
 
@@ -28,6 +27,7 @@ from difflab.audits.derivation_worlds import (
     different,
     fine_tuned,
 )
+from difflab.audits.gating import Gated
 from difflab.audits.objective_comparisons import (
     BEST,
     EXTRACTED,

@@ -9,7 +9,7 @@ import numpy as np
 from difflab.audits.derivation_worlds import PLAIN, DerivationWorld, before, blank, objective_of
 from difflab.audits.forgetting_simulation import GATED, SCHEDULED, WAYS, Simulation
 from difflab.audits.forgetting_simulation import PLAIN as UNCOMPRESSED
-from difflab.autoregressive.gradient_cosines import Cosines
+from difflab.audits.gradient_cosines import Cosines
 from difflab.autoregressive.objectives.compression import Compression
 from difflab.autoregressive.recipe import Recipe
 from difflab.autoregressive.train import train

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from difflab.audits.gating import Gated
 from difflab.audits.looks import Course, looked_at
-from difflab.autoregressive.gating import Gated
 from difflab.autoregressive.generate import continued
 from difflab.autoregressive.learning import full_rows, learning, with_bottleneck, without_bottleneck
 from difflab.autoregressive.likelihood import OWN

@@ -56,7 +56,7 @@ def weigh_units(network: torch.nn.Module, factors: Real[np.ndarray, "layers unit
     require(factors.shape == want, f"factors have shape {factors.shape} for {want} units; give one for each.")
     for module, row in zip(maps.modules, factors, strict=True):
         weight = weight_of(module)
-        weight.mul_(torch.as_tensor(row).to(weight))
+        weight.mul_(torch.tensor(row).to(weight))
 
 
 def weight_of(module: Any) -> Float[torch.Tensor, "out units"]:
