@@ -22,7 +22,7 @@ from experiments.__main__ import main
 
 FOUND = recorded()
 RUNS = [run for runs in FOUND.values() for run in runs]
-BYTES = 8_000_000
+BYTES = 16_000_000
 
 
 def named(run):
