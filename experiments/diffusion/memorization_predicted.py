@@ -110,7 +110,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     ):
         yield from sign_rows([Foretold(signs_of(one), memorized(one)) for one in told[subject]], subject, truth)
     for subject in told:
-        yield Artefact(subject, told[subject][0])
+        yield Artefact(subject.replace(" ", "_"), told[subject][0])
 
 
 def _called(work: Callable[..., dict[str, np.ndarray]], *given: Any) -> dict[str, np.ndarray]:
