@@ -68,12 +68,12 @@ def signals_figure(rows: Sequence[Row], title: str) -> Figure:
 
 def treatments_figure(rows: Sequence[Row], seen: str) -> Figure:
     """By what rows are chosen the share of repeated texts that come back, a panel for each kind, and the quality."""
-    back, losses = select(rows, "extracted_fraction", texts=seen), select(rows, "validation_loss")
+    back, losses = select(rows, "extracted_fraction", texts=seen), select(rows, "validation_ratio")
     kinds, names = (list(dict.fromkeys(row.setting[part] for row in back)) for part in ("kind", "by"))
     figure, panels = new_figure("Repeated texts that come back", "share of texts", "", len(kinds) + 1)
     figure.set_figheight(1.9 + 0.34 * len(names))
     treatments = list(dict.fromkeys(row.setting["treatment"] for row in back))
-    by_title = {kind: select(back, "extracted_fraction", kind=kind) for kind in kinds} | {"quality": losses}
+    by_title = {kind: select(back, "extracted_fraction", kind=kind) for kind in kinds} | {"validation loss": losses}
     for ax, (title, shown) in zip(panels, by_title.items(), strict=True):
         for place, treatment in enumerate(treatments):
             here = [row for row in shown if row.setting["treatment"] == treatment]
@@ -82,7 +82,7 @@ def treatments_figure(rows: Sequence[Row], seen: str) -> Figure:
             points_with_intervals(ax, heights, [row.interval for row in here], treatment, _MARKS[place], True)
         ax.set_title(title)
         ax.set_yticks(range(len(names)), names, fontsize="small")
-    panels[-1].set_xlabel("validation loss")
+    panels[-1].set_xlabel("over random rows")
     panels[0].invert_yaxis()
     legend_below(figure)
     return figure
