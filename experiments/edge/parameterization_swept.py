@@ -7,17 +7,17 @@ must memorize later, where a model holds nearly all N points, and x0 at about 0.
 beside its number of parameters stands that of the learned mixture where the exact losses cross, M d numbers.
 
 On clusters the exact losses are known; on real digits (--source mnist), on emoji (--source emoji) and on a folder of
-pictures of your own (--source FOLDER --network unet) they are not, and 0.8 N d stands for each. v is alpha' x0 + sigma' eps, as in that
-paper, whose loss counts late times more than the usual alpha eps - sigma x0. All networks train for the same number of
-steps; a transition over size may be one over time in disguise, for larger networks are quicker, too.
+pictures of your own (--source FOLDER --network unet) they are not, and 0.8 N d stands for each. v is alpha' x0 + sigma'
+eps, as in that paper, whose loss counts late times more than the usual alpha eps - sigma x0. All networks train for the
+same number of steps; a transition over size may be one over time in disguise, for larger networks are quicker, too.
 
 Expect perceptrons to copy with far more parameters than the learned mixture has (fifteen times for x0; four to five
 times for U-Nets on MNIST), x0 first, eps later, and v last or not at all. U-Nets take minutes each.
 
-Digits of 28x28 are for an accelerator (`--source mnist --network unet --n 20 --widths 4 8 16 32 64 --training.steps 3000
---training.draws 2 --workers 1`): on a processor width 8 alone takes about an hour of one core for the three predictions
-and three data sets, by 0.13 s a step, and wider ones several times that. For two cores there are `--side 14 --widths 4
-6 8 12 16`, and emoji in the same way (`--source emoji --side 16`).
+Digits of 28x28 are for an accelerator (`--source mnist --network unet --n 20 --widths 4 8 16 32 64 --training.steps
+3000 --training.draws 2 --workers 1`): on a processor width 8 alone takes about an hour of one core for the three
+predictions and three data sets, by 0.13 s a step, and wider ones several times that. For two cores there are `--side 14
+--widths 4 6 8 12 16`, and emoji in the same way (`--source emoji --side 16`).
 Cost on two cores: 17 minutes, beside other work.
 """
 
