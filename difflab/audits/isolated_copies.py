@@ -8,7 +8,7 @@ the held-out pictures on which the threshold is fitted: so small an autoencoder 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ from difflab.training.devices import one_thread
 from difflab.training.sinks import dropped, everything, expected_scale, random_general
 from synthetic.plan import Planted
 
+Pruning = TypeVar("Pruning")
 OTHER, ALL = "another picture's sinks on", "all sinks on"
 DROPPED, EXPECTED, PUBLISHED = "sinks dropped", "sinks dropped, expected scale", "sinks dropped, published scale"
 GENERAL, EXCISED = "general units dropped", "sinks cut out"
@@ -261,7 +262,7 @@ def _prunings(asked: Asked, standard: StableDiffusionPipeline) -> dict[str, list
     }
 
 
-def strongest(defenses: Sequence[Defended], loss: Callable[[Defended], float], most: float) -> Defended:
+def strongest(defenses: Sequence[Pruning], loss: Callable[[Pruning], float], most: float) -> Pruning:
     """The last one whose loss is at most so much; the first one, where none is."""
     fitting = [one for one in defenses if loss(one) <= most]
     return fitting[-1] if fitting else defenses[0]

@@ -3,8 +3,8 @@
 Memorization sinks (Ghosal et al. 2025, arXiv 2507.09937) are published for language models: some hidden units of every
 MLP are general, each text has a share of the others while it is learned, and those are left out in the end. Here the
 feed-forward parts of a U-Net's transformers have them, keyed by picture. Pictures under pruning come back by a search
-for embeddings (Finding Dori, arXiv 2507.16880), and what fine-tuning hides comes back by training on other pictures
-(DiMRA, arXiv 2512.03564). Whether isolation by design survives these attacks has not been asked.
+for embeddings (Finding Dori, arXiv 2507.16880), and what is only hidden comes back by training on other items (arXiv
+2406.13356). Whether isolation by design survives these attacks has not been asked.
 
 In every planted world scenes and emoji are shown 1, 8 or 64 times; each has a twin that nobody trains on. Asked are
 the copies by prompt, before and after the drop, the loss of pictures and of held-out scenes, and the gap closed from
@@ -30,7 +30,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from difflab.audits.isolated_copies import DROPPED, EXCISED, GENERAL, NEMO, WANDA, isolated
+from difflab.audits.isolated_copies import DROPPED, EXCISED, GENERAL, WANDA, isolated
 from difflab.audits.isolated_picture_rows import (
     PROMPT,
     RELEARNING,
@@ -138,7 +138,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         of, less, attack = (back.setting[part] for part in ("of", "less", "attack"))
         if less == RETRAINED and of in (DROPPED, EXCISED):
             said[f"{attack}: of {of} next to none comes back that does not in the oracle"] = back.interval.high < LITTLE
-        if less == DROPPED and of in (NEMO, WANDA):
+        if less == DROPPED:
             said[f"{attack}: more comes back of {of} than of {DROPPED}"] = back.interval.low > 0
     for row in select(rows, "memorized_fraction", attack=SEARCH, model=RETRAINED, role="repeated"):
         said[f"{row.setting['kind']}: a search writes next to none into the oracle"] = row.value <= LITTLE
