@@ -34,7 +34,7 @@ from difflab.diffusion.trigger import Trigger
 from difflab.randomness import item_seeds, stream
 from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
-from difflab.runs.resuming import key
+from difflab.runs.resuming import Prefixed, key, made_once
 from difflab.training.devices import one_thread
 from difflab.training.sinks import dropped, everything, expected_scale, random_general
 from synthetic.plan import Planted
@@ -93,7 +93,7 @@ def told(
     Args:
         world: whose models they are.
         weights: of the U-Nets, by variant.
-        checkpoints: where the autoencoder is.
+        checkpoints: where the autoencoder is, and where what was asked of a model is kept.
     """
     with one_thread():
         base = begun(world, checkpoints)
@@ -103,13 +103,13 @@ def told(
         }
         asked = Asked(world, base)
         models, found = _models(asked, pipelines), dict[str, np.ndarray]()
-        for who, some in models.items():
-            if who in MODELS:
-                found |= asked.of(who, some)
+        here = Prefixed(checkpoints, key(world.name, "asked"))
+        for who in MODELS:
+            found |= made_once(here, key(who), asked.of, who, models[who])
         for who in SEARCHED:
-            found[f"searched {who}"] = asked.searched(models[who][0])
+            found |= made_once(here, key("searched", who), asked.searched, who, models[who][0])
         for who in RELEARNED:
-            found |= asked.relearned(who, models[who][0])
+            found |= made_once(here, key("relearned", who), asked.relearned, who, models[who][0])
     return found
 
 
@@ -145,14 +145,14 @@ class Asked:
             f"validation {who}": np.mean([self.loss(one, self.telling) for one in models]),
         }
 
-    def searched(self, model: Defended) -> Bool[np.ndarray, "2 top"]:
+    def searched(self, who: str, model: Defended) -> dict[str, np.ndarray]:
         """Whether embeddings that a search found draw the pictures with most copies, and their twins."""
         n = len(self.repeated)
         places = np.r_[: self.top, n : n + self.top]
         met = model.of([self.captions[i] for i in places])
         random = [stream(self.world.seed, "dori", int(i)).torch() for i in places]
         trigger = dori(met, self.latents[places], random, self.world.dori)[-1]
-        return self._copied(met, trigger, places).reshape(2, -1)
+        return {f"searched {who}": self._copied(met, trigger, places).reshape(2, -1)}
 
     def relearned(self, who: str, model: Defended) -> dict[str, np.ndarray]:
         """What `of` says before and after a training on ordinary pictures."""
