@@ -41,12 +41,12 @@ class IsolatedWorld:
 
     plan: Plan = field(
         default_factory=lambda: Plan(
-            side=16, ladder=(1, 8, 64), per_rung=8, recaptioned=0, layouts=0, regions=0, unique=1100, emoji=360,
+            side=16, ladder=(1, 16, 128), per_rung=8, recaptioned=0, layouts=0, regions=0, unique=500, emoji=160,
             twins=1, held_out=600,
         )
     )  # fmt: skip
     """How many pictures of each role, one twin each; its seed is the world's."""
-    training: Training = field(default_factory=lambda: Training(steps=1500, ema=0.99, checkpoint_steps=250))
+    training: Training = field(default_factory=lambda: Training(steps=2000, ema=0.99, checkpoint_steps=250))
     """Of every U-Net; its seed is the world's."""
     autoencoder_steps: int = 1000
     """Of the one autoencoder of all worlds."""
@@ -62,7 +62,7 @@ class IsolatedWorld:
     """Pictures drawn for every caption."""
     sampler_steps: int = 20
     """DDIM steps of these."""
-    guidance: float = 3.0
+    guidance: float = 2.0
     """Weight of the prompt in these."""
     nemo: Nemo = field(default_factory=lambda: Nemo(blocks=("down", "mid", "up"), seeds=4, unseen=200, window=3))
     """How NeMo prunes the standard model, with and without letting candidates go."""

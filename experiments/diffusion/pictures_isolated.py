@@ -6,7 +6,7 @@ feed-forward parts of a U-Net's transformers have them, keyed by picture. Pictur
 for embeddings (Finding Dori, arXiv 2507.16880), and what is only hidden comes back by training on other items (arXiv
 2406.13356). Whether isolation by design survives these attacks has not been asked.
 
-In every planted world scenes and emoji are shown 1, 8 or 64 times; each has a twin that nobody trains on. Asked are
+In every planted world scenes and emoji are shown 1, 16 or 128 times; each has a twin that nobody trains on. Asked are
 the copies by prompt, before and after the drop, the loss of pictures and of held-out scenes, and the gap closed from
 the standard model, as in `memorization_sinks`. Controls: random general units dropped in the place of sinks; sinks
 drawn anew at every presentation; another picture's sinks on; a model retrained without the pictures, which meets the
