@@ -1,12 +1,13 @@
 """Training the U-Net on latents and captions, on whatever device the pipeline is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from jaxtyping import Float, Int
 
 from difflab.diffusion.loss import wanted
@@ -57,6 +58,48 @@ class Training:
         require(self.checkpoint_steps >= 1, "checkpoint_steps is at least 1.")
 
 
+class Noisy(NamedTuple):
+    """What the U-Net meets in one step.
+
+    Attributes:
+        latents: x_t = alpha z + sigma noise.
+        times: t.
+        prompts: what the text encoder said of the captions.
+        wanted: what the U-Net should predict (`difflab.diffusion.loss.wanted`).
+    """
+
+    latents: Float[torch.Tensor, "b c h w"]
+    times: Int[torch.Tensor, " b"]
+    prompts: Float[torch.Tensor, "b tokens width"]
+    wanted: Float[torch.Tensor, "b c h w"]
+
+
+Objective = Callable[[UNet2DConditionModel, Noisy], Float[torch.Tensor, ""]]
+"""objective(unet, noisy): what a step lowers."""
+
+
+def denoising(unet: UNet2DConditionModel, noisy: Noisy) -> Float[torch.Tensor, ""]:
+    """The mean squared error of the prediction."""
+    predicted = unet(noisy.latents, noisy.times, noisy.prompts).sample
+    return (predicted - noisy.wanted).square().mean()
+
+
+class Aim(NamedTuple):
+    """What is lowered, and by which weights.
+
+    Attributes:
+        moving: the weights that are trained, such as adapters; None for all of what is trained.
+        objective: what they lower.
+    """
+
+    moving: Sequence[torch.nn.Parameter] | None = None
+    objective: Objective = denoising
+
+
+DENOISE = Aim()
+"""Plain training of all weights."""
+
+
 def train(
     pipeline: StableDiffusionPipeline,
     latents: Float[torch.Tensor, "pictures c h w"],
@@ -65,7 +108,7 @@ def train(
     config: Training,
     keeping: Keeping = NOWHERE,
     until: int | None = None,
-    moving: Sequence[torch.nn.Parameter] | None = None,
+    aim: Aim = DENOISE,
 ) -> Float[np.ndarray, " steps"]:
     """Train in place; the same config gives the same weights, whether interrupted or not.
 
@@ -77,7 +120,7 @@ def train(
         config: how.
         keeping: where the state is kept, and what is written down on the way (`difflab.diffusion.recorded`).
         until: stop after this many of the steps, to look at the model; the next call goes on from the checkpoint.
-        moving: the weights that are trained, such as adapters; None for all of what is trained.
+        aim: which weights are trained, and on what.
 
     Returns:
         The loss of every step.
@@ -89,13 +132,13 @@ def train(
     joint = {"text_encoder": pipeline.text_encoder} if config.text == "joint" else {}
     trained = torch.nn.ModuleDict({"unet": pipeline.unet, **joint})
     trained.train()
-    parameters = list(trained.parameters() if moving is None else moving)
+    parameters = list(trained.parameters() if aim.moving is None else aim.moving)
     for parameter in parameters:
         parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW(parameters, config.rate, weight_decay=config.weight_decay, fused=True)
     rate = partial(SCHEDULES[config.schedule], steps=config.steps, rate=config.rate)
     plan = Plan(config.steps, rate, average=config.ema)
-    loss = _loss(pipeline, latents, tokens, rows, config)
+    loss = _loss(pipeline, latents, tokens, rows, config, aim.objective)
     end = config.steps if until is None else min(until, config.steps)
     with progress(end, "training") as advance:
         losses = optimize(loss, optimizer, plan, keeping, end, advance=advance)
@@ -109,6 +152,7 @@ def _loss(
     tokens: Int[torch.Tensor, "pictures length"],
     rows: Int[np.ndarray, " rows"],
     config: Training,
+    objective: Objective,
 ) -> Loss:
     """Seeded by the step, so that a resumed training needs no state of a generator."""
     unet, text_encoder, scheduler = pipeline.unet, pipeline.text_encoder, pipeline.scheduler
@@ -136,8 +180,8 @@ def _loss(
             y = text_encoder(torch.where(dropped[..., 0], empty, tokens[index]))[0]
         else:
             y = torch.where(dropped, empty_state, states[index])
-        predicted = unet(scheduler.add_noise(z, noise, times), times, y).sample
-        return (predicted - wanted(scheduler, z, noise, times)).square().mean()
+        shown = Noisy(scheduler.add_noise(z, noise, times), times, y, wanted(scheduler, z, noise, times))
+        return objective(unet, shown)
 
     return loss
 
