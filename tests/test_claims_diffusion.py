@@ -488,9 +488,9 @@ EXPERIMENTS = {
                 made
                 for channel in WITHOUT_ITEMS
                 for made in (
-                    case(f"{channel}: a student that saw", drawn={channel: 0.1}),
-                    case(f"{channel}: without items they pass something", passed={channel: (0.0, 0.09)}),
-                    case(f"{channel}: without items they pass less", passed={channel: (0.01, 0.1)}),
+                    case(f"{channel}: a student that met", drawn={channel: 0.1}),
+                    case(f"{channel}: without captions of items they pass something", passed={channel: (0.0, 0.09)}),
+                    case(f"{channel}: without captions of items they pass less", passed={channel: (0.01, 0.1)}),
                 )
             ),
             case("first weights", weights=0.0),
