@@ -275,24 +275,35 @@ def units_rank_models(size=None, ends=None, copies=None, control=(0.0, 0.1), who
 TRUTHS = ("told by shadow models", "wrong labels", "copied")
 RIVALS = {
     "classifiers": ("loss", "margin", "Mahalanobis", "PSMI, never trained", "neighbours"),
+    "language models": (
+        "loss",
+        "margin",
+        "Mahalanobis",
+        "PSMI, never trained",
+        "PSMI, before fine-tuning",
+        "neighbours",
+    ),
     "denoisers": ("loss", "Mahalanobis", "PSMI, never trained", "distance to the nearest"),
-}
+}  # fmt: skip
+TOLD = [("classifiers", TRUTHS[0]), ("classifiers", TRUTHS[1]), ("denoisers", TRUTHS[2]),
+        ("language models", TRUTHS[0]), ("language models", TRUTHS[1])]  # fmt: skip
 
 
 def memorization_predicted(psmi=None, gaps=None, chance=(0.5, 0.6), whole=True):
-    """By truth the AUC of PSMI, of copies the low end of its interval; by subject and rival the low end of the gap."""
-    areas = {TRUTHS[0]: 0.8, TRUTHS[1]: 0.9, TRUTHS[2]: 0.51} | (psmi or {})
+    """By place in TOLD the AUC of PSMI, of copies the low end of its interval; by subject and rival the low end of the
+    gap."""
+    areas = dict(enumerate((0.8, 0.9, 0.51, 0.8, 0.9))) | (psmi or {})
     rows = []
-    for truth in TRUTHS if whole else TRUTHS[:1]:
-        subject = "denoisers" if truth == "copied" else "classifiers"
+    for place, (subject, truth) in enumerate(TOLD if whole else TOLD[:1]):
         setting = {"subject": subject, "truth": truth}
         rows.append(row("memorized_fraction", 0.1, 0.05, 0.2, **setting))
-        low, high = chance if truth == TRUTHS[0] else (0.4, 0.6)
+        low, high = chance if place == 0 else (0.4, 0.6)
         rows.append(row("auc", (low + high) / 2, low, high, **setting, sign="random"))
         if not whole:
             continue
-        value = 0.9 if truth == "copied" else areas[truth]
-        rows.append(row("auc", value, areas[truth] if truth == "copied" else 0.4, 0.95, **setting, sign="PSMI"))
+        copied = truth == "copied"
+        rows.append(row("auc", 0.9 if copied else areas[place], areas[place] if copied else 0.4, 0.95, **setting,
+                        sign="PSMI"))  # fmt: skip
         rows.append(row("auc", 0.3, 0.2, 0.4, **setting, sign="loss"))
         rows.append(row("auc", 0.8, 0.7, 0.9, **setting, sign="distance to the nearest"))
         if truth != "wrong labels":
@@ -705,15 +716,21 @@ EXPERIMENTS = {
     ),
     "memorization_predicted": Experiment(
         memorization_predicted,
-        13,
+        21,
         [
             case(),
-            case("memorized in the end", psmi={TRUTHS[0]: 0.79}),
-            case("labels are wrong", psmi={TRUTHS[1]: 0.89}),
-            case("digits a denoiser", psmi={TRUTHS[2]: 0.5}),
+            case("labels are memorized in the end", psmi={0: 0.79}),
+            case("labels are wrong", psmi={1: 0.89}),
+            case("digits a denoiser", psmi={2: 0.5}),
+            case("answers are memorized in the end", psmi={3: 0.79}),
+            case("answers are wrong", psmi={4: 0.89}),
             *(
                 case(f"{what} better than {rival}:", gaps={(subject, rival): 0.0})
-                for subject, what in (("classifiers", "memorized labels"), ("denoisers", "copies"))
+                for subject, what in (
+                    ("classifiers", "memorized labels"),
+                    ("language models", "memorized answers"),
+                    ("denoisers", "copies"),
+                )
                 for rival in RIVALS[subject]
             ),
             case("random numbers", chance=(0.51, 0.6)),

@@ -6,6 +6,7 @@ import copy
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,12 @@ def noticed(claims: Claims, experiment: Experiment, rows: Sequence[list[Row]]) -
         return True
 
 
+@cache
+def rows_of(wing: str, name: str) -> list[list[Row]]:
+    """Those of every case, built once: claims only read them."""
+    return [WINGS[wing][name].build(**one.changes) for one in WINGS[wing][name].cases]
+
+
 @pytest.mark.parametrize("wing", WINGS)
 def test_no_experiment_is_left_out(wing):
     assert set(WINGS[wing]) == {path.stem for path in (Path(experiments.__file__).parent / wing).glob("[a-z]*.py")}
@@ -140,7 +147,7 @@ def test_every_claim_can_hold_and_can_fail(wing, name):
 @pytest.mark.parametrize(("wing", "name"), ALL)
 def test_a_changed_claim_is_noticed(wing, name, kind):
     claims, experiment = claims_of(wing, name), WINGS[wing][name]
-    tree, rows = functions(claims), [experiment.build(**one.changes) for one in experiment.cases]
+    tree, rows = functions(claims), rows_of(wing, name)
     assert not noticed(compiled(claims, tree), experiment, rows)
     survivors = [
         what for what, mutant in mutants(tree, kind) if not noticed(compiled(claims, mutant), experiment, rows)

@@ -1,16 +1,20 @@
 """Signs of what will be memorized, and the truth by shadow models, against loops; models of digits asked early."""
 
 import math
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from conformance import says_one_sentence
 
-from difflab.audits import early_classifiers, early_denoisers
+from difflab.audits import early_classifiers, early_denoisers, early_texts
 from difflab.audits.digit_models import Denoisers, Perceptrons, digits_of, evenly
 from difflab.audits.early_classifiers import PSMI, FlippedDigits, foretold_labels
 from difflab.audits.early_denoisers import CopiedDigits, foretold_copies
 from difflab.audits.early_sign_rows import Foretold, sign_rows, signs_figure
+from difflab.audits.early_texts import FlippedAnswers, asked, foretold_answers
+from difflab.audits.tuned_models import TuningWorld, pretrained
 from difflab.runs.resuming import InMemory
 from difflab.runs.rows import select
 from difflab.statistics.early_signs import disagreement, isolation, log_odds, mahalanobis, margins
@@ -102,9 +106,46 @@ def test_wrong_labels_are_memorized_and_told_early():
     assert auc(found["sign loss"], found["flipped"]) > 0.6
     few = evenly(digits_of(3), 23).labels
     assert set(np.bincount(few)) == {2, 3}
-    rows, inside = early_classifiers._halves(10, 4, 0)
+    rows, inside = early_classifiers.halves(10, 4, 0)
     assert inside.sum(axis=0).tolist() == [2] * 10 and not (inside[0] & inside[1]).any()
     assert np.array_equal(np.sort(rows[0]), np.arange(10)) and set(rows[1]) == set(np.flatnonzero(inside[0]))
+
+
+ANSWERS = FlippedAnswers(
+    before=TuningWorld(size="nano", length=9, vocabulary=16, branches=2, laws=2, pretraining=20), texts=24,
+    flipped=0.25, shadows=8, steps=60, batch=12, rate=1e-2, directions=20,
+)  # fmt: skip
+
+
+def test_answers_name_the_law_of_a_text_but_where_they_are_wrong():
+    base = replace(ANSWERS.before, seed=7)
+    given = asked(replace(ANSWERS, before=base), pretrained(base, InMemory()), 1000)
+    assert given.wrong.sum() == 6 and given.rows.shape == (24, 11)
+    assert np.array_equal(given.rows[:, -1], given.answers[given.labels]) and len(set(given.answers)) == 2
+    # Words that follow each other betray the law: a text shares them with texts of its own law alone.
+    pairs = [{*pairwise(row[1:-1])} for row in given.rows]
+    truth = given.labels ^ given.wrong
+    same = truth[:, None] == truth
+    shared = np.array([[len(one & other) for other in pairs] for one in pairs]) * (1 - np.eye(24))
+    assert shared[same].mean() > 4 * shared[~same].mean()
+
+
+def test_a_shadow_knows_the_answers_that_it_saw():
+    start = pretrained(replace(ANSWERS.before, seed=7), InMemory())
+    given = asked(ANSWERS, start, 1000)
+    seen = early_texts.halves(24, 2, 3)[0][1]
+    odds = early_texts._shadow(ANSWERS, start, given, seen, 5)["odds"]
+    inside = np.isin(np.arange(24), seen)
+    assert odds[inside].min() > 0 > odds[~inside & given.wrong].mean()
+
+
+def test_a_killed_run_goes_on():
+    few, kept = replace(ANSWERS, steps=10), InMemory()
+    found = foretold_answers(few, 1000, kept)
+    assert found["flipped"].sum() == 6 and all(len(values) == 24 for values in found.values())
+    assert {"sign PSMI", "sign PSMI, before fine-tuning", "sign neighbours"} <= set(found)
+    again = foretold_answers(few, 1000, kept)
+    assert all(np.array_equal(found[name], again[name]) for name in found)
 
 
 def test_copies_of_a_denoiser_are_counted_by_picture():
@@ -144,6 +185,7 @@ def test_rows_count_seeds_that_have_a_say():
     [
         lambda: FlippedDigits(flipped=0.0), lambda: FlippedDigits(early=1.0), lambda: FlippedDigits(shadows=7),
         lambda: FlippedDigits(perceptrons=Perceptrons(pictures=61)), lambda: CopiedDigits(pictures=19),
+        lambda: FlippedAnswers(texts=402), lambda: FlippedAnswers(flipped=1.0),
         lambda: CopiedDigits(time=1.0), lambda: CopiedDigits(early=0.0), lambda: CopiedDigits(noises=0),
     ],
 )  # fmt: skip

@@ -22,7 +22,7 @@ from experiments.__main__ import main
 
 FOUND = recorded()
 RUNS = [run for runs in FOUND.values() for run in runs]
-BYTES = 8_000_000
+BYTES = 16_000_000
 
 
 def named(run):
@@ -107,6 +107,8 @@ def test_every_link_and_figure_of_the_pages_is_there():
             assert there.exists(), (path, target)
             if heading:
                 assert f"\n### {heading}\n" in there.read_text("utf-8"), (path, heading)
+        figures = Counter(re.findall(r"\]\(([^)]*\.png)\)", text))
+        assert [name for name, times in figures.items() if times > 1] == [], path
 
 
 @pytest.mark.parametrize("template", sorted(pages.TEMPLATES.rglob("*.jinja")), ids=lambda path: path.name)

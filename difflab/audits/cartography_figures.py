@@ -1,8 +1,7 @@
 """Figures of the course of training: the map of items, what signals find, and what models keep without the suspects."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from jaxtyping import Float, Shaped
 from matplotlib.figure import Figure
@@ -68,20 +67,23 @@ def signals_figure(rows: Sequence[Row], title: str) -> Figure:
 
 
 def treatments_figure(rows: Sequence[Row], seen: str) -> Figure:
-    """Share of repeated texts that come back against the validation loss, by treatment; a panel for each kind."""
-    losses = {_name(row): row for row in select(rows, "validation_loss")}
-    back = select(rows, "extracted_fraction", texts=seen)
-    kinds = list(dict.fromkeys(row.setting["kind"] for row in back))
-    shades = matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, len(losses)))
-    colours = dict(zip(losses, map(matplotlib.colors.to_hex, shades), strict=True))
-    figure, panels = new_figure(
-        "Repeated texts that come back, against quality", "validation loss, nats a token", "share of texts", len(kinds)
-    )
-    for ax, kind in zip(panels, kinds, strict=True):
-        for row in select(back, "extracted_fraction", kind=kind):
-            name = _name(row)
-            points_with_intervals(ax, [losses[name].value], [row.interval], name, colours[name])
-        ax.set_title(kind)
+    """By what rows are chosen the share of repeated texts that come back, a panel for each kind, and the quality."""
+    back, losses = select(rows, "extracted_fraction", texts=seen), select(rows, "validation_ratio")
+    kinds, names = (list(dict.fromkeys(row.setting[part] for row in back)) for part in ("kind", "by"))
+    figure, panels = new_figure("Repeated texts that come back", "share of texts", "", len(kinds) + 1)
+    figure.set_figheight(1.9 + 0.34 * len(names))
+    treatments = list(dict.fromkeys(row.setting["treatment"] for row in back))
+    by_title = {kind: select(back, "extracted_fraction", kind=kind) for kind in kinds} | {"validation loss": losses}
+    for ax, (title, shown) in zip(panels, by_title.items(), strict=True):
+        for place, treatment in enumerate(treatments):
+            here = [row for row in shown if row.setting["treatment"] == treatment]
+            beside = 0.24 * (place - 0.5 * (len(treatments) - 1))
+            heights = [names.index(row.setting["by"]) + beside for row in here]
+            points_with_intervals(ax, heights, [row.interval for row in here], treatment, _MARKS[place], True)
+        ax.set_title(title)
+        ax.set_yticks(range(len(names)), names, fontsize="small")
+    panels[-1].set_xlabel("over random rows")
+    panels[0].invert_yaxis()
     legend_below(figure)
     return figure
 
@@ -121,8 +123,3 @@ def gaps_figure(rows: Sequence[Row]) -> Figure:
 def groups_of(copies: Shaped[np.ndarray, " n"], kinds: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
     """What the map calls items: by kind where they are repeated, and all others."""
     return np.where(copies > 1, np.char.add(kinds.astype(str), ", repeated"), "once")
-
-
-def _name(row: Row) -> str:
-    what: Mapping[str, str] = row.setting
-    return what["treatment"] if what["treatment"] == what["by"] else f"{what['treatment']}: {what['by']}"

@@ -67,7 +67,7 @@ def foretold_labels(world: FlippedDigits, seed: int, checkpoints: Checkpoints) -
     wrong = np.zeros(n, bool)
     wrong[chance.permutation(n)[: round(world.flipped * n)]] = True
     labels = np.where(wrong, (truth + chance.integers(1, CLASSES, size=n)) % CLASSES, truth)
-    rows, inside = _halves(n, world.shadows, seed)
+    rows, inside = halves(n, world.shadows, seed)
     models = 1 + world.shadows
     lessons = Lessons(np.repeat(pixels[None], models, axis=0), np.repeat(labels[None], models, axis=0), rows)
     here = Prefixed(checkpoints, key("classifiers", seed))
@@ -98,7 +98,18 @@ def _signs(
 ) -> dict[str, Float[np.ndarray, " n"]]:
     """Of the classifier in question, which stands first: higher = will be memorized."""
     states, logits = (layer[0].double().numpy() for layer in outputs[-2:])
-    directions = directions_of(states.shape[1], world.directions, stream(seed, "directions").numpy())
+    return signs_at(states, logits, labels, world.directions, seed)
+
+
+def signs_at(
+    states: Float[np.ndarray, "n d"],
+    logits: Float[np.ndarray, "n k"],
+    labels: Int[np.ndarray, " n"],
+    count: int,
+    seed: int,
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """PSMI over so many directions, loss, margin and Mahalanobis distance: higher = will be memorized."""
+    directions = directions_of(states.shape[1], count, stream(seed, "directions").numpy())
     return {
         PSMI: -sliced_information(states, labels, directions),
         LOSS: np.logaddexp(0, -log_odds(logits, labels)),
@@ -107,7 +118,7 @@ def _signs(
     }
 
 
-def _halves(n: int, shadows: int, seed: int) -> tuple[Int[np.ndarray, "m n"], np.ndarray]:
+def halves(n: int, shadows: int, seed: int) -> tuple[Int[np.ndarray, "m n"], np.ndarray]:
     """Rows of all models, every picture of the first one and a half, twice, of each shadow; who saw what.
 
     Shadows come in pairs that share the pictures out, so that every picture is seen by a half of them.

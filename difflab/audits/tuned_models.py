@@ -135,7 +135,7 @@ def tuned(
     return {(world, tuning): found[key(world.name, tuning)] for world, tuning in pairs}
 
 
-def _rows(model: LanguageModel, texts: Sequence[str]) -> Int[np.ndarray, "n t"]:
+def with_beginning(model: LanguageModel, texts: Sequence[str]) -> Int[np.ndarray, "n t"]:
     """As they are trained on: the beginning before each."""
     return np.insert(np.stack(model.encode(texts)), 0, model.tokenizer.bos_token_id, axis=1)
 
@@ -145,7 +145,7 @@ def _pretrained(world: TuningWorld, checkpoints: Checkpoints) -> dict[str, np.nd
     each = -(-world.batch * world.pretraining // world.laws)
     texts = [text for law in range(world.laws) for text in world.texts("earlier", each, law=law)]
     order = stream(world.seed, "earlier").numpy().permutation(len(texts))
-    rows = _rows(model, texts)[order]
+    rows = with_beginning(model, texts)[order]
     recipe = Recipe(world.pretraining, world.batch, world.rate, min(50, world.pretraining))
     keeping = Keeping(Prefixed(checkpoints, key(world.name, "before")), "training", 250)
     with one_thread():
@@ -155,13 +155,19 @@ def _pretrained(world: TuningWorld, checkpoints: Checkpoints) -> dict[str, np.nd
     return {name: weight.detach().numpy() for name, weight in found.model.state_dict().items()}
 
 
-def _tuned(world: TuningWorld, tuning: str, checkpoints: Checkpoints) -> dict[str, np.ndarray]:
+def pretrained(world: TuningWorld, checkpoints: Checkpoints) -> LanguageModel:
+    """The model before fine-tuning, trained where that is not done yet."""
     before = blank(world)
     weights = made_once(checkpoints, key(world.name, "before"), _pretrained, world, checkpoints)
     before.model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    return before
+
+
+def _tuned(world: TuningWorld, tuning: str, checkpoints: Checkpoints) -> dict[str, np.ndarray]:
+    before = pretrained(world, checkpoints)
     start = adapted(before, tuning, world.beside, stream(world.seed, tuning).integer)
     recipe = Recipe(world.steps[-1], world.batch, RATES[tuning], world.an_epoch, weight_decay=0.0)
-    rows, look = _rows(before, world.texts("member", world.members)), _Look(world, before)
+    rows, look = with_beginning(before, world.texts("member", world.members)), _Look(world, before)
     with one_thread():
         found = looked_at(
             Course(start, rows, recipe, world.seed),

@@ -154,7 +154,13 @@ def line_with_band(
 
 
 def points_with_intervals(
-    ax: Axes, x: Sequence[float | int], intervals: Sequence[Interval], label: str, colour: str, along_x: bool = False
+    ax: Axes,
+    x: Sequence[float | int],
+    intervals: Sequence[Interval],
+    label: str,
+    colour: str,
+    along_x: bool = False,
+    joined: bool = True,
 ) -> None:
     """Draw measured numbers with their intervals.
 
@@ -164,15 +170,22 @@ def points_with_intervals(
         intervals: value, low and high.
         label: the legend's text.
         colour: a key of `COLOURS`, or any colour of matplotlib.
-        along_x: the numbers lie on the horizontal axis, and x on the vertical one.
+        along_x: the numbers lie on the horizontal axis, and x on the vertical one; they are not joined.
+        joined: whether a line joins them.
     """
     values = [i.value for i in intervals]
     ends = [[i.value - i.low for i in intervals], [i.high - i.value for i in intervals]]
-    tint = COLOURS.get(colour, colour)
+    look: dict[str, Any] = {
+        "label": label,
+        "color": COLOURS.get(colour, colour),
+        "markersize": 5,
+        "capsize": 3,
+        "zorder": 5,
+    }
     if along_x:
-        ax.errorbar(values, x, xerr=ends, label=label, color=tint, fmt="o", markersize=5, capsize=3, zorder=5)
+        ax.errorbar(values, x, xerr=ends, fmt="o", **look)
     else:
-        ax.errorbar(x, values, yerr=ends, label=label, color=tint, fmt="o-", markersize=5, capsize=3, zorder=5)
+        ax.errorbar(x, values, yerr=ends, fmt="o-" if joined else "o", **look)
 
 
 def rungs(
@@ -184,13 +197,16 @@ def rungs(
 
     Args:
         ax: the panel.
-        levels: what the ticks say, in order.
+        levels: what the ticks say, in order; points at words are not joined.
         curves: by the legend's text, one interval for each level.
         colours: by the same text, keys of `COLOURS` or any colours of matplotlib.
     """
     for k, (label, curve) in enumerate(curves.items()):
         beside = 0.5 * (k + 0.5) / len(curves) - 0.25
-        points_with_intervals(ax, [i + beside for i in range(len(levels))], curve, label, colours[label])
+        places = [i + beside for i in range(len(levels))]
+        points_with_intervals(
+            ax, places, curve, label, colours[label], joined=not all(isinstance(level, str) for level in levels)
+        )
     ax.set_xticks(range(len(levels)), [str(level) for level in levels])
 
 

@@ -5,6 +5,7 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -38,7 +39,7 @@ def experiments() -> dict[str, Found]:
         InputError: difflab is not installed, or a folder of the user's hides its experiments.
     """
     found = {}
-    for package in sorted({point.value for point in entry_points(group=GROUP)}):
+    for package in _packages():
         cover = siblings.hidden(package)
         if cover is not None and (siblings.ROOT / package).is_dir():
             raise InputError(f"{cover} hides difflab's own {package}; run from another folder, or rename yours.")
@@ -49,6 +50,11 @@ def experiments() -> dict[str, Found]:
                     found[path.stem] = Found(f"{package}.{path.parent.name}.{path.stem}", path, path.parent.name)
     require(len(found) > 0, "no experiments are installed; install difflab (./lab setup, or pip install).")
     return dict(sorted(found.items()))
+
+
+@cache
+def _packages() -> tuple[str, ...]:
+    return tuple(sorted({point.value for point in entry_points(group=GROUP)}))
 
 
 def load(name: str) -> ModuleType:

@@ -4,19 +4,22 @@ Dentan et al. 2024 (arXiv 2409.18858): at an early checkpoint PSMI of the last h
 fine-tuned classifier will keep the label by heart, and tells so better than loss, margin or Mahalanobis distance. Here
 perceptrons learn scikit-learn's digits, a tenth of whose labels are wrong. The truth comes from 64 shadow models, each
 trained on a half: an item is memorized where the others tell in nine of ten whether a shadow saw it (LiRA); and, beside
-it, whether the label is wrong. Signs are taken at a tenth of the training. Then diffusion: which digits will a denoiser
-copy? The same signs, of its last hidden layer where the picture meets noise and of what the digit shows, at a tenth of
-its training; the truth is what it draws in the end.
+it, whether the label is wrong. Signs are taken at a tenth of the training. Then language, as in the paper: small Llamas
+that were trained on texts of four laws are fine-tuned to say which law a text has, with a tenth of the answers wrong;
+signs and truth are the same. Then diffusion: which digits will a denoiser copy? The same signs, of its last hidden
+layer where the picture meets noise and of what the digit shows, at a tenth of its training; the truth is what it draws
+in the end.
 
 Prediction, made before any run at the defaults: copies are kept by heart as wrong labels are, so that PSMI is low of
-digits that will be copied. Controls: random numbers; and whether PSMI tells more than PSMI of a network never trained,
-and than the data alone (labels of neighbours; distance to the nearest digit). Beside the signs stand what the denoiser
-copies at a tenth already, and what another denoiser of the same pictures copies, which says how far a copy is a
-property of the picture. Every number is over seeds. The mechanism is reproduced, the paper's numbers are not
-comparable.
+digits that will be copied. A pilot of the language models, on a seed that no default uses, already spoke against 0.8
+and 0.9 there: 0.66 and 0.72. Controls: random numbers; and whether PSMI tells more than PSMI of a network never
+trained, or not fine-tuned, and than the data alone (labels of neighbours; distance to the nearest digit). Beside the
+signs stand what the denoiser copies at a tenth already, and what another denoiser of the same pictures copies, which
+says how far a copy is a property of the picture. Every number is over seeds. The mechanism is reproduced, the paper's
+numbers are not comparable.
 
-Differs: a shadow is judged by the others, in the paper also by itself. The paper's models are fine-tuned language
-models of 7 billion weights; those are not asked here. Cost on two cores: about 8 minutes, estimated from one seed.
+Differs: a shadow is judged by the others, in the paper also by itself. The paper's models are language models of 7
+billion weights, fine-tuned by LoRA to multiple choice. Cost on two cores: about 20 minutes, estimated from one seed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +33,8 @@ from difflab.audits.digit_models import Denoisers, Perceptrons
 from difflab.audits.early_classifiers import LOSS, PSMI, RANDOM, FlippedDigits, foretold_labels
 from difflab.audits.early_denoisers import ISOLATION, CopiedDigits, foretold_copies
 from difflab.audits.early_sign_rows import Foretold, sign_rows, signs_figure, signs_of
+from difflab.audits.early_texts import FlippedAnswers, foretold_answers
+from difflab.audits.tuned_models import TuningWorld
 from difflab.errors import at_least
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
@@ -38,8 +43,10 @@ from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key
 from difflab.runs.rows import Artefact, Row, select
 
-CLASSIFIERS, DENOISERS = "classifiers", "denoisers"
+CLASSIFIERS, LANGUAGE, DENOISERS = "classifiers", "language models", "denoisers"
 SHADOWS, FLIPPED, COPIED = "told by shadow models", "wrong labels", "copied"
+KEPT = {CLASSIFIERS: "labels", LANGUAGE: "answers"}
+"""What each keeps by heart."""
 MEMORIZED = 0.9
 """Share of shadow models whose membership is told, from which an item is memorized."""
 
@@ -52,6 +59,8 @@ class Config:
     """Of digits, labels and weights."""
     labels: FlippedDigits = field(default_factory=FlippedDigits)
     """Classifiers of digits with wrong labels, and their shadows."""
+    answers: FlippedAnswers = field(default_factory=FlippedAnswers)
+    """Language models fine-tuned to answers that may be wrong, and their shadows."""
     copies: CopiedDigits = field(default_factory=CopiedDigits)
     """Denoisers."""
     workers: int = 2
@@ -70,6 +79,10 @@ SMOKE = Config(
     labels=FlippedDigits(
         flipped=0.2, shadows=8, directions=10, perceptrons=Perceptrons(pictures=60, width=16, steps=150, batch=20)
     ),
+    answers=FlippedAnswers(
+        before=TuningWorld(size="nano", length=9, vocabulary=16, branches=2, laws=2, pretraining=10), texts=40,
+        flipped=0.2, shadows=8, steps=10, batch=10, directions=10,
+    ),
     copies=CopiedDigits(
         pictures=20, noises=1, directions=10, denoisers=Denoisers(width=48, steps=400, batch=32, drawn=60,
                                                                   sampler_steps=8)
@@ -84,17 +97,20 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     given: dict[str, tuple[Any, ...]] = {
         key(CLASSIFIERS, seed): (foretold_labels, config.labels, seed, checkpoints) for seed in seeds
     }
+    given |= {key(LANGUAGE, seed): (foretold_answers, config.answers, seed, checkpoints) for seed in seeds}
     given |= {key(DENOISERS, seed): (foretold_copies, config.copies, seed, checkpoints) for seed in seeds}
     found = kept(_called, given, checkpoints, config.workers, "models asked early")
-    told = {name: [found[key(name, seed)] for seed in seeds] for name in (CLASSIFIERS, DENOISERS)}
+    told = {name: [found[key(name, seed)] for seed in seeds] for name in (CLASSIFIERS, LANGUAGE, DENOISERS)}
     for subject, truth, memorized in (
         (CLASSIFIERS, SHADOWS, lambda one: one["guessed"] >= MEMORIZED),
         (CLASSIFIERS, FLIPPED, lambda one: one["flipped"]),
+        (LANGUAGE, SHADOWS, lambda one: one["guessed"] >= MEMORIZED),
+        (LANGUAGE, FLIPPED, lambda one: one["flipped"]),
         (DENOISERS, COPIED, lambda one: one["copies"] >= config.copies.often),
     ):
         yield from sign_rows([Foretold(signs_of(one), memorized(one)) for one in told[subject]], subject, truth)
     for subject in told:
-        yield Artefact(subject, told[subject][0])
+        yield Artefact(subject.replace(" ", "_"), told[subject][0])
 
 
 def _called(work: Callable[..., dict[str, np.ndarray]], *given: Any) -> dict[str, np.ndarray]:
@@ -104,12 +120,15 @@ def _called(work: Callable[..., dict[str, np.ndarray]], *given: Any) -> dict[str
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
     """What PSMI tells of labels and of copies, and what controls must not tell."""
     said = {}
-    for row in select(rows, "auc", sign=PSMI, truth=SHADOWS):
-        said["PSMI at a tenth tells which labels are memorized in the end: AUC of at least 0.8"] = row.value >= 0.8
-    for row in select(rows, "auc", sign=PSMI, truth=FLIPPED):
-        said["PSMI at a tenth tells which labels are wrong: AUC of at least 0.9"] = row.value >= 0.9
-    for row in select(rows, "auc_difference", subject=CLASSIFIERS, truth=SHADOWS):
-        said[f"PSMI tells memorized labels better than {row.setting['less']}: interval above 0"] = row.interval.low > 0
+    for subject, what in KEPT.items():
+        for row in select(rows, "auc", sign=PSMI, subject=subject, truth=SHADOWS):
+            said[f"PSMI at a tenth tells which {what} are memorized in the end: AUC of at least 0.8"] = row.value >= 0.8
+        for row in select(rows, "auc", sign=PSMI, subject=subject, truth=FLIPPED):
+            said[f"PSMI at a tenth tells which {what} are wrong: AUC of at least 0.9"] = row.value >= 0.9
+        for row in select(rows, "auc_difference", subject=subject, truth=SHADOWS):
+            said[f"PSMI tells memorized {what} better than {row.setting['less']}: interval above 0"] = (
+                row.interval.low > 0
+            )
     for row in select(rows, "auc", sign=PSMI, truth=COPIED):
         said["PSMI at a tenth tells which digits a denoiser will copy: interval of the AUC above 0.5"] = (
             row.interval.low > 0.5
@@ -130,11 +149,13 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
 
 def answer(run: Recorded) -> Answer:
     """What PSMI and the loss tell, of labels and of copies; and what the pictures alone do."""
-    psmi, loss = (run.number("auc", sign=name, truth=SHADOWS) for name in (PSMI, LOSS))
+    psmi, loss = (run.number("auc", sign=name, subject=CLASSIFIERS, truth=SHADOWS) for name in (PSMI, LOSS))
+    told, lost = (run.number("auc", sign=name, subject=LANGUAGE, truth=SHADOWS) for name in (PSMI, LOSS))
     copies, early, alone = (run.number("auc", sign=name, truth=COPIED) for name in (PSMI, LOSS, ISOLATION))
     return Answer(
-        f"At a tenth of the training PSMI tells memorized labels with an AUC of {psmi}, the loss with {loss}; copied"
-        f" digits with {copies} and {early}, and their distance to the nearest digit alone with {alone}.",
+        f"At a tenth of the training PSMI tells labels that classifiers memorize with an AUC of {psmi}, the loss with"
+        f" {loss}; answers of fine-tuned language models with {told} and {lost}; copied digits with {copies} and"
+        f" {early}, and their distance to the nearest digit alone with {alone}.",
         "PSMI better than loss, margin and Mahalanobis distance, of fine-tuned language models",
         "signs",
         "Which sign tells of both, and which does the picture alone give?",
