@@ -66,8 +66,8 @@ def isolation_rows(worlds: Sequence[Isolated]) -> Iterator[Row]:
 def comparison_rows(worlds: Sequence[Isolated]) -> Iterator[Row]:
     """What is claimed of gaps and of losses of held-out scenes, world by world."""
     n = len(worlds)
-    losses = [[float(one.told[f"validation {who}"]) for one in worlds] for who in (GENERAL, DROPPED)]
-    yield Row("validation_difference", *paired_difference(*losses), n, {"of": GENERAL, "less": DROPPED})
+    general, dropped = ([float(one.told[f"validation {who}"]) for one in worlds] for who in (GENERAL, DROPPED))
+    yield Row("validation_difference", *paired_difference(general, dropped), n, {"of": GENERAL, "less": DROPPED})
     for kind in KINDS:
         closed = {who: [gap_closed(one, who, kind) for one in worlds] for who in (DROPPED, REDRAWN, *_PRUNED)}
         for less in (REDRAWN, *_PRUNED):
@@ -85,7 +85,7 @@ def attack_rows(worlds: Sequence[Isolated], world: IsolatedWorld) -> Iterator[Ro
     steps = (0, *world.relearning.keep)
     for kind in KINDS:
         for who in SEARCHED:
-            found = {"model": who, "attack": SEARCH}
+            found: dict[str, str | int] = {"model": who, "attack": SEARCH}
             yield from _copied(worlds, f"searched {who}", kind, most, found)
         for who in RELEARNED:
             for place, step in enumerate(steps):

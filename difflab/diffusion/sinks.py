@@ -110,4 +110,8 @@ def units_off(unet: UNet2DConditionModel, factors: Factors) -> Mask:
 
 def own_masks(unet: UNet2DConditionModel, sinks: Sinks, keys: Sequence[int]) -> list[Mask]:
     """For every key the mask that leaves its own sinks on, and no others."""
-    return [units_off(unet, lambda units, key=key: _mask(sinks, units, key).astype(float)) for key in keys]
+
+    def own(key: int) -> Factors:
+        return lambda units: _mask(sinks, units, key).astype(float)
+
+    return [units_off(unet, own(key)) for key in keys]

@@ -151,7 +151,7 @@ def _most(rows: Sequence[Row]) -> int:
 
 def figures(rows: Sequence[Row], artefacts: Mapping[str, np.ndarray]) -> dict[str, Figure]:
     """Gaps closed, and copies by attack."""
-    most = {"copies": _most(rows), "role": "repeated"}
+    most: dict[str, str | int] = {"copies": _most(rows), "role": "repeated"}
     last = max(row.setting["steps"] for row in select(rows, "relearned_loss"))
     shown = {
         PROMPT: select(rows, "memorized_fraction", attack=PROMPT, **most),
