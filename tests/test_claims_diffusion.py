@@ -429,6 +429,51 @@ def pictures_charted(found=None, chance=(0.5, 0.6), blind=0.5, whole=True):
     return rows
 
 
+SINKS = ("sinks dropped", "sinks cut out")
+PRUNINGS = ("NeMo", "Wanda")
+
+
+def pictures_isolated(prompted=None, twins=0.1, costs=(1.02, 0.01), closed=None, gaps=None, back=None, oracle=None):
+    """What is given replaces the value, or the end of the interval that counts; where 8 copies are all is different."""
+    rows = [
+        row("validation_ratio", 1.0, 0.9, costs[0], model="sinks dropped"),
+        row("validation_ratio", 1.5, 1.4, 1.6, model="Wanda"),
+        row("validation_difference", 0.3, costs[1], 0.5, of="general units dropped", less="sinks dropped"),
+        row("relearned_loss", 1.2, model="sinks dropped", steps=9),
+    ]
+    shares = {"standard": 0.51, "own sinks on": 0.51, "sinks dropped": 0.1, "Wanda": 0.3, "retrained without": 0.0}
+    for kind in ("scene", "emoji"):
+        for who, share in shares.items():
+            told = {"model": who, "kind": kind, "attack": "prompt"}
+            value = (prompted or {}).get((kind, who), share)
+            rows.append(row("memorized_fraction", value, **told, copies=64, role="repeated"))
+            twin = twins if (kind, who) == ("emoji", "Wanda") else 0.0
+            rows.append(row("memorized_fraction", twin, **told, copies=64, role="twin"))
+            rows.append(row("memorized_fraction", 0.3, **told, copies=8, role="repeated"))
+            rows.append(row("memorized_fraction", 0.3, **told, copies=8, role="twin"))
+        rows.append(row("gap_closed_ratio", 0.8, (closed or {}).get(kind, 0.51), 1.1, model="sinks dropped", kind=kind))
+        rows.append(row("gap_closed_ratio", 0.3, 0.1, 0.5, model="Wanda", kind=kind))
+        for less in ("sinks drawn anew, dropped", *PRUNINGS):
+            low = (gaps or {}).get((kind, less), 0.01)
+            rows.append(row("gap_closed_difference", 0.4, low, 0.9, of="sinks dropped", less=less, kind=kind))
+        for who in ("retrained without", "Wanda", "sinks dropped"):
+            share = (oracle or {}).get(kind, 0.1) if who == "retrained without" else 0.5
+            for role, value in (("repeated", share), ("twin", 0.5)):
+                told = {"model": who, "kind": kind, "attack": "search for embeddings", "copies": 64}
+                rows.append(row("memorized_fraction", value, **told, role=role))
+            told = {"model": who, "kind": kind, "attack": "relearning", "copies": 64, "steps": 9}
+            rows.append(row("memorized_fraction", 0.4, **told, role="repeated"))
+    for attack in ("search for embeddings", "relearning"):
+        for of in SINKS[:1] if attack == "search for embeddings" else SINKS:
+            high = (back or {}).get((attack, of), 0.09)
+            rows.append(row("copied_difference", 0.0, -0.1, high, of=of, less="retrained without", attack=attack))
+        for of in PRUNINGS:
+            rows.append(row("copied_difference", 0.5, 0.2, 0.9, of=of, less="retrained without", attack=attack))
+            low = (back or {}).get((attack, of), 0.01)
+            rows.append(row("copied_difference", 0.5, low, 0.9, of=of, less="sinks dropped", attack=attack))
+    return rows
+
+
 EXPERIMENTS = {
     "pictures_charted": Experiment(
         pictures_charted,
@@ -690,6 +735,40 @@ EXPERIMENTS = {
                 case(SOME, BOTH, cells={FROZEN: LOCAL | one, JOINT: LOCAL | one})
                 for one in ({"nothing": 0.5, "nemo": 0.1}, {"nemo": 0.22}, {"random_neurons": 0.21}, {"cost": 1.02})
             ),
+        ],
+    ),
+    "pictures_isolated": Experiment(
+        pictures_isolated,
+        26,
+        [
+            case(),
+            case("next to no twin", twins=0.11),
+            case("the drop costs little", costs=(1.021, 0.01)),
+            case("general units dropped cost", costs=(1.02, 0.0)),
+            *(
+                made
+                for kind in ("scene", "emoji")
+                for made in (
+                    case(f"{kind}, standard: more than half", prompted={(kind, "standard"): 0.5}),
+                    case(f"{kind}, own sinks on: more than half", prompted={(kind, "own sinks on"): 0.5}),
+                    case(f"{kind}, sinks dropped: next to none", prompted={(kind, "sinks dropped"): 0.11}),
+                    case(f"{kind}: the drop closes more than half", closed={kind: 0.5}),
+                    case(f"{kind}: a search writes", oracle={kind: 0.11}),
+                    *(
+                        case(f"{kind}: the drop closes more of the gap than {less}", gaps={(kind, less): 0.0})
+                        for less in ("sinks drawn anew, dropped", *PRUNINGS)
+                    ),
+                )
+            ),
+            *(
+                made
+                for attack in ("search for embeddings", "relearning")
+                for made in (
+                    case(f"{attack}: of sinks dropped next to none", back={(attack, SINKS[0]): 0.1}),
+                    *(case(f"{attack}: more comes back of {of} than", back={(attack, of): 0.0}) for of in PRUNINGS),
+                )
+            ),
+            case("relearning: of sinks cut out next to none", back={("relearning", SINKS[1]): 0.1}),
         ],
     ),
     "pruning_attacked": Experiment(

@@ -10,7 +10,7 @@ from difflab.audits.personal import OnPersonal, copied, personal_judge, personal
 from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.low_rank import PROJECTIONS, adapter_weights, adapters, fused, with_adapters
 from difflab.diffusion.tokens import tokens
-from difflab.diffusion.train import Training, train
+from difflab.diffusion.train import Aim, Training, train
 from difflab.errors import InputError
 from difflab.training.loop import Keeping
 from synthetic.plan import Plan, draw
@@ -32,7 +32,7 @@ def tuned(pipeline, until=None, checkpoints=None, config=CONSTANT):
     adapted = with_adapters(pipeline, 2, 5)
     ids = tokens(pipeline.tokenizer, CAPTIONS)
     keeping = Keeping(checkpoints, "training", config.checkpoint_steps)
-    train(adapted, LATENTS, ids, np.arange(4), config, keeping, until, adapter_weights(adapted))
+    train(adapted, LATENTS, ids, np.arange(4), config, keeping, until, Aim(adapter_weights(adapted)))
     return adapted
 
 

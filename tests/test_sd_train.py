@@ -12,7 +12,7 @@ from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.autoencoder import as_pixels, encode, train_autoencoder
 from difflab.diffusion.generate import embed
 from difflab.diffusion.loss import denoising_loss
-from difflab.diffusion.recipe import Material, Recipe, train_pipeline
+from difflab.diffusion.recipe import Material, Recipe, Stops, train_pipeline
 from difflab.diffusion.tokens import tokens
 from difflab.diffusion.train import Training, train
 from difflab.errors import InputError
@@ -405,9 +405,8 @@ def test_a_recipe_goes_on_after_a_kill(part, step, monkeypatch):
 def test_milestones_look_without_touching():
     looked = []
     watched = train_pipeline(
-        MATERIAL, RECIPE, Kept(), milestones=(4, 7, 8, 99),
-        reached=lambda step, p: looked.append((step, _weights(p.unet))),
-    )  # fmt: skip
+        MATERIAL, RECIPE, Kept(), stops=Stops((4, 7, 8, 99), lambda step, p: looked.append((step, _weights(p.unet))))
+    )
     assert [step for step, _ in looked] == [4, 7, 8]
     assert _same(_weights(watched.unet), _weights(train_pipeline(MATERIAL, RECIPE, Kept()).unet))
     assert _same(looked[-1][1], _weights(watched.unet)) and not _same(looked[0][1], looked[1][1])

@@ -10,19 +10,10 @@ from language_models import VOCABULARY, gpt2, llama, texts_of
 from memorizers import state
 
 from difflab.autoregressive.recipe import Recipe, architecture, build
-from difflab.autoregressive.sinks import (
-    Sinks,
-    dropped,
-    everything,
-    expected_scale,
-    masked,
-    masks,
-    random_general,
-    with_factors,
-    with_sinks,
-)
+from difflab.autoregressive.sinks import masked, with_factors, with_sinks
 from difflab.autoregressive.train import cross_entropy, train
 from difflab.autoregressive.units import maps_down
+from difflab.training.sinks import Sinks, dropped, everything, expected_scale, masks, random_general
 
 SINKS = Sinks(0.5, 0.25, 3)
 FAMILIES = [gpt2, llama]
@@ -166,7 +157,7 @@ def test_a_copy_is_made_and_the_model_stays():
 @pytest.mark.parametrize(
     ("call", "word"),
     [
-        (lambda: Sinks(general=1.0), "general"),
+        (lambda: Sinks(general=1.1), "general"),
         (lambda: Sinks(own=0.0), "own"),
         (lambda: masks(Sinks(0.01), 8, [1]), "give another share"),
         (lambda: with_factors(gpt2(), np.ones(3)), "3 factors for 2 layers of 128 units"),

@@ -29,17 +29,7 @@ from difflab.audits.text_worlds import (
 from difflab.autoregressive.changes import Relearning, relearned
 from difflab.autoregressive.likelihood import predictions
 from difflab.autoregressive.model import LanguageModel, Tokens
-from difflab.autoregressive.sinks import (
-    Sinks,
-    dropped,
-    everything,
-    excised,
-    expected_scale,
-    masks,
-    random_general,
-    with_factors,
-    with_sinks,
-)
+from difflab.autoregressive.sinks import excised, with_factors, with_sinks
 from difflab.autoregressive.train import train
 from difflab.autoregressive.unit_effects import unit_effects
 from difflab.autoregressive.units import maps_down
@@ -51,6 +41,7 @@ from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import Prefixed, key
 from difflab.training.devices import one_thread
 from difflab.training.loop import Keeping
+from difflab.training.sinks import Sinks, dropped, everything, expected_scale, masks, random_general
 from synthetic.ledger import Entry
 
 STANDARD, RETRAINED = "standard", "retrained without"

@@ -18,7 +18,7 @@ from difflab.diffusion.low_rank import adapter_weights, adapters, fused, with_ad
 from difflab.diffusion.pipeline import SHIPPED, checksum
 from difflab.diffusion.similarity import measures
 from difflab.diffusion.tokens import tokens
-from difflab.diffusion.train import Training, train
+from difflab.diffusion.train import Aim, Training, train
 from difflab.errors import at_least, require
 from difflab.methods import chosen
 from difflab.randomness import item_seeds, stream
@@ -143,7 +143,7 @@ def fine_tuned(
     between = Keeping(InMemory(), "training", training.checkpoint_steps)
     drawn, weights = dict[str, np.ndarray](), dict[str, np.ndarray]()
     for steps in config.looks:
-        train(adapted, latents, ids, rows, training, between, steps, moving)
+        train(adapted, latents, ids, rows, training, between, steps, Aim(moving))
         weights = {entry: value.numpy() for entry, value in adapters(adapted).items()}
         drawn[f"drawn_{steps}"] = judge.draw(undefended(fused(pipeline, weights), world.targets.captions))
     return drawn, weights

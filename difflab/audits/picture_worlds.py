@@ -25,7 +25,7 @@ from difflab.autoregressive.pictures.train import PictureRecipe, train_pictures
 from difflab.autoregressive.recipe import FAMILIES, SIZES
 from difflab.autoregressive.tokenizers import word_level
 from difflab.diffusion.architecture import Architecture, build
-from difflab.diffusion.recipe import Material, Recipe, train_pipeline
+from difflab.diffusion.recipe import Material, Recipe, Stops, train_pipeline
 from difflab.diffusion.train import Training
 from difflab.errors import at_least, require
 from difflab.randomness import stream
@@ -196,7 +196,7 @@ def trained_pipeline(
     recipe = Recipe(world.architecture(), world.autoencoder_steps, replace(world.training, seed=world.seed), world.seed)
     material = Material(*world.planted().material(without(world, variant)))
     here = Prefixed(checkpoints, key(world.name, DIFFUSION, variant))
-    return train_pipeline(material, recipe, here, autoencoder(world, checkpoints), "cpu", milestones, reached)
+    return train_pipeline(material, recipe, here, autoencoder(world, checkpoints), stops=Stops(milestones, reached))
 
 
 class Cost(NamedTuple):

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.autoencoder import encode, train_autoencoder
 from difflab.diffusion.tokens import say_cut, tokens
-from difflab.diffusion.train import Training, train
+from difflab.diffusion.train import Aim, Objective, Training, plain, train
 from difflab.errors import InputError, require
 from difflab.runs.results import Checkpoints
 from difflab.training.loop import Keeping
@@ -55,15 +55,27 @@ class Material(NamedTuple):
     others: Sequence[str] = ()
 
 
+class Stops(NamedTuple):
+    """Where the training of a U-Net stops to be looked at.
+
+    Attributes:
+        steps: numbers of steps.
+        reached: called after each with the number and the pipeline as it then is.
+    """
+
+    steps: Sequence[int]
+    reached: Callable[[int, StableDiffusionPipeline], None]
+
+
 def train_pipeline(
     material: Material,
     recipe: Recipe,
     checkpoints: Checkpoints,
     base: StableDiffusionPipeline | None = None,
     device: str = "cpu",
-    milestones: Sequence[int] = (),
-    reached: Callable[[int, StableDiffusionPipeline], None] | None = None,
+    stops: Stops | None = None,
     watch: Callable[..., Recorder] | None = None,
+    objective: Objective = plain,
 ) -> StableDiffusionPipeline:
     """Build and train a pipeline.
 
@@ -75,10 +87,10 @@ def train_pipeline(
             the recipe's first weights all the same. With pictures left out of material.rows this trains the oracle: the
             same beginning, the same order, the same noise, but for the targets.
         device: where the training runs.
-        milestones: numbers of steps after which the training stops to be looked at.
-        reached: called at each milestone with the pipeline as it then is.
+        stops: after how many steps the pipeline is looked at, and by whom.
         watch: called once with the pipeline, the latents and the captions' tokens of all pictures; what it returns
             writes down the losses of items as the U-Net is trained (`difflab.diffusion.recorded`).
+        objective: what the U-Net lowers; without one the mean square of what its predictions are off by.
 
     Returns:
         The trained pipeline, in evaluation mode. Text encoder and autoencoder are rounded to float16, so that saving
@@ -109,10 +121,11 @@ def train_pipeline(
     latents = encode(pipeline, material.pictures)
     written = None if watch is None else watch(pipeline, latents, ids)
     keeping = Keeping(checkpoints, "training", recipe.training.checkpoint_steps, written)
-    for until in [step for step in milestones if step < recipe.training.steps] + [recipe.training.steps]:
-        train(pipeline, latents, ids, material.rows, recipe.training, keeping, until)
-        if reached is not None and until in milestones:
-            reached(until, pipeline)
+    before = () if stops is None else (step for step in stops.steps if step < recipe.training.steps)
+    for until in (*before, recipe.training.steps):
+        train(pipeline, latents, ids, material.rows, recipe.training, keeping, until, Aim(objective=objective))
+        if stops is not None and until in stops.steps:
+            stops.reached(until, pipeline)
     return pipeline
 
 

@@ -1,12 +1,13 @@
 """Training the U-Net on latents and captions, on whatever device the pipeline is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from jaxtyping import Float, Int
 
 from difflab.diffusion.loss import wanted
@@ -57,6 +58,46 @@ class Training:
         require(self.checkpoint_steps >= 1, "checkpoint_steps is at least 1.")
 
 
+class Shown(NamedTuple):
+    """What one step shows the U-Net.
+
+    Attributes:
+        unet: that predicts.
+        pictures: places among all different pictures.
+        presentations: numbers in the whole training, counted from 0; no two are alike.
+        errors: predicts when it is called, and returns the squares of what the prediction is off by.
+    """
+
+    unet: UNet2DConditionModel
+    pictures: Int[np.ndarray, " b"]
+    presentations: Int[np.ndarray, " b"]
+    errors: Callable[[], Float[torch.Tensor, "b c h w"]]
+
+
+Objective = Callable[[Shown], Float[torch.Tensor, ""]]
+"""objective(shown): what a step lowers."""
+
+
+def plain(shown: Shown) -> Float[torch.Tensor, ""]:
+    """The mean of all squares."""
+    return shown.errors().mean()
+
+
+class Aim(NamedTuple):
+    """What moves, and what it lowers.
+
+    Attributes:
+        moving: the weights that are trained, such as adapters; None for all of what is trained.
+        objective: of every step.
+    """
+
+    moving: Sequence[torch.nn.Parameter] | None = None
+    objective: Objective = plain
+
+
+EVERYTHING = Aim()
+
+
 def train(
     pipeline: StableDiffusionPipeline,
     latents: Float[torch.Tensor, "pictures c h w"],
@@ -65,7 +106,7 @@ def train(
     config: Training,
     keeping: Keeping = NOWHERE,
     until: int | None = None,
-    moving: Sequence[torch.nn.Parameter] | None = None,
+    aim: Aim = EVERYTHING,
 ) -> Float[np.ndarray, " steps"]:
     """Train in place; the same config gives the same weights, whether interrupted or not.
 
@@ -77,10 +118,10 @@ def train(
         config: how.
         keeping: where the state is kept, and what is written down on the way (`difflab.diffusion.recorded`).
         until: stop after this many of the steps, to look at the model; the next call goes on from the checkpoint.
-        moving: the weights that are trained, such as adapters; None for all of what is trained.
+        aim: which weights are trained, and what they lower.
 
     Returns:
-        The loss of every step.
+        What was lowered, at every step.
 
     Raises:
         InputError: the training set is empty, or the loss is no longer finite.
@@ -89,13 +130,13 @@ def train(
     joint = {"text_encoder": pipeline.text_encoder} if config.text == "joint" else {}
     trained = torch.nn.ModuleDict({"unet": pipeline.unet, **joint})
     trained.train()
-    parameters = list(trained.parameters() if moving is None else moving)
+    parameters = list(trained.parameters() if aim.moving is None else aim.moving)
     for parameter in parameters:
         parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW(parameters, config.rate, weight_decay=config.weight_decay, fused=True)
     rate = partial(SCHEDULES[config.schedule], steps=config.steps, rate=config.rate)
     plan = Plan(config.steps, rate, average=config.ema)
-    loss = _loss(pipeline, latents, tokens, rows, config)
+    loss = _loss(pipeline, latents, tokens, rows, config, aim.objective)
     end = config.steps if until is None else min(until, config.steps)
     with progress(end, "training") as advance:
         losses = optimize(loss, optimizer, plan, keeping, end, advance=advance)
@@ -109,6 +150,7 @@ def _loss(
     tokens: Int[torch.Tensor, "pictures length"],
     rows: Int[np.ndarray, " rows"],
     config: Training,
+    objective: Objective,
 ) -> Loss:
     """Seeded by the step, so that a resumed training needs no state of a generator."""
     unet, text_encoder, scheduler = pipeline.unet, pipeline.text_encoder, pipeline.scheduler
@@ -125,8 +167,10 @@ def _loss(
 
     def loss(step: int) -> Float[torch.Tensor, ""]:
         # Epochs follow each other without a gap.
-        places = (divmod(place, len(rows)) for place in range(step * config.batch, (step + 1) * config.batch))
-        index = torch.tensor(np.array([order(epoch)[within] for epoch, within in places]))
+        presentations = np.arange(step * config.batch, (step + 1) * config.batch)
+        places = (divmod(place, len(rows)) for place in presentations.tolist())
+        pictures = np.array([order(epoch)[within] for epoch, within in places])
+        index = torch.tensor(pictures)
         generator = _generator(config, step)
         z = latents[index]
         noise = torch.randn(z.shape, generator=generator).to(device, z.dtype)
@@ -136,8 +180,12 @@ def _loss(
             y = text_encoder(torch.where(dropped[..., 0], empty, tokens[index]))[0]
         else:
             y = torch.where(dropped, empty_state, states[index])
-        predicted = unet(scheduler.add_noise(z, noise, times), times, y).sample
-        return (predicted - wanted(scheduler, z, noise, times)).square().mean()
+
+        def errors() -> Float[torch.Tensor, "b c h w"]:
+            predicted = unet(scheduler.add_noise(z, noise, times), times, y).sample
+            return (predicted - wanted(scheduler, z, noise, times)).square()
+
+        return objective(Shown(unet, pictures, presentations, errors))
 
     return loss
 

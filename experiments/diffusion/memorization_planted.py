@@ -30,7 +30,7 @@ from difflab.diffusion.judge import ALIGNED_BY, Judge
 from difflab.diffusion.ladder import Asked, look, look_rows
 from difflab.diffusion.panels.copies import ladder_figure, strips_figure, threshold_figure, training_figure
 from difflab.diffusion.pipeline import SHIPPED, checksum, load
-from difflab.diffusion.recipe import Material, Recipe, train_pipeline
+from difflab.diffusion.recipe import Material, Recipe, Stops, train_pipeline
 from difflab.diffusion.similarity import Measure, measures
 from difflab.diffusion.train import Training
 from difflab.randomness import item_seeds, stream
@@ -122,9 +122,8 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         made_once(checkpoints, f"look_{step}", look, pipeline, asked, judge)
 
     if config.milestones:
-        train_pipeline(
-            Material(*planted.material()), config.recipe, checkpoints, milestones=config.milestones, reached=reached
-        )
+        stops = Stops(config.milestones, reached)
+        train_pipeline(Material(*planted.material()), config.recipe, checkpoints, stops=stops)
         steps = [step for step in config.milestones if step <= config.recipe.training.steps]
     else:
         steps = [config.recipe.training.steps]

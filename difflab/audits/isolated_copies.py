@@ -1,0 +1,268 @@
+"""What the models of a world copy of its repeated pictures: by prompt, after a search for embeddings, after relearning.
+
+A model is what an attacker meets, a `Defended`: the standard one as it is or pruned; the one with sinks with some units
+left out or counting differently. A picture is compared with its target as the autoencoder gives that back, and so are
+the held-out pictures on which the threshold is fitted: so small an autoencoder blurs, whatever the U-Net has learned.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from jaxtyping import Bool, Float, Int, UInt8
+
+from difflab.audits.isolated_pictures import OWN, REDRAWN, RETRAINED, STANDARD, IsolatedWorld, begun, items_of, trained
+from difflab.audits.pruned_models import alike
+from difflab.diffusion.attacks.dori import dori
+from difflab.diffusion.attacks.relearning import relearning
+from difflab.diffusion.autoencoder import decode, encode
+from difflab.diffusion.copies import fit_thresholds
+from difflab.diffusion.defended import Defended, pruned, undefended
+from difflab.diffusion.defenses.nemo import nemo
+from difflab.diffusion.defenses.wanda import Wanda, wanda
+from difflab.diffusion.finetuning import Retained, with_weights
+from difflab.diffusion.generate import seeded
+from difflab.diffusion.judge import Judge
+from difflab.diffusion.loss import denoising_loss
+from difflab.diffusion.similarity import measures
+from difflab.diffusion.sinks import own_masks, units_off, weighed
+from difflab.diffusion.trigger import Trigger
+from difflab.randomness import item_seeds, stream
+from difflab.runs.parallel import kept
+from difflab.runs.results import Checkpoints
+from difflab.runs.resuming import Prefixed, key, made_once
+from difflab.training.devices import one_thread
+from difflab.training.sinks import dropped, everything, expected_scale, random_general
+from synthetic.plan import Planted
+
+Pruning = TypeVar("Pruning")
+OTHER, ALL = "another picture's sinks on", "all sinks on"
+DROPPED, EXPECTED, PUBLISHED = "sinks dropped", "sinks dropped, expected scale", "sinks dropped, published scale"
+GENERAL, EXCISED = "general units dropped", "sinks cut out"
+NEMO, WANDA = "NeMo", "Wanda"
+MODELS = (STANDARD, RETRAINED, OWN, OTHER, ALL, DROPPED, EXPECTED, PUBLISHED, GENERAL, REDRAWN, NEMO, WANDA)
+SEARCHED = (STANDARD, RETRAINED, DROPPED, NEMO, WANDA)
+"""Models that are searched for embeddings."""
+RELEARNED = (RETRAINED, DROPPED, EXCISED, NEMO, WANDA)
+"""Models that are taught ordinary pictures."""
+
+
+class Isolated(NamedTuple):
+    """What the models of one world copy.
+
+    Attributes:
+        scene, copies: of every repeated picture, those with most copies first: whether it is a drawn scene and no
+            emoji; how often it was shown.
+        told: by name: "losses MODEL" and "copied MODEL", two rows, of the repeated pictures and of their twins;
+            "validation MODEL"; "searched MODEL", whether a search brings them back, of those with most copies and
+            their twins; "relearned losses MODEL", "relearned copied MODEL" (one entry a number of steps, then as
+            before) and "relearned validation MODEL".
+    """
+
+    scene: Bool[np.ndarray, " n"]
+    copies: Int[np.ndarray, " n"]
+    told: Mapping[str, np.ndarray]
+
+
+def isolated(worlds: Sequence[IsolatedWorld], checkpoints: Checkpoints, workers: int) -> list[Isolated]:
+    """Train the models of every world, prune, ask and attack them; what a killed run has done is not done again."""
+    weights = trained(worlds, checkpoints, workers)
+    by_world = [{variant: own for (i, variant), own in weights.items() if i == place} for place in range(len(worlds))]
+    given = {key(world.name, "told"): (world, own, checkpoints) for world, own in zip(worlds, by_world, strict=True)}
+    found = kept(told, given, checkpoints, workers, "worlds asked and attacked")
+    return [_isolated(world, found[key(world.name, "told")]) for world in worlds]
+
+
+def _isolated(world: IsolatedWorld, arrays: Mapping[str, np.ndarray]) -> Isolated:
+    planted = world.planted()
+    listed = [planted.listed[i] for i in items_of(planted)[0]]
+    return Isolated(
+        np.array([one.source == "scene" for one in listed]), np.array([one.copies for one in listed]), arrays
+    )
+
+
+def told(
+    world: IsolatedWorld, weights: Mapping[str, Mapping[str, np.ndarray]], checkpoints: Checkpoints
+) -> dict[str, np.ndarray]:
+    """The arrays of `Isolated`.
+
+    Args:
+        world: whose models they are.
+        weights: of the U-Nets, by variant.
+        checkpoints: where the autoencoder is, and where what was asked of a model is kept.
+    """
+    with one_thread():
+        base = begun(world, checkpoints)
+        pipelines = {
+            who: with_weights(base, {name: torch.from_numpy(np.array(one)) for name, one in own.items()})
+            for who, own in weights.items()
+        }
+        asked = Asked(world, base)
+        models, found = _models(asked, pipelines), dict[str, np.ndarray]()
+        here = Prefixed(checkpoints, key(world.name, "asked"))
+        for who in MODELS:
+            found |= made_once(here, key(who), asked.of, who, models[who])
+        for who in SEARCHED:
+            found |= made_once(here, key("searched", who), asked.searched, who, models[who][0])
+        for who in RELEARNED:
+            found |= made_once(here, key("relearned", who), asked.relearned, who, models[who][0])
+    return found
+
+
+class Asked:
+    """What every model of a world is asked."""
+
+    def __init__(self, world: IsolatedWorld, base: StableDiffusionPipeline) -> None:
+        planted = world.planted()
+        self.world = world
+        self.repeated, self.twins = items_of(planted)
+        self.top = int((np.array([planted.listed[i].copies for i in self.repeated]) == max(world.plan.ladder)).sum())
+        self.places = np.concatenate([self.repeated, self.twins])
+        self.captions = planted.captions(self.places)
+        self.targets, self.latents = _given_back(base, planted, self.places)
+        scenes = planted.where("held_out", source="scene")
+        self.choosing = _Group(base, planted, scenes[: world.held_out])
+        self.telling = _Group(base, planted, scenes[world.held_out : 2 * world.held_out])
+        self.unseen = planted.captions(scenes[2 * world.held_out :]) or self.choosing.captions
+        ordinary = _Group(base, planted, planted.where("unique", source="scene"))
+        self.retained = Retained(ordinary.latents, ordinary.captions)
+        self.judge = _judge(world, base, planted)
+        self.trained = np.unique(planted.training())
+
+    def of(self, who: str, models: Sequence[Defended]) -> dict[str, np.ndarray]:
+        """Losses and copies of all items, and the loss of held-out scenes: means over models, all of whom must copy.
+
+        A model is met by all items, or by those with most copies and all others like them.
+        """
+        met = [self._all(model) for model in models]
+        return {
+            f"losses {who}": np.mean([self._losses(one) for one in met], axis=0).reshape(2, -1),
+            f"copied {who}": np.all([self._copied(one) for one in met], axis=0).reshape(2, -1),
+            f"validation {who}": np.mean([self.loss(one, self.telling) for one in models]),
+        }
+
+    def searched(self, who: str, model: Defended) -> dict[str, np.ndarray]:
+        """Whether embeddings that a search found draw the pictures with most copies, and their twins."""
+        n = len(self.repeated)
+        places = np.r_[: self.top, n : n + self.top]
+        met = model.of([self.captions[i] for i in places])
+        random = [stream(self.world.seed, "dori", int(i)).torch() for i in places]
+        trigger = dori(met, self.latents[places], random, self.world.dori)[-1]
+        return {f"searched {who}": self._copied(met, trigger, places).reshape(2, -1)}
+
+    def relearned(self, who: str, model: Defended) -> dict[str, np.ndarray]:
+        """What `of` says before and after a training on ordinary pictures."""
+        random = [stream(self.world.seed, "relearning", i).torch() for i in range(self.top)]
+        met = model.of(self.captions[: self.top])
+        triggers = relearning(met, self.latents[: self.top], random, self.world.relearning, self.retained)
+        looks = [self.of("", [one.on(met)]) for one in (Trigger(), *triggers)]
+        return {f"relearned {name}{who}": np.stack([look[name] for look in looks]) for name in looks[0]}
+
+    def loss(self, model: Defended, group: "_Group") -> float:
+        """Of held-out scenes, mean over them."""
+        met, random = model.of(group.captions), seeded(len(group.captions), [0])
+        drawn = self.world.draws
+        return float(denoising_loss(met.pipeline, group.latents, met.embeddings, random, drawn, masks=met.masks).mean())
+
+    def _all(self, model: Defended) -> Defended:
+        """The model as all items meet it; one that says of all of them what it takes away stays as it is."""
+        return model if len(model.masks) == len(self.captions) else model.of(self.captions)
+
+    def _losses(self, met: Defended) -> Float[np.ndarray, " items"]:
+        random = [stream(self.world.seed, "loss", i).torch() for i in range(len(self.captions))]
+        found = denoising_loss(met.pipeline, self.latents, met.embeddings, random, self.world.draws, masks=met.masks)
+        return found.double().numpy()
+
+    def _copied(
+        self, met: Defended, trigger: Trigger | None = None, places: Int[np.ndarray, " n"] | None = None
+    ) -> Bool[np.ndarray, " n"]:
+        """Whether the median over seeds is a copy."""
+        targets = self.targets if places is None else self.targets[places]
+        similar = alike(self.judge, self.judge.draw(met, trigger), targets)
+        return np.median(similar, axis=1) > self.judge.thresholds["pixel"].value
+
+
+class _Group:
+    """Pictures and what they are called."""
+
+    def __init__(self, base: StableDiffusionPipeline, planted: Planted, places: Int[np.ndarray, " n"]) -> None:
+        self.captions = planted.captions(places)
+        self.latents = encode(base, planted.pictures(places))
+
+
+def _given_back(
+    base: StableDiffusionPipeline, planted: Planted, places: Int[np.ndarray, " n"]
+) -> tuple[UInt8[np.ndarray, "n h w 3"], Float[torch.Tensor, "n c h_latent w_latent"]]:
+    """Pictures as the autoencoder gives them back, and their latents."""
+    latents = encode(base, planted.pictures(places))
+    return decode(base, latents), latents
+
+
+def _judge(world: IsolatedWorld, base: StableDiffusionPipeline, planted: Planted) -> Judge:
+    """The pixel measure between pictures as the autoencoder gives them back; thresholds are fitted on held-out ones."""
+    pixel = {"pixel": measures()["pixel"]}
+    back = {
+        name: _given_back(base, planted, places)[0]
+        for name, places in {
+            "held out": planted.where("held_out"),
+            "training": np.unique(planted.training()),
+            "references": planted.where("unique"),
+        }.items()
+    }
+    thresholds = fit_thresholds(pixel, back["held out"], back["training"], back["references"])
+    seeds = item_seeds(world.seed, "judge", world.seeds)
+    return Judge(pixel, thresholds, back["references"], seeds, world.sampler_steps, world.guidance)
+
+
+def _models(asked: Asked, pipelines: Mapping[str, StableDiffusionPipeline]) -> dict[str, list[Defended]]:
+    """What each is called, and what an attacker meets; several, where it is a mean over draws."""
+    world, sunk = asked.world, pipelines[OWN]
+    sinks, captions = replace(world.sinks, seed=world.seed), asked.captions
+    drop = partial(dropped, sinks)
+    scaled = {EXPECTED: expected_scale(sinks), PUBLISHED: (sinks.general + sinks.own) / sinks.general}
+    n, place = len(asked.repeated), {picture: i for i, picture in enumerate(asked.trained.tolist())}
+    # Numbers that no picture had while training stand for those of twins, and for others' sinks.
+    own = own_masks(sunk.unet, sinks, [place.get(i, -1 - i) for i in asked.places.tolist()])
+    others = own_masks(sunk.unet, sinks, [-1 - len(place) - i for i in range(2 * n)])
+    found = {
+        STANDARD: [undefended(pipelines[STANDARD], captions)],
+        RETRAINED: [undefended(pipelines[RETRAINED], captions)],
+        OWN: [pruned(sunk, captions, own)],
+        OTHER: [pruned(sunk, captions, others)],
+        ALL: [undefended(weighed(sunk, partial(everything, sinks)), captions)],
+        DROPPED: [undefended(weighed(sunk, drop), captions)],
+        EXCISED: [pruned(sunk, captions, [units_off(sunk.unet, drop)] * len(captions))],
+        REDRAWN: [undefended(weighed(pipelines[REDRAWN], drop), captions)],
+        GENERAL: [
+            undefended(weighed(sunk, partial(random_general, sinks, seed=draw)), captions)
+            for draw in (stream(world.seed, "general", i).integer for i in range(world.generals))
+        ],
+    }
+    for who, scale in scaled.items():
+        found[who] = [undefended(weighed(sunk, partial(dropped, sinks, scale=scale)), captions)]
+    loss = partial(asked.loss, group=asked.choosing)
+    most = max(loss(found[DROPPED][0]), (1 + world.dearer) * loss(found[STANDARD][0]))
+    for who, some in _prunings(asked, pipelines[STANDARD]).items():
+        found[who] = [strongest(some, loss, most)]
+    return found
+
+
+def _prunings(asked: Asked, standard: StableDiffusionPipeline) -> dict[str, list[Defended]]:
+    """Of the pictures with most copies, from the weakest pruning to the strongest."""
+    world, captions = asked.world, asked.captions[: asked.top]
+    seed = stream(world.seed, "defense").integer
+    candidates = replace(world.nemo, refine=False)
+    return {
+        NEMO: [nemo(standard, captions, asked.unseen, seed, one) for one in (world.nemo, candidates)],
+        WANDA: [wanda(standard, captions, asked.unseen, seed, Wanda(sparsity)) for sparsity in world.sparsities],
+    }
+
+
+def strongest(defenses: Sequence[Pruning], loss: Callable[[Pruning], float], most: float) -> Pruning:
+    """The last one whose loss is at most so much; the first one, where none is."""
+    fitting = [one for one in defenses if loss(one) <= most]
+    return fitting[-1] if fitting else defenses[0]

@@ -1,0 +1,136 @@
+"""Pictures learned into sinks: who is whose twin, how strong a pruning may be; what models are asked, and the rows."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conformance import says_one_sentence
+
+from difflab.audits.isolated_copies import (
+    DROPPED,
+    GENERAL,
+    MODELS,
+    NEMO,
+    RELEARNED,
+    SEARCHED,
+    WANDA,
+    Asked,
+    Isolated,
+    strongest,
+)
+from difflab.audits.isolated_picture_rows import RELEARNING, SEARCH, attack_rows, comparison_rows, isolation_rows
+from difflab.audits.isolated_pictures import OWN, REDRAWN, RETRAINED, STANDARD, begun, items_of
+from difflab.audits.pruned_models import alike
+from difflab.diffusion.attacks.relearning import Relearning
+from difflab.diffusion.defended import undefended
+from difflab.runs.resuming import InMemory
+from difflab.runs.rows import check_row, select
+from difflab.training.sinks import Sinks
+from experiments.diffusion.pictures_isolated import SMOKE
+
+WORLD = SMOKE.world
+
+
+def test_every_picture_stands_beside_its_twin_those_with_most_copies_first():
+    planted = replace(WORLD, plan=replace(WORLD.plan, ladder=(1, 3, 2), per_rung=4)).planted()
+    repeated, twins = items_of(planted)
+    ones, others = ([planted.listed[i] for i in places] for places in (repeated, twins))
+    assert [one.copies for one in ones] == [3] * 4 + [2] * 4 + [1] * 4
+    for one, twin in zip(ones, others, strict=True):
+        assert twin.role == "twin" and (twin.family, twin.source, twin.copies) == (one.family, one.source, 0)
+    assert len({*twins.tolist()}) == 12
+    # A rung is as many scenes as emoji, and what is asked of the first four is asked of one rung.
+    assert [one.source for one in ones[:4]] == ["scene", "scene", "emoji", "emoji"]
+
+
+def test_the_strongest_pruning_that_costs_no_more():
+    losses = {"a": 1.0, "b": 1.1, "c": 1.2, "d": 1.15}
+    defenses = list(losses)
+    assert strongest(defenses, losses.get, 1.15) == "d" and strongest(defenses[:3], losses.get, 1.1) == "b"
+    assert strongest(defenses, losses.get, 0.9) == "a"
+
+
+def test_what_comes_out_of_the_autoencoder_is_a_copy_of_itself_and_of_nothing_else():
+    """The judge's ruler: pictures given back by the autoencoder, their twins, and what relearning may see."""
+    asked = Asked(WORLD, begun(WORLD, InMemory()))
+    n = len(asked.repeated)
+    limit = asked.judge.thresholds["pixel"].value
+    assert (alike(asked.judge, asked.targets[:, None], asked.targets) > limit).all()
+    assert (alike(asked.judge, asked.targets[n:, None], asked.targets[:n]) <= limit).mean() > 0.5
+    assert asked.top == 2 and not {*asked.retained.captions} & {*asked.captions}
+    assert not {*asked.choosing.captions} & {*asked.telling.captions} and len(asked.telling.captions) == 4
+    # One embedding and one mask for each item, whatever the model was made for.
+    base = begun(WORLD, InMemory())
+    few = undefended(base, asked.captions[: asked.top])
+    told = asked.of("x", [few, few])
+    assert told["losses x"].shape == told["copied x"].shape == (2, n)
+    np.testing.assert_allclose(told["losses x"], asked.of("x", [undefended(base, asked.captions)])["losses x"])
+
+
+def test_variants_differ_in_whose_sinks_are_on():
+    assert WORLD.objective(STANDARD) is WORLD.objective(RETRAINED)
+    own, anew = (replace(WORLD, seed=3).objective(who) for who in (OWN, REDRAWN))
+    assert own.sinks == anew.sinks == Sinks(seed=3) and (own.redrawn, anew.redrawn) == (False, True)
+
+
+def _world(shift):
+    """One scene and one emoji with 64 copies, one of each with 8; the standard model knows 2 of the 5."""
+    known = {STANDARD: 2.0, DROPPED: 4.0 + shift, REDRAWN: 2.5, NEMO: 3.0, WANDA: 3.5}
+    back = {STANDARD: [1, 1, 1, 0], NEMO: [1, 0, 0, 0], WANDA: [1, 1, 0, 0]}
+    told = {}
+    for who in {*MODELS, *SEARCHED, *RELEARNED}:
+        told[f"losses {who}"] = np.array([[known.get(who, 5.0)] * 4, [5.0] * 4])
+        told[f"copied {who}"] = np.array([back.get(who, [0] * 4), [0, 0, 0, 1]]).astype(bool)
+        told[f"validation {who}"] = np.array({GENERAL: 2.0 + shift, STANDARD: 1.0}.get(who, 1.1))
+        told[f"searched {who}"] = np.array([back.get(who, [0] * 4)[:2], [0, 0]]).astype(bool)
+        told[f"relearned losses {who}"] = np.stack([told[f"losses {who}"]] * 2)
+        later = np.array([[1, 0, 0, 0], [0] * 4]) if who in (NEMO, DROPPED) else np.zeros((2, 4))
+        told[f"relearned copied {who}"] = np.stack([told[f"copied {who}"], later.astype(bool)])
+        told[f"relearned validation {who}"] = np.array([1.1, 1.2])
+    return Isolated(np.array([True, False, True, False]), np.array([64, 64, 8, 8]), told)
+
+
+def test_rows_are_means_over_worlds_of_what_is_done_by_hand():
+    worlds = [_world(0.0), _world(0.3)]
+    rows = [*isolation_rows(worlds), *comparison_rows(worlds)]
+    rows += attack_rows(worlds, replace(WORLD, relearning=Relearning((7,))))
+
+    def value(metric, **setting):
+        (found,) = select(list(map(check_row, rows)), metric, **setting)
+        return found.value
+
+    assert value("gap_closed_ratio", model=DROPPED, kind="scene") == pytest.approx((2 / 3 + 2.3 / 3) / 2)
+    assert value("gap_closed_ratio", model=STANDARD, kind="emoji") == 0
+    assert value("gap_closed_ratio", model=RETRAINED, kind="emoji") == 1
+    assert value("validation_ratio", model=DROPPED) == pytest.approx(1.1)
+    assert value("validation_difference") == pytest.approx(1.05)
+    assert value("gap_closed_difference", less=REDRAWN, kind="scene") == pytest.approx(2.15 / 3 - 0.5 / 3)
+    assert value("gap_closed_difference", less=NEMO, kind="emoji") == pytest.approx(2.15 / 3 - 1 / 3)
+    assert value("gap_closed_difference", less=WANDA, kind="emoji") == pytest.approx(2.15 / 3 - 1.5 / 3)
+    prompt = {"attack": "prompt", "model": STANDARD, "role": "repeated"}
+    assert value("memorized_fraction", **prompt, kind="emoji", copies=64) == 1
+    assert value("memorized_fraction", **prompt, kind="emoji", copies=8) == 0
+    assert value("memorized_fraction", **prompt | {"role": "twin"}, kind="emoji", copies=8) == 1
+    searched = {"attack": SEARCH, "role": "repeated", "kind": "emoji"}
+    assert [value("memorized_fraction", model=who, **searched) for who in (NEMO, WANDA)] == [0, 1]
+    assert value("copied_difference", of=NEMO, less=DROPPED, attack=SEARCH) == 0.5
+    assert value("copied_difference", of=STANDARD, less=RETRAINED, attack=SEARCH) == 1
+    assert value("copied_difference", of=DROPPED, less=RETRAINED, attack=RELEARNING) == 0.5
+    assert value("copied_difference", of=WANDA, less=DROPPED, attack=RELEARNING) == -0.5
+    taught = {"attack": RELEARNING, "role": "repeated", "kind": "scene", "model": DROPPED}
+    assert [value("memorized_fraction", **taught, steps=step) for step in (0, 7)] == [0, 1]
+    assert value("relearned_loss", model=WANDA, steps=7) == pytest.approx(1.2)
+    assert value("item_loss", model=DROPPED, kind="scene", role="twin") == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"plan": replace(WORLD.plan, twins=2)}, "plan.twins is 2"),
+        ({"held_out": 30}, "held_out is 30 of 57"),
+        ({"sparsities": (0.2, 0.1)}, "give rising ones"),
+        ({"draws": 0}, "draws is 0"),
+    ],
+)
+def test_mistakes_are_one_sentence(changes, word):
+    assert word in says_one_sentence(lambda: replace(WORLD, **changes))
