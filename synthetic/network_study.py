@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +23,8 @@ from synthetic.train import Training, train
 from synthetic.transition import half_way_rows, reached
 from theory.denoisers import denoiser
 from theory.loss import denoising_loss
+from theory.mixture import Mixture
+from theory.noise import Noise
 
 
 class Probe(NamedTuple):
@@ -174,8 +177,8 @@ def copies_by_step(
         points, and `chance` for every data set.
     """
     start_key, train_key, sample_key, loss_key = jax.random.split(chance.jax(), 4)
-    noise, times, weight = objective
-    share = np.asarray(weight) / np.asarray(weight).sum()
+    grid, weight = jnp.asarray(objective.times), np.asarray(objective.weight)
+    share = weight / weight.sum()
     wanted = set(steps.tolist())
 
     def look(done: int, variables: tuple[Variables, ...]) -> bool:
@@ -190,9 +193,7 @@ def copies_by_step(
     trained_network((start_key, train_key), model, data, objective, training, kept, look)
     exact = [
         np.asarray(
-            denoising_loss(
-                loss_key, denoiser(d.law, noise), d.fresh[: probe.loss_points], noise, times, probe.loss_draws
-            ).value
+            _exact_losses(loss_key, d.law, d.fresh[: probe.loss_points], objective.noise, grid, probe.loss_draws)
         )
         @ share
         for d in data
@@ -202,6 +203,19 @@ def copies_by_step(
     seen = {done: arrays for done, arrays in by_step.items() if arrays is not None}
     parts = {name: np.stack([one[name] for one in seen.values()], axis=1) for name in ("copies", "train", "fresh")}
     return {"steps": np.array([*seen]), "exact": np.array(exact), "chance": chance_copies(data, probe.factor), **parts}
+
+
+@partial(jax.jit, static_argnums=(3, 5))
+def _exact_losses(
+    key: Key[Array, ""],
+    law: Mixture,
+    points: Float[Array, "n *c d"],
+    noise: Noise,
+    times: Float[Array, " t"],
+    n_draws: int,
+) -> Float[Array, " t"]:
+    """Those of the law's own denoiser, at every time."""
+    return denoising_loss(key, denoiser(law, noise), points, noise, times, n_draws).value
 
 
 def rows_by_step(

@@ -177,8 +177,8 @@ def samples_from(
     start: Float[Array, "samples *c d"], model: Network, variables: Variables, times: Float[Array, " t"]
 ) -> Float[Array, "s samples *c d"]:
     """The same from noise that is given."""
-    params = jax.tree.map(lambda leaf: leaf[:, 0], variables["params"])
-    return jax.lax.map(lambda own: _drawn(model, own, times, start), params)
+    # Not jax.lax.map, which would be compiled again at every call.
+    return jnp.stack([_drawn(model, params, times, start) for params in _each(variables)])
 
 
 def network_losses(
@@ -194,9 +194,14 @@ def network_losses(
     The same key gives every network the same noise.
     """
 
-    each = [jax.tree.map(lambda leaf, s=s: leaf[s, 0], variables["params"]) for s in range(len(points))]
-    found = [_lost(key, model, params, own, times, n_draws) for params, own in zip(each, points, strict=True)]
-    return jnp.stack(found)
+    pairs = zip(_each(variables), points, strict=True)
+    return jnp.stack([_lost(key, model, params, own, times, n_draws) for params, own in pairs])
+
+
+def _each(variables: Variables) -> list[Variables]:
+    """The parameters of every data set's network."""
+    count = len(jax.tree.leaves(variables["params"])[0])
+    return [jax.tree.map(lambda leaf, s=s: leaf[s, 0], variables["params"]) for s in range(count)]
 
 
 @partial(jax.jit, static_argnums=0)
