@@ -7,7 +7,7 @@ who have language models.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -110,4 +110,8 @@ def units_off(unet: UNet2DConditionModel, factors: Factors) -> Mask:
 
 def own_masks(unet: UNet2DConditionModel, sinks: Sinks, keys: Sequence[int]) -> list[Mask]:
     """For every key the mask that leaves its own sinks on, and no others."""
-    return [units_off(unet, lambda units, key=key: _mask(sinks, units, key).astype(float)) for key in keys]
+    return [units_off(unet, partial(_only_own, sinks, key)) for key in keys]
+
+
+def _only_own(sinks: Sinks, key: int, units: int) -> Float[np.ndarray, " {units}"]:
+    return _mask(sinks, units, key).astype(float)
