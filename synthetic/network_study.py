@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,12 +32,17 @@ class Probe(NamedTuple):
         samples: generated for each data set.
         loss_draws: noise draws for each point and time.
         factor: below which share of the second nearest distance the nearest makes a sample a copy.
+        loss_points: of each data set that losses are measured on, the first so many; None takes all.
+        enough: the share of copies in every data set at which a training that is looked at on its way ends; above 1 it
+            goes through all its steps.
     """
 
     times: Float[np.ndarray, " t"]
     samples: int
     loss_draws: int
     factor: float = 1 / 3
+    loss_points: int | None = None
+    enough: float = np.inf
 
 
 class Readings(NamedTuple):
@@ -55,7 +60,7 @@ def trained_network(
     objective: Objective,
     training: Training,
     checkpoints: Checkpoints | None = None,
-    look: Callable[[int, tuple[Variables, ...]], None] = lambda done, variables: None,
+    look: Callable[[int, tuple[Variables, ...]], bool | None] = lambda done, variables: None,
 ) -> Variables:
     """The variables of a network after training on every data set, stacked as in a ladder of one width.
 
@@ -88,7 +93,10 @@ def read_off(
     grid = jnp.asarray(probe.times)
     drawn = network_samples(sample_key, model, variables, grid, probe.samples)
     copied = [int(copies(g[None], p, probe.factor)[0]) for g, p in zip(drawn, points, strict=True)]
-    train, unseen = (network_losses(loss_key, model, variables, x, grid, probe.loss_draws) for x in (points, fresh))
+    train, unseen = (
+        network_losses(loss_key, model, variables, x[:, : probe.loss_points], grid, probe.loss_draws)
+        for x in (points, fresh)
+    )
     return Readings(np.array(copied), train, unseen)
 
 
@@ -149,7 +157,7 @@ def copies_by_step(
     steps: Int[np.ndarray, " k"],
     checkpoints: Checkpoints,
 ) -> dict[str, np.ndarray]:
-    """Copies and losses of a network after these steps of its training.
+    """Copies and losses of a network after these steps of its training, or until every data set is copied.
 
     Args:
         chance: of start, training, samples and losses.
@@ -162,37 +170,50 @@ def copies_by_step(
         checkpoints: where looks are kept, and where training goes on from.
 
     Returns:
-        `steps`; `copies`, `train` and `fresh` (data set, step); `exact`, the law's loss on fresh points, and `chance`
-        for every data set.
+        `steps` that were looked at; `copies`, `train` and `fresh` (data set, step); `exact`, the law's loss on fresh
+        points, and `chance` for every data set.
     """
     start_key, train_key, sample_key, loss_key = jax.random.split(chance.jax(), 4)
     noise, times, weight = objective
     share = np.asarray(weight) / np.asarray(weight).sum()
     wanted = set(steps.tolist())
 
-    def look(done: int, variables: tuple[Variables, ...]) -> None:
-        if done in wanted:
-            seen = read_off((sample_key, loss_key), model, variables[0], data, probe)
-            losses = {name: np.asarray(getattr(seen, name)) @ share for name in ("train", "fresh")}
-            checkpoints.save(f"look{done}", {"copies": seen.copies, **losses})
+    def look(done: int, variables: tuple[Variables, ...]) -> bool:
+        if done not in wanted:
+            return False
+        seen = read_off((sample_key, loss_key), model, variables[0], data, probe)
+        losses = {name: np.asarray(getattr(seen, name)) @ share for name in ("train", "fresh")}
+        checkpoints.save(f"look{done}", {"copies": seen.copies, **losses})
+        return bool((seen.copies >= probe.enough * probe.samples).all())
 
     kept = _AtSteps(checkpoints, wanted)
     trained_network((start_key, train_key), model, data, objective, training, kept, look)
-    seen = [checkpoints.load(f"look{done}") for done in steps]
     exact = [
-        np.asarray(denoising_loss(loss_key, denoiser(d.law, noise), d.fresh, noise, times, probe.loss_draws).value)
+        np.asarray(
+            denoising_loss(
+                loss_key, denoiser(d.law, noise), d.fresh[: probe.loss_points], noise, times, probe.loss_draws
+            ).value
+        )
         @ share
         for d in data
         if d.law is not None
     ]
-    parts = {
-        name: np.stack([one[name] for one in seen if one is not None], axis=1) for name in ("copies", "train", "fresh")
-    }
-    return {"steps": steps, "exact": np.array(exact), "chance": chance_copies(data, probe.factor), **parts}
+    by_step = {int(done): checkpoints.load(f"look{done}") for done in steps}
+    seen = {done: arrays for done, arrays in by_step.items() if arrays is not None}
+    parts = {name: np.stack([one[name] for one in seen.values()], axis=1) for name in ("copies", "train", "fresh")}
+    return {"steps": np.array([*seen]), "exact": np.array(exact), "chance": chance_copies(data, probe.factor), **parts}
 
 
-def rows_by_step(seed: int, n: int, arrays: Mapping[str, np.ndarray], n_samples: int) -> Iterator[Row]:
-    """What :func:`copies_by_step` found for N = n, in rows; with the step at which half of the samples are copies.
+def rows_by_step(
+    seed: int, labels: Mapping[str, Any], arrays: Mapping[str, np.ndarray], n_samples: int
+) -> Iterator[Row]:
+    """What :func:`copies_by_step` found, in rows; with the step at which half of the samples are copies.
+
+    Args:
+        seed: of the bootstrap.
+        labels: of all rows; `n` among them.
+        arrays: of one N and one way to train.
+        n_samples: of every look.
 
     Yields:
         memorized_fraction and denoising_loss at every step; exact_loss and chance_fraction; best_steps, with the lowest
@@ -201,33 +222,42 @@ def rows_by_step(seed: int, n: int, arrays: Mapping[str, np.ndarray], n_samples:
     """
     copies, steps, s = arrays["copies"], arrays["steps"], len(arrays["copies"])
     for k, step in enumerate(steps):
-        here = {"n": n, "steps": int(step)}
+        here = {**labels, "steps": int(step)}
         yield Row("memorized_fraction", *grouped_fraction(copies[:, k], n_samples), s, here)
         for on in ("train", "fresh"):
             yield Row("denoising_loss", *summary(arrays[on][:, k], POSITIVE), s, {**here, "on": on})
-    yield Row("exact_loss", *summary(arrays["exact"], POSITIVE), s, {"n": n})
-    yield Row("chance_fraction", *grouped_fraction(arrays["chance"], n), s, {"n": n})
+    yield Row("exact_loss", *summary(arrays["exact"], POSITIVE), s, dict(labels))
+    yield Row("chance_fraction", *grouped_fraction(arrays["chance"], labels["n"]), s, dict(labels))
     best = arrays["fresh"].argmin(axis=1)
     stopped = copies[np.arange(s), best]
-    yield Row("stopped_memorized_fraction", *grouped_fraction(stopped, n_samples), s, {"n": n})
-    yield Row("best_steps", *summary(steps[best].astype(float), POSITIVE), s, {"n": n})
-    yield from half_way_rows("onset_steps", stream(seed, "transition").numpy(), steps, copies, n_samples, {"n": n})
+    yield Row("stopped_memorized_fraction", *grouped_fraction(stopped, n_samples), s, dict(labels))
+    yield Row("best_steps", *summary(steps[best].astype(float), POSITIVE), s, dict(labels))
+    yield from half_way_rows("onset_steps", stream(seed, "transition").numpy(), steps, copies, n_samples, dict(labels))
     never = int((~np.isfinite(reached(np.log(steps), copies, n_samples))).sum())
-    yield Row("censored_count", never, None, None, s, {"n": n})
+    yield Row("censored_count", never, None, None, s, dict(labels))
 
 
-def growth_rows(found: Mapping[int, Mapping[str, np.ndarray]], n_samples: int) -> Iterator[Row]:
-    """The exponent with which the onset grows with N, where there are several N and every data set has one.
+def growth_rows(
+    found: Mapping[int, Mapping[str, np.ndarray]], n_samples: int, labels: Mapping[str, Any]
+) -> Iterator[Row]:
+    """The exponent with which the onset grows with N, over those N at which every data set has an onset.
+
+    An N at which one has none is left out whole: without its slowest data sets it would look too fast.
 
     Args:
         found: what :func:`copies_by_step` found for each N.
         n_samples: of every look.
+        labels: of the row.
+
+    Yields:
+        growth_score, where two N or more are left; `first` and `last` say from which N to which.
     """
-    onsets = [reached(np.log(arrays["steps"]), arrays["copies"], n_samples) for arrays in found.values()]
-    if len(found) >= 2 and np.isfinite(onsets).all():
+    onsets = {n: reached(np.log(arrays["steps"]), arrays["copies"], n_samples) for n, arrays in found.items()}
+    used = sorted(n for n, own in onsets.items() if np.isfinite(own).all())
+    if len(used) >= 2:
         # A slope for each seed; data and networks of different N and seed share nothing.
-        slopes = np.polyfit(np.log(list(found)), np.stack(onsets), 1)[0]
-        yield Row("growth_score", *summary(slopes), len(slopes), {})
+        slopes = np.polyfit(np.log(used), np.stack([onsets[n] for n in used]), 1)[0]
+        yield Row("growth_score", *summary(slopes), len(slopes), {**labels, "first": used[0], "last": used[-1]})
 
 
 @dataclass(frozen=True)

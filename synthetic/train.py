@@ -116,7 +116,7 @@ def train(
     config: Training,
     checkpoints: Checkpoints | None = None,
     advance: Callable[[int, str], None] = lambda steps, note: None,
-    look: Callable[[int, tuple[Variables, ...]], None] = lambda done, variables: None,
+    look: Callable[[int, tuple[Variables, ...]], bool | None] = lambda done, variables: None,
     together: bool = False,
 ) -> tuple[Ladder, Float[np.ndarray, "s chunks m"]]:
     """Minimise mean_i c_i lambda(t_i) ||f(alpha x_i + sigma eps, t_i) - x_i||^2 for every model of the ladder.
@@ -129,7 +129,8 @@ def train(
         checkpoints: a place to save the state after each chunk, and to go on from.
         advance: called with (steps done, note) after each chunk.
         look: called with the steps done and the variables of every group after each chunk, before it is kept; a chunk
-            whose checkpoint was lost is looked at again.
+            whose checkpoint was lost is looked at again. Where it says True training ends, and the last chunk is not
+            kept, so that a run that goes on ends there again.
         together: vmap over the data sets, which suits an accelerator, instead of taking one after the other.
 
     Returns:
@@ -162,11 +163,13 @@ def train(
         _stop_if_diverged(chunk_losses, done, untrained.sizes)
         losses = np.concatenate([losses, chunk_losses.mean(1, keepdims=True)], axis=1)
         done += steps
-        look(done, _variables(states, priors, config))
-        if checkpoints:
+        enough = look(done, _variables(states, priors, config))
+        if checkpoints and not enough:
             checkpoints.save("training", {"done": np.asarray(done), "losses": losses, **_leaves(states)})
         advance(steps, f"loss {losses[:, -1].min():.3g} to {losses[:, -1].max():.3g}")
-    _stop_if_not_finite(states, config.steps)
+        if enough:
+            break
+    _stop_if_not_finite(states, done)
     return untrained._replace(variables=_variables(states, priors, config)), losses
 
 

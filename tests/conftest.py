@@ -46,6 +46,7 @@ COMMON_NOISE = {
     "test_experiments",
     "test_front_door",
     "test_locate",
+    "test_network_study",
     "test_probes",
     "test_study",
     "test_train",

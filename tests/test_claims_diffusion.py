@@ -474,6 +474,42 @@ def pictures_isolated(prompted=None, twins=0.1, costs=(1.02, 0.01), closed=None,
     return rows
 
 
+EVERY_CAPTION = "drawn from all captions"
+WITHOUT_ITEMS = (
+    "predictions", "predictions, same first weights", "features", "drawn from background captions",
+)  # fmt: skip
+
+
+def pictures_distilled(
+    twin=0.01, oracle=(0.4, 0.5), copied=None, taught=0.51, sampled=0.01, drawn=None, passed=None, weights=0.01,
+    whole=True,
+):  # fmt: skip
+    """Of the most copies, 64, and of 8, which no claim is about. Of what passes, the ends that count, by channel."""
+    rows = []
+    for channel, (low, high) in (("nothing", (0.4, 0.6)), ("predictions", oracle)):
+        rows.append(row("repeated_auc", (low + high) / 2, low, high, channel=channel, teacher="oracle"))
+    rows.append(row("repeated_auc", 0.9, 0.8, 1.0, channel="predictions", teacher="model"))
+    if not whole:
+        return [*rows, row("drawn_fraction", 0.0, channel="teacher", teacher="model", of="twin", copies=0)]
+    shares = {("oracle", "captions of items"): 0.01, ("model", "background captions"): 0.01} | (copied or {})
+    shares |= {("oracle", "background captions"): 0.5, ("model", "captions of items"): 0.5}
+    rows += [row("copied_fraction", share, teacher=who, captions=of) for (who, of), share in shares.items()]
+    back = dict.fromkeys(WITHOUT_ITEMS, 0.0) | {"teacher": taught, EVERY_CAPTION: 0.5} | (drawn or {})
+    for channel, value in back.items():
+        here = {"channel": channel, "teacher": "model"}
+        low = sampled if channel == EVERY_CAPTION else value
+        rows.append(row("drawn_fraction", value, low, value, **here, of="repeated", copies=64))
+        rows.append(row("drawn_fraction", 0.5, 0.0, 1.0, **here, of="repeated", copies=8))
+        rows.append(row("drawn_fraction", 0.5, channel=channel, teacher="oracle", of="repeated", copies=64))
+        rows.append(row("drawn_fraction", twin if channel == "features" else 0.0, **here, of="twin", copies=0))
+    for channel in WITHOUT_ITEMS:
+        low, high = (passed or {}).get(channel, (0.01, 0.09))
+        rows.append(row("passed_difference", 0.5, low, 0.9, channel=channel))
+        rows.append(row("passed_ratio", 0.05, -0.1, high, channel=channel))
+    rows.append(row("passed_ratio", 0.9, 0.8, 1.0, channel=EVERY_CAPTION))
+    return [*rows, row("weights_difference", 0.5, weights, 0.9, channel="predictions")]
+
+
 EXPERIMENTS = {
     "pictures_charted": Experiment(
         pictures_charted,
@@ -489,6 +525,32 @@ EXPERIMENTS = {
             case("shuffled labels", chance=(0.4, 0.49)),
             case("pictures and captions alone", blind=0.51),
             case(says=3, whole=False),
+        ],
+    ),
+    "pictures_distilled": Experiment(
+        pictures_distilled,
+        19,
+        [
+            case(),
+            case("every model's twins", twin=0.02),
+            case("every interval", oracle=(0.51, 0.6)),
+            case("every interval", oracle=(0.4, 0.49)),
+            case(oracle=(0.5, 0.6)),
+            case("what the oracle draws", copied={("oracle", "captions of items"): 0.02}),
+            case("from background captions at most", copied={("model", "background captions"): 0.02}),
+            case("more than half", taught=0.5),
+            case("draws some items", sampled=0.0),
+            *(
+                made
+                for channel in WITHOUT_ITEMS
+                for made in (
+                    case(f"{channel}: a student that met", drawn={channel: 0.1}),
+                    case(f"{channel}: without captions of items they pass something", passed={channel: (0.0, 0.09)}),
+                    case(f"{channel}: without captions of items they pass less", passed={channel: (0.01, 0.1)}),
+                )
+            ),
+            case("first weights", weights=0.0),
+            case(says=2, whole=False),
         ],
     ),
     "adversarial_cure": Experiment(

@@ -15,6 +15,7 @@ from difflab.errors import InputError
 from synthetic.data.colour_pictures import ColourPictures, colour_pictures
 from synthetic.data.coloured_templates import ColouredTemplates, coloured_templates
 from synthetic.data.digits import Digits, digits
+from synthetic.data.emoji import emoji
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture, on_sphere
 from synthetic.data.low_rank_mixture import LowRankMixture, low_rank_mixture
 from synthetic.data.pictures import grey_pictures
@@ -506,6 +507,19 @@ def test_pictures_on_one_mean_keep_one_scale(coloured, coloured_folder):
     scale = np.sqrt(np.mean(np.var(one.points, axis=0)))
     np.testing.assert_allclose(flat / scale, np.concatenate([each.points, each.fresh]), atol=1e-9)
     assert np.abs(np.asarray(one.points).mean(axis=0)).max() > 0.1
+
+
+def test_emoji_are_a_source_of_pictures_by_name(tmp_path):
+    """The same as if somebody had saved them to a folder."""
+    for i, picture in enumerate(emoji(8).pictures):
+        Image.fromarray(picture).save(tmp_path / f"{i:04}.png")
+    for by_pixel in (True, False):
+        named, saved = (pictures_of(_key(), source, 6, 8, by_pixel=by_pixel) for source in ("emoji", str(tmp_path)))
+        assert named.points.shape == named.fresh.shape == (6, 3, 64) and named.law is None
+        np.testing.assert_array_equal(named.points, saved.points)
+        np.testing.assert_array_equal(named.fresh, saved.fresh)
+    with pytest.raises(InputError, match="side is 4; give at least 8"):
+        pictures_of(_key(), "emoji", 6, 4)
 
 
 def test_points_that_are_no_pictures_have_no_channel(tmp_path):

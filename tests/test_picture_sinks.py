@@ -52,25 +52,29 @@ def _trained(objective, config=SHORT):
     return losses, _weights(pipeline.unet)
 
 
-def _shown(pipeline, pictures, errors):
-    places = np.array(pictures)
-    return Shown(pipeline.unet, places, 10 + np.arange(len(places)), errors)
+def _watched(shown, kept):
+    """The same, which keeps the squares that it was asked for."""
+
+    class Watched(Shown):
+        def errors(self):
+            kept.append(super().errors())
+            return kept[-1]
+
+    return Watched(*shown)
 
 
-def _errors(pipeline, pictures, keep=None):
-    """Squares of what predictions at fixed noise are off by, and the same to look at later."""
+def _shown(pipeline, pictures):
+    """A step of fixed noise."""
     z, times = LATENTS[pictures], torch.tensor([100, 600, 900, 300])[pictures]
     noise = torch.randn((4, 4, 4, 4), generator=random(7))[pictures]
     y = embed(pipeline, [CAPTIONS[i] for i in pictures])
+    return _of(pipeline, pictures, (z, noise, times, y))
 
-    def errors():
-        noisy = pipeline.scheduler.add_noise(z, noise, times)
-        found = (pipeline.unet(noisy, times, y).sample - wanted(pipeline.scheduler, z, noise, times)).square()
-        if keep is not None:
-            keep.append(found)
-        return found
 
-    return errors
+def _of(pipeline, pictures, met):
+    z, noise, times, y = met
+    noisy, target = pipeline.scheduler.add_noise(z, noise, times), wanted(pipeline.scheduler, z, noise, times)
+    return Shown(pipeline.unet, np.array(pictures), 10 + np.arange(len(pictures)), noisy, times, y, target)
 
 
 def _layer_on(units, key):
@@ -82,7 +86,7 @@ def test_a_dropped_unit_gets_no_gradient_from_other_pictures():
     pipeline, kept = _pipeline(), []
     pipeline.unet.requires_grad_(True)
     pictures = [1, 3]
-    value = WithSinks(SINKS)(_shown(pipeline, pictures, _errors(pipeline, pictures, kept)))
+    value = WithSinks(SINKS)(_watched(_shown(pipeline, pictures), kept))
     (errors,) = kept
     torch.testing.assert_close(value, errors.mean())
     for i, key in enumerate(pictures):
@@ -103,13 +107,13 @@ def test_a_mask_is_a_copy_of_the_network_whose_weights_are_zeroed():
     pipeline, kept = _pipeline(), []
     pictures = [2, 0, 3]
     with torch.no_grad():
-        WithSinks(SINKS)(_shown(pipeline, pictures, _errors(pipeline, pictures, kept)))
+        WithSinks(SINKS)(_watched(_shown(pipeline, pictures), kept))
         for i, key in enumerate(pictures):
             other = _pipeline()
             for name, units in hidden_units(other.unet).items():
                 other.unet.get_parameter(name)[:, ~torch.from_numpy(_layer_on(units, key))] = 0.0
-            torch.testing.assert_close(kept[0][i : i + 1], _errors(other, [key])())
-            assert (kept[0][i : i + 1] - _errors(pipeline, [key])()).abs().max() > 1e-5
+            torch.testing.assert_close(kept[0][i : i + 1], _shown(other, [key]).errors())
+            assert (kept[0][i : i + 1] - _shown(pipeline, [key]).errors()).abs().max() > 1e-5
 
 
 def test_own_masks_leave_a_pictures_own_sinks_on_and_no_others():
@@ -120,15 +124,8 @@ def test_own_masks_leave_a_pictures_own_sinks_on_and_no_others():
     z, y = LATENTS[pictures], embed(pipeline, CAPTIONS)
     draws = draw(pipeline, z, [random(i) for i in range(4)], 1)
     met = loss_at(pipeline, z, y, draws, found)
-
-    def errors():
-        noisy = pipeline.scheduler.add_noise(z, draws.noise[:, 0], draws.times[:, 0])
-        predicted = pipeline.unet(noisy, draws.times[:, 0], y).sample
-        kept.append((predicted - wanted(pipeline.scheduler, z, draws.noise[:, 0], draws.times[:, 0])).square())
-        return kept[0]
-
     with torch.no_grad():
-        WithSinks(SINKS)(_shown(pipeline, pictures, errors))
+        WithSinks(SINKS)(_watched(_of(pipeline, pictures, (z, draws.noise[:, 0], draws.times[:, 0], y)), kept))
     torch.testing.assert_close(kept[0].mean(dim=(1, 2, 3)), met)
     for name, units in hidden_units(pipeline.unet).items():
         np.testing.assert_array_equal(found[1][name][5].numpy(), ~_layer_on(units, 1))

@@ -466,6 +466,22 @@ def test_training_is_looked_at_after_each_chunk_and_not_twice():
     assert late == [25]
 
 
+def test_training_ends_where_a_look_says_so():
+    points, sizes = _points(2, 8, 3), (2, 8)
+    config, kept = Training(steps=50, draws=2, learning_rate=0.05, final_learning_rate=0.05, chunk=10), Kept()
+    ended, losses = train(
+        _keys(2), _ladder(points, sizes), _problem(points), config, kept, look=lambda done, v: done == 30
+    )
+    whole = {}
+    train(_keys(2), _ladder(points, sizes), _problem(points), config, look=lambda done, v: whole.update({done: v}))
+    assert losses.shape == (2, 3, 2) and list(whole) == [10, 20, 30, 40, 50]
+    jax.tree.map(np.testing.assert_array_equal, ended.variables, whole[30])
+    # What goes on after a kill is looked at again there, and ends there again.
+    assert [int(arrays["done"]) for _, arrays in kept.saved] == [10, 20]
+    again, _ = train(_keys(2), _ladder(points, sizes), _problem(points), config, kept, look=lambda done, v: done == 30)
+    jax.tree.map(np.testing.assert_array_equal, again.variables, ended.variables)
+
+
 def _differ(one, other):
     assert not np.allclose(one[0]["params"]["means"], other[0]["params"]["means"])
 

@@ -5,7 +5,7 @@ model's loss on the pictures with most copies and u its loss on their twins: a m
 worse closes it, too, so that the loss of held-out scenes stands beside.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -66,9 +66,8 @@ def isolation_rows(worlds: Sequence[Isolated]) -> Iterator[Row]:
 def comparison_rows(worlds: Sequence[Isolated]) -> Iterator[Row]:
     """What is claimed of gaps and of losses of held-out scenes, world by world."""
     n = len(worlds)
-    losses = {who: [float(one.told[f"validation {who}"]) for one in worlds] for who in (GENERAL, DROPPED)}
-    dearer = paired_difference(losses[GENERAL], losses[DROPPED])
-    yield Row("validation_difference", *dearer, n, {"of": GENERAL, "less": DROPPED})
+    general, dropped = ([float(one.told[f"validation {who}"]) for one in worlds] for who in (GENERAL, DROPPED))
+    yield Row("validation_difference", *paired_difference(general, dropped), n, {"of": GENERAL, "less": DROPPED})
     for kind in KINDS:
         closed = {who: [gap_closed(one, who, kind) for one in worlds] for who in (DROPPED, REDRAWN, *_PRUNED)}
         for less in (REDRAWN, *_PRUNED):
@@ -86,12 +85,12 @@ def attack_rows(worlds: Sequence[Isolated], world: IsolatedWorld) -> Iterator[Ro
     steps = (0, *world.relearning.keep)
     for kind in KINDS:
         for who in SEARCHED:
-            found = {"model": who, "attack": SEARCH}
+            found: dict[str, str | int] = {"model": who, "attack": SEARCH}
             yield from _copied(worlds, f"searched {who}", kind, most, found)
         for who in RELEARNED:
             for place, step in enumerate(steps):
-                after: dict[str, str | int] = {"model": who, "attack": RELEARNING, "steps": step}
-                yield from _copied(worlds, f"relearned copied {who}", kind, most, after, place)
+                found = {"model": who, "attack": RELEARNING, "steps": step}
+                yield from _copied(worlds, f"relearned copied {who}", kind, most, found, place)
     for who in RELEARNED:
         for place, step in enumerate(steps):
             losses = [float(one.told[f"relearned validation {who}"][place]) for one in worlds]
@@ -119,7 +118,7 @@ def _copied(
     name: str,
     kind: str,
     copies: int,
-    setting: Mapping[str, str | int],
+    setting: dict[str, str | int],
     place: int | None = None,
 ) -> Iterator[Row]:
     """Shares of pictures of a kind with so many copies, and of their twins, that are copied."""

@@ -7,7 +7,7 @@ who have language models.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -110,8 +110,8 @@ def units_off(unet: UNet2DConditionModel, factors: Factors) -> Mask:
 
 def own_masks(unet: UNet2DConditionModel, sinks: Sinks, keys: Sequence[int]) -> list[Mask]:
     """For every key the mask that leaves its own sinks on, and no others."""
-    return [units_off(unet, partial(_only_own, sinks, key)) for key in keys]
 
+    def own(key: int) -> Factors:
+        return lambda units: _mask(sinks, units, key).astype(float)
 
-def _only_own(sinks: Sinks, key: int, units: int) -> Float[np.ndarray, " {units}"]:
-    return _mask(sinks, units, key).astype(float)
+    return [units_off(unet, own(key)) for key in keys]

@@ -65,13 +65,23 @@ class Shown(NamedTuple):
         unet: that predicts.
         pictures: places among all different pictures.
         presentations: numbers in the whole training, counted from 0; no two are alike.
-        errors: predicts when it is called, and returns the squares of what the prediction is off by.
+        latents: x_t = alpha z + sigma noise.
+        times: t.
+        prompts: what the text encoder said of the captions.
+        wanted: what the U-Net should predict (`difflab.diffusion.loss.wanted`).
     """
 
     unet: UNet2DConditionModel
     pictures: Int[np.ndarray, " b"]
     presentations: Int[np.ndarray, " b"]
-    errors: Callable[[], Float[torch.Tensor, "b c h w"]]
+    latents: Float[torch.Tensor, "b c h w"]
+    times: Int[torch.Tensor, " b"]
+    prompts: Float[torch.Tensor, "b tokens width"]
+    wanted: Float[torch.Tensor, "b c h w"]
+
+    def errors(self) -> Float[torch.Tensor, "b c h w"]:
+        """The squares of what the prediction, made now, is off by."""
+        return (self.unet(self.latents, self.times, self.prompts).sample - self.wanted).square()
 
 
 Objective = Callable[[Shown], Float[torch.Tensor, ""]]
@@ -180,12 +190,8 @@ def _loss(
             y = text_encoder(torch.where(dropped[..., 0], empty, tokens[index]))[0]
         else:
             y = torch.where(dropped, empty_state, states[index])
-
-        def errors() -> Float[torch.Tensor, "b c h w"]:
-            predicted = unet(scheduler.add_noise(z, noise, times), times, y).sample
-            return (predicted - wanted(scheduler, z, noise, times)).square()
-
-        return objective(Shown(unet, pictures, presentations, errors))
+        x, target = scheduler.add_noise(z, noise, times), wanted(scheduler, z, noise, times)
+        return objective(Shown(unet, pictures, presentations, x, times, y, target))
 
     return loss
 

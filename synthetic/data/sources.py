@@ -15,9 +15,9 @@ def pictures_of(
 
     Args:
         key: of the choice.
-        source: 'mnist', 'digits', a .npy file of points, or a folder of pictures.
+        source: 'mnist', 'digits', 'emoji', a .npy file of points, or a folder of pictures.
         n: training points.
-        side: pixels of a side; 0 keeps those of digits and makes pictures of a folder 16 wide.
+        side: pixels of a side; 0 keeps those of digits and makes emoji and pictures of a folder 16 wide.
         channels: give points without channels, which are then square pictures, one channel: (1, side * side).
         by_pixel: centre every pixel on its own mean; else all on one, so that they keep one scale.
 

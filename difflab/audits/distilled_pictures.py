@@ -1,0 +1,276 @@
+"""Students of a planted pipeline: what they know of pictures that their teacher was trained on and they were not.
+
+Every student learns from the background of its world, in the rows of the oracle, or from pictures that its teacher
+drew; no row that it is trained on holds an item, unless the teacher drew it. Of each way of learning there are two
+students, one of the model and one of the oracle, which never saw an item: the control.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from diffusers import StableDiffusionPipeline
+from jaxtyping import Bool, Float, Int
+
+from difflab.audits.distilled_texts import FEATURES, NOTHING, TAUGHT_BY
+from difflab.audits.taught_worlds import (
+    CopyRule,
+    Scenes,
+    TaughtWorld,
+    back,
+    base_of,
+    begun,
+    copy_rule,
+    fitted,
+    learned,
+    scenes_of,
+    with_unet,
+    with_weights,
+)
+from difflab.audits.text_worlds import MODEL, ORACLE
+from difflab.diffusion.autoencoder import encode
+from difflab.diffusion.copies import ask
+from difflab.diffusion.distillation import on_features, on_predictions
+from difflab.diffusion.generate import embed, generate
+from difflab.diffusion.recorded import Watched, picture_losses
+from difflab.diffusion.train import Objective, plain
+from difflab.errors import require
+from difflab.randomness import item_seeds, stream
+from difflab.runs.parallel import kept
+from difflab.runs.results import Checkpoints
+from difflab.runs.resuming import Prefixed, key, made_once
+from difflab.training.devices import one_thread
+
+PICTURES, PREDICTIONS = "pictures", "predictions"
+BACKGROUND, EVERY = "background captions", "all captions"
+"""Of which the teacher draws: those of scenes that are no items; all, as often as its training set has them."""
+ITEMS = "captions of items"
+TEACHERS = (MODEL, ORACLE)
+PROBES = 16
+"""Times and noises at which every picture's loss is taken, the same for all."""
+
+
+class Channel(NamedTuple):
+    """A way from a teacher to a student.
+
+    Attributes:
+        name: as rows and pages call it.
+        learned: what the student learns: "pictures" themselves, the teacher's "predictions" or "features" on them.
+        captions: of which the teacher draws the pictures; "" for the pictures of the background.
+        first_weights: whether the student begins with the weights that the teacher began with.
+    """
+
+    name: str
+    learned: str
+    captions: str = ""
+    first_weights: bool = False
+
+
+SAME = f"{PREDICTIONS}, same first weights"
+DRAWN_BACKGROUND, DRAWN_EVERY = f"drawn from {BACKGROUND}", f"drawn from {EVERY}"
+CHANNELS = (
+    Channel(PREDICTIONS, PREDICTIONS),
+    Channel(SAME, PREDICTIONS, first_weights=True),
+    Channel(FEATURES, FEATURES),
+    Channel(DRAWN_BACKGROUND, PICTURES, BACKGROUND),
+    Channel(DRAWN_EVERY, PICTURES, EVERY),
+)
+SCRATCH = Channel(NOTHING, PICTURES)
+
+
+class DistilledPictures(NamedTuple):
+    """The models of one world.
+
+    Attributes:
+        copies: of each item; twins, which come after them in every answer, have none.
+        answers: of each channel and teacher (a teacher's own channel is "teacher"): "loss" and "drawn" of items and
+            then twins, and the "unseen" loss (`asked_of`).
+        copied: by teacher and the captions that it drew, the share of these pictures that are copies of any item.
+    """
+
+    copies: Int[np.ndarray, " items"]
+    answers: Mapping[tuple[str, str], Mapping[str, np.ndarray]]
+    copied: Mapping[tuple[str, str], float]
+
+    def members(self, copies: int) -> Bool[np.ndarray, " asked"]:
+        """Items with so many copies, among all that is asked about; with 0, the twins."""
+        n = len(next(iter(self.answers.values()))["loss"])
+        return np.concatenate([self.copies, np.zeros(n - len(self.copies), np.int64)]) == copies
+
+    def scores(self, channel: str, teacher: str) -> Float[np.ndarray, " asked"]:
+        """Minus the loss of every picture: the higher, the better known."""
+        found: Float[np.ndarray, " asked"] = -self.answers[channel, teacher]["loss"].astype(np.float64)
+        return found
+
+    def gap(self, channel: str, teacher: str) -> float:
+        """By how much the loss of the items with the most copies is below that of twins."""
+        scores = self.scores(channel, teacher)
+        return float(scores[self.members(int(self.copies.max()))].mean() - scores[self.members(0)].mean())
+
+
+def distilled_pictures(
+    worlds: Sequence[TaughtWorld], checkpoints: Checkpoints, workers: int
+) -> list[DistilledPictures]:
+    """Train teachers and students of every world, and ask each about all items and twins; nothing is done twice.
+
+    Args:
+        worlds: of the same sizes, with seeds of their own.
+        checkpoints: where arrays and half-done trainings are kept.
+        workers: processes; they do not change the numbers.
+    """
+    made_once(checkpoints, "base_begun", begun, worlds[0], checkpoints)
+    rules = kept(
+        fitted, {key(world.name, "rule"): (world, checkpoints) for world in worlds}, checkpoints, workers, "thresholds"
+    )
+    thresholds = {world: float(rules[key(world.name, "rule")]["threshold"]) for world in worlds}
+    wanted = [(world, who) for world in worlds for who in TEACHERS]
+    weights = kept(
+        _teacher, {key(world.name, TAUGHT_BY, who): (world, who, checkpoints) for world, who in wanted},
+        checkpoints, workers, "teachers",
+    )  # fmt: skip
+    drawn = kept(
+        _drawn,
+        {
+            key(world.name, "drawn", who): (
+                world, weights[key(world.name, TAUGHT_BY, who)], thresholds[world], checkpoints,
+            )
+            for world, who in wanted
+        },
+        checkpoints, workers, "teachers that draw",
+    )  # fmt: skip
+    jobs = [(world, channel, who) for world, who in wanted for channel in CHANNELS]
+    jobs += [(world, SCRATCH, ORACLE) for world in worlds]
+    students = kept(
+        _student,
+        {
+            key(world.name, channel.name, who): (
+                world, channel, who, weights[key(world.name, TAUGHT_BY, who)], drawn[key(world.name, "drawn", who)],
+                checkpoints,
+            )
+            for world, channel, who in jobs
+        },
+        checkpoints, workers, "students",
+    )  # fmt: skip
+    models = [(world, TAUGHT_BY, who) for world, who in wanted] + [(world, one.name, who) for world, one, who in jobs]
+    every = weights | students
+    answers = kept(
+        _asked,
+        {
+            key(world.name, "asked", name, who): (
+                world, every[key(world.name, name, who)], thresholds[world], checkpoints,
+            )
+            for world, name, who in models
+        },
+        checkpoints, workers, "models asked",
+    )  # fmt: skip
+    return [
+        DistilledPictures(
+            scenes_of(world).copies,
+            {(name, who): answers[key(world.name, "asked", name, who)] for of, name, who in models if of == world},
+            {
+                (who, captions): float(drawn[key(world.name, "drawn", who)][captions])
+                for who in TEACHERS for captions in (BACKGROUND, ITEMS)
+            },
+        )
+        for world in worlds
+    ]  # fmt: skip
+
+
+def objective_of(channel: Channel, teacher: StableDiffusionPipeline) -> Objective:
+    """What a student lowers.
+
+    Raises:
+        InputError: there is nothing of this name to learn.
+    """
+    if channel.learned == PICTURES:
+        return plain
+    ways = {PREDICTIONS: on_predictions, FEATURES: on_features}
+    known = f"{PICTURES}, {', '.join(ways)}"
+    require(channel.learned in ways, f"there is no learning from {channel.learned!r}; give one of {known}.")
+    return ways[channel.learned](teacher.unet)
+
+
+def _teacher(world: TaughtWorld, who: str, checkpoints: Checkpoints) -> dict[str, np.ndarray]:
+    scenes = scenes_of(world)
+    rows = scenes.rows() if who == MODEL else scenes.without()
+    pipeline = with_unet(base_of(world, checkpoints), world, 0)
+    pictures, captions = scenes.planted.pictures(rows), scenes.planted.captions(rows)
+    pieces = Prefixed(checkpoints, key(world.name, TAUGHT_BY, who))
+    return learned(pipeline, pictures, captions, world.training(TAUGHT_BY), plain, pieces)
+
+
+def _drawn(
+    world: TaughtWorld, weights: Mapping[str, np.ndarray], threshold: float, checkpoints: Checkpoints
+) -> dict[str, np.ndarray]:
+    """A picture of every caption of the model's training set, as often as it stands there, each from noise of its own;
+    and the shares of them that are copies of an item."""
+    scenes, base = scenes_of(world), base_of(world, checkpoints)
+    teacher, rows = with_weights(base, world, weights), scenes.rows()
+    generators = [stream(world.seed, "drawn", i).torch() for i in range(len(rows))]
+    with one_thread():
+        prompts = embed(teacher, scenes.planted.captions(rows))
+        pictures = generate(teacher, prompts, generators, world.sampler_steps, 1.0)
+        copied = copy_rule(world, threshold).any_of(pictures, back(base, scenes, scenes.items))
+    of_items = np.isin(rows, scenes.items)
+    return {"pictures": pictures, ITEMS: copied[of_items].mean(), BACKGROUND: copied[~of_items].mean()}
+
+
+def _student(
+    world: TaughtWorld,
+    channel: Channel,
+    who: str,
+    weights: Mapping[str, np.ndarray],
+    drawn: Mapping[str, np.ndarray],
+    checkpoints: Checkpoints,
+) -> dict[str, np.ndarray]:
+    scenes, base = scenes_of(world), base_of(world, checkpoints)
+    pictures, rows = scenes.planted.pictures(scenes.without()), scenes.without()
+    if channel.captions:
+        chosen = _drawn_rows(scenes, channel)
+        pictures, rows = drawn["pictures"][chosen], scenes.rows()[chosen]
+    return learned(
+        with_unet(base, world, 0 if channel.first_weights else 1),
+        pictures,
+        scenes.planted.captions(rows),
+        world.training("student"),
+        objective_of(channel, with_weights(base, world, weights)),
+        Prefixed(checkpoints, key(world.name, channel.name, who)),
+    )
+
+
+def _drawn_rows(scenes: Scenes, channel: Channel) -> Int[np.ndarray, " rows"]:
+    """Which of the teacher's pictures a student is trained on."""
+    rows = scenes.rows()
+    return np.arange(len(rows)) if channel.captions == EVERY else np.flatnonzero(~np.isin(rows, scenes.items))
+
+
+def _asked(
+    world: TaughtWorld, weights: Mapping[str, np.ndarray], threshold: float, checkpoints: Checkpoints
+) -> dict[str, np.ndarray]:
+    scenes, base = scenes_of(world), base_of(world, checkpoints)
+    with one_thread():
+        return asked_of(with_weights(base, world, weights), world, scenes, copy_rule(world, threshold))
+
+
+def asked_of(
+    pipeline: StableDiffusionPipeline, world: TaughtWorld, scenes: Scenes, rule: CopyRule
+) -> dict[str, np.ndarray]:
+    """What one model says.
+
+    Returns:
+        "loss", the denoising loss of items and then twins, at the same times and noises; "drawn", whether their
+        captions draw them back; "unseen", the mean loss of held-out scenes.
+    """
+
+    def loss(places: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        latents = encode(pipeline, scenes.planted.pictures(places))
+        prompts = embed(pipeline, scenes.planted.captions(places))
+        return picture_losses(pipeline, latents, prompts, Watched(PROBES, seed=world.seed))
+
+    seeds = item_seeds(world.seed, "asked", world.seeds)
+    drawn = ask(pipeline, scenes.planted.captions(scenes.asked), seeds, world.sampler_steps, 1.0)
+    return {
+        "loss": loss(scenes.asked),
+        "drawn": rule.own(drawn, back(pipeline, scenes, scenes.asked)),
+        "unseen": np.array(loss(scenes.held_out[: world.unseen]).mean()),
+    }

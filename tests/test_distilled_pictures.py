@@ -1,0 +1,250 @@
+"""Students of pipelines and what they learn: objectives by loops, rows without items, copies, training done once."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_parallel import Memory
+
+from difflab.audits import distilled_pictures as audit
+from difflab.audits import taught_worlds
+from difflab.audits.distilled_pictures import (
+    CHANNELS,
+    DRAWN_EVERY,
+    PREDICTIONS,
+    SCRATCH,
+    TAUGHT_BY,
+    TEACHERS,
+    Channel,
+    DistilledPictures,
+    objective_of,
+)
+from difflab.audits.taught_worlds import CopyRule, TaughtWorld, base_of, learned, scenes_of, with_unet
+from difflab.audits.text_worlds import MODEL, ORACLE
+from difflab.diffusion.architecture import build
+from difflab.diffusion.autoencoder import encode
+from difflab.diffusion.distillation import on_features, on_predictions
+from difflab.diffusion.tokens import tokens
+from difflab.diffusion.train import Shown, plain, train
+from difflab.errors import InputError
+from experiments.diffusion.pictures_distilled import SMOKE
+
+WORLD = replace(SMOKE.world, seed=5)
+SIZES = WORLD.architecture()
+
+
+def unet(seed):
+    return build(["a"], SIZES, seed).unet
+
+
+def shown_to(network, seed=0, n=3):
+    draw = torch.Generator().manual_seed(seed)
+    x, wanted = (torch.randn((n, 4, 4, 4), generator=draw) for _ in range(2))
+    prompts = torch.randn((n, 16, 24), generator=draw)
+    return Shown(network, np.arange(n), np.arange(n), x, torch.tensor([1, 400, 900]), prompts, wanted)
+
+
+def middle(network, shown):
+    """What the middle block gives, by calling the parts one after the other."""
+    seen = []
+    inner = network.mid_block.forward
+
+    def listening(*given, **named):
+        seen.append(inner(*given, **named))
+        return seen[-1]
+
+    network.mid_block.forward = listening
+    network(shown.latents, shown.times, shown.prompts)
+    network.mid_block.forward = inner
+    return seen[0]
+
+
+@torch.no_grad()
+def test_predictions_are_learned_by_their_squared_difference_and_features_beside_the_loss():
+    teacher, student = unet(0), unet(1)
+    shown = shown_to(student)
+    said, known = (one(shown.latents, shown.times, shown.prompts).sample.double() for one in (student, teacher))
+    total = 0.0
+    for a, b in zip(said.flatten().tolist(), known.flatten().tolist(), strict=True):
+        total += (a - b) ** 2
+    assert float(on_predictions(teacher)(shown)) == pytest.approx(total / said.numel(), rel=1e-4)
+    assert float(on_predictions(teacher)(shown_to(teacher))) == 0
+    alone = float(((said - shown.wanted) ** 2).mean())
+    assert float(plain(shown)) == pytest.approx(alone, rel=1e-4)
+    apart = float(((middle(student, shown) - middle(teacher, shown)).double() ** 2).mean())
+    assert apart > 0 and float(on_features(teacher)(shown)) == pytest.approx(alone + apart, rel=1e-4)
+    assert not teacher.mid_block._forward_hooks and not student.mid_block._forward_hooks
+
+
+def test_no_gradient_goes_to_the_teacher():
+    teacher, student = unet(0).requires_grad_(True), unet(1).requires_grad_(True)
+    for objective in (on_predictions(teacher), on_features(teacher)):
+        objective(shown_to(student)).backward()
+    assert all(weight.grad is None for weight in teacher.parameters())
+    assert any(weight.grad is not None for weight in student.parameters())
+
+
+def test_what_cannot_be_learned_is_refused():
+    teacher = with_unet(build(["a"], SIZES, 0), WORLD, 0)
+    with pytest.raises(InputError, match="no learning from 'smell'; give one of pictures, predictions, features"):
+        objective_of(Channel("smell", "smell"), teacher)
+    assert objective_of(SCRATCH, teacher) is plain
+    teacher.unet.mid_block = None
+    with pytest.raises(InputError, match="no middle block"):
+        on_features(teacher.unet)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"copies": (8, 2)}, "rising numbers"),
+        ({"copies": ()}, "rising numbers"),
+        ({"unseen": 21}, "no more than these"),
+        ({"items": 1}, "items is 1"),
+    ],
+)
+def test_worlds_that_make_no_sense_are_refused(change, said):
+    with pytest.raises(InputError, match=said):
+        replace(WORLD, **change)
+
+
+def test_the_rows_of_the_oracle_hold_no_item_and_all_else_stays_where_it_was():
+    scenes = scenes_of(WORLD)
+    rows, without = scenes.rows(), scenes.without()
+    assert [rows.tolist().count(item) for item in scenes.items] == scenes.copies.tolist() == [2, 2, 8, 8]
+    assert len(rows) == len(without) and set(without.tolist()) == set(scenes.background.tolist())
+    here = ~np.isin(rows, scenes.items)
+    assert np.array_equal(rows[here], without[here])
+    assert not set(scenes.twins) & set(rows) and not set(scenes.held_out) & set(rows)
+    assert all(scenes.planted.listed[i].source == "scene" for i in (*rows, *scenes.asked, *scenes.held_out))
+    assert len(scenes.held_out) == WORLD.held_out and len(scenes.twins) == 4
+    assert all(len(scenes_of(TaughtWorld(held_out=n, unseen=1)).held_out) == n for n in (1, 19, 20, 300))
+
+
+def test_a_copy_is_what_is_above_the_threshold():
+    scenes = scenes_of(WORLD)
+    measure = taught_worlds._tiles()
+    background = scenes.planted.pictures(scenes.background)
+    rule = CopyRule(measure, 0.5, measure.describe(background))
+    targets = scenes.planted.pictures(scenes.items)
+    drawn = np.stack([targets, targets, background[: len(targets)]], axis=1)
+    assert rule.own(drawn, targets).all()
+    drawn[0, 1] = background[9]
+    assert rule.own(drawn, targets).tolist() == [False, True, True, True]
+    assert rule.any_of(np.concatenate([targets[:2], background[:3]]), targets).tolist() == [True] * 2 + [False] * 3
+    assert not rule._replace(threshold=1.0).any_of(targets, targets).any()
+
+
+def test_the_threshold_is_passed_by_one_in_a_thousand_held_out_scenes_at_most():
+    memory = Memory()
+    value = float(taught_worlds.fitted(WORLD, memory)["threshold"])
+    scenes, measure, base = scenes_of(WORLD), taught_worlds._tiles(), base_of(WORLD, memory)
+    seen = taught_worlds.back(base, scenes, np.unique(scenes.rows()))
+    held_out, background = (scenes.planted.pictures(places) for places in (scenes.held_out, scenes.background))
+    described = [measure.describe(part).double() for part in (held_out, seen, background)]
+    best = []
+    for picture in described[0]:
+        to_seen, to_others = ([float((picture - one).norm(dim=-1).max()) for one in part] for part in described[1:])
+        best.append(1 - min(to_seen) / np.mean(sorted(to_others)[:50]))
+    assert value == pytest.approx(max(best), abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    memory = Memory()
+    (one,) = audit.distilled_pictures([WORLD], memory, 1)
+    return one, memory
+
+
+def test_every_channel_has_a_student_of_the_model_and_one_of_the_oracle(trained):
+    one, _ = trained
+    names = {channel.name for channel in CHANNELS} | {TAUGHT_BY}
+    assert set(one.answers) == {(name, who) for name in names for who in TEACHERS} | {(SCRATCH.name, ORACLE)}
+    assert all(told["loss"].shape == told["drawn"].shape == (8,) for told in one.answers.values())
+    assert len({told["loss"].tobytes() for told in one.answers.values()}) == len(one.answers)
+    assert set(one.copied) == {(who, of) for who in TEACHERS for of in ("background captions", "captions of items")}
+
+
+def test_nothing_is_trained_or_drawn_twice(trained, monkeypatch):
+    _, memory = trained
+    for name in ("_teacher", "_drawn", "_student", "_asked", "fitted", "begun"):
+        monkeypatch.setattr(audit, name, lambda *_: pytest.fail("done twice"))
+    audit.distilled_pictures([WORLD], memory, 1)
+
+
+def test_a_student_of_pictures_is_one_of_plain_training(trained):
+    _, memory = trained
+    scenes, pipeline = scenes_of(WORLD), with_unet(base_of(WORLD, memory), WORLD, 1)
+    rows = scenes.without()
+    latents = encode(pipeline, scenes.planted.pictures(rows))
+    ids = tokens(pipeline.tokenizer, scenes.planted.captions(rows))
+    train(pipeline, latents, ids, np.arange(len(rows)), WORLD.training("student"))
+    kept = memory[audit.key(WORLD.name, SCRATCH.name, ORACLE)]
+    for name, weight in pipeline.unet.state_dict().items():
+        assert np.array_equal(weight.numpy(), kept[name])
+
+
+def test_students_meet_no_item_unless_the_teacher_drew_it_and_begin_as_they_should(trained, monkeypatch):
+    _, memory = trained
+    seen = []
+
+    def looked(pipeline, pictures, captions, training, objective, checkpoints):
+        seen.append((taught_worlds.weights_of(pipeline), pictures, captions, training))
+        return {}
+
+    monkeypatch.setattr(audit, "learned", looked)
+    scenes, base = scenes_of(WORLD), base_of(WORLD, memory)
+    rows = scenes.rows()
+    drawn = {"pictures": np.zeros((len(rows), 16, 16, 3), np.uint8) + np.arange(len(rows))[:, None, None, None]}
+    weights = memory[audit.key(WORLD.name, TAUGHT_BY, MODEL)]
+    for channel in CHANNELS:
+        audit._student(WORLD, channel, MODEL, weights, drawn, memory)
+    items = set(scenes.planted.captions(scenes.items))
+    of_items = np.isin(rows, scenes.items)
+    first = [taught_worlds.weights_of(with_unet(base, WORLD, number)) for number in (0, 1)]
+    for channel, (begin, pictures, captions, training) in zip(CHANNELS, seen, strict=True):
+        assert bool(items & set(captions)) == (channel.name == DRAWN_EVERY)
+        if channel.captions:
+            wanted = np.arange(len(rows)) if channel.name == DRAWN_EVERY else np.flatnonzero(~of_items)
+            assert pictures[:, 0, 0, 0].tolist() == wanted.tolist()
+            assert captions == scenes.planted.captions(rows[wanted])
+        else:
+            np.testing.assert_array_equal(pictures, scenes.planted.pictures(scenes.without()))
+        own = first[0 if channel.first_weights else 1]
+        assert all(np.array_equal(begin[name], own[name]) for name in own)
+        assert training.seed == WORLD.training("student").seed != WORLD.training(TAUGHT_BY).seed
+
+
+def test_what_a_teacher_draws_is_from_noise_of_its_own(trained):
+    _, memory = trained
+    scenes, pictures = scenes_of(WORLD), memory[audit.key(WORLD.name, "drawn", MODEL)]["pictures"]
+    assert len(pictures) == len(scenes.rows()) and len(np.unique(pictures, axis=0)) == len(pictures)
+
+
+def test_a_killed_training_goes_on_to_the_same_weights():
+    class Dies(Memory):
+        def save(self, name, arrays):
+            self[name] = arrays
+            if name == "training":
+                raise KeyboardInterrupt
+
+    world = replace(WORLD, steps=4)
+    training = replace(world.training("student"), checkpoint_steps=2)
+    memory, scenes, base = Dies(), scenes_of(world), base_of(WORLD, Memory())
+    rows = scenes.background[:6]
+    given = (scenes.planted.pictures(rows), scenes.planted.captions(rows), training, on_predictions(unet(0)))
+    whole = learned(with_unet(base, world, 1), *given, Memory())
+    with pytest.raises(KeyboardInterrupt):
+        learned(with_unet(base, world, 1), *given, memory)
+    assert int(memory["training"]["step"]) == 2
+    again = learned(with_unet(base, world, 1), *given, memory)
+    assert all(np.array_equal(whole[name], again[name]) for name in whole)
+
+
+def test_a_gap_is_the_loss_of_twins_less_that_of_the_most_repeated_items():
+    told = DistilledPictures(
+        np.array([2, 8]), {(PREDICTIONS, MODEL): {"loss": np.array([9.0, 1.0, 3.0, 5.0])}}, {}
+    )  # fmt: skip
+    assert told.gap(PREDICTIONS, MODEL) == pytest.approx(4 - 1)
+    assert told.members(0).tolist() == [False, False, True, True] and told.members(2).tolist() == [True] + [False] * 3
