@@ -331,7 +331,7 @@ def test_a_killed_course_is_looked_at_as_if_it_had_not_been():
     ("change", "said"),
     [
         ({"executor": "slurm"}, "give here, processes, ray"),
-        ({"runs": (40,)}, "as many as are compared"),
+        ({"run_lengths": (40,)}, "as many as are compared"),
         ({"seeds": 1}, "seeds is 1"),
         ({"proximal": 0.0}, "proximal positive"),
         ({"world": replace(WORLD, length=32, federation=Federation(rounds=3))}, "a multiple of 4"),
