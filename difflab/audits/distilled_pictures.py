@@ -25,12 +25,12 @@ from difflab.audits.taught_worlds import (
     learned,
     scenes_of,
     with_unet,
-    with_weights,
 )
 from difflab.audits.text_worlds import MODEL, ORACLE
 from difflab.diffusion.autoencoder import encode
 from difflab.diffusion.copies import ask
 from difflab.diffusion.distillation import on_features, on_predictions
+from difflab.diffusion.finetuning import with_weights
 from difflab.diffusion.generate import embed, generate
 from difflab.diffusion.recorded import Watched, picture_losses
 from difflab.diffusion.train import Objective, plain
@@ -123,46 +123,32 @@ def distilled_pictures(
         fitted, {key(world.name, "rule"): (world, checkpoints) for world in worlds}, checkpoints, workers, "thresholds"
     )
     thresholds = {world: float(rules[key(world.name, "rule")]["threshold"]) for world in worlds}
-    wanted = [(world, who) for world in worlds for who in TEACHERS]
+    taught = {(world, who): key(world.name, TAUGHT_BY, who) for world in worlds for who in TEACHERS}
     weights = kept(
-        _teacher, {key(world.name, TAUGHT_BY, who): (world, who, checkpoints) for world, who in wanted},
-        checkpoints, workers, "teachers",
-    )  # fmt: skip
-    drawn = kept(
-        _drawn,
-        {
-            key(world.name, "drawn", who): (
-                world, weights[key(world.name, TAUGHT_BY, who)], thresholds[world], checkpoints,
-            )
-            for world, who in wanted
-        },
-        checkpoints, workers, "teachers that draw",
-    )  # fmt: skip
-    jobs = [(world, channel, who) for world, who in wanted for channel in CHANNELS]
+        _teacher, {name: (*pair, checkpoints) for pair, name in taught.items()}, checkpoints, workers, "teachers"
+    )
+    given = {
+        key(world.name, "drawn", who): (world, weights[name], thresholds[world], checkpoints)
+        for (world, who), name in taught.items()
+    }
+    drawn = kept(_drawn, given, checkpoints, workers, "teachers that draw")
+    jobs = [(world, channel, who) for world, who in taught for channel in CHANNELS]
     jobs += [(world, SCRATCH, ORACLE) for world in worlds]
-    students = kept(
-        _student,
-        {
-            key(world.name, channel.name, who): (
-                world, channel, who, weights[key(world.name, TAUGHT_BY, who)], drawn[key(world.name, "drawn", who)],
-                checkpoints,
-            )
-            for world, channel, who in jobs
-        },
-        checkpoints, workers, "students",
-    )  # fmt: skip
-    models = [(world, TAUGHT_BY, who) for world, who in wanted] + [(world, one.name, who) for world, one, who in jobs]
-    every = weights | students
-    answers = kept(
-        _asked,
-        {
-            key(world.name, "asked", name, who): (
-                world, every[key(world.name, name, who)], thresholds[world], checkpoints,
-            )
-            for world, name, who in models
-        },
-        checkpoints, workers, "models asked",
-    )  # fmt: skip
+    lessons = {
+        key(world.name, channel.name, who): (
+            world, channel, who, weights[taught[world, who]], drawn[key(world.name, "drawn", who)], checkpoints,
+        )
+        for world, channel, who in jobs
+    }  # fmt: skip
+    every = weights | kept(_student, lessons, checkpoints, workers, "students")
+    models = [(world, TAUGHT_BY, who) for world, who in taught] + [(world, one.name, who) for world, one, who in jobs]
+    questions = {
+        key(world.name, "asked", name, who): (
+            world, every[key(world.name, name, who)], thresholds[world], checkpoints,
+        )
+        for world, name, who in models
+    }  # fmt: skip
+    answers = kept(_asked, questions, checkpoints, workers, "models asked")
     return [
         DistilledPictures(
             scenes_of(world).copies,
@@ -205,7 +191,7 @@ def _drawn(
     """A picture of every caption of the model's training set, as often as it stands there, each from noise of its own;
     and the shares of them that are copies of an item."""
     scenes, base = scenes_of(world), base_of(world, checkpoints)
-    teacher, rows = with_weights(base, world, weights), scenes.rows()
+    teacher, rows = with_weights(base, weights), scenes.rows()
     generators = [stream(world.seed, "drawn", i).torch() for i in range(len(rows))]
     with one_thread():
         prompts = embed(teacher, scenes.planted.captions(rows))
@@ -233,7 +219,7 @@ def _student(
         pictures,
         scenes.planted.captions(rows),
         world.training("student"),
-        objective_of(channel, with_weights(base, world, weights)),
+        objective_of(channel, with_weights(base, weights)),
         Prefixed(checkpoints, key(world.name, channel.name, who)),
     )
 
@@ -249,7 +235,7 @@ def _asked(
 ) -> dict[str, np.ndarray]:
     scenes, base = scenes_of(world), base_of(world, checkpoints)
     with one_thread():
-        return asked_of(with_weights(base, world, weights), world, scenes, copy_rule(world, threshold))
+        return asked_of(with_weights(base, weights), world, scenes, copy_rule(world, threshold))
 
 
 def asked_of(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from difflab.audits.digit_models import (
     CLASSES,
@@ -63,10 +63,7 @@ def foretold_labels(world: FlippedDigits, seed: int, checkpoints: Checkpoints) -
     """
     config, n = world.perceptrons, world.perceptrons.pictures
     pixels, truth = evenly(digits_of(seed), n)
-    chance = stream(seed, "flipped").numpy()
-    wrong = np.zeros(n, bool)
-    wrong[chance.permutation(n)[: round(world.flipped * n)]] = True
-    labels = np.where(wrong, (truth + chance.integers(1, CLASSES, size=n)) % CLASSES, truth)
+    labels, wrong = partly_wrong(truth, world.flipped, CLASSES, stream(seed, "flipped").numpy())
     rows, inside = halves(n, world.shadows, seed)
     models = 1 + world.shadows
     lessons = Lessons(np.repeat(pixels[None], models, axis=0), np.repeat(labels[None], models, axis=0), rows)
@@ -101,6 +98,16 @@ def _signs(
     return signs_at(states, logits, labels, world.directions, seed)
 
 
+def partly_wrong(
+    truth: Int[np.ndarray, " n"], share: float, classes: int, chance: np.random.Generator
+) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """Labels of which a share is another one, drawn at random; and which are."""
+    n = len(truth)
+    wrong = np.zeros(n, bool)
+    wrong[chance.permutation(n)[: round(share * n)]] = True
+    return np.where(wrong, (truth + chance.integers(1, classes, size=n)) % classes, truth), wrong
+
+
 def signs_at(
     states: Float[np.ndarray, "n d"],
     logits: Float[np.ndarray, "n k"],
@@ -118,7 +125,7 @@ def signs_at(
     }
 
 
-def halves(n: int, shadows: int, seed: int) -> tuple[Int[np.ndarray, "m n"], np.ndarray]:
+def halves(n: int, shadows: int, seed: int) -> tuple[Int[np.ndarray, "m n"], Bool[np.ndarray, "{shadows} n"]]:
     """Rows of all models, every picture of the first one and a half, twice, of each shadow; who saw what.
 
     Shadows come in pairs that share the pictures out, so that every picture is seen by a half of them.

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from difflab.audits.early_classifiers import NEIGHBOURS, PSMI, RANDOM, UNTRAINED, halves, signs_at
+from difflab.audits.early_classifiers import NEIGHBOURS, PSMI, RANDOM, UNTRAINED, halves, partly_wrong, signs_at
 from difflab.audits.tuned_models import TuningWorld, blank, pretrained, with_beginning
 from difflab.autoregressive.model import LanguageModel
 from difflab.autoregressive.recipe import Recipe
@@ -68,7 +68,7 @@ class Asked(NamedTuple):
     """Texts, and what is answered.
 
     Attributes:
-        rows: the beginning, the words of a text, and the answer: one of the first words of the vocabulary.
+        rows: the beginning, the words of a text, and the answer: one of the first tokens of the vocabulary.
         labels: the answer's number, 0 ... laws - 1; it may be wrong.
         wrong: whether it is.
         answers: the tokens that may be answered.
@@ -86,9 +86,7 @@ def asked(world: FlippedAnswers, model: LanguageModel, seed: int) -> Asked:
     chance = stream(seed, "flipped").numpy()
     truth = chance.permutation(np.arange(n) % laws)
     texts = [base.texts("member", 1, first=i, law=int(law))[0] for i, law in enumerate(truth)]
-    wrong = np.zeros(n, bool)
-    wrong[chance.permutation(n)[: round(world.flipped * n)]] = True
-    labels = np.where(wrong, (truth + chance.integers(1, laws, size=n)) % laws, truth)
+    labels, wrong = partly_wrong(truth, world.flipped, laws, chance)
     given = with_beginning(model, texts)
     answers = np.setdiff1d(np.arange(model.vocabulary), [model.tokenizer.bos_token_id])[:laws]
     return Asked(np.concatenate([given, answers[labels][:, None]], axis=1), labels, wrong, answers)
@@ -107,15 +105,16 @@ def foretold_answers(world: FlippedAnswers, seed: int, checkpoints: Checkpoints)
         signs = made_once(here, "early", _early, world, start, given, seed)
         never, before = (_signs(model, given, world, seed)[PSMI] for model in (blank(_base(world, seed)), start))
         rows, inside = halves(world.texts, world.shadows, seed)
-        scores = [
-            made_once(here, f"shadow_{i}", _shadow, world, start, given, rows[1 + i], numbered)["odds"]
-            for i, numbered in enumerate(stream(seed, "shadow", i).integer for i in range(world.shadows))
+        odds = [
+            made_once(here, f"shadow_{i}", _shadow, world, start, given, half, stream(seed, "shadow", i).integer)
+            for i, half in enumerate(rows[1:])
         ]
+    guessed = guessed_right(np.stack([one["odds"] for one in odds]), inside)
     points = np.stack([np.bincount(_pairs(row, start.vocabulary), minlength=start.vocabulary**2) for row in given.rows])
     signs |= {UNTRAINED: never, BEFORE: before, NEIGHBOURS: disagreement(points, given.labels)}
     signs[RANDOM] = stream(seed, "random").numpy().random(world.texts)
     found = {f"sign {name}": values for name, values in signs.items()}
-    return found | {"guessed": guessed_right(np.stack(scores), inside), "flipped": given.wrong}
+    return found | {"guessed": guessed, "flipped": given.wrong}
 
 
 def _base(world: FlippedAnswers, seed: int) -> TuningWorld:

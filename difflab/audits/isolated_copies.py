@@ -97,10 +97,7 @@ def told(
     """
     with one_thread():
         base = begun(world, checkpoints)
-        pipelines = {
-            who: with_weights(base, {name: torch.from_numpy(np.array(one)) for name, one in own.items()})
-            for who, own in weights.items()
-        }
+        pipelines = {who: with_weights(base, own) for who, own in weights.items()}
         asked = Asked(world, base)
         models, found = _models(asked, pipelines), dict[str, np.ndarray]()
         here = Prefixed(checkpoints, key(world.name, "asked"))

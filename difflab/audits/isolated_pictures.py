@@ -17,6 +17,7 @@ from difflab.diffusion.architecture import Architecture
 from difflab.diffusion.attacks.dori import Dori
 from difflab.diffusion.attacks.relearning import Relearning
 from difflab.diffusion.defenses.nemo import Nemo
+from difflab.diffusion.finetuning import weights_of
 from difflab.diffusion.recipe import Material, Recipe, train_pipeline
 from difflab.diffusion.sinks import WithSinks
 from difflab.diffusion.train import Objective, Training, plain
@@ -167,4 +168,4 @@ def _trained(world: IsolatedWorld, variant: str, checkpoints: Checkpoints) -> di
             begun(world, checkpoints),
             objective=world.objective(variant),
         )
-    return {name: weight.numpy() for name, weight in pipeline.unet.state_dict().items()}
+    return weights_of(pipeline)

@@ -6,7 +6,6 @@ and one autoencoder, which were made of other scenes and never saw an item.
 """
 
 import copy
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from difflab.diffusion.architecture import Architecture, build
 from difflab.diffusion.autoencoder import decode, encode
 from difflab.diffusion.copies import compare_by, fit_threshold
+from difflab.diffusion.finetuning import weights_of
 from difflab.diffusion.recipe import Material, Recipe, train_pipeline
 from difflab.diffusion.similarity import Measure, described, measures, nearest_similarity
 from difflab.diffusion.tokens import tokens
@@ -179,20 +179,6 @@ def with_unet(base: StableDiffusionPipeline, world: TaughtWorld, first: int) -> 
     pipeline = copy.copy(base)
     seed = stream(world.seed, "first weights", first).integer
     pipeline.unet = build(["a"], world.architecture(), seed).unet.eval()
-    return pipeline
-
-
-def weights_of(pipeline: StableDiffusionPipeline) -> dict[str, np.ndarray]:
-    """The weights of its U-Net, by name."""
-    return {name: value.detach().numpy().copy() for name, value in pipeline.unet.state_dict().items()}
-
-
-def with_weights(
-    base: StableDiffusionPipeline, world: TaughtWorld, weights: Mapping[str, np.ndarray]
-) -> StableDiffusionPipeline:
-    """The pipeline with a U-Net of these weights."""
-    pipeline = with_unet(base, world, 0)
-    pipeline.unet.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
     return pipeline
 
 

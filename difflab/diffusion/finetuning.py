@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
@@ -86,13 +87,21 @@ class Finetuning:
 
 
 def with_weights(
-    pipeline: StableDiffusionPipeline, weights: Mapping[str, Shaped[torch.Tensor, "..."]]
+    pipeline: StableDiffusionPipeline, weights: Mapping[str, Shaped[torch.Tensor | np.ndarray, "..."]]
 ) -> StableDiffusionPipeline:
-    """The pipeline around a U-Net of its own with these weights, as `finetune` returned and somebody kept them."""
+    """The pipeline around a U-Net of its own with these weights, as somebody kept them (`weights_of`)."""
     tuned = copy.copy(pipeline)
     tuned.unet = copy.deepcopy(pipeline.unet)
-    tuned.unet.load_state_dict(dict(weights))
+    # Arrays of a file may be read-only, and a tensor shares its memory.
+    tuned.unet.load_state_dict(
+        {name: torch.tensor(value) if isinstance(value, np.ndarray) else value for name, value in weights.items()}
+    )
     return tuned
+
+
+def weights_of(pipeline: StableDiffusionPipeline) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """The weights of its U-Net by name, to be kept."""
+    return {name: value.detach().cpu().numpy().copy() for name, value in pipeline.unet.state_dict().items()}
 
 
 def finetune(

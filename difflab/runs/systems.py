@@ -81,7 +81,7 @@ SYSTEMS = (
     System("2409.18858", "PSMI", "Which items will be memorized shows early in training.",
            "memorization_predicted",
            ("PSMI at a tenth tells which labels", "PSMI tells memorized labels",
-            "PSMI at a tenth tells which answers",            "PSMI tells memorized answers")),
+            "PSMI at a tenth tells which answers", "PSMI tells memorized answers")),
     System("2210.09404", "Measures of information", "Entropy of units ranks models by what they memorize, unlabelled.",
            "units_rank_models", ("label noise", "shortcut")),
     System("2510.12950", "Health records", "Six tests tell what a model of records gives away of patients.",

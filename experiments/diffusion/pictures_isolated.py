@@ -42,10 +42,11 @@ from difflab.audits.isolated_picture_rows import (
     isolation_rows,
 )
 from difflab.audits.isolated_pictures import OWN, RETRAINED, STANDARD, IsolatedWorld
+from difflab.audits.isolation_figures import closed_figure
 from difflab.diffusion.attacks.dori import Dori
 from difflab.diffusion.attacks.relearning import Relearning
 from difflab.diffusion.defenses.nemo import Nemo
-from difflab.diffusion.panels.isolation import attacked_figure, gaps_figure
+from difflab.diffusion.panels.isolation import attacked_figure
 from difflab.diffusion.train import Training
 from difflab.errors import at_least
 from difflab.runs.answers import Answer
@@ -157,7 +158,7 @@ def figures(rows: Sequence[Row], artefacts: Mapping[str, np.ndarray]) -> dict[st
     most = select(rows, "memorized_fraction", copies=_most(rows), role="repeated")
     shown = {attack: select(most, "memorized_fraction", attack=attack) for attack in (PROMPT, SEARCH)}
     shown[RELEARNING] = select(most, "memorized_fraction", attack=RELEARNING, steps=last)
-    return {"gaps": gaps_figure(rows), "attacked": attacked_figure(rows, shown)}
+    return {"gaps": closed_figure(rows), "attacked": attacked_figure(rows, shown)}
 
 
 def answer(run: Recorded) -> Answer:

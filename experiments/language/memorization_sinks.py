@@ -43,6 +43,7 @@ from difflab.audits.isolated_texts import (
     SinkWorld,
     isolated,
 )
+from difflab.audits.isolation_figures import closed_figure
 from difflab.audits.isolation_rows import (
     OVER_PRUNED,
     OVER_REDRAWN,
@@ -53,7 +54,7 @@ from difflab.audits.isolation_rows import (
 )
 from difflab.audits.text_worlds import NATURAL, RANDOM, TextWorld
 from difflab.autoregressive.changes import Relearning
-from difflab.autoregressive.panels.isolation import gaps_figure, relearning_figure
+from difflab.autoregressive.panels.isolation import relearning_figure
 from difflab.errors import at_least, require
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
@@ -174,7 +175,7 @@ _COMPARED = {
 
 def figures(rows: Sequence[Row], artefacts: Mapping[str, np.ndarray]) -> dict[str, Figure]:
     """Gaps closed, and what is known of items while others are taught."""
-    return {"gaps": gaps_figure(rows), "relearning": relearning_figure(rows)}
+    return {"gaps": closed_figure(rows), "relearning": relearning_figure(rows)}
 
 
 def answer(run: Recorded) -> Answer:
