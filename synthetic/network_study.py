@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from difflab.randomness import Stream, stream
 from difflab.runs.results import Checkpoints
@@ -232,7 +232,7 @@ def rows_by_step(
     Yields:
         memorized_fraction and denoising_loss at every step; exact_loss and chance_fraction; best_steps, with the lowest
         loss on fresh points, and stopped_memorized_fraction, the copies there; onset_steps; censored_count, the data
-        sets on which half of the samples never were copies.
+        sets whose onset lies before the first look or after the last one.
     """
     copies, steps, s = arrays["copies"], arrays["steps"], len(arrays["copies"])
     for k, step in enumerate(steps):
@@ -247,16 +247,15 @@ def rows_by_step(
     yield Row("stopped_memorized_fraction", *grouped_fraction(stopped, n_samples), s, dict(labels))
     yield Row("best_steps", *summary(steps[best].astype(float), POSITIVE), s, dict(labels))
     yield from half_way_rows("onset_steps", stream(seed, "transition").numpy(), steps, copies, n_samples, dict(labels))
-    never = int((~np.isfinite(reached(np.log(steps), copies, n_samples))).sum())
-    yield Row("censored_count", never, None, None, s, dict(labels))
+    yield Row("censored_count", int(_censored(arrays, n_samples).sum()), None, None, s, dict(labels))
 
 
 def growth_rows(
     found: Mapping[int, Mapping[str, np.ndarray]], n_samples: int, labels: Mapping[str, Any]
 ) -> Iterator[Row]:
-    """The exponent with which the onset grows with N, over those N at which every data set has an onset.
+    """The exponent with which the onset grows with N, over those N at which the onset of every data set was seen.
 
-    An N at which one has none is left out whole: without its slowest data sets it would look too fast.
+    An N at which one was not is left out whole: the data sets that are left would look too fast, or too slow.
 
     Args:
         found: what :func:`copies_by_step` found for each N.
@@ -267,11 +266,18 @@ def growth_rows(
         growth_score, where two N or more are left; `first` and `last` say from which N to which.
     """
     onsets = {n: reached(np.log(arrays["steps"]), arrays["copies"], n_samples) for n, arrays in found.items()}
-    used = sorted(n for n, own in onsets.items() if np.isfinite(own).all())
+    used = sorted(n for n, arrays in found.items() if not _censored(arrays, n_samples).any())
     if len(used) >= 2:
         # A slope for each seed; data and networks of different N and seed share nothing.
         slopes = np.polyfit(np.log(used), np.stack([onsets[n] for n in used]), 1)[0]
         yield Row("growth_score", *summary(slopes), len(slopes), {**labels, "first": used[0], "last": used[-1]})
+
+
+def _censored(arrays: Mapping[str, np.ndarray], n_samples: int) -> Bool[np.ndarray, " s"]:
+    """Data sets of which more than half are copies at the first look already, or never half."""
+    never = ~np.isfinite(reached(np.log(arrays["steps"]), arrays["copies"], n_samples))
+    found: Bool[np.ndarray, " s"] = never | (arrays["copies"][:, 0] > n_samples / 2)
+    return found
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,13 @@ from synthetic.network_study import Probe, Readings, copies_by_step, growth_rows
 from synthetic.networks import Perceptron, untrained
 from synthetic.problem import objective_for
 from synthetic.train import Training
+from theory.denoisers import denoiser
+from theory.loss import denoising_loss
 from theory.noise import uniform_times, variance_preserving
 
 TIMES = uniform_times(4)
 MODEL = Perceptron(2, (2,), variance_preserving)
+OBJECTIVE = objective_for("eps", variance_preserving, TIMES)
 
 
 class Memory(dict):
@@ -41,12 +44,12 @@ def followed(monkeypatch, memory, told, enough):
         copies = next(calls)
         if copies is None:
             raise KeyboardInterrupt
-        return Readings(np.array(copies), jnp.ones((2, 4)), jnp.ones((2, 4)))
+        return Readings(np.array(copies), *(jnp.tile(jnp.arange(4.0) + first, (2, 1)) for first in (0, 5)))
 
     monkeypatch.setattr(network_study, "read_off", reading)
     probe = Probe(TIMES, 10, 2, loss_points=3, enough=enough)
     return copies_by_step(
-        stream(0, "test"), MODEL, data(), objective_for("x0", variance_preserving, TIMES),
+        stream(0, "test"), MODEL, data(), OBJECTIVE,
         Training(steps=50, draws=1, chunk=10), probe, np.array([10, 30, 40, 50]), memory,
     )  # fmt: skip
 
@@ -55,7 +58,17 @@ def test_a_training_ends_where_every_data_set_is_copied(monkeypatch):
     memory = Memory()
     found = followed(monkeypatch, memory, [(0, 9), (6, 5), (6, 6), (9, 9)], 0.6)
     assert found["steps"].tolist() == [10, 30, 40] and found["copies"].tolist() == [[0, 6, 6], [9, 5, 6]]
-    assert found["train"].shape == found["fresh"].shape == (2, 3)
+    weight = np.asarray(OBJECTIVE.weight)
+    share = weight / weight.sum()
+    assert not np.allclose(share, 0.25)
+    for name, first in (("train", 0), ("fresh", 5)):
+        np.testing.assert_allclose(found[name], np.full((2, 3), (np.arange(4) + first) @ share))
+    loss_key = jax.random.split(stream(0, "test").jax(), 4)[3]
+    for one, exact in zip(data(), found["exact"], strict=True):
+        by_time = denoising_loss(
+            loss_key, denoiser(one.law, variance_preserving), one.fresh[:3], variance_preserving, jnp.asarray(TIMES), 2
+        ).value
+        assert exact == pytest.approx(float(np.asarray(by_time) @ share))
     assert int(memory["training"]["done"]) == 30
     # Without a rule it goes on.
     through = followed(monkeypatch, Memory(), [(0, 9), (6, 5), (10, 10), (9, 9)], np.inf)
@@ -82,6 +95,14 @@ def test_losses_are_read_off_the_first_points():
         assert not np.allclose(getattr(some, name), getattr(whole, name))
 
 
+def test_copies_are_of_all_points(monkeypatch):
+    last = jnp.stack([one.points[4:] for one in data()])
+    monkeypatch.setattr(network_study, "network_samples", lambda *given: last)
+    keys = tuple(jax.random.split(jax.random.key(1), 2))
+    variables = untrained(jax.random.split(jax.random.key(2), 2), lambda width: MODEL, (2,), [2]).variables[0]
+    assert read_off(keys, MODEL, variables, data(), Probe(TIMES, 2, 2, loss_points=4)).copies.tolist() == [2, 2]
+
+
 def half_way_at(*onsets):
     """Looks of which each data set passes one half at its onset: from none to all between half of it and twice."""
     steps = np.array(sorted({s for onset in onsets for s in (onset // 2, onset * 2)} | {1, 10**6}))
@@ -104,13 +125,17 @@ def test_the_exponent_is_the_mean_slope_over_those_n_that_all_are_copied_at():
     (row,) = growth_rows(two, 10, {})
     assert row.value == pytest.approx((np.log(40) / np.log(4) + 1) / 2)
     assert list(growth_rows({8: never, 2: found[2]}, 10, {})) == []
+    # Whoever copies at the first look began before it.
+    before = {"steps": np.array([100, 200]), "copies": np.array([[6, 10], [0, 10]])}
+    (row,) = growth_rows({1: before, **found}, 10, {})
+    assert row.value == pytest.approx(2) and row.setting == {"first": 2, "last": 8}
 
 
 def test_every_row_says_how_it_was_trained():
     labels = {"optimizer": "sgd", "batch": "full batch", "n": 6}
     arrays = {
         "steps": np.array([10, 100]), "copies": np.array([[0, 10], [0, 10], [0, 4]]), "chance": np.array([0, 1, 0]),
-        "train": np.ones((3, 2)), "fresh": np.array([[1.0, 2.0]] * 3), "exact": np.ones(3),
+        "train": np.array([[2.0, 1.0]] * 3), "fresh": np.array([[1.0, 2.0]] * 3), "exact": np.ones(3),
     }  # fmt: skip
     rows = [check_row(row) for row in rows_by_step(0, labels, arrays, 10)]
     assert all(labels.items() <= row.setting.items() for row in rows)

@@ -5,9 +5,11 @@ depend on how much data there is, and much later its training points, after a nu
 between lies a window in which to stop. Here perceptrons of one size are trained on clusters with a known law, at a
 constant rate, and looked at on their way: samples that copy a training point, and the loss on training points and on
 fresh ones beside the exact loss of the law. They are trained in four ways: Adam and SGD with momentum, on all points at
-every step and on minibatches of one size. All four see the same data sets and start from the same weights. A training
-ends when six tenths of the samples of every data set are copies, or at the last step; an N at which a data set has no
-onset by then is counted as censored and left out of the exponent, which says from which N to which it was fitted.
+every step and on minibatches of one size. All four see the same data sets and start from the same weights; where a
+minibatch holds all points, as at N = 25, both batches are the same training. A training ends when six tenths of the
+samples of every data set are copies, or at the last step; an N at which the onset of a data set lies before the first
+look or after the last one is counted as censored and left out of the exponent, which says from which N to which it was
+fitted.
 
 Expect the onset to grow with N, a little faster than in proportion, and the loss on fresh points to be lowest long
 before it. Differs: the paper trains U-Nets on pictures and random features. The mechanism is reproduced, the paper's
@@ -71,7 +73,7 @@ class Config:
     seeds: int = 8
     """Independent data sets for each N."""
     looks: int = 25
-    """How often training is looked at, at growing distances, if it goes through all its steps."""
+    """How often training is looked at, at most, at growing distances."""
     samples: int = 200
     """Generated samples at every look."""
     loss_draws: int = 2
