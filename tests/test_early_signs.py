@@ -122,6 +122,7 @@ def test_answers_name_the_law_of_a_text_but_where_they_are_wrong():
     given = asked(replace(ANSWERS, before=base), pretrained(base, InMemory()), 1000)
     assert given.wrong.sum() == 6 and given.rows.shape == (24, 11)
     assert np.array_equal(given.rows[:, -1], given.answers[given.labels]) and len(set(given.answers)) == 2
+    assert set(given.answers) <= set(given.rows[:, 1:-1].flat)
     # Words that follow each other betray the law: a text shares them with texts of its own law alone.
     pairs = [{*pairwise(row[1:-1])} for row in given.rows]
     truth = given.labels ^ given.wrong

@@ -68,7 +68,7 @@ class Asked(NamedTuple):
     """Texts, and what is answered.
 
     Attributes:
-        rows: the beginning, the words of a text, and the answer: one of the first tokens of the vocabulary.
+        rows: the beginning, the words of a text, and the answer: one of the first words of the vocabulary.
         labels: the answer's number, 0 ... laws - 1; it may be wrong.
         wrong: whether it is.
         answers: the tokens that may be answered.
@@ -88,7 +88,8 @@ def asked(world: FlippedAnswers, model: LanguageModel, seed: int) -> Asked:
     texts = [base.texts("member", 1, first=i, law=int(law))[0] for i, law in enumerate(truth)]
     labels, wrong = partly_wrong(truth, world.flipped, laws, chance)
     given = with_beginning(model, texts)
-    answers = np.setdiff1d(np.arange(model.vocabulary), [model.tokenizer.bos_token_id])[:laws]
+    # Words: what stands in no text would be told by its own bias.
+    answers = np.setdiff1d(np.arange(model.vocabulary), model.tokenizer.all_special_ids)[:laws]
     return Asked(np.concatenate([given, answers[labels][:, None]], axis=1), labels, wrong, answers)
 
 
