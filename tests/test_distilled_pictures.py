@@ -23,7 +23,7 @@ from difflab.audits.distilled_pictures import (
 from difflab.audits.taught_worlds import CopyRule, TaughtWorld, base_of, learned, scenes_of, with_unet
 from difflab.audits.text_worlds import MODEL, ORACLE
 from difflab.diffusion.architecture import build
-from difflab.diffusion.autoencoder import encode
+from difflab.diffusion.autoencoder import encode, given_back
 from difflab.diffusion.distillation import on_features, on_predictions
 from difflab.diffusion.tokens import tokens
 from difflab.diffusion.train import Shown, plain, train
@@ -140,9 +140,8 @@ def test_the_threshold_is_passed_by_one_in_a_thousand_held_out_scenes_at_most():
     memory = Memory()
     value = float(taught_worlds.fitted(WORLD, memory)["threshold"])
     scenes, measure, base = scenes_of(WORLD), taught_worlds._tiles(), base_of(WORLD, memory)
-    seen = taught_worlds.back(base, scenes, np.unique(scenes.rows()))
-    held_out, background = (scenes.planted.pictures(places) for places in (scenes.held_out, scenes.background))
-    described = [measure.describe(part).double() for part in (held_out, seen, background)]
+    places = (scenes.held_out, np.unique(scenes.rows()), scenes.background)
+    described = [measure.describe(given_back(base, scenes.planted.pictures(part))).double() for part in places]
     best = []
     for picture in described[0]:
         to_seen, to_others = ([float((picture - one).norm(dim=-1).max()) for one in part] for part in described[1:])

@@ -17,7 +17,6 @@ from difflab.audits.taught_worlds import (
     CopyRule,
     Scenes,
     TaughtWorld,
-    back,
     base_of,
     begun,
     copy_rule,
@@ -27,7 +26,7 @@ from difflab.audits.taught_worlds import (
     with_unet,
 )
 from difflab.audits.text_worlds import MODEL, ORACLE
-from difflab.diffusion.autoencoder import encode
+from difflab.diffusion.autoencoder import encode, given_back
 from difflab.diffusion.copies import ask
 from difflab.diffusion.distillation import on_features, on_predictions
 from difflab.diffusion.finetuning import with_weights
@@ -196,7 +195,9 @@ def _drawn(
     with one_thread():
         prompts = embed(teacher, scenes.planted.captions(rows))
         pictures = generate(teacher, prompts, generators, world.sampler_steps, 1.0)
-        copied = copy_rule(world, threshold).any_of(pictures, back(base, scenes, scenes.items))
+        copied = copy_rule(base, scenes, threshold).any_of(
+            pictures, given_back(base, scenes.planted.pictures(scenes.items))
+        )
     of_items = np.isin(rows, scenes.items)
     return {"pictures": pictures, ITEMS: copied[of_items].mean(), BACKGROUND: copied[~of_items].mean()}
 
@@ -235,7 +236,7 @@ def _asked(
 ) -> dict[str, np.ndarray]:
     scenes, base = scenes_of(world), base_of(world, checkpoints)
     with one_thread():
-        return asked_of(with_weights(base, weights), world, scenes, copy_rule(world, threshold))
+        return asked_of(with_weights(base, weights), world, scenes, copy_rule(base, scenes, threshold))
 
 
 def asked_of(
@@ -257,6 +258,6 @@ def asked_of(
     drawn = ask(pipeline, scenes.planted.captions(scenes.asked), seeds, world.sampler_steps, 1.0)
     return {
         "loss": loss(scenes.asked),
-        "drawn": rule.own(drawn, back(pipeline, scenes, scenes.asked)),
+        "drawn": rule.own(drawn, given_back(pipeline, scenes.planted.pictures(scenes.asked))),
         "unseen": np.array(loss(scenes.held_out[: world.unseen]).mean()),
     }

@@ -1,9 +1,9 @@
 """Repeated pictures learned into sinks, or never trained on: the tiny Stable Diffusions of planted worlds.
 
-Of every world four U-Nets are trained from the same first weights on the same rows with the same noise: the standard
-one; one in which every picture has sinks of its own; one with sinks that are drawn anew at every presentation; and one
-that never saw the repeated pictures. All worlds have one autoencoder and one text encoder, trained on pictures that no
-world plants.
+Of every world four U-Nets are trained from the same first weights with the same noise: the standard one; one in which
+every picture has sinks of its own; one with sinks that are drawn anew at every presentation; and one that never saw the
+repeated pictures, in whose rows others stand in their place. All worlds have one autoencoder and one text encoder,
+trained on the pictures of another world, whose scenes are its own; emoji are few, so that it has seen some of theirs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,7 @@ from difflab.diffusion.architecture import Architecture
 from difflab.diffusion.attacks.dori import Dori
 from difflab.diffusion.attacks.relearning import Relearning
 from difflab.diffusion.defenses.nemo import Nemo
+from difflab.diffusion.defenses.wanda import Wanda
 from difflab.diffusion.finetuning import weights_of
 from difflab.diffusion.recipe import Material, Recipe, train_pipeline
 from difflab.diffusion.sinks import WithSinks
@@ -79,8 +80,8 @@ class IsolatedWorld:
     """Of pictures, first weights, order and chance."""
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "seed", "dearer", "autoencoder_steps")
-        at_least(self, 1, "draws", "generals", "seeds", "sampler_steps")
+        at_least(self, 0, "seed", "dearer")
+        at_least(self, 1, "autoencoder_steps", "draws", "generals", "seeds", "sampler_steps")
         at_least(self, 2, "held_out")
         require(self.plan.twins == 1, f"plan.twins is {self.plan.twins}; give 1, one for each repeated picture.")
         scenes = self.plan.held_out - self.plan.held_out // 20
@@ -92,6 +93,8 @@ class IsolatedWorld:
             len(self.sparsities) > 0 and list(self.sparsities) == sorted(set(self.sparsities)),
             f"sparsities is {self.sparsities}; give rising ones.",
         )
+        for sparsity in self.sparsities:
+            Wanda(sparsity)
 
     @property
     def name(self) -> str:

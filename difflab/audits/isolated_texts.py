@@ -41,7 +41,7 @@ from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import Prefixed, key
 from difflab.training.devices import one_thread
 from difflab.training.loop import Keeping
-from difflab.training.sinks import Sinks, dropped, everything, expected_scale, masks, random_general
+from difflab.training.sinks import Sinks, dropped, everything, expected_scale, masks, published_scale, random_general
 from synthetic.ledger import Entry
 
 STANDARD, RETRAINED = "standard", "retrained without"
@@ -211,7 +211,7 @@ def _told(world: SinkWorld, weights: Mapping[str, Mapping[str, np.ndarray]]) -> 
         ALL: with_factors(sunk, everything(sinks, units)),
         DROPPED: with_factors(sunk, without),
         EXPECTED: with_factors(sunk, dropped(sinks, units, expected_scale(sinks))),
-        PUBLISHED: with_factors(sunk, dropped(sinks, units, (sinks.general + sinks.own) / sinks.general)),
+        PUBLISHED: with_factors(sunk, dropped(sinks, units, published_scale(sinks))),
         REDRAWN: with_factors(trained_ones[REDRAWN], without),
         EXCISED: excised(sunk, without),
         PRUNED: _pruned(world, standard, ledger, asked),

@@ -6,7 +6,7 @@ import numpy as np
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, UInt8
 
-from difflab.diffusion.autoencoder import decode, encode
+from difflab.diffusion.autoencoder import given_back
 from difflab.diffusion.copies import compare_by, fit_thresholds
 from difflab.diffusion.defended import Defended, undefended
 from difflab.diffusion.defenses.nemo import Nemo, nemo
@@ -50,7 +50,7 @@ def rebuilt(
     judge: Judge, pipeline: StableDiffusionPipeline, targets: UInt8[np.ndarray, "n h w 3"]
 ) -> Float[np.ndarray, "n 1"]:
     """How like itself each picture is that went through the autoencoder: no model can draw a better copy."""
-    return alike(judge, decode(pipeline, encode(pipeline, targets))[:, None], targets)
+    return alike(judge, given_back(pipeline, targets)[:, None], targets)
 
 
 def prunings(

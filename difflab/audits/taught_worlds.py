@@ -16,8 +16,8 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Bool, Float, Int, UInt8
 
 from difflab.diffusion.architecture import Architecture, build
-from difflab.diffusion.autoencoder import decode, encode
-from difflab.diffusion.copies import compare_by, fit_threshold
+from difflab.diffusion.autoencoder import encode, given_back
+from difflab.diffusion.copies import chance_similarity, compare_by, fit_threshold
 from difflab.diffusion.finetuning import weights_of
 from difflab.diffusion.recipe import Material, Recipe, train_pipeline
 from difflab.diffusion.similarity import Measure, described, measures, nearest_similarity
@@ -72,7 +72,8 @@ class TaughtWorld:
     def __post_init__(self) -> None:
         at_least(self, 1, "twins", "steps", "batch", "seeds", "sampler_steps", "unseen")
         at_least(self, 2, "items", "background", "autoencoder_pictures")
-        at_least(self, 0, "autoencoder_steps", "seed")
+        at_least(self, 1, "autoencoder_steps")
+        at_least(self, 0, "seed")
         rising = list(self.copies) == sorted(set(self.copies)) and len(self.copies) > 0 and self.copies[0] >= 1
         require(rising, f"copies is {self.copies}; give rising numbers, each at least 1.")
         require(
@@ -80,6 +81,7 @@ class TaughtWorld:
             f"unseen is {self.unseen} of {self.held_out} held-out scenes; give no more than these.",
         )
         self.plan()
+        self.training("anybody")
 
     @property
     def name(self) -> str:
@@ -208,13 +210,13 @@ def learned(
 
 
 class CopyRule(NamedTuple):
-    """When a drawn picture is a copy of a scene: when it is more like what the autoencoder makes of that scene than all
-    but one in a thousand held-out scenes are like any scene of the training set.
+    """When a drawn picture is a copy of a scene: when it is more like that scene than all but one in a thousand of the
+    held-out scenes are like any scene of the training set, all as the autoencoder gives them back.
 
     Attributes:
         measure: of likeness.
         threshold: a copy is strictly above it.
-        references: background scenes, described.
+        references: background scenes as the autoencoder gives them back, described.
     """
 
     measure: Measure
@@ -237,29 +239,26 @@ class CopyRule(NamedTuple):
         return np.asarray(nearest > self.threshold)
 
 
-def copy_rule(world: TaughtWorld, threshold: float) -> CopyRule:
+def copy_rule(base: StableDiffusionPipeline, scenes: Scenes, threshold: float) -> CopyRule:
     """The rule of a world, with the threshold that `fitted` found."""
-    scenes = scenes_of(world)
-    references = scenes.planted.pictures(scenes.background)
+    references = given_back(base, scenes.planted.pictures(scenes.background))
     return CopyRule(_tiles(), threshold, _tiles().describe(references))
 
 
 def fitted(world: TaughtWorld, checkpoints: Checkpoints) -> dict[str, np.ndarray]:
-    """The threshold of a copy: held-out scenes against those of the training set as the autoencoder gives them back."""
-    scenes, rule = scenes_of(world), copy_rule(world, 0.0)
+    """The threshold of a copy: held-out scenes against those of the training set, all as the autoencoder gives them
+    back, for it makes any two pictures more alike."""
+    scenes, base = scenes_of(world), base_of(world, checkpoints)
+    known = np.concatenate([scenes.items, scenes.background])
     with one_thread():
-        known = back(base_of(world, checkpoints), scenes, np.concatenate([scenes.items, scenes.background]))
-    looked = described(rule.measure, scenes.planted.pictures(scenes.held_out), rule.references)
-    chance, _ = nearest_similarity(rule.measure, looked, rule.measure.describe(known))
-    return {"threshold": np.array(fit_threshold(rule.measure, chance).value)}
+        held_out, training, references = (
+            given_back(base, scenes.planted.pictures(places)) for places in (scenes.held_out, known, scenes.background)
+        )
+        chance = chance_similarity(_tiles(), held_out, training, references)
+    return {"threshold": np.array(fit_threshold(_tiles(), chance).value)}
 
 
 @lru_cache(maxsize=1)
 def _tiles() -> Measure:
     """Loaded once."""
     return measures()[TILES]
-
-
-def back(base: StableDiffusionPipeline, scenes: Scenes, places: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w 3"]:
-    """Scenes as the autoencoder gives them back: the best that a pipeline can draw."""
-    return decode(base, encode(base, scenes.planted.pictures(places)))

@@ -11,7 +11,7 @@ from jaxtyping import Int, UInt8
 
 from difflab.audits.unit_families import LOSS, NORM, TRAINED, UNITS, UNTRAINED
 from difflab.diffusion.architecture import Architecture, build
-from difflab.diffusion.autoencoder import decode, encode
+from difflab.diffusion.autoencoder import encode, given_back
 from difflab.diffusion.copies import ask
 from difflab.diffusion.generate import embed
 from difflab.diffusion.inside import Times, inside
@@ -154,5 +154,5 @@ def _copies(
     asked = captions[: config.drawn]
     seeds = item_seeds(seed, "drawn", -(-config.drawn // len(asked)))
     drawn = ask(pipeline, asked, seeds, config.sampler_steps, 1.0)
-    back = decode(pipeline, encode(pipeline, pictures))
+    back = given_back(pipeline, pictures)
     return float(memorized(nearest(drawn.reshape(-1, *drawn.shape[2:]), back)).mean())

@@ -80,6 +80,13 @@ def decode(
     return np.concatenate(parts)
 
 
+def given_back(
+    pipeline: StableDiffusionPipeline, pictures: UInt8[np.ndarray, "n h w 3"]
+) -> UInt8[np.ndarray, "n h w 3"]:
+    """Pictures as the autoencoder gives them back: the best that the pipeline can draw of them."""
+    return decode(pipeline, encode(pipeline, pictures))
+
+
 def train_autoencoder(
     vae: AutoencoderKL,
     pictures: UInt8[np.ndarray, "n h w 3"],

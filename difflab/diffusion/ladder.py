@@ -8,7 +8,7 @@ from diffusers import StableDiffusionPipeline
 from jaxtyping import Bool, Int, Shaped, UInt8
 
 from difflab.diffusion.alignment import aligned, word_features
-from difflab.diffusion.autoencoder import decode, encode
+from difflab.diffusion.autoencoder import given_back
 from difflab.diffusion.copies import SWEEP, Threshold, ask, compare_by, diversity, memorized
 from difflab.diffusion.judge import ALIGNED_BY, Judge
 from difflab.runs.rows import Row
@@ -52,7 +52,7 @@ def look(pipeline: StableDiffusionPipeline, asked: Asked, judge: Judge) -> dict[
         pictures (own_aligned) fit their captions (n); diversity (n) where there are several seeds.
     """
     drawn = ask(pipeline, asked.captions, judge.seeds, judge.steps, judge.guidance)
-    rebuilt = decode(pipeline, encode(pipeline, asked.pictures))[:, None]
+    rebuilt = given_back(pipeline, asked.pictures)[:, None]
     found = {"drawn": drawn}
     for name, measure in judge.measures.items():
         for kind, pictures in (("", drawn), ("genuine_", rebuilt)):

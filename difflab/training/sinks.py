@@ -74,8 +74,7 @@ def dropped(sinks: Sinks, units: int, scale: float = 1.0) -> Float[np.ndarray, "
     Args:
         sinks: how units are shared out.
         units: of an MLP.
-        scale: 1; `expected_scale`, so that as much is on as while training; or (general + own) / general, which the
-            published code takes.
+        scale: 1; `expected_scale`, so that as much is on as while training; or `published_scale`.
     """
     return np.where(np.arange(units) < units - sinks.pool(units), scale, 0.0)
 
@@ -83,6 +82,11 @@ def dropped(sinks: Sinks, units: int, scale: float = 1.0) -> Float[np.ndarray, "
 def expected_scale(sinks: Sinks) -> float:
     """(general + (1 - general) own) / general: units that are on while training over those that are general."""
     return (sinks.general + (1 - sinks.general) * sinks.own) / sinks.general
+
+
+def published_scale(sinks: Sinks) -> float:
+    """(general + own) / general, as the published code has it: it takes `own` for a share of all units."""
+    return (sinks.general + sinks.own) / sinks.general
 
 
 def everything(sinks: Sinks, units: int, without: Sequence[int] = ()) -> Float[np.ndarray, " {units}"]:

@@ -9,7 +9,7 @@ for embeddings (Finding Dori, arXiv 2507.16880), and what is only hidden comes b
 In every planted world scenes and emoji are shown 1, 16 or 128 times; each has a twin that nobody trains on. Asked are
 the copies by prompt, before and after the drop, the loss of pictures and of held-out scenes, and the gap closed from
 the standard model, as in `memorization_sinks`. Controls: random general units dropped in the place of sinks; sinks
-drawn anew at every presentation; another picture's sinks on; a model retrained without the pictures, which meets the
+drawn anew at every presentation; sinks on that no picture had; a model retrained without the pictures, which meets the
 same attacks. Rivals: the standard model pruned by NeMo and by Wanda, as strongly as leaves the loss of held-out scenes
 at most that of the drop, or 2 % above the standard model's where that is more, and the weakest form where none does.
 
