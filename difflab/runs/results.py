@@ -31,6 +31,8 @@ from difflab.runs.rows import Artefact, Row, check_row
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _DIGEST = re.compile(r"[0-9a-f]{12}")
 _AGAIN = "run the experiment again"
+_ORDER = "order"
+"""Where a checkpoint says in which order its arrays were given: safetensors sorts them, and rows follow the order."""
 
 
 @runtime_checkable
@@ -65,7 +67,7 @@ class Run:
             name: the name it was saved under.
 
         Returns:
-            Its arrays, or None when there is none. A damaged one is renamed aside, with a line on stderr, and
+            Its arrays in the order they were saved in, or None when there is none. A damaged one is renamed aside, with a line on stderr, and
             counts as none, so that a killed run resumes.
 
         Raises:
@@ -73,7 +75,8 @@ class Run:
         """
         path = self._checkpoint(name)
         try:
-            arrays = safetensors.numpy.load(path.read_bytes())
+            data = path.read_bytes()
+            arrays = safetensors.numpy.load(data)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -84,7 +87,8 @@ class Run:
                 path.replace(aside)
             print(f"warning: {path} is damaged; that step is done again", file=sys.stderr)
             return None
-        return {key: array if array.flags.writeable else array.copy() for key, array in arrays.items()}
+        found = {key: array if array.flags.writeable else array.copy() for key, array in arrays.items()}
+        return {key: found[key] for key in _order(data, found)}
 
     def save(self, name: str, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> None:
         """Write a checkpoint; one of the same name is replaced as a whole.
@@ -98,7 +102,8 @@ class Run:
         """
         path = self._checkpoint(name)
         # Safetensors stores memory as it lies; np.ascontiguousarray would turn () into (1,).
-        data = safetensors.numpy.save({key: np.asarray(array, order="C") for key, array in arrays.items()})
+        lying = {key: np.asarray(array, order="C") for key, array in arrays.items()}
+        data = safetensors.numpy.save(lying, {_ORDER: json.dumps(list(lying))})
         try:
             write_atomically(path, data)
         except WriteError as error:
@@ -333,6 +338,12 @@ def _row(line: str, experiment: str, run: str) -> Row:
     if (content.pop("experiment"), content.pop("run")) != (experiment, run):
         raise ValueError("a row of another run")
     return check_row(Row(**content))
+
+
+def _order(data: bytes, found: Iterable[str]) -> Iterable[str]:
+    length = int.from_bytes(data[:8], "little")
+    told = json.loads(data[8 : 8 + length]).get("__metadata__", {}).get(_ORDER)
+    return found if told is None else json.loads(told)
 
 
 def _artefact(folder: Path, name: str) -> Path:
