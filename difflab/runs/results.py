@@ -67,8 +67,8 @@ class Run:
             name: the name it was saved under.
 
         Returns:
-            Its arrays in the order they were saved in, or None when there is none. A damaged one is renamed aside, with a line on stderr, and
-            counts as none, so that a killed run resumes.
+            Its arrays in the order they were saved in, or None when there is none. A damaged one is renamed aside, with
+            a line on stderr, and counts as none, so that a killed run resumes.
 
         Raises:
             InputError: the file is there and cannot be read.
