@@ -102,6 +102,7 @@ def _as_it_is(h: Float[Array, "a b w"]) -> Float[Array, "a b w"]:
 
 
 Network = Perceptron | UNet
+NETWORKS: dict[str, type[Perceptron] | type[UNet]] = {"perceptron": Perceptron, "unet": UNet}
 
 
 def noise_level(noise: Noise, t: Float[Array, ""], dtype: jnp.dtype) -> Float[Array, " f"]:
@@ -178,7 +179,7 @@ def samples_from(
 ) -> Float[Array, "s samples *c d"]:
     """The same from noise that is given."""
     # Not jax.lax.map, which would be compiled again at every call.
-    return jnp.stack([_drawn(model, params, times, start) for params in _each(variables)])
+    return jnp.stack([_drawn(model, params, times, start) for params in each_network(variables)])
 
 
 def network_losses(
@@ -194,12 +195,12 @@ def network_losses(
     The same key gives every network the same noise.
     """
 
-    pairs = zip(_each(variables), points, strict=True)
+    pairs = zip(each_network(variables), points, strict=True)
     return jnp.stack([_lost(key, model, params, own, times, n_draws) for params, own in pairs])
 
 
-def _each(variables: Variables) -> list[Variables]:
-    """The parameters of every data set's network."""
+def each_network(variables: Variables) -> list[Variables]:
+    """Of one width of a ladder, the parameters of every data set's network."""
     count = len(jax.tree.leaves(variables["params"])[0])
     return [jax.tree.map(lambda leaf, s=s: leaf[s, 0], variables["params"]) for s in range(count)]
 
@@ -208,7 +209,7 @@ def _each(variables: Variables) -> list[Variables]:
 def _drawn(
     model: Network, params: Variables, times: Float[Array, " t"], start: Float[Array, "samples *c d"]
 ) -> Float[Array, "samples *c d"]:
-    return ddim(_denoiser(model, params), model.noise, times, start)
+    return ddim(network_denoiser(model, params), model.noise, times, start)
 
 
 @partial(jax.jit, static_argnums=(1, 5))
@@ -220,10 +221,12 @@ def _lost(
     times: Float[Array, " t"],
     n_draws: int,
 ) -> Float[Array, " t"]:
-    return denoising_loss(key, _denoiser(model, params), points, model.noise, times, n_draws).value
+    return denoising_loss(key, network_denoiser(model, params), points, model.noise, times, n_draws).value
 
 
-def _denoiser(model: Network, params: Variables) -> Denoiser:
+def network_denoiser(model: Network, params: Variables) -> Denoiser:
+    """What a network with these parameters makes of a noisy point."""
+
     def denoise(x_t: Float[Array, "*c d"], t: Float[ArrayLike, ""]) -> Float[Array, "*c d"]:
         found: Array = model.apply({"params": params}, x_t, t)  # type: ignore[assignment]
         return found

@@ -42,6 +42,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # JAX's checker cannot tell these from reuse: denoisers that are meant to meet the same noise (one key closed over by
 # lax.map, one bootstrap key for every weight), and an array of keys of which a slice is taken twice.
 COMMON_NOISE = {
+    "test_border_keys",
     "test_command_line",
     "test_experiments",
     "test_front_door",

@@ -291,6 +291,22 @@ def local_denoiser(copied=(0.05, 0.1, 0.5, 1.0), first=(0.9, 0.3, 0.3, 0.2), las
     return rows
 
 
+def border_keys(widest=(0.95, 0.9, 1.0), fresh=(0.45, 0.4, 0.5), ratio=(1.5, 1.01, 2.0), copied=0.5):
+    """Of narrower networks nothing is claimed."""
+    rows = []
+    for width, own, others in ((4, (0.6, 0.5, 0.7), (0.8, 0.7, 0.9)), (8, widest, fresh)):
+        here = {"source": "mnist", "width": width, "parameters": width**2}
+        rows.append(row("key_rank_fraction", *own, **here, pictures="training"))
+        rows.append(row("key_rank_fraction", *others, **here, pictures="fresh"))
+        rows.append(row("recalled_fraction", 0.3, **here, pictures="fresh"))
+        rows.append(row("memorized_fraction", copied, **here))
+    rows.append(row("transition_count", 50, source="mnist", criterion="border keys"))
+    rows.append(row("key_rank_fraction", 0.3, source="mnist", denoiser="memorizing denoiser", pictures="training"))
+    return rows + (
+        [row("transition_ratio", *ratio, source="mnist", criterion="copies over border keys")] if ratio else []
+    )
+
+
 LATER, COMPONENTS = "at a larger network than x0", "learned mixture's number"
 EXPERIMENTS = {
     "crossover_predicted": Experiment(
@@ -518,6 +534,19 @@ EXPERIMENTS = {
             case("whole distribution: trained", says=8, whole=(None, 0.0)),
             case(says=9, whole=(0.05, None)),
             case("copies: cells", copies=0.05, off=0.021),
+        ],
+    ),
+    "border_keys": Experiment(
+        border_keys,
+        3,
+        [
+            case(),
+            case("knows its keys", widest=(0.95, 0.89, 1.0)),
+            case("by chance", fresh=(0.45, 0.4, 0.49)),
+            case("by chance", fresh=(0.55, 0.51, 0.6)),
+            case(fresh=(0.55, 0.5, 0.6)),
+            case("smaller networks", ratio=(1.5, 1.0, 2.0)),
+            case(says=2, ratio=None),
         ],
     ),
     "local_denoiser": Experiment(

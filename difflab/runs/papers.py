@@ -88,6 +88,7 @@ PAPERS = {
     "2411.12858": "J. Dubinski et al. CDI: Copyrighted Data Identification in Diffusion Models. 2025.",
     "2502.02514": "A. Kowalczuk et al. Privacy Attacks on Image AutoRegressive Models. 2025.",
     "2502.02737": "L. Ben Allal et al. SmolLM2: When Smol Goes Big. 2025.",
+    "2503.00592": "N. Kriplani et al. SolidMark: Evaluating Image Memorization in Generative Models. 2025.",
     "2503.01034": "S. Alberti et al. Data Unlearning in Diffusion Models. 2025.",
     "2504.05651": "N. Kokhlikyan et al. Measuring Déjà vu Memorization Efficiently. 2024.",
     "2505.08727": "F. Yu. Memorization-Compression Cycles Improve Generalization. 2025.",

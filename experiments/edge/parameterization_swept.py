@@ -41,7 +41,7 @@ from synthetic.data.dataset import Dataset, data_keys
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.data.sources import pictures_of
 from synthetic.network_study import Probe, copies_at_the_end
-from synthetic.networks import Perceptron, UNet
+from synthetic.networks import NETWORKS
 from synthetic.panels.networks import copies_by_parameters_figure, losses_by_parameters_figure
 from synthetic.predictions import exact_fractions
 from synthetic.problem import objective_for
@@ -51,7 +51,6 @@ from theory.noise import FIELDS, SCHEDULES, uniform_times
 
 NOISE = SCHEDULES["vp"]
 CLUSTERS = "clusters"
-NETWORKS: dict[str, type[Perceptron] | type[UNet]] = {"perceptron": Perceptron, "unet": UNet}
 
 
 @dataclass(frozen=True)

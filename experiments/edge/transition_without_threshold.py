@@ -12,7 +12,7 @@ tenths), with cells denoisers beside.
 
 Differs:
     Kadkhodaie et al. compare means of cosines; a count for each sample needs no threshold either, and has a middle.
-    Border keys (SolidMark) need pictures and are not here.
+    Border keys (SolidMark) need pictures; `border_keys` asks for them.
 
 Expect that agreement ends far below the size at which copies begin, that the whole distribution moves before half of
 the samples are copies by a third, and that cells say the same. Cost on two cores: at
