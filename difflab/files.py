@@ -104,6 +104,10 @@ def remove(path: Path) -> None:
         raise WriteError(f"cannot remove {path}: {_reason(error)}") from error
 
 
+_PLAIN = frozenset({str, int, bool, type(None)})
+"""What stays as it is; most of what is written and read is of these types."""
+
+
 def plain(value: Any, where: str) -> Any:
     """Turn a value into what JSON holds: numpy numbers into Python's, tuples into lists, paths into text.
 
@@ -126,9 +130,11 @@ def plain(value: Any, where: str) -> Any:
     if isinstance(value, PurePath):
         return value.as_posix()
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: plain(entry, f"{where}: {key}") for key, entry in value.items()}
+        return {
+            key: entry if type(entry) in _PLAIN else plain(entry, f"{where}: {key}") for key, entry in value.items()
+        }
     if isinstance(value, Sequence) and not isinstance(value, bytes):
-        return [plain(entry, where) for entry in value]
+        return [entry if type(entry) in _PLAIN else plain(entry, where) for entry in value]
     raise InputError(f"{where} holds a {type(value).__name__}; give text, numbers, truth values, lists of them")
 
 

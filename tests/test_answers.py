@@ -11,18 +11,17 @@ import test_claims_diffusion
 import test_claims_edge
 import test_claims_language
 import test_claims_tokens
+from kept_runs import RECORD
 
 from difflab.files import plain
 from difflab.runs import registry
 from difflab.runs.answers import Answer, answered
 from difflab.runs.numbers import Recorded
-from difflab.runs.record import recorded
 from difflab.runs.report import build
 from difflab.runs.result import Result
 from difflab.runs.rows import Row, select
 from difflab.runs.sections import OTHERS, OWN, Section, grouped
 
-RECORD = recorded()
 BUILT = {
     name: experiment.build
     for found in (test_claims_edge, test_claims_diffusion, test_claims_clip, test_claims_language, test_claims_tokens)

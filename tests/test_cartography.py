@@ -197,10 +197,6 @@ def test_files_that_hold_something_else_are_one_sentence(tmp_path):
 
 
 def test_the_call_is_lazy():
-    script = "import difflab, sys; difflab.cartography; print('torch' in sys.modules)"
-    plain = "import difflab, sys; print('torch' in sys.modules)"
-    said = [
-        subprocess.run([sys.executable, "-P", "-c", one], capture_output=True, text=True).stdout
-        for one in (plain, script)
-    ]
-    assert said[0].strip() == "False" and said[1].strip() == "True"
+    script = "import difflab, sys; print('torch' in sys.modules); difflab.cartography; print('torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True).stdout
+    assert said.split() == ["False", "True"]

@@ -53,10 +53,17 @@ def same(first, second):
 
 
 def test_one_client_is_plain_training_to_the_last_bit():
+    found = []
     for how in (HOW, replace(HOW, rounds=1, epochs=3), replace(HOW, epochs=2)):
-        plain = train(CONFIG, CLIENTS[0], how.recipe(12), 0)
-        assert same(last(CLIENTS[:1], how), weights_of(plain))
-    assert same(last(CLIENTS[:1], replace(HOW, rounds=1, epochs=3)), last(CLIENTS[:1]))
+        found.append(last(CLIENTS[:1], how))
+        assert same(found[-1], weights_of(train(CONFIG, CLIENTS[0], how.recipe(12), 0)))
+    assert same(found[0], found[1])
+
+
+@pytest.fixture(scope="module")
+def here():
+    """Weights after all rounds of both clients, in this process."""
+    return last(CLIENTS)
 
 
 def by_hand(how):
@@ -103,13 +110,13 @@ def by_hand(how):
 
 
 @pytest.mark.parametrize("proximal", [0.0, 5.0])
-def test_rounds_are_those_of_an_independent_loop(proximal):
+def test_rounds_are_those_of_an_independent_loop(proximal, here):
     how = replace(HOW, proximal=proximal)
-    found, hand = last(CLIENTS, how), by_hand(how)
+    found, hand = last(CLIENTS, how) if proximal else here, by_hand(how)
     for name in found:
         np.testing.assert_allclose(found[name], hand[name], atol=2e-4)
     if proximal:
-        assert max(np.abs(found[name] - last(CLIENTS)[name]).max() for name in found) > 1e-3
+        assert max(np.abs(found[name] - here[name]).max() for name in found) > 1e-3
 
 
 def test_checkpoints_hold_weights_in_the_order_of_their_names():
@@ -141,8 +148,7 @@ def test_the_proximal_term_pulls_to_where_the_round_began():
     assert torch.allclose(moved, torch.full_like(moved, 1.5 * count * 1e-4), rtol=1e-3)
 
 
-def test_rounds_are_not_done_again():
-    whole = last(CLIENTS)
+def test_rounds_are_not_done_again(here):
     memory = Memory()
     with crew(HERE, 1) as hands:
         rounds = federated(CONFIG, CLIENTS, HOW, 0, memory, hands)
@@ -158,16 +164,16 @@ def test_rounds_are_not_done_again():
         return [work(*one) for one in arguments]
 
     *_, found = federated(CONFIG, CLIENTS, HOW, 0, memory, counting)
-    assert asked == [[1, 1], [2, 2]] and same(weights_of(found), whole)
+    assert asked == [[1, 1], [2, 2]] and same(weights_of(found), here)
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
-def test_actors_give_the_same_weights_whoever_dies(tmp_path, monkeypatch):
+def test_actors_give_the_same_weights_whoever_dies(here, tmp_path, monkeypatch):
     monkeypatch.setenv("PARENT", str(os.getpid()))
     monkeypatch.setenv("DEADLY", str(tmp_path / "died"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
     deadly = [CLIENTS[0], CLIENTS[1].view(Deadly)]
-    assert same(last(deadly, kind=RAY, workers=2), last(CLIENTS))
+    assert same(last(deadly, kind=RAY, workers=2), here)
     assert (tmp_path / "died").exists()
 
 
@@ -188,11 +194,11 @@ class Deadly(np.ndarray):
 Deadly.read = 0
 
 
-def test_processes_give_the_same_weights_also_where_one_dies_in_a_round(tmp_path, monkeypatch):
+def test_processes_give_the_same_weights_also_where_one_dies_in_a_round(here, tmp_path, monkeypatch):
     monkeypatch.setenv("PARENT", str(os.getpid()))
     monkeypatch.setenv("DEADLY", str(tmp_path / "died"))
     deadly = [CLIENTS[0], CLIENTS[1].view(Deadly)]
-    assert same(last(deadly, kind=PROCESSES, workers=2), last(CLIENTS))
+    assert same(last(deadly, kind=PROCESSES, workers=2), here)
     assert (tmp_path / "died").exists()
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import asdict, replace
 
 import pytest
+from kept_runs import RECORD as FOUND
 from PIL import Image
 
 from difflab.errors import InputError
@@ -14,15 +15,15 @@ from difflab.files import plain
 from difflab.runs import pages, registry
 from difflab.runs.answers import answered
 from difflab.runs.numbers import Numbers, Recorded, mean, shown, span
-from difflab.runs.record import RECORD, recorded
+from difflab.runs.record import RECORD
 from difflab.runs.result import Result
 from difflab.runs.rows import Row
 from difflab.runs.tables import tables
 from experiments.__main__ import main
 
-FOUND = recorded()
 RUNS = [run for runs in FOUND.values() for run in runs]
 BYTES = 16_000_000
+FOLDER = pages.ROOT
 
 
 def named(run):
@@ -87,8 +88,13 @@ def test_the_default_command_makes_a_kept_run(experiment):
     assert [run.config for run in FOUND[experiment]].count(default) == 1
 
 
-def test_the_pages_say_what_the_record_says():
-    texts = pages.rendered(FOUND)
+@pytest.fixture(scope="module")
+def texts():
+    """What the pages are to say."""
+    return pages.rendered(FOUND)
+
+
+def test_the_pages_say_what_the_record_says(texts):
     assert {path.relative_to(pages.ROOT).as_posix() for path in texts} == {
         "README.md",
         *(
@@ -100,8 +106,8 @@ def test_the_pages_say_what_the_record_says():
         assert path.read_text("utf-8") == text, f"{path} differs; write it with difflab record"
 
 
-def test_every_link_and_figure_of_the_pages_is_there():
-    for path, text in pages.rendered(FOUND).items():
+def test_every_link_and_figure_of_the_pages_is_there(texts):
+    for path, text in texts.items():
         for target, _, heading in re.findall(r"\]\((?!http)([^)#]*)(#([^)]*))?\)", text):
             there = (path.parent / target).resolve() if target else path
             assert there.exists(), (path, target)
@@ -139,9 +145,9 @@ def test_a_typed_number_is_found(typed, numbers):
     assert typed_numbers(typed) == numbers
 
 
-def test_what_is_not_in_the_record_is_marked_and_says_so():
+def test_what_is_not_in_the_record_is_marked_and_says_so(texts):
     names, lines = Counter(), dict[str, str]()
-    for path, text in pages.rendered(FOUND).items():
+    for path, text in texts.items():
         lines |= {line[1]: line[0] for line in re.finditer(r"^\| \[`(\w+)`\]\(#\1\).*$", text, re.M)}
         for section in text.split("\n### ")[1:] if path.parent.name == "findings" else ():
             name, _, rest = section.partition("\n\n")
@@ -154,8 +160,7 @@ def test_what_is_not_in_the_record_is_marked_and_says_so():
         assert ("| not in the record yet |" in line) == (name not in FOUND), name
 
 
-def test_a_finding_begins_with_its_answer_and_holds_figure_short_tables_and_claims():
-    texts = pages.rendered(FOUND)
+def test_a_finding_begins_with_its_answer_and_holds_figure_short_tables_and_claims(texts):
     (run,) = FOUND["digits_trained"]
     answer = answered(run)
     page = texts[pages.ROOT / "docs" / "findings" / "edge.md"]
@@ -243,14 +248,18 @@ def refused(capsys, *arguments):
     return line
 
 
-def test_the_check_finds_a_page_that_differs(tmp_path, monkeypatch, capsys):
-    for path in pages.rendered(FOUND):
+def test_the_check_finds_a_page_that_differs(texts, tmp_path, monkeypatch, capsys):
+    for path in texts:
         there = tmp_path / path.relative_to(pages.ROOT)
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, there)
     monkeypatch.setattr(pages, "ROOT", tmp_path)
     main(["record", "--check"])
     assert capsys.readouterr().out == ""
+    # The same record is read and written once more to the same texts.
+    again = {tmp_path / path.relative_to(FOLDER): text for path, text in texts.items()}
+    monkeypatch.setattr("experiments.commands.record.recorded", lambda record: FOUND)
+    monkeypatch.setattr(pages, "rendered", lambda record: again)
     page = tmp_path / "docs" / "findings" / "edge.md"
     page.write_text(page.read_text("utf-8").replace("0.803", "0.804"), "utf-8")
     line = refused(capsys, "record", "--check")

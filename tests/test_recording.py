@@ -243,8 +243,6 @@ def test_the_course_of_pictures_moves_nothing_and_ends_with_what_is_kept(text):
     assert written.steps == (4, 7) and np.isfinite(written.losses).all()
     # Equal pictures with equal captions meet equal probes.
     np.testing.assert_allclose(written.losses[:, 0], written.losses[:, 3], rtol=1e-4)
-    again, losses = _pictures(Training(steps=8, batch=3, ema=0.8, text=text, seed=4))[1], written.losses
-    np.testing.assert_array_equal(again.losses, losses)
     shorter, _ = _pictures(Training(steps=7, batch=3, ema=0.8, text=text, schedule="constant", seed=4), watched=None)
     _, whole = _pictures(Training(steps=8, batch=3, ema=0.8, text=text, schedule="constant", seed=4))
     with torch.no_grad():

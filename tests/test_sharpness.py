@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from kept_runs import RECORD
 
 from difflab.runs.numbers import Numbers
-from difflab.runs.record import recorded
 from difflab.runs.rows import Row, check_row, select
 from synthetic.sharpness import (
     ALL,
@@ -93,7 +93,7 @@ def test_the_whole_exponent_is_over_all_dimensions_of_one_prediction():
 
 def test_the_record_narrows_at_some_dimensions_and_not_at_others():
     """With the numbers that docs/templates/findings/edge.md.jinja gives as long as the record has no run."""
-    rows = list(recorded_widths(Numbers(recorded())("edge_sweep", parameterization="x0").run.rows, "trained"))
+    rows = list(recorded_widths(Numbers(RECORD)("edge_sweep", parameterization="x0").run.rows, "trained"))
     told = {row.setting["dim"]: row for row in (*exponent_rows(rows), *whole_exponent_row(rows, "trained"))}
     assert {dim: row.n for dim, row in told.items()} == {30: 16, 40: 16, 50: 16, 60: 16, ALL: 64}
     expected = {

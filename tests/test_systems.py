@@ -1,15 +1,13 @@
 """The table of the literature: all thirty papers, none twice, and verdicts that the claims of recorded runs decide."""
 
 import pytest
+from kept_runs import RECORD
 
 from difflab.runs import systems
 from difflab.runs.papers import PAPERS
-from difflab.runs.record import recorded
 from difflab.runs.result import Result
 from difflab.runs.systems import HELD, NOT_HELD, NOT_RUN, NOT_TESTABLE, SYSTEMS, System, verdict
 from experiments.commands.list import main
-
-RECORD = recorded()
 
 
 def test_all_thirty_are_there_and_none_twice():

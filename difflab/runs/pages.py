@@ -1,6 +1,9 @@
 """Pages written from the record: README and findings are templates whose numbers are rows."""
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -46,7 +49,8 @@ def rendered(record: Mapping[str, list[Result]], templates: Path = TEMPLATES) ->
         InputError: there are no templates, or one asks for what the record does not hold, or holds several times.
     """
     names = pages(templates)
-    documents = registry.documents()
+    documents, known = registry.documents(), registry.experiments()
+    run_of = cache(lambda name: default_run(name, record))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         undefined=jinja2.StrictUndefined,
@@ -63,10 +67,10 @@ def rendered(record: Mapping[str, list[Result]], templates: Path = TEMPLATES) ->
         "heading": lambda name: _heading(name, documents[name]),
         "question": lambda name: registry.question(documents[name]),
         "cost": lambda name: registry.cost(documents[name]),
-        "answered": lambda name: answered(default_run(name, record)),
+        "answered": cache(lambda name: answered(run_of(name))),
         "systems": [(system, verdict(system, record)) for system in SYSTEMS],
-        "wing_of": lambda name: registry.experiments()[name].wing if name in registry.experiments() else "",
-        "finding": lambda name: _finding(default_run(name, record)),
+        "wing_of": lambda name: known[name].wing if name in known else "",
+        "finding": lambda name: _finding(run_of(name)),
     }
     found = {}
     for path, name in names.items():
@@ -97,9 +101,10 @@ def _finding(run: Result) -> str:
     shown = answer.figure if answer.figure in run.figures else next(iter(run.figures))
     parts = [f"**{answer.sentence}**" + (f" Published: {answer.published}." if answer.published else "")]
     parts += [recorded.figure(shown), f"*{answer.look}*" if answer.look else ""]
-    for table in tables(run):
+    counts = Counter(row.metric for row in run.rows)
+    for table in tables(replace(run, rows=[row for row in run.rows if counts[row.metric] <= _SHORT])):
         # Checksums are for those who check.
-        if len(table.rows) <= _SHORT and "sha256" not in table.head:
+        if "sha256" not in table.head:
             lines = [table.head, ["---"] * len(table.head), *table.rows]
             parts += [
                 f"{table.name[0].upper()}{table.name[1:]}:",
