@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from difflab.autoregressive.shown import Said, check_given, mean_of, token_losses
 from difflab.errors import at_least
+from difflab.training.focal import focal_losses
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,4 @@ def focal(said: Said, config: Focal = Focal()) -> Float[torch.Tensor, ""]:
     check_given(said, config)
     assert said.retain is not None
     losses = token_losses(said.retain.logits, said.retain.tokens)
-    left = -torch.expm1(-losses)
-    weight = (left.detach() if config.detached else left) ** config.power
-    return mean_of(weight * losses, said.retain.counted)
+    return mean_of(focal_losses(losses, config.power, config.detached), said.retain.counted)
