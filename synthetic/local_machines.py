@@ -18,11 +18,13 @@ from synthetic.networks import Network, parameter_count, samples_from
 from synthetic.probes import copies
 from synthetic.problem import Objective
 from synthetic.train import Training
-from theory.local import LocalDenoiser, equivariant_mean, local_mean
+from theory.local import LocalDenoiser, bordered_mean, equivariant_mean, local_mean
 from theory.noise import Noise
 
-LOCAL, EQUIVARIANT, MEMORIZING = "local", "equivariant", "memorizing"
-MACHINES: dict[str, LocalDenoiser] = {LOCAL: local_mean, EQUIVARIANT: equivariant_mean, MEMORIZING: local_mean}
+LOCAL, EQUIVARIANT, BORDERED, MEMORIZING = "local", "equivariant", "bordered", "memorizing"
+MACHINES: dict[str, LocalDenoiser] = {
+    LOCAL: local_mean, EQUIVARIANT: equivariant_mean, BORDERED: bordered_mean, MEMORIZING: local_mean,
+}  # fmt: skip
 """The memorizing one is the local one with a patch around the whole picture."""
 
 

@@ -192,7 +192,7 @@ def test_regressions_are_compared_over_worlds_with_enough_memorized_items():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"copies": (1, 4)}, {"copies": (6, 16)}, {"shown": 0.0}, {"prefix": 48}, {"length": 48}, {"sequences": 100},
+        {"copies": (1, 4)}, {"copies": (6, 16)}, {"shown": 0.0}, {"prefix": 32}, {"length": 32}, {"sequences": 100},
         {"size": "vast"}, {"patterns": 0},
     ],
 )  # fmt: skip

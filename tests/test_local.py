@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from theory.denoisers import memorizing
-from theory.local import equivariant_mean, local_mean, patches
+from theory.local import bordered_mean, equivariant_mean, local_mean, patches
 from theory.mixture import posterior_mean
 
 POINTS = np.random.default_rng(0).normal(size=(5, 2, 3, 3))
@@ -67,6 +67,31 @@ def test_a_shifted_picture_is_denoised_to_the_shifted_answer():
     answer = equivariant_mean(jnp.asarray(large), jnp.asarray(large[:2]), ALPHA, SIGMA, 3)
     shifted = equivariant_mean(jnp.asarray(large), jnp.roll(large[:2], (2, 1), (2, 3)), ALPHA, SIGMA, 3)
     assert_allclose(shifted, np.roll(answer, (2, 1), (2, 3)), rtol=1e-9)
+
+
+def _border(y, size, r):
+    """What a patch with this reach sees of the two ends of a side."""
+    return (max(r - y, 0), max(y + r - size + 1, 0))
+
+
+@pytest.mark.parametrize("patch", [1, 3, 5])
+def test_the_bordered_one_by_a_loop_over_places_that_see_equal_borders(patch):
+    rng, r = np.random.default_rng(3), patch // 2
+    points, noisy = rng.normal(size=(3, 2, 5, 6)), rng.normal(size=(2, 2, 5, 6))
+    found = bordered_mean(jnp.asarray(points), jnp.asarray(noisy), ALPHA, SIGMA, patch)
+    for m, (i, j) in itertools.product(range(2), np.ndindex(5, 6)):
+        seen, distances, values = _window(noisy[m], i, j, r), [], []
+        for point, (k, o) in itertools.product(points, np.ndindex(5, 6)):
+            if (_border(k, 5, r), _border(o, 6, r)) == (_border(i, 5, r), _border(j, 6, r)):
+                distances.append(np.sum((seen - ALPHA * _window(point, k, o, r)) ** 2))
+                values.append(point[:, k, o])
+        assert_allclose(found[m, :, i, j], _softmax_mean(distances, values), rtol=1e-9)
+
+
+@pytest.mark.parametrize("patch", [3, 5, 7])
+def test_the_bordered_one_is_the_local_one_where_every_place_sees_a_border_of_its_own(patch):
+    given = jnp.asarray(POINTS), jnp.asarray(X), ALPHA, SIGMA, patch
+    assert_allclose(bordered_mean(*given), local_mean(*given), rtol=1e-9)
 
 
 def test_patches_are_what_lies_around():

@@ -1,8 +1,9 @@
 """Local denoisers: what a convolutional network can know of a picture, a patch around each pixel.
 
 Each pixel is the posterior mean of the centres of training patches, given the patch around it. The local one
-compares with patches at the same place, the equivariant one with patches at all places. With a patch as large as the
-picture the first is the memorizing denoiser, and the second memorizes all shifts of the training pictures.
+compares with patches at the same place, the equivariant one with patches at all places, the bordered one with patches
+at all places from where a border looks the same. With a patch as large as the picture the first and the last are the
+memorizing denoiser, and the second memorizes all shifts of the training pictures.
 """
 
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Protocol
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 
 class LocalDenoiser(Protocol):
@@ -108,20 +109,72 @@ def equivariant_mean(
     Reference:
         Kamb and Ganguli 2025, the equivariant local score machine.
 
-    Differs:
-        Theirs breaks the symmetry at borders, as zero padding lets a network do. Where a picture has an empty border,
-        as a digit has, there is little to break.
-
     >>> one = jnp.ones((1, 1, 3, 3))
     >>> bool(jnp.allclose(equivariant_mean(one, 9 * one, 0.6, 0.8, 3), one))
     True
     """
-    known = patches(points, patch, wrap=True).reshape(-1, points.shape[1] * patch**2)
-    half_norms = jnp.sum(known**2, axis=1) / 2
-    centres = points.transpose(0, 2, 3, 1).reshape(len(known), -1)
+    known, seen = patches(points, patch, wrap=True), patches(x_t, patch, wrap=True)
+    return _anywhere(points, known, seen, alpha, sigma, None).reshape(x_t.shape)
 
-    def one(seen: Float[Array, "p k"]) -> Float[Array, "c p"]:
-        logits = (alpha * seen @ known.T - alpha**2 * half_norms[None]) / sigma**2
-        return (jax.nn.softmax(logits) @ centres).T
 
-    return jax.lax.map(one, patches(x_t, patch, wrap=True)).reshape(x_t.shape)
+@partial(jax.jit, static_argnames="patch")
+def bordered_mean(
+    points: Float[Array, "n c h w"],
+    x_t: Float[Array, "m c h w"],
+    alpha: Float[ArrayLike, ""],
+    sigma: Float[ArrayLike, ""],
+    patch: int,
+) -> Float[Array, "m c h w"]:
+    """As `equivariant_mean`, but zeros lie beyond the border, as in a convolution that pads, and give places away.
+
+    A pixel whose patch stays inside is compared with all such patches; one near a border with those that are as near to
+    that border; one near a corner with those at its own place.
+
+    Args:
+        points: training pictures.
+        x_t: noisy pictures.
+        alpha: scale of the signal.
+        sigma: scale of the noise, > 0.
+        patch: pixels of a patch's side, odd; one larger than the picture gives `local_mean`.
+
+    Raises:
+        ValueError: for a side that is even or below 1.
+
+    Reference:
+        Kamb and Ganguli 2025, the boundary-broken equivariant local score machine.
+
+    >>> one = jnp.ones((1, 1, 3, 3))
+    >>> bool(jnp.allclose(bordered_mean(one, 9 * one, 0.6, 0.8, 3), one))
+    True
+    """
+    alike = jnp.kron(_same(points.shape[2], patch), _same(points.shape[3], patch)) > 0
+    return _anywhere(points, patches(points, patch), patches(x_t, patch), alpha, sigma, alike).reshape(x_t.shape)
+
+
+def _same(side: int, patch: int) -> Float[Array, "side side"]:
+    """Which places along a side see its ends alike: all from where no end is seen, else each only itself."""
+    places, reach = jnp.arange(side), patch // 2
+    inside = (places >= reach) & (places < side - reach)
+    return 1.0 * ((places[:, None] == places[None]) | (inside[:, None] & inside[None]))
+
+
+def _anywhere(
+    points: Float[Array, "n c h w"],
+    known: Float[Array, "n p k"],
+    seen: Float[Array, "m p k"],
+    alpha: Float[ArrayLike, ""],
+    sigma: Float[ArrayLike, ""],
+    alike: Bool[Array, "p p"] | None,
+) -> Float[Array, "m c p"]:
+    """Pixels from known patches at all places, or at those alike."""
+    half_norms = jnp.sum(known**2, axis=2) / 2
+    centres = points.reshape(*points.shape[:2], -1)
+
+    def one(here: Float[Array, "p k"]) -> Float[Array, "c p"]:
+        logits = (alpha * jnp.einsum("pk,nqk->pnq", here, known) - alpha**2 * half_norms[None]) / sigma**2
+        if alike is not None:
+            logits = jnp.where(alike[:, None], logits, -jnp.inf)
+        weights = jax.nn.softmax(logits, axis=(1, 2))
+        return jnp.einsum("pnq,ncq->cp", weights, centres)
+
+    return jax.lax.map(one, seen)

@@ -46,21 +46,21 @@ _STRINGS, _PATTERNS = "random string", "pattern"
 class KindsWorld:
     """What is planted, and the model that is trained on it."""
 
-    copies: tuple[int, ...] = (1, 2, 4, 16, 32, 64, 128)
+    copies: tuple[int, ...] = (1, 2, 4, 128, 192, 256)
     """Of random strings."""
-    strings: int = 24
+    strings: int = 20
     """Random strings with so many copies; as many of each are twins that nobody is trained on."""
     patterns: int = 80
     """Patterns with one copy each; as many are twins."""
     shown: float = 0.3
     """Share of the background's documents that are patterns."""
-    item: int = 48
+    item: int = 32
     """Tokens of an item, and of a document."""
     prefix: int = 16
     """Of them that are given; the others are compared."""
     length: int = 96
     """Tokens of a training sequence."""
-    sequences: int = 16_000
+    sequences: int = 24_000
     """Training sequences; each is seen once."""
     vocabulary: int = 128
     """Words."""

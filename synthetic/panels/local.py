@@ -6,10 +6,10 @@ from matplotlib.figure import Figure
 
 from difflab.runs.figures import legend_below, log_axes, new_figure
 from difflab.runs.rows import Row, select
-from synthetic.local_machines import EQUIVARIANT, LOCAL, MEMORIZING
+from synthetic.local_machines import BORDERED, EQUIVARIANT, LOCAL, MEMORIZING
 from synthetic.panels.curves import curve
 
-_COLOURS = {LOCAL: "generalizing", EQUIVARIANT: "predicted", MEMORIZING: "memorizing"}
+_COLOURS = {LOCAL: "generalizing", EQUIVARIANT: "predicted", BORDERED: "partly_memorizing", MEMORIZING: "memorizing"}
 
 
 def agreement_figure(rows: Sequence[Row]) -> Figure:
@@ -28,7 +28,7 @@ def agreement_figure(rows: Sequence[Row]) -> Figure:
 def patches_figure(rows: Sequence[Row]) -> Figure:
     """The side of the patch with the smallest held-out loss over time."""
     figure, (ax,) = new_figure("The best patch by held-out pictures", "time t", "side in pixels")
-    for machine in (LOCAL, EQUIVARIANT):
+    for machine in (LOCAL, EQUIVARIANT, BORDERED):
         curve(ax, select(rows, "patch_size", machine=machine), "t", f"{machine} denoiser", _COLOURS[machine])
     legend_below(figure)
     return figure

@@ -55,7 +55,7 @@ def differences_figure(rows: Sequence[Row], at: str, against: str) -> Figure:
     cases = list(product(_settings(found, "order"), _settings(found, "factor")))
     rankings = _settings(found, "ranking")
     figure, panels = new_figure(
-        f"What comes back, less what does without {against} units", f"difference of shares, at {at}", "",
+        f"What comes back at {at}, less what does without {against} units", "difference of shares", "",
         max(1, len(cases)),
     )  # fmt: skip
     # An empty panel where no level is reached.
