@@ -39,7 +39,7 @@ from difflab.training.loop import Keeping
 from experiments.diffusion.cross_client_pictures import SMOKE
 from synthetic.data import scenes as drawn
 
-WORLD = replace(SMOKE.world, seed=3)
+WORLD = replace(SMOKE.world, clients=3, rounds=2, seed=3, world=replace(SMOKE.world.world, background=20))
 BASE = build(["red star", "blue ring"], WORLD.taught().architecture(), 0)
 STEPS, ROUNDS = 8, 3
 

@@ -75,9 +75,9 @@ class Config:
 SMOKE = Config(
     seeds=2,
     world=PictureClients(
-        rounds=2,
+        clients=2, rounds=1,
         world=TaughtWorld(
-            copies=(2,), items=4, twins=1, background=20, held_out=20, unseen=4, steps=2, batch=4, autoencoder_steps=2,
+            copies=(2,), items=4, twins=1, background=25, held_out=20, unseen=4, steps=2, batch=4, autoencoder_steps=2,
             autoencoder_pictures=8, seeds=1, sampler_steps=2,
         ),
     ),
