@@ -156,9 +156,13 @@ class Planted:
             found[in_region] = np.where(inside[..., None], shared, found[in_region])
         return found
 
-    def _scenes(self, index: Int[np.ndarray, " m"]) -> UInt8[np.ndarray, "m side side 3"]:
+    def shown(self, index: Int[np.ndarray, " m"]) -> Scenes:
+        """What these scenes show, none of them an emoji."""
         row = np.cumsum(self.glyph < 0) - 1
-        return drawn.pictures(drawn.take(self.scene, row[index]), self.plan.side)
+        return drawn.take(self.scene, row[index])
+
+    def _scenes(self, index: Int[np.ndarray, " m"]) -> UInt8[np.ndarray, "m side side 3"]:
+        return drawn.pictures(self.shown(index), self.plan.side)
 
     def captions(self, index: Int[np.ndarray, " m"]) -> list[str]:
         """What these pictures are called."""

@@ -510,7 +510,62 @@ def pictures_distilled(
     return [*rows, row("weights_difference", 0.5, weights, 0.9, channel="predictions")]
 
 
+def cross_client_pictures(
+    own=0.01, never=0.01, twofold=0.01, excess=None, chance=None, kinds=None, central=0.01, prox=0.01, whole=True
+):
+    """By condition the ends of what is drawn of others beyond chance, and what the client that never took part draws;
+    by kind of items how much more often they come back."""
+    rows = []
+    for condition in ("federated", "FedProx", "centralized", "alone"):
+        low, high = (excess or {}).get(condition, (0.0, 0.0))
+        rows.append(row("excess_difference", (low + high) / 2, low, high, condition=condition))
+        for kind in ("private", "shared", "near-copy", "all"):
+            for of, value in (("intra", 0.6), ("inter", 0.2), ("total", 0.7)):
+                rows.append(row("match_fraction", value, condition=condition, match="copied", items=kind, of=of))
+            value = (chance or {}).get(condition, 0.01) if kind == "all" else 0.5
+            rows.append(row("match_fraction", value, condition=condition, match="copied", items=kind, of="unseen"))
+        if not whole:
+            continue
+        low = own if condition == "alone" else -0.1
+        rows.append(row("own_difference", 0.2, low, 0.4, condition=condition))
+        low = twofold if condition == "federated" else -0.1
+        rows.append(row("twofold_difference", 0.2, low, 0.4, condition=condition))
+        for kind in ("shared", "near-copy"):
+            low = (kinds or {}).get(kind, 0.01) if condition == "federated" else -0.1
+            at = {"condition": condition, "items": kind, "less": "private"}
+            rows.append(row("kind_difference", 0.2, low, 0.4, **at, of="intra"))
+            rows.append(row("kind_difference", 0.2, -0.1, 0.4, **at, of="inter"))
+    if not whole:
+        return rows
+    for condition, against, low in (("federated", "centralized", central), ("FedProx", "federated", prox)):
+        rows.append(row("total_difference", 0.2, low, 0.4, condition=condition, against=against, match="copied"))
+    return [*rows, row("never_seen_fraction", never, condition="alone", items="private")]
+
+
 EXPERIMENTS = {
+    "cross_client_pictures": Experiment(
+        cross_client_pictures,
+        15,
+        [
+            case(),
+            case("a client alone draws", own=0.0),
+            case("a client alone never saw", never=0.02),
+            case("over twice", twofold=0.0),
+            *(
+                made
+                for condition in ("federated", "FedProx", "centralized", "alone")
+                for made in (
+                    case(f"{condition}: private captions", excess={condition: (0.01, 0.1)}),
+                    case(f"{condition}: private captions", excess={condition: (-0.1, -0.01)}),
+                    case(f"{condition}: captions of the client", chance={condition: 0.02}),
+                )
+            ),
+            *(case(f"{kind}: what two", kinds={kind: 0.0}) for kind in ("shared", "near-copy")),
+            case("more than rows in one place", central=0.0),
+            case("more than FedAvg", prox=0.0),
+            case(says=8, whole=False),
+        ],
+    ),
     "pictures_charted": Experiment(
         pictures_charted,
         5,

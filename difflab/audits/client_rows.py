@@ -1,11 +1,12 @@
 """Who completes whose texts: rates of matches between clients, beside those of a client that never took part."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from difflab.audits.client_worlds import PRIVATE, ClientWorld
+from difflab.audits.client_worlds import PRIVATE
 from difflab.audits.task_comparisons import share_interval
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import POSITIVE, SHARE, mean, paired_difference, pooled
@@ -27,13 +28,35 @@ ByCondition = Mapping[str, Sequence[Looks]]
 """For each condition the looks of every world, in one order of worlds."""
 
 
+@runtime_checkable
+class Clients(Protocol):
+    """What rows need to know of a world, be it one of texts or of pictures."""
+
+    @property
+    def clients(self) -> int:
+        """That take part."""
+
+    @property
+    def items(self) -> int:
+        """Of each client."""
+
+    @property
+    def kinds(self) -> Shaped[np.ndarray, " items"]:
+        """Of the items of each client, in their order."""
+
+
 def verbatim(tokens: int) -> str:
     """The name of a match of so many tokens in a row."""
     return f"verbatim {tokens}"
 
 
 def matches(looks: Looks, match: str, place: int) -> Bool[np.ndarray, "clients items clients"]:
-    """Whether a completion of each item matches a text of each client, at one look."""
+    """Whether what a model makes of each item matches something of each client, at one look.
+
+    A match is an array of the looks, or is read off a completion's "run" and "edits".
+    """
+    if match in looks:
+        return np.asarray(looks[match][place], bool)
     if match == APPROXIMATE:
         return looks["edits"][place] <= EDITS
     return looks["run"][place] >= int(match.split()[1])
@@ -58,30 +81,33 @@ def rate(looks: Looks, match: str, place: int, of: str, chosen: Bool[np.ndarray,
     return float(found[:taking, :taking][own if of == INTRA else ~own].mean())
 
 
-def chosen_of(world: ClientWorld, kind: str) -> Bool[np.ndarray, " items"]:
+def chosen_of(world: Clients, kind: str) -> Bool[np.ndarray, " items"]:
     """Items of a kind, or all."""
     return np.ones(world.items, bool) if kind == ALL else world.kinds == kind
 
 
 def rates_of(
-    some: Sequence[Looks], world: ClientWorld, match: str, of: str, kind: str = ALL, place: int = -1
+    some: Sequence[Looks], world: Clients, match: str, of: str, kind: str = ALL, place: int = -1
 ) -> list[float]:
     """One rate a world."""
     return [rate(looks, match, place, of, chosen_of(world, kind)) for looks in some]
 
 
-def rate_rows(found: ByCondition, worlds: Mapping[str, ClientWorld], names: Sequence[str]) -> Iterator[Row]:
-    """Every rate of every condition after the last round, of private and of all items; and the validation loss.
+def rate_rows(
+    found: ByCondition, worlds: Mapping[str, Clients], names: Sequence[str], kinds: Sequence[str] = (PRIVATE, ALL)
+) -> Iterator[Row]:
+    """Every rate of every condition after the last round, of items of some kinds; and the validation loss.
 
     Args:
         found: looks.
         worlds: of each condition; its seed is not looked at.
         names: of matches.
+        kinds: of items.
     """
     for condition, some in found.items():
         world = worlds[condition]
         for match in names:
-            for kind in (PRIVATE, ALL):
+            for kind in kinds:
                 count = int(chosen_of(world, kind).sum()) * world.clients
                 if not count:
                     continue
@@ -94,7 +120,7 @@ def rate_rows(found: ByCondition, worlds: Mapping[str, ClientWorld], names: Sequ
         yield Row("validation_loss", *mean(losses, bounds=POSITIVE), len(some), {"condition": condition})
 
 
-def cell_rows(some: Sequence[Looks], world: ClientWorld, condition: str, match: str) -> Iterator[Row]:
+def cell_rows(some: Sequence[Looks], world: Clients, condition: str, match: str) -> Iterator[Row]:
     """The matrix of one condition: whose items are completed (down) with whose texts (across)."""
     chosen = chosen_of(world, ALL)
     tables = np.stack([cells(looks, match, -1, chosen) for looks in some])
@@ -106,7 +132,7 @@ def cell_rows(some: Sequence[Looks], world: ClientWorld, condition: str, match: 
             yield Row("cell_fraction", *told[:3], len(some) * world.items, setting, told.sd)
 
 
-def gap_rows(found: ByCondition, worlds: Mapping[str, ClientWorld], names: Sequence[str]) -> Iterator[Row]:
+def gap_rows(found: ByCondition, worlds: Mapping[str, Clients], names: Sequence[str]) -> Iterator[Row]:
     """What is compared within a condition, world by world; and overlap and paraphrases against none."""
     for match in names:
         for condition, some in found.items():
@@ -127,7 +153,8 @@ def gap_rows(found: ByCondition, worlds: Mapping[str, ClientWorld], names: Seque
 def level_rows(found: ByCondition, names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Iterator[Row]:
     """By how much more of all items comes back from anybody in one condition than in another, at equal validation loss.
 
-    Of each world it is the loss that both reach; between rounds it is met on a line.
+    Of each world it is the loss that both reach; between rounds it is met on a line. A world in which one begins below
+    it is left out, and without two worlds there is no row.
     """
     for condition, against in pairs:
         both = list(zip(found[condition], found[against], strict=True))
@@ -136,12 +163,15 @@ def level_rows(found: ByCondition, names: Sequence[str], pairs: Sequence[tuple[s
             first, second = (
                 [_total_at(pair[i], match, level) for pair, level in zip(both, levels, strict=True)] for i in range(2)
             )
+            gaps = np.subtract(first, second)
+            there = gaps[np.isfinite(gaps)]
             setting = {"condition": condition, "against": against, "match": match}
-            yield Row("total_difference", *paired_difference(first, second), len(both), setting)
+            if len(there) > 1:
+                yield Row("total_difference", *mean(there), len(there), setting)
 
 
 def _total_at(looks: Looks, match: str, level: float) -> float:
     """Share of all items that match a text of anybody who took part, where the loss first reaches a level."""
-    every = np.ones(looks["run"].shape[2], bool)
+    every = np.ones(matches(looks, match, 0).shape[1], bool)
     totals = [rate(looks, match, place, TOTAL, every) for place in range(len(looks["loss"]))]
     return at_level(looks["loss"], np.array(totals), level)

@@ -15,6 +15,7 @@ from jaxtyping import Int, Shaped
 from rapidfuzz.distance import Levenshtein
 from transformers import PreTrainedConfig
 
+from difflab.audits.looks import rounds_looked_at
 from difflab.autoregressive.extracted import greedy
 from difflab.autoregressive.federated import Federation, federated
 from difflab.autoregressive.likelihood import predictions
@@ -28,7 +29,6 @@ from difflab.runs.result import digest
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import Prefixed, key
 from difflab.statistics.verbatim import common_runs
-from difflab.training.devices import one_thread
 from synthetic.data.markov_text import MarkovText, markov_text
 
 PRIVATE, SHARED, PARAPHRASED = "private", "shared", "paraphrased"
@@ -229,21 +229,9 @@ def course(world: ClientWorld, checkpoints: Checkpoints, hands: Crew) -> dict[st
     """
     texts, pieces = texts_of(world), Prefixed(checkpoints, key(world.name))
     clients = texts.rows if world.together else [np.concatenate(texts.rows)]
-    config, before = architecture_of(world), pieces.load("round")
-    done = 0 if before is None else int(before["round"])
-
-    def looked(model: LanguageModel, round_: int) -> dict[str, np.ndarray]:
-        with one_thread():
-            found = look(model, world, texts)
-        pieces.save(key("look", round_), found)
-        return found
-
-    first = pieces.load(key("look", 0)) or looked(build(config, world.seed), 0)
-    earlier = [pieces.load(key("look", round_)) for round_ in range(1, done + 1)]
+    config = architecture_of(world)
     rounds = federated(config, clients, world.federation, world.seed, pieces, hands)
-    later = [looked(model, round_) for round_, model in enumerate(rounds, start=done + 1)]
-    every = [first, *(one for one in earlier if one is not None), *later]
-    return {name: np.stack([one[name] for one in every]) for name in ("loss", "run", "edits")}
+    return rounds_looked_at(lambda: build(config, world.seed), rounds, lambda model: look(model, world, texts), pieces)
 
 
 def courses(

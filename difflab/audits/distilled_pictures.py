@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from difflab.audits.distilled_texts import FEATURES, NOTHING, TAUGHT_BY
 from difflab.audits.taught_worlds import (
+    PROBES,
     CopyRule,
     Scenes,
     TaughtWorld,
@@ -45,8 +46,6 @@ BACKGROUND, EVERY = "background captions", "all captions"
 """Of which the teacher draws: those of scenes that are no items; all, as often as its training set has them."""
 ITEMS = "captions of items"
 TEACHERS = (MODEL, ORACLE)
-PROBES = 16
-"""Times and noises at which every picture's loss is taken, the same for all."""
 
 
 class Channel(NamedTuple):

@@ -1,7 +1,7 @@
 """A training that is looked at on its way: every look is kept, so that a killed run takes none of them twice."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -9,7 +9,10 @@ from difflab.autoregressive.model import LanguageModel
 from difflab.autoregressive.recipe import Recipe
 from difflab.autoregressive.train import Objective, Rows, cross_entropy, train
 from difflab.runs.resuming import Prefixed, key
+from difflab.training.devices import one_thread
 from difflab.training.loop import Keeping
+
+Model = TypeVar("Model")
 
 
 class Course(NamedTuple):
@@ -61,3 +64,36 @@ def looked_at(
         found.append(taken)
     looks = {name: np.array([float(taken[name]) for taken in found]) for name in found[0]}
     return {"steps": np.array(steps, float)} | looks
+
+
+def rounds_looked_at(
+    first: Callable[[], Model],
+    rounds: Iterator[Model],
+    look: Callable[[Model], dict[str, np.ndarray]],
+    pieces: Prefixed,
+) -> dict[str, np.ndarray]:
+    """What is measured of a model before the first of its rounds and after each.
+
+    Args:
+        first: the model before them.
+        rounds: the model after every round that is not done yet (`difflab.training.federated`).
+        look: model -> arrays by name, the same names every time.
+        pieces: where looks are kept, and those rounds.
+
+    Returns:
+        By name one entry a look.
+    """
+    before = pieces.load("round")
+    done = 0 if before is None else int(before["round"])
+
+    def looked(model: Model, round_: int) -> dict[str, np.ndarray]:
+        with one_thread():
+            found = look(model)
+        pieces.save(key("look", round_), found)
+        return found
+
+    begun = pieces.load(key("look", 0)) or looked(first(), 0)
+    earlier = [pieces.load(key("look", round_)) for round_ in range(1, done + 1)]
+    later = [looked(model, round_) for round_, model in enumerate(rounds, start=done + 1)]
+    every = [begun, *(one for one in earlier if one is not None), *later]
+    return {name: np.stack([one[name] for one in every]) for name in begun}

@@ -34,6 +34,8 @@ from synthetic.plan import Plan, Planted, draw
 
 TILES = "patch"
 """Likeness by the worst of 4 x 4 tiles."""
+PROBES = 16
+"""Times and noises at which every picture's loss is taken, the same for all."""
 
 
 @dataclass(frozen=True)

@@ -156,15 +156,8 @@ def _check(model: LanguageModel, rows: Rows) -> None:
     )
 
 
-def kept_names(network: torch.nn.Module) -> list[str]:
-    """Names of all weights in the order in which a checkpoint of their training holds them: matrices, then others."""
-    named = list(network.named_parameters())
-    return [name for matrices in (True, False) for name, weight in named if (weight.ndim >= 2) == matrices]
-
-
 def _optimizer(moving: list[Any], recipe: Recipe) -> torch.optim.AdamW:
     """AdamW in one pass over the memory, decay on matrices only."""
-    # `kept_names` says this order.
     matrices, others = [p for p in moving if p.ndim >= 2], [p for p in moving if p.ndim < 2]
     groups = [
         {"params": part, "weight_decay": decay}

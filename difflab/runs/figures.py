@@ -18,6 +18,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from difflab.errors import InputError
 from difflab.runs.result import Picture
+from difflab.runs.rows import Row
 from difflab.statistics.intervals import Interval
 
 COLOURS = {
@@ -208,6 +209,33 @@ def rungs(
             ax, places, curve, label, colours[label], joined=not all(isinstance(level, str) for level in levels)
         )
     ax.set_xticks(range(len(levels)), [str(level) for level in levels])
+
+
+def share_tables(title: str, labels: tuple[str, str], rows: Sequence[Row], parts: tuple[str, str, str]) -> Figure:
+    """Draw tables of shares, the darker the larger, with the numbers in them.
+
+    Args:
+        title: what is shown.
+        labels: of the columns and of the lines.
+        rows: one for each cell, shares between 0 and 1.
+        parts: of their settings: what has a panel of its own, what a line, and what a column.
+    """
+    names, lines, columns = (list(dict.fromkeys(str(row.setting[part]) for row in rows)) for part in parts)
+    figure, panels = new_figure(title, *labels, len(names))
+    for ax, name in zip(panels, names, strict=True):
+        table = np.full((len(lines), len(columns)), np.nan)
+        for row in rows:
+            if str(row.setting[parts[0]]) == name:
+                place = lines.index(str(row.setting[parts[1]])), columns.index(str(row.setting[parts[2]]))
+                table[place] = row.value
+                colour = "white" if row.value > 0.5 else "black"
+                ax.text(place[1], place[0], f"{row.value:.2f}", ha="center", va="center", color=colour)
+        ax.imshow(table, vmin=0, vmax=1, cmap="Blues")
+        ax.set_xticks(range(len(columns)), [column.replace("client ", "") for column in columns])
+        ax.set_yticks(range(len(lines)), [line.replace("client ", "") for line in lines])
+        ax.grid(visible=False)
+        ax.set_title(name)
+    return figure
 
 
 def log_axes(ax: Axes, names: str) -> None:

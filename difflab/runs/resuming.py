@@ -50,5 +50,5 @@ class InMemory(dict[str, dict[str, np.ndarray]]):
         return self.get(name)
 
     def save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
-        """Keep arrays under this name."""
-        self[name] = arrays
+        """Keep copies of arrays under this name: a training goes on to change its own in place."""
+        self[name] = {part: array.copy() for part, array in arrays.items()}

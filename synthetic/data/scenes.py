@@ -141,6 +141,24 @@ def twins(generator: np.random.Generator, scene: Scenes, n: int) -> Scenes:
     return anew._replace(ground=ground, shape=shape, colour=colour % len(COLOURS), city=city)
 
 
+def relit(generator: np.random.Generator, scene: Scenes, share: float) -> Scenes:
+    """Near-copies: the same things at the same places in another light.
+
+    Tint and shading of the ground, and shades of objects, go this share of the way to newly drawn ones; the grain is
+    drawn anew. The captions stay the same.
+
+    Args:
+        generator: the source of chance.
+        scene: n scenes.
+        share: between 0 and 1.
+    """
+    anew = scenes(generator, len(scene.ground))
+    mixed = {
+        name: (1 - share) * getattr(scene, name) + share * getattr(anew, name) for name in ("tint", "slope", "shade")
+    }
+    return scene._replace(**mixed, grain=anew.grain)
+
+
 def captions(scene: Scenes, wording: int = 0) -> list[str]:
     """What each scene is called.
 

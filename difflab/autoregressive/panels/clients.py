@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from difflab.runs.figures import legend_below, new_figure, points_with_intervals
+from difflab.runs.figures import legend_below, new_figure, points_with_intervals, share_tables
 from difflab.runs.rows import Row, select
 
 _COLOURS = {"intra": "memorizing", "inter": "trained", "unseen": "control"}
@@ -14,22 +13,7 @@ _COLOURS = {"intra": "memorizing", "inter": "trained", "unseen": "control"}
 def matrix_figure(rows: Sequence[Row]) -> Figure:
     """Whose items (down) are completed with whose texts (across); a panel for each kind of match."""
     found = select(rows, "cell_fraction")
-    names = list(dict.fromkeys(row.setting["match"] for row in found))
-    figure, panels = new_figure("Who completes whose texts", "with texts of", "items of", len(names))
-    for ax, match in zip(panels, names, strict=True):
-        here = select(found, "cell_fraction", match=match)
-        whose, across = (list(dict.fromkeys(row.setting[part] for row in here)) for part in ("whose", "with"))
-        table = np.array([row.value for row in here]).reshape(len(whose), len(across))
-        ax.imshow(table, vmin=0, vmax=1, cmap="Blues")
-        for i, line in enumerate(table):
-            for k, value in enumerate(line):
-                ax.text(k, i, f"{value:.2f}", ha="center", va="center", color="white" if value > 0.5 else "black")
-        short = [name.replace("client ", "") for name in across]
-        ax.set_xticks(range(len(across)), short)
-        ax.set_yticks(range(len(whose)), short)
-        ax.grid(visible=False)
-        ax.set_title(match)
-    return figure
+    return share_tables("Who completes whose texts", ("with texts of", "items of"), found, ("match", "whose", "with"))
 
 
 def conditions_figure(rows: Sequence[Row]) -> Figure:

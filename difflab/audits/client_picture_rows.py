@@ -1,0 +1,97 @@
+"""Who draws whose pictures, over worlds, in rows: of models that clients train together, of pooled rows, of each alone.
+
+The numbers are those of `difflab.audits.client_rows`, with one kind of match: the picture drawn of a caption is a copy
+of one that a client has.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool
+
+from difflab.audits.client_pictures import COPIED, NEAR, Drawn, PictureClients, alone
+from difflab.audits.client_rows import (
+    ALL,
+    CENTRAL,
+    FEDERATED,
+    INTER,
+    INTRA,
+    PROXIMAL,
+    UNSEEN,
+    Looks,
+    cell_rows,
+    chosen_of,
+    level_rows,
+    rate_rows,
+    rates_of,
+)
+from difflab.audits.client_worlds import PRIVATE, SHARED
+from difflab.runs.rows import Row
+from difflab.statistics.intervals import grouped_fraction, paired_difference
+
+ALONE = "alone"
+"""Every client's own model: what it draws of the captions of its client."""
+CONDITIONS = (FEDERATED, PROXIMAL, CENTRAL, ALONE)
+
+
+def alone_together(looks: Mapping[str, Looks], clients: int) -> dict[str, np.ndarray]:
+    """The looks at the models of all clients, each alone, as one.
+
+    Captions of a client are asked of its own model; those of the client that never took part of the model of the client
+    whose pictures they are held against. The loss is the mean.
+    """
+    every = [looks[alone(i)] for i in range(clients)]
+    copied = np.array(every[0][COPIED])
+    for i, one in enumerate(every):
+        copied[:, i] = one[COPIED][:, i]
+        copied[:, clients, :, i] = one[COPIED][:, clients, :, i]
+    return {"loss": np.mean([one["loss"] for one in every], axis=0), COPIED: copied}
+
+
+def never_seen(looks: Mapping[str, Looks], world: PictureClients) -> Bool[np.ndarray, " asked"]:
+    """Of captions of each client's private items, asked of the other clients' own models, which draw a copy of a
+    picture of that client: no such model ever saw it."""
+    private, n = chosen_of(world, PRIVATE), world.clients
+    pairs = [(j, k) for j in range(n) for k in range(n) if j != k]
+    found = [looks[alone(k)][COPIED][-1][j, private, j] for j, k in pairs]
+    return np.concatenate(found).astype(bool)
+
+
+def client_picture_rows(told: Sequence[Drawn], world: PictureClients) -> Iterator[Row]:
+    """All rows of the experiment.
+
+    Args:
+        told: of every world what its models draw.
+        world: of all; its seed is not looked at.
+    """
+    found: dict[str, list[Looks]] = {
+        model: [one.looks[model] for one in told] for model in (FEDERATED, PROXIMAL, CENTRAL)
+    }
+    found[ALONE] = [alone_together(one.looks, world.clients) for one in told]
+    yield from rate_rows(found, dict.fromkeys(found, world), [COPIED], (PRIVATE, SHARED, NEAR, ALL))
+    for condition, some in found.items():
+        yield from cell_rows(some, world, condition, COPIED)
+        yield from _difference_rows(some, world, condition)
+    yield from level_rows(found, [COPIED], ((FEDERATED, CENTRAL), (PROXIMAL, FEDERATED)))
+    counts = [never_seen(one.looks, world) for one in told]
+    if len(counts[0]):
+        shares = grouped_fraction([int(one.sum()) for one in counts], len(counts[0]))
+        yield Row("never_seen_fraction", *shares, len(told) * len(counts[0]), {"condition": ALONE, "items": PRIVATE})
+    if len(told[0].near):
+        shares = grouped_fraction([int(one.near.sum()) for one in told], len(told[0].near))
+        yield Row("near_fraction", *shares, len(told) * len(told[0].near), {"items": NEAR})
+
+
+def _difference_rows(some: Sequence[Looks], world: PictureClients, condition: str) -> Iterator[Row]:
+    """What is compared within a condition, world by world: owners, others and chance; kinds of items."""
+    n, here = len(some), {"condition": condition}
+    own, other, chance = (rates_of(some, world, COPIED, of, PRIVATE) for of in (INTRA, INTER, UNSEEN))
+    yield Row("own_difference", *paired_difference(own, chance), n, here)
+    yield Row("excess_difference", *paired_difference(other, chance), n, here)
+    yield Row("twofold_difference", *paired_difference(own, [2 * one for one in other]), n, here)
+    for kind in (SHARED, NEAR):
+        if not chosen_of(world, kind).any():
+            continue
+        for of, private in ((INTRA, own), (INTER, other)):
+            gap = paired_difference(rates_of(some, world, COPIED, of, kind), private)
+            yield Row("kind_difference", *gap, n, {**here, "items": kind, "less": PRIVATE, "of": of})
