@@ -1,6 +1,6 @@
 """The systems of the literature that the laboratory holds: thirty papers, what each says, and whether it held here.
 
-A verdict is that of the claims of one recorded run, which are computed from its rows. It says whether the mechanism
+A verdict is that of the claims of recorded runs, which are computed from their rows. It says whether the mechanism
 shows in models as small as ours; it says nothing of the paper's own models.
 """
 
@@ -20,80 +20,82 @@ class System(NamedTuple):
         paper: its arXiv number.
         name: as others call it.
         says: what it says of memorization, in one sentence.
-        experiment: that asks whether it holds here.
-        claims: parts of sentences of that experiment; those of its claims that hold one of them decide.
+        claims: by experiment, the one that reproduces it first, parts of sentences; those claims of its run that
+            hold one of them decide.
     """
 
     paper: str
     name: str
     says: str
-    experiment: str
-    claims: tuple[str, ...]
+    claims: Mapping[str, tuple[str, ...]]
 
 
 SYSTEMS = (
     System("2508.17689", "Edge", "Diffusion models begin to copy at 4/5 of the size that holds every point.",
-           "edge_sweep", ("one ratio fits all", "the mean transition is within 0.02 of 0.8")),
+           {"edge_sweep": ("one ratio fits all", "the mean transition is within 0.02 of 0.8")}),
     System("2507.16880", "Dori", "What pruning removes comes back through moved embeddings of the prompt.",
-           "pruning_attacked", ("brought back",)),
+           {"pruning_attacked": ("brought back",)}),
     System("2402.02103", "Déjà vu", "A caption reveals objects of its training picture that it never names.",
-           "clip_dejavu", ("hidden auc gap of member and non-member",)),
+           {"clip_dejavu": ("hidden auc gap of member and non-member",)}),
     System("2509.00488", "UnitMem", "Few units hold what an image autoregressive model has memorized.",
-           "unit_memorization", ("fewer than without random units",)),
+           {"unit_memorization": ("fewer than without random units",)}),
     System("2411.00113", "Manifold memorization", "Memorized points have a local dimension below that of their law.",
-           "dimension_collapsed", ("at M = N the dimension", "the copied ones have the lower dimension")),
+           {"dimension_collapsed": ("at M = N the dimension", "the copied ones have the lower dimension")}),
     System("2410.21665", "Bright ending", "Attention on the last token shows which part of a picture is copied.",
-           "memorization_in_the_picture", ("bright ending",)),
+           {"memorization_in_the_picture": ("bright ending",)}),
     System("2509.00083", "GenDataCarto", "Items that are forgotten often in training are the repeated ones.",
-           "data_cartography", ("forget events tell copies",)),
+           {"data_cartography": ("forget events tell copies",)}),
     System("2507.09937", "Memorization sinks", "Units that one text alone may use hold it, and can be left out.",
-           "memorization_sinks", ("the drop closes more than half", "dropping sinks closes more")),
+           {"memorization_sinks": ("the drop closes more than half", "dropping sinks closes more"),
+            "pictures_isolated": ("the drop closes more than half", "the drop closes more of the gap than")}),
     System("2509.13755", "CodeEraser", "Secrets in code can be unlearned span by span.",
-           "unlearning_attacked", ("code_eraser: at the stop", "code_eraser leaves less", "code_eraser leaves more")),
+           {"unlearning_attacked": ("code_eraser: at the stop", "code_eraser leaves less", "code_eraser leaves more")}),
     System("2508.04117", "Over-memorization", "A training goes on to memorize after its accuracy has settled.",
-           "training_objectives", ("plain fine-tuning is over-memorized", "answers are as right at the last step")),
+           {"training_objectives": ("plain fine-tuning is over-memorized", "answers are as right at the last step")}),
     System("2510.16022", "IB-FT", "A bottleneck beside a layer lets a fine-tune learn instead of memorize.",
-           "training_objectives", ("bottleneck: a lower validation loss", "bottleneck: fewer derivations")),
+           {"training_objectives": ("bottleneck: a lower validation loss", "bottleneck: fewer derivations")}),
     System("2505.08727", "GAPT", "Training that compresses its layers in turns memorizes less.",
-           "training_objectives", ("gated compression",)),
+           {"training_objectives": ("gated compression",)}),
     System("2507.00258", "Fine-tuning methods", "Learned prompts betray less than changed weights do.",
-           "finetuning_methods", ("betray more than every prompt",)),
+           {"finetuning_methods": ("betray more than every prompt",)}),
     System("2510.08750", "Cross-client memorization", "A model of many clients completes texts across clients.",
-           "cross_client_memorization", ("twice as often as with others'", "more planted overlap")),
+           {"cross_client_memorization": ("twice as often as with others'", "more planted overlap"),
+            "cross_client_pictures": ("over twice as often as others'",)}),
     System("2510.19811", "Hubble", "Membership rises with copies, and falls with early copies and more background.",
-           "text_memorized", ("more copies are told no worse", "copies in the last quarter", "twice the background")),
+           {"text_memorized": ("more copies are told no worse", "copies in the last quarter", "twice the background")}),
     System("2407.17817", "Verbatim memorization", "Verbatim memory takes many copies and comes sooner in later models.",
-           "text_in_time", ("more copies are said", "further from the last checkpoint")),
+           {"text_in_time": ("more copies are said", "further from the last checkpoint")}),
     System("2406.17746", "Recite, reconstruct, recollect", "Memorization has kinds that other features predict.",
-           "kinds_of_memorization", ("kinds predict",)),
+           {"kinds_of_memorization": ("kinds predict",)}),
     System("2508.02573", "Guess or recall", "Attention tells a guess from a recollection.",
-           "kinds_of_memorization", ("attention tells",)),
+           {"kinds_of_memorization": ("attention tells",)}),
     System("2507.06056", "Entropy law", "Memorization scores of pools of texts are linear in their entropy.",
-           "entropy_law", ("follow the law",)),
+           {"entropy_law": ("follow the law",)}),
     System("2506.12321", "Redundancy", "Memorized texts with little redundancy break more easily.",
-           "redundancy_and_fragility", ("of the least redundant",)),
+           {"redundancy_and_fragility": ("of the least redundant",)}),
     System("2205.10770", "Memorization without overfitting", "Larger models forget less of what they saw once.",
-           "text_in_time", ("the widest keeps more",)),
+           {"text_in_time": ("the widest keeps more",)}),
     System("2405.11577", "Multi-perspective analysis", "Larger models keep more; entropy jumps where writing begins.",
-           "text_by_size", ("more texts are gained than lost", "at the boundary")),
+           {"text_by_size": ("more texts are gained than lost", "at the boundary")}),
     System("2310.06714", "Fine-tuned models", "Tasks that need more of the input keep more of it.",
-           "text_by_task", ("more is extracted by tasks",)),
+           {"text_by_task": ("more is extracted by tasks",)}),
     System("2409.18858", "PSMI", "Which items will be memorized shows early in training.",
-           "memorization_predicted",
-           ("PSMI at a tenth tells which labels", "PSMI tells memorized labels",
-            "PSMI at a tenth tells which answers", "PSMI tells memorized answers")),
+           {"memorization_predicted": (
+               "PSMI at a tenth tells which labels", "PSMI tells memorized labels",
+               "PSMI at a tenth tells which answers", "PSMI tells memorized answers",
+           )}),
     System("2210.09404", "Measures of information", "Entropy of units ranks models by what they memorize, unlabelled.",
-           "units_rank_models", ("label noise", "shortcut")),
+           {"units_rank_models": ("label noise", "shortcut")}),
     System("2510.12950", "Health records", "Six tests tell what a model of records gives away of patients.",
-           "health_records", ("with longer prompts", "arbitrary codes collapse", "T6")),
+           {"health_records": ("with longer prompts", "arbitrary codes collapse", "T6")}),
     System("2510.19036", "Term normalization", "Arbitrary identifiers are memorized, meaningful ones composed.",
-           "term_normalization", ("held-out terms", "fine-tuning raises", "mentions raise")),
+           {"term_normalization": ("held-out terms", "fine-tuning raises", "mentions raise")}),
     System("2509.04866", "Scenario cognition", "Models recite a scenario without knowing its roles.",
-           "scenario_cognition", ("in full", "by role", "tell more roles")),
+           {"scenario_cognition": ("in full", "by role", "tell more roles")}),
     System("2505.16216", "MIDAS", "Idioms are partly memorized, partly composed.",
-           "idiom_understanding", ("phrases", "equally often")),
+           {"idiom_understanding": ("phrases", "equally often")}),
     System("2407.19409", "LLAVADI", "Our own question, for it has none: do a teacher's memories pass to a student?",
-           "distillation_leak", ("pass something",)),
+           {"distillation_leak": ("pass something",), "pictures_distilled": ("pass something", "draws some items")}),
 )  # fmt: skip
 """In the order of the wings, then of the digest of papers."""
 
@@ -103,12 +105,17 @@ def verdict(system: System, record: Mapping[str, Sequence[Result]]) -> str:
 
     Returns:
         held or not held, where the claims that decide agree; "held in k of n claims", where they do not; not testable
-        here, where the recorded run makes no such claim; not in the record yet, where there is no run.
+        here, where no recorded run makes such a claim; not in the record yet, where there is no run.
     """
-    if system.experiment not in record:
+    asked = [name for name in system.claims if name in record]
+    if not asked:
         return NOT_RUN
-    run = default_run(system.experiment, record)
-    said = [held for claim, held in run.claims.items() if any(part in claim for part in system.claims)]
+    said = [
+        held
+        for name in asked
+        for claim, held in default_run(name, record).claims.items()
+        if any(part in claim for part in system.claims[name])
+    ]
     if not said:
         return NOT_TESTABLE
     if len(set(said)) == 1:

@@ -34,7 +34,7 @@ def _list_papers() -> None:
     record = recorded()
     for system in SYSTEMS:
         print(f"arXiv:{system.paper}  {system.name}\n{'':18s}{system.says}")
-        print(f"{'':18s}{system.experiment}: {verdict(system, record)}")
+        print(f"{'':18s}{', '.join(system.claims)}: {verdict(system, record)}")
 
 
 def _list_methods() -> None:
