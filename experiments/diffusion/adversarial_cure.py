@@ -74,7 +74,7 @@ class Config(OnWorld):
 
 SMOKE = Config(
     targets=2,
-    nemo=Nemo(blocks=("up",), seeds=2, unseen=20, refine=False),
+    nemo=Nemo(blocks=("up",), seeds=2, unseen=6, refine=False),
     adversarial=AdversarialFinetuning(steps=2, inner_steps=1, inner_batch=1, targets=1, batch=2, draws=1),
     erasure=ConceptErasure(batch=2, sampling_steps=2),
     unlearning=DataUnlearning(batch=2),
@@ -83,7 +83,7 @@ SMOKE = Config(
     token_steps=1,
     noise_steps=1,
     seeds=2,
-    steps=2,
+    steps=1,
     held_out=2,
     draws=1,
     retained=60,

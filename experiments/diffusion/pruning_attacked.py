@@ -76,12 +76,12 @@ class Config(OnWorld):
 
 SMOKE = Config(
     targets=2,
-    nemo=Nemo(blocks=("up",), seeds=2, unseen=20, refine=False),
-    published=replace(Nemo.published(), blocks=("up",), seeds=2, unseen=20, refine=False),
+    nemo=Nemo(blocks=("up",), seeds=2, unseen=6, refine=False),
+    published=replace(Nemo.published(), blocks=("up",), seeds=2, unseen=6, refine=False),
     sparsities=(0.1,),
     dori=Dori(keep=(0, 1), batch=1, looks=1),
     seeds=2,
-    steps=2,
+    steps=1,
     held_out=2,
     draws=1,
     retained=60,
