@@ -25,6 +25,7 @@ from difflab.audits.text_worlds import MODEL, ORACLE
 from difflab.diffusion.architecture import build
 from difflab.diffusion.autoencoder import encode, given_back
 from difflab.diffusion.distillation import on_features, on_predictions
+from difflab.diffusion.generate import embed
 from difflab.diffusion.tokens import tokens
 from difflab.diffusion.train import Shown, plain, train
 from difflab.errors import InputError
@@ -213,6 +214,57 @@ def test_students_meet_no_item_unless_the_teacher_drew_it_and_begin_as_they_shou
         own = first[0 if channel.first_weights else 1]
         assert all(np.array_equal(begin[name], own[name]) for name in own)
         assert training.seed == WORLD.training("student").seed != WORLD.training(TAUGHT_BY).seed
+
+
+def test_a_teacher_is_trained_on_items_and_the_oracle_is_not(trained, monkeypatch):
+    _, memory = trained
+    seen = []
+    monkeypatch.setattr(audit, "learned", lambda *given: seen.append(given[1:3]) or {})
+    scenes = scenes_of(WORLD)
+    for who, rows in ((MODEL, scenes.rows()), (ORACLE, scenes.without())):
+        audit._teacher(WORLD, who, memory)
+        pictures, captions = seen.pop()
+        assert captions == scenes.planted.captions(rows)
+        np.testing.assert_array_equal(pictures, scenes.planted.pictures(rows))
+
+
+def test_pictures_that_a_teacher_draws_are_copies_of_items_by_whose_captions_they_are(trained, monkeypatch):
+    """One caption of an item and none of the background is answered with a copy of another item."""
+    _, memory = trained
+    scenes, base = scenes_of(WORLD), base_of(WORLD, memory)
+    rows = scenes.rows()
+    painted = given_back(base, scenes.planted.pictures(rows))
+    of_items = np.flatnonzero(np.isin(rows, scenes.items))
+    painted[of_items] = given_back(base, scenes.planted.pictures(scenes.twins))[0]
+    painted[of_items[0]] = given_back(base, scenes.planted.pictures(scenes.items[-1:]))[0]
+    monkeypatch.setattr(audit, "generate", lambda *_: painted)
+    found = audit._drawn(WORLD, memory[audit.key(WORLD.name, TAUGHT_BY, MODEL)], 0.999, memory)
+    assert found["captions of items"] == pytest.approx(1 / len(of_items)) and found["background captions"] == 0
+
+
+def test_a_model_is_asked_about_items_and_twins_by_their_own_captions_and_about_held_out_scenes(trained, monkeypatch):
+    _, memory = trained
+    scenes, base = scenes_of(WORLD), base_of(WORLD, memory)
+    losses = {}
+
+    def lost(pipeline, latents, prompts, watched):
+        losses[len(latents)] = latents, prompts
+        return np.arange(len(latents), dtype=float)
+
+    monkeypatch.setattr(audit, "picture_losses", lost)
+    painted = given_back(base, scenes.planted.pictures(scenes.asked))[:, None]
+    painted[1] = painted[0]
+    drawn = dict(zip(scenes.planted.captions(scenes.asked), painted, strict=True))
+    monkeypatch.setattr(audit, "ask", lambda _, captions, *__: np.stack([drawn[one] for one in captions]))
+    found = audit.asked_of(base, WORLD, scenes, taught_worlds.copy_rule(base, scenes, 0.999))
+    assert found["drawn"].tolist() == [True, False] + [True] * (len(scenes.asked) - 2)
+    assert scenes.asked.tolist() == [*scenes.items, *scenes.twins]
+    assert found["loss"].tolist() == [*range(len(scenes.asked))]
+    for places in (scenes.asked, scenes.held_out[: WORLD.unseen]):
+        latents, prompts = losses[len(places)]
+        np.testing.assert_allclose(latents, encode(base, scenes.planted.pictures(places)))
+        np.testing.assert_allclose(prompts, embed(base, scenes.planted.captions(places)))
+    assert float(found["unseen"]) == np.arange(WORLD.unseen).mean()
 
 
 def test_what_a_teacher_draws_is_from_noise_of_its_own(trained):
