@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 from conformance import says_one_sentence
 
+from difflab.audits import isolated_copies, isolated_pictures
 from difflab.audits.isolated_copies import (
+    ALL,
     DROPPED,
+    EXPECTED,
     GENERAL,
     MODELS,
     NEMO,
+    OTHER,
+    PUBLISHED,
     RELEARNED,
     SEARCHED,
     WANDA,
@@ -23,12 +28,14 @@ from difflab.audits.isolated_pictures import OWN, REDRAWN, RETRAINED, STANDARD, 
 from difflab.audits.pruned_models import alike
 from difflab.diffusion.attacks.relearning import Relearning
 from difflab.diffusion.defended import undefended
+from difflab.diffusion.finetuning import weights_of, with_weights
 from difflab.runs.resuming import InMemory
 from difflab.runs.rows import check_row, select
-from difflab.training.sinks import Sinks
+from difflab.training.sinks import Sinks, dropped, everything, expected_scale, published_scale
 from experiments.diffusion.pictures_isolated import SMOKE
 
 WORLD = SMOKE.world
+VARIANTS = (STANDARD, OWN, REDRAWN, RETRAINED)
 
 
 def test_every_picture_stands_beside_its_twin_those_with_most_copies_first():
@@ -71,6 +78,95 @@ def test_variants_differ_in_whose_sinks_are_on():
     assert WORLD.objective(STANDARD) is WORLD.objective(RETRAINED)
     own, anew = (replace(WORLD, seed=3).objective(who) for who in (OWN, REDRAWN))
     assert own.sinks == anew.sinks == Sinks(seed=3) and (own.redrawn, anew.redrawn) == (False, True)
+
+
+def test_only_the_oracle_is_trained_without_the_repeated_pictures_and_each_by_its_own_objective(monkeypatch):
+    seen, memory = [], InMemory()
+    base = begun(WORLD, memory)
+    monkeypatch.setattr(
+        isolated_pictures, "train_pipeline", lambda *given, objective=None: seen.append((given[0], objective)) or base
+    )
+    planted = WORLD.planted()
+    repeated = {*planted.captions(planted.where("repeated"))}
+    rows = {}
+    for who in VARIANTS:
+        isolated_pictures._trained(WORLD, who, memory)
+        material, objective = seen.pop()
+        assert bool(repeated & {*material.captions}) == (who != RETRAINED)
+        wanted = WORLD.objective(who)
+        assert type(objective) is type(wanted) and getattr(objective, "redrawn", None) == getattr(
+            wanted, "redrawn", None
+        )
+        rows[who] = [*material.captions]
+    assert rows[STANDARD] == rows[OWN] == rows[REDRAWN] and len(rows[RETRAINED]) == len(rows[STANDARD])
+
+
+def test_every_model_is_made_of_the_right_weights_and_units(monkeypatch):
+    """Whatever is made remembers of what; losses are told, so that the budget of prunings is known."""
+    base, made, alive = begun(WORLD, InMemory()), {}, []
+
+    def remembering(name):
+        real = getattr(isolated_copies, name)
+
+        def call(*given, **named):
+            alive.append(real(*given, **named))
+            made[id(alive[-1])] = given
+            return alive[-1]
+
+        monkeypatch.setattr(isolated_copies, name, call)
+
+    for name in ("undefended", "pruned", "weighed", "own_masks"):
+        remembering(name)
+    asked, told = Asked(WORLD, base), []
+    pipelines = {who: with_weights(base, weights_of(base)) for who in VARIANTS}
+
+    def strongest_of(some, loss, most):
+        told.append(most)
+        return some[0]
+
+    def weakest(_, standard):
+        assert standard is pipelines[STANDARD]
+        return {NEMO: [undefended(standard, asked.captions)]}
+
+    def loss(model, group):
+        """2 with weighed units, else 1."""
+        return 2.0 if id(made[id(model)][0]) in made else 1.0
+
+    monkeypatch.setattr(isolated_copies, "strongest", strongest_of)
+    monkeypatch.setattr(asked, "loss", loss)
+    monkeypatch.setattr(isolated_copies, "_prunings", weakest)
+    models = isolated_copies._models(asked, pipelines)
+    sinks = replace(WORLD.sinks, seed=WORLD.seed)
+
+    def made_of(who):
+        return [made[id(model)] for model in models[who]]
+
+    for who in (STANDARD, RETRAINED):
+        assert [one[0] is pipelines[who] for one in made_of(who)] == [True]
+    scales = {DROPPED: 1.0, EXPECTED: expected_scale(sinks), PUBLISHED: published_scale(sinks), REDRAWN: 1.0}
+    for who, scale in scales.items():
+        ((weighed, _),) = made_of(who)
+        pipeline, factors = made[id(weighed)]
+        assert pipeline is pipelines[REDRAWN if who == REDRAWN else OWN]
+        np.testing.assert_allclose(factors(40), dropped(sinks, 40, scale))
+    ((on, _),) = made_of(ALL)
+    assert made[id(on)][0] is pipelines[OWN]
+    np.testing.assert_allclose(made[id(on)][1](40), everything(sinks, 40))
+    general = [made[id(one[0])] for one in made_of(GENERAL)]
+    off = [factors(40) for _, factors in general]
+    assert len(off) == WORLD.generals and all(pipeline is pipelines[OWN] for pipeline, _ in general)
+    assert all(0 < (one == 0).sum() == (dropped(sinks, 40) == 0).sum() for one in off)
+    # Sinks of repeated pictures are those that they had; twins and others meet some that nobody had.
+    keys = {}
+    for who in (OWN, OTHER):
+        ((pipeline, _, masks),) = made_of(who)
+        assert pipeline is pipelines[OWN]
+        keys[who] = made[id(masks)][2]
+    n = len(asked.repeated)
+    assert [asked.trained[i] for i in keys[OWN][:n]] == asked.repeated.tolist()
+    assert max(keys[OWN][n:]) < 0 and max(keys[OTHER]) < 0 and len({*keys[OTHER]}) == 2 * n
+    assert not {*keys[OWN]} & {*keys[OTHER]}
+    assert told == [max(2.0, 1 + WORLD.dearer)]
 
 
 def _world(shift):
