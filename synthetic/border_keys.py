@@ -188,7 +188,7 @@ def keys_told(
 
 
 def keys_of_all(chance: Stream, data: Sequence[Dataset], objective: Objective, frame: Frame) -> dict[str, np.ndarray]:
-    """The same of the memorizing denoiser, which has all framed pictures: what can be told at most by asking like this.
+    """The same of the memorizing denoiser, which has all framed pictures.
 
     Returns:
         "training" and "training rank" only.
@@ -266,7 +266,8 @@ def key_transition_rows(found: Sequence[Mapping[str, np.ndarray]], labels: Mappi
         labels: of all rows.
 
     Yields:
-        No row where a data set does not get there; `transition_ratio` is copies over keys.
+        No row where a data set does not get there, or is there at the smallest network, which only bounds it;
+        `transition_ratio` is copies over keys.
     """
     n, sizes = found[0][TRAINING].shape[1], np.log([float(one["parameters"]) for one in found])
     curves = {
@@ -274,11 +275,12 @@ def key_transition_rows(found: Sequence[Mapping[str, np.ndarray]], labels: Mappi
         COPIES: (np.stack([one[COPIES] / n for one in found], axis=1), LEVELS["middle"]),
     }
     places = {name: reached(sizes, shares, 1, level) for name, (shares, level) in curves.items()}
+    seen = {name: bool((np.isfinite(place) & (place > sizes[0])).all()) for name, place in places.items()}
     for name, place in places.items():
-        if np.isfinite(place).all():
+        if seen[name]:
             value, low, high = np.exp(mean(place)).tolist()
             yield Row("transition_count", value, low, high, len(place), {**labels, "criterion": name})
-    if np.isfinite([*places.values()]).all():
+    if all(seen.values()):
         apart = places[COPIES] - places[KEYS]
         value, low, high = np.exp(mean(apart)).tolist()
         yield Row("transition_ratio", value, low, high, len(apart), {**labels, "criterion": f"{COPIES} over {KEYS}"})

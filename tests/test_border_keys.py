@@ -145,6 +145,8 @@ def test_transitions_are_half_way_and_their_ratio_is_of_the_same_data_set():
     assert keys.value == pytest.approx(1000) and copied.value == pytest.approx((10_000 * 1000) ** 0.5)
     assert ratio.value == pytest.approx(copied.value / keys.value)
     assert not select(key_transition_rows(found[:1], {}), "transition_count")
+    # What is half way at the smallest network may have been so before.
+    assert [row.setting["criterion"] for row in key_transition_rows([found[1], found[2]], {})] == []
 
 
 @pytest.mark.parametrize("wrong", [{"border": 0}, {"tries": 0}])

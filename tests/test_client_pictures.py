@@ -20,6 +20,7 @@ from difflab.audits.client_pictures import (
     alone,
     clients_of,
     drawn_by_clients,
+    lacks,
     look,
     pictures_of,
 )
@@ -27,8 +28,11 @@ from difflab.audits.client_rows import CENTRAL, FEDERATED, PROXIMAL, UNSEEN
 from difflab.audits.client_worlds import PRIVATE, SHARED
 from difflab.audits.taught_worlds import CopyRule, scenes_of
 from difflab.diffusion.architecture import build
+from difflab.diffusion.autoencoder import encode
 from difflab.diffusion.federated import PictureClient, near
 from difflab.diffusion.finetuning import weights_of, with_weights
+from difflab.diffusion.generate import embed
+from difflab.diffusion.recorded import Watched, picture_losses
 from difflab.diffusion.tokens import tokens
 from difflab.diffusion.train import Training, train
 from difflab.errors import InputError
@@ -187,15 +191,45 @@ def test_a_look_holds_what_every_caption_draws_against_every_client(monkeypatch)
     told = look(BASE, world, found.held, rule)
     wanted = np.zeros((4, 4, 4), bool)
     wanted[0, :, 0] = wanted[3, :, 3] = True
-    wanted[0, :, 1] = world.kinds == SHARED
-    assert np.array_equal(told[COPIED], wanted) and told["loss"] > 0
+    assert np.array_equal(told[COPIED], wanted)
+    latents, prompts = (
+        encode(BASE, scenes.planted.pictures(scenes.held_out[:4])),
+        embed(BASE, scenes.planted.captions(scenes.held_out[:4])),
+    )
+    assert told["loss"] == picture_losses(BASE, latents, prompts, Watched(taught_worlds.PROBES, seed=world.seed)).mean()
+    # Each draws what the next one has: that counts as another's only where its own client lacks it.
+    pictures[:] = background[0]
+    pictures[:12] = np.concatenate([items[4:12], items[:4]])[:, None]
+    private = world.kinds == PRIVATE
+    told = look(BASE, world, found.held, rule)[COPIED]
+    for j in range(3):
+        assert not told[j, :, j].any() and np.array_equal(told[j, :, (j + 1) % 3], private | (world.kinds != PRIVATE))
+    pictures[:12] = np.concatenate([items[8:12], items[:8]])[:, None]
+    told = look(BASE, world, found.held, rule)[COPIED]
+    for j in range(3):
+        assert np.array_equal(told[j, :, (j - 1) % 3], private) and not told[j, :, j].any()
+
+
+def test_who_lacks_which_pictures_of_whom():
+    world = replace(WORLD, overlap=0.25, near=0.5)
+    found, kinds = pictures_of(world), world.kinds
+    near_of = {one.tobytes(): other.tobytes() for one, other in zip(*found.near, strict=True)}
+    for j in range(3):
+        mine = {one.tobytes() for one in found.held[j]}
+        mine |= {near_of[one] for one in mine if one in near_of} | {a for a, b in near_of.items() if b in mine}
+        for k in range(4):
+            if k != j:
+                wanted = [one.tobytes() not in mine for one in found.held[k]]
+                assert lacks(world, j, k).tolist() == wanted
+    assert lacks(world, 3, 0).all() and (kinds == PRIVATE).sum() == 1
 
 
 def looks_by_hand(seed, world):
     random = np.random.default_rng(seed)
-    shape = (2, world.clients + 1, world.items, world.clients + 1)
+    shape = (3, world.clients + 1, world.items, world.clients + 1)
     return {
-        model: {"loss": np.array([1.0, random.random()]), COPIED: random.random(shape) < 0.5} for model in world.models
+        model: {"loss": np.array([9.0, 1.0, random.random()]), COPIED: random.random(shape) < 0.5}
+        for model in world.models
     }
 
 
@@ -204,9 +238,9 @@ def test_what_clients_alone_draw_is_told_by_loops():
     together = alone_together(looks, 3)
     for j in range(4):
         for k in range(4):
-            whose = j if j < 3 else min(k, 3)
-            if whose < 3:
-                assert np.array_equal(together[COPIED][:, j, :, k], looks[alone(whose)][COPIED][:, j, :, k])
+            for i in range(4):
+                whose = j if j < 3 else k if k < 3 else i % 3
+                assert np.array_equal(together[COPIED][:, j, i, k], looks[alone(whose)][COPIED][:, j, i, k])
     assert together["loss"] == pytest.approx(sum(looks[alone(i)]["loss"] for i in range(3)) / 3)
     wanted = [
         bool(looks[alone(k)][COPIED][-1][j, i, j])
@@ -226,13 +260,13 @@ def test_rows_are_means_over_worlds_of_counts_by_loops():
         hits = [last_look[j, i, j] for j in range(3) for i in range(4) if WORLD.kinds[i] == SHARED]
         single = [last_look[j, i, j] for j in range(3) for i in range(4) if WORLD.kinds[i] == PRIVATE]
         shared.append(np.mean(hits) - np.mean(single))
-    gap = at["kind_difference", FEDERATED, SHARED, PRIVATE, "intra"]
+    gap = at["kind_difference", FEDERATED, SHARED, PRIVATE]
     assert gap.value == pytest.approx(np.mean(shared))
     chance = [np.mean([looks[CENTRAL][COPIED][-1][3, i, k] for i in range(4) for k in range(3)]) for looks in worlds]
     assert at["match_fraction", CENTRAL, COPIED, "all", UNSEEN].value == pytest.approx(np.mean(chance))
     assert at["near_fraction", NEAR].value == pytest.approx(2 / 3)
     # A world in which one model begins below the other's lowest loss says nothing of equal losses.
-    below = {**worlds[0], FEDERATED: {**worlds[0][FEDERATED], "loss": np.array([0.0, 0.0])}}
+    below = {**worlds[0], FEDERATED: {**worlds[0][FEDERATED], "loss": np.array([9.0, 0.0, 0.0])}}
     for some, wanted in (([below, *worlds[1:]], [2, 2]), ([below, worlds[1]], [])):
         told = client_picture_rows([Drawn(one, np.ones(3, bool)) for one in some], WORLD)
         assert sorted(row.n for row in told if row.metric == "total_difference") == wanted
@@ -263,6 +297,8 @@ def test_a_killed_run_gives_the_same_looks_and_does_nothing_twice(monkeypatch):
     ("change", "said"),
     [
         ({"overlap": 0.7, "near": 0.7}, "more than all items"),
+        ({"overlap": 0.5, "near": 0.5}, "no item to one client alone"),
+        ({"world": replace(WORLD.world, background=16)}, "48 scenes of background; give at least 50"),
         ({"light": 1.5}, "a share between 0 and 1"),
         ({"clients": 1}, "clients is 1"),
         ({"proximal": 0.0}, "a positive weight"),

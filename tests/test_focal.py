@@ -16,6 +16,7 @@ from difflab.diffusion.tokens import tokens
 from difflab.diffusion.train import Aim, Shown, Training, plain, train
 from difflab.runs.resuming import InMemory
 from difflab.training.averaging import averaged
+from difflab.training.focal import focal_losses
 from difflab.training.loop import Keeping
 
 SIZES = Architecture(
@@ -111,3 +112,9 @@ def test_two_checkpoints_of_one_u_net_are_averaged_number_by_number():
 
 def test_mistakes_are_one_sentence():
     assert "power" in says_one_sentence(lambda: Focal(-1.0))
+
+
+def test_a_loss_of_nothing_has_a_gradient_for_roots_too():
+    losses = torch.tensor([0.0, 0.3], requires_grad=True)
+    (gradient,) = torch.autograd.grad(focal_losses(losses, 0.5).sum(), losses)
+    assert gradient.isfinite().all() and gradient[0] < 1e-9 and gradient[1] > 0

@@ -2,8 +2,8 @@
 
 Each pixel is the posterior mean of the centres of training patches, given the patch around it. The local one
 compares with patches at the same place, the equivariant one with patches at all places, the bordered one with patches
-at all places from where a border looks the same. With a patch as large as the picture the first and the last are the
-memorizing denoiser, and the second memorizes all shifts of the training pictures.
+at all places from where a border looks the same. With a patch around the whole picture from every pixel the first and
+the last are the memorizing denoiser; with one as large as the picture the second memorizes all shifts of the pictures.
 """
 
 from functools import partial
@@ -135,7 +135,7 @@ def bordered_mean(
         x_t: noisy pictures.
         alpha: scale of the signal.
         sigma: scale of the noise, > 0.
-        patch: pixels of a patch's side, odd; one larger than the picture gives `local_mean`.
+        patch: pixels of a patch's side, odd; one as large as the picture gives `local_mean`.
 
     Raises:
         ValueError: for a side that is even or below 1.

@@ -1,7 +1,7 @@
 """Who draws whose pictures, over worlds, in rows: of models that clients train together, of pooled rows, of each alone.
 
 The numbers are those of `difflab.audits.client_rows`, with one kind of match: the picture drawn of a caption is a copy
-of one that a client has.
+of its own item, or of a picture of another client that the one whose caption it is lacks.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,19 +38,20 @@ def alone_together(looks: Mapping[str, Looks], clients: int) -> dict[str, np.nda
     """The looks at the models of all clients, each alone, as one.
 
     Captions of a client are asked of its own model; those of the client that never took part of the model of the client
-    whose pictures they are held against. The loss is the mean.
+    whose pictures they are held against, and, against its own, of all in turn. The loss is the mean.
     """
     every = [looks[alone(i)] for i in range(clients)]
     copied = np.array(every[0][COPIED])
     for i, one in enumerate(every):
         copied[:, i] = one[COPIED][:, i]
         copied[:, clients, :, i] = one[COPIED][:, clients, :, i]
+        copied[:, clients, i::clients, clients] = one[COPIED][:, clients, i::clients, clients]
     return {"loss": np.mean([one["loss"] for one in every], axis=0), COPIED: copied}
 
 
 def never_seen(looks: Mapping[str, Looks], world: PictureClients) -> Bool[np.ndarray, " asked"]:
-    """Of captions of each client's private items, asked of the other clients' own models, which draw a copy of a
-    picture of that client: no such model ever saw it."""
+    """Of captions of each client's private items, asked of the other clients' own models, which draw the item: no such
+    model ever saw it."""
     private, n = chosen_of(world, PRIVATE), world.clients
     pairs = [(j, k) for j in range(n) for k in range(n) if j != k]
     found = [looks[alone(k)][COPIED][-1][j, private, j] for j, k in pairs]
@@ -72,7 +73,12 @@ def client_picture_rows(told: Sequence[Drawn], world: PictureClients) -> Iterato
     for condition, some in found.items():
         yield from cell_rows(some, world, condition, COPIED)
         yield from _difference_rows(some, world, condition)
-    yield from level_rows(found, [COPIED], ((FEDERATED, CENTRAL), (PROXIMAL, FEDERATED)))
+    # The first look is at a U-Net that learned nothing, whose loss no round should be compared at.
+    learned = {
+        condition: [{name: values[1:] for name, values in looks.items()} for looks in found[condition]]
+        for condition in (FEDERATED, PROXIMAL, CENTRAL)
+    }
+    yield from level_rows(learned, [COPIED], ((FEDERATED, CENTRAL), (PROXIMAL, FEDERATED)))
     counts = [never_seen(one.looks, world) for one in told]
     if len(counts[0]):
         shares = grouped_fraction([int(one.sum()) for one in counts], len(counts[0]))
@@ -87,11 +93,11 @@ def _difference_rows(some: Sequence[Looks], world: PictureClients, condition: st
     n, here = len(some), {"condition": condition}
     own, other, chance = (rates_of(some, world, COPIED, of, PRIVATE) for of in (INTRA, INTER, UNSEEN))
     yield Row("own_difference", *paired_difference(own, chance), n, here)
-    yield Row("excess_difference", *paired_difference(other, chance), n, here)
+    if condition != ALONE:  # Whose model has never seen what others have.
+        yield Row("excess_difference", *paired_difference(other, chance), n, here)
     yield Row("twofold_difference", *paired_difference(own, [2 * one for one in other]), n, here)
     for kind in (SHARED, NEAR):
         if not chosen_of(world, kind).any():
             continue
-        for of, private in ((INTRA, own), (INTER, other)):
-            gap = paired_difference(rates_of(some, world, COPIED, of, kind), private)
-            yield Row("kind_difference", *gap, n, {**here, "items": kind, "less": PRIVATE, "of": of})
+        gap = paired_difference(rates_of(some, world, COPIED, INTRA, kind), own)
+        yield Row("kind_difference", *gap, n, {**here, "items": kind, "less": PRIVATE})

@@ -36,6 +36,7 @@ from difflab.diffusion.federated import PictureClient
 from difflab.diffusion.finetuning import weights_of, with_weights
 from difflab.diffusion.generate import embed
 from difflab.diffusion.recorded import Watched, picture_losses
+from difflab.diffusion.similarity import NEAREST
 from difflab.diffusion.tokens import tokens
 from difflab.errors import at_least, require
 from difflab.randomness import item_seeds, stream
@@ -51,7 +52,7 @@ from synthetic.data import scenes as drawn
 NEAR = "near-copy"
 """Kind of an item: the next client has a near-copy of it."""
 COPIED = "copied"
-"""The one kind of match: a drawn picture is a copy of one that a client has."""
+"""The one kind of match: of its own item, or of a picture of another client that the one whose caption it is lacks."""
 
 
 def alone(client: int) -> str:
@@ -95,6 +96,14 @@ class PictureClients:
             self.overlap + self.near <= 1,
             f"overlap {self.overlap} and near {self.near} are more than all items; give less.",
         )
+        require(
+            round((self.overlap + self.near) * self.items) < self.items,
+            f"overlap {self.overlap} and near {self.near} leave no item to one client alone; give less, or more items.",
+        )
+        require(
+            self.clients * self.world.background >= NEAREST,
+            f"all clients have {self.clients * self.world.background} scenes of background; give at least {NEAREST}.",
+        )
         require(self.proximal > 0, f"proximal is {self.proximal}; give a positive weight.")
         require(len(self.world.copies) == 1, f"copies is {self.world.copies}; give one number, for all items.")
         require(self.world.seeds % 2 == 1, f"seeds is {self.world.seeds}; give an odd number, of which most count.")
@@ -115,8 +124,8 @@ class PictureClients:
     @property
     def kinds(self) -> Shaped[np.ndarray, " items"]:
         """Of the items of each client, in their order."""
-        shared, near = round(self.overlap * self.items), round(self.near * self.items)
-        return np.array([SHARED] * shared + [NEAR] * near + [PRIVATE] * (self.items - shared - near))
+        shared, known = round(self.overlap * self.items), round((self.overlap + self.near) * self.items)
+        return np.array([SHARED] * shared + [NEAR] * (known - shared) + [PRIVATE] * (self.items - known))
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -199,6 +208,24 @@ def clients_of(world: PictureClients, model: str, base: StableDiffusionPipeline)
     return [client([i], alone(i), 1) for i in range(n) if alone(i) == model]
 
 
+def lacks(world: PictureClients, whose: int, of: int) -> Bool[np.ndarray, " held"]:
+    """Which repeated pictures of one client another one has neither, nor a near-copy of.
+
+    Args:
+        world: of clients.
+        whose: client that lacks them; the one that never takes part is the last, and lacks all.
+        of: client that has them: its items, and then what it has of those of the client before it.
+    """
+    known = world.kinds != PRIVATE
+    found = np.ones(world.items + int(known.sum()), bool)
+    if world.clients not in (whose, of):
+        if whose == (of + 1) % world.clients:
+            found[: world.items] = ~known
+        if whose == (of - 1) % world.clients:
+            found[world.items :] = False
+    return found
+
+
 def look(
     pipeline: StableDiffusionPipeline,
     world: PictureClients,
@@ -215,22 +242,31 @@ def look(
 
     Returns:
         "loss", the denoising loss of scenes that nobody saw; "copied", (clients, items, clients): whether most of the
-        pictures drawn of the caption of each client's item (the one that never takes part last) are copies of any
-        repeated picture of each client.
+        pictures drawn of the caption of each client's item (the one that never takes part last) are copies: of that
+        item, against its own client; of any repeated picture that its client lacks, against another one.
     """
     taught, captions = world.taught(), pictures_of(world).captions
     scenes, seeds = scenes_of(taught), taught.seeds
     pictures = ask(pipeline, captions, item_seeds(world.seed, "asked", seeds), taught.sampler_steps, 1.0)
-    each = [rule.any_of(pictures.reshape(-1, *pictures.shape[2:]), some) for some in targets]
-    most = [one.reshape(len(captions), seeds).sum(axis=1) > seeds / 2 for one in each]
+    by_client = pictures.reshape(-1, world.items, *pictures.shape[1:])
+
+    def copied(j: int, k: int) -> Bool[np.ndarray, " items"]:
+        if j == k:
+            return rule.own(by_client[j], targets[k][: world.items])
+        hits = rule.any_of(by_client[j].reshape(-1, *pictures.shape[2:]), targets[k][lacks(world, j, k)])
+        return np.asarray(hits.reshape(world.items, seeds).sum(axis=1) > seeds / 2)
+
     unseen = scenes.held_out[: taught.unseen]
     latents, prompts = (
         encode(pipeline, scenes.planted.pictures(unseen)),
         embed(pipeline, scenes.planted.captions(unseen)),
     )
     losses = picture_losses(pipeline, latents, prompts, Watched(PROBES, seed=world.seed))
-    shape = (world.clients + 1, world.items, world.clients + 1)
-    return {"loss": np.array(losses.mean()), COPIED: np.stack(most, axis=1).reshape(shape)}
+    everybody = range(world.clients + 1)
+    return {
+        "loss": np.array(losses.mean()),
+        COPIED: np.stack([np.stack([copied(j, k) for k in everybody], axis=1) for j in everybody]),
+    }
 
 
 def course(world: PictureClients, model: str, threshold: float, checkpoints: Checkpoints) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ import numpy as np
 from difflab.autoregressive.model import LanguageModel
 from difflab.autoregressive.recipe import Recipe
 from difflab.autoregressive.train import Objective, Rows, cross_entropy, train
+from difflab.errors import require
 from difflab.runs.resuming import Prefixed, key
 from difflab.training.devices import one_thread
 from difflab.training.loop import Keeping
@@ -94,6 +95,10 @@ def rounds_looked_at(
 
     begun = pieces.load(key("look", 0)) or looked(first(), 0)
     earlier = [pieces.load(key("look", round_)) for round_ in range(1, done + 1)]
+    require(
+        all(one is not None for one in earlier),
+        "a look at an earlier round is damaged, and there is no way back to it; run with another --out.",
+    )
     later = [looked(model, round_) for round_, model in enumerate(rounds, start=done + 1)]
     every = [begun, *(one for one in earlier if one is not None), *later]
     return {name: np.stack([one[name] for one in every]) for name in begun}

@@ -17,6 +17,7 @@ def focal_losses(
     Reference:
         Ruan et al. 2025 (MAR), arXiv 2508.04117, power 1; focal loss is from arXiv 1708.02002.
     """
-    left = -torch.expm1(-losses)
+    # A root has no slope at 0, where a loss may be.
+    left = (-torch.expm1(-losses)).clamp_min(torch.finfo(losses.dtype).tiny if 0 < power < 1 else 0)
     weight = (left.detach() if detached else left) ** power
     return weight * losses

@@ -7,7 +7,7 @@ trained on. Read off is which share of all keys that could have been drawn lies 
 picture's own: a half by chance, one where it is known, and nobody says how near is near. Beside it stand the published
 count, recalled keys within 0.1, and how many of N samples of the same networks are copies in the sense of Buchanan et
 al. 2025 (arXiv 2508.17689), judged inside the frame. The transition is where either is half way. The memorizing
-denoiser, asked in the same way, says how much can be told at most.
+denoiser, asked in the same way, says what is told by who has all pictures.
 
 Differs: from SolidMark, a recalled key is a mean over tries, and each picture has one key; pictures are repeated by
 epochs, not in the data; a frame is one pixel wide, and its greys are half as far apart as those of pictures. On pilots,
@@ -89,7 +89,7 @@ class Config:
         at_least(self, 2, "n", "seeds", "times")
         at_least(self, 1, "workers")
         at_least(self, 0, "seed", "side")
-        require(len(self.sources) > 0, "give a source of pictures.")
+        require(0 < len(self.sources) == len(set(self.sources)), "give sources of pictures, each once.")
         require(bool(self.widths) and list(self.widths) == sorted(set(self.widths)), "give widths in growing order.")
         require(self.widths[0] >= 1, "a width is at least 1.")
         require(self.network in NETWORKS, f"network is {self.network!r}; choose one of {', '.join(NETWORKS)}.")
@@ -119,7 +119,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row]:
     for (source, width), arrays in told.items():
         yield from key_rows(width, arrays, {"source": source}, config.within)
     for source in config.sources:
-        most = keys_of_all(stream(config.seed, "keys"), _data(config, source), _objective(config), config.frame)
+        most = keys_of_all(stream(config.seed, "keys", source), _data(config, source), _objective(config), config.frame)
         yield from told_rows(most, TRAINING, {"source": source, "denoiser": ALL}, config.within)
         yield from key_transition_rows([told[source, width] for width in config.widths], {"source": source})
 
@@ -181,4 +181,6 @@ def _of_network(config: Config, source: str, width: int) -> dict[str, np.ndarray
     channels, dim = data[0].points.shape[1:]
     whole = (round(dim**0.5) + 2 * config.frame.border) ** 2
     model = NETWORKS[config.network](width, (channels, whole), NOISE, config.training.parameterization)
-    return keys_told(stream(config.seed, "keys"), model, data, _objective(config), config.training, config.frame)
+    return keys_told(
+        stream(config.seed, "keys", source), model, data, _objective(config), config.training, config.frame
+    )
