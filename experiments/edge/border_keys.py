@@ -14,7 +14,9 @@ epochs, not in the data; a frame is one pixel wide, and its greys are half as fa
 whose seed the default does not use, the memorizing denoiser knew few of its own frames where they were as loud.
 
 Expect keys to be known to smaller networks than copies need, for the picture is nearly told; and chance for fresh
-pictures. The mechanism is reproduced, the paper's numbers are not comparable.
+pictures, which is a check of the procedure. Two widths piloted on digits agreed, on a seed that the default does not
+use. The mechanism is reproduced, the paper's numbers are not comparable. Cost on two cores: about 25 minutes, estimated
+from that pilot.
 """
 
 from collections.abc import Iterator, Sequence
