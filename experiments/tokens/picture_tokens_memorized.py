@@ -221,7 +221,8 @@ def answer(run: Recorded) -> Answer:
     ]
     return Answer(
         f"Share of pictures with at least {MANY} copies drawn again, at a quality that both reach: {'; '.join(said)}."
-        f" With {FEW} copies the loss of raster tokens tells them with an AUC of {areas[0]}, what the caption adds to it with {areas[1]}.",
+        f" With {FEW} copies the loss of raster tokens tells them with an AUC of {areas[0]}, what"
+        f" the caption adds to it with {areas[1]}.",
         "true positives at 1 % false ones up to 86.4 % of image tokens, 4.9 % of diffusion",
         "quality",
         "Which family draws its pictures again sooner, at equal distance?",
