@@ -25,7 +25,8 @@ def keys_figure(rows: Sequence[Row]) -> Figure:
         for row in select(rows, "key_rank_fraction", source=source, denoiser=ALL):
             ax.axhline(row.value, color=COLOURS["exact"], linestyle="--", label=f"keys, {ALL}")
         ax.axhline(HALF_WAY, color="#7D7D7D", linewidth=0.8)
-        ax.set_title(source)
+        if len(sources) > 1:
+            ax.set_title(source)
         log_axes(ax, "x")
     legend_below(figure)
     return figure
