@@ -296,7 +296,7 @@ def test_a_killed_run_gives_the_same_looks_and_does_nothing_twice(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"overlap": 0.7, "near": 0.7}, "more than all items"),
+        ({"overlap": 0.7, "near": 0.7}, "no item to one client alone"),
         ({"overlap": 0.5, "near": 0.5}, "no item to one client alone"),
         ({"world": replace(WORLD.world, background=16)}, "48 scenes of background; give at least 50"),
         ({"light": 1.5}, "a share between 0 and 1"),

@@ -336,7 +336,7 @@ def test_configs_that_make_no_sense_are_refused(change, said):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"overlap": 0.7, "paraphrased": 0.7}, "more than all items"),
+        ({"overlap": 0.7, "paraphrased": 0.7}, "no item to one client alone"),
         ({"prefix": 16}, "fewer than the 16 tokens"),
         ({"overlap": -0.1}, "a share between 0 and 1"),
         ({"size": "huge"}, "give one of nano"),

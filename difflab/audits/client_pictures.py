@@ -93,12 +93,8 @@ class PictureClients:
         for name in ("overlap", "near", "light"):
             require(0 <= getattr(self, name) <= 1, f"{name} is {getattr(self, name)}; give a share between 0 and 1.")
         require(
-            self.overlap + self.near <= 1,
-            f"overlap {self.overlap} and near {self.near} are more than all items; give less.",
-        )
-        require(
             round((self.overlap + self.near) * self.items) < self.items,
-            f"overlap {self.overlap} and near {self.near} leave no item to one client alone; give less, or more items.",
+            f"overlap {self.overlap} and near {self.near} leave no item to one client alone; give less.",
         )
         require(
             self.clients * self.world.background >= NEAREST,

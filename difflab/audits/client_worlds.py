@@ -85,8 +85,8 @@ class ClientWorld:
         for name in ("overlap", "paraphrased", "heterogeneity", "replaced"):
             require(0 <= getattr(self, name) <= 1, f"{name} is {getattr(self, name)}; give a share between 0 and 1.")
         require(
-            self.overlap + self.paraphrased <= 1,
-            f"overlap {self.overlap} and paraphrased {self.paraphrased} are more than all items; give less.",
+            round((self.overlap + self.paraphrased) * self.items) < self.items,
+            f"overlap {self.overlap} and paraphrased {self.paraphrased} leave no item to one client alone; give less.",
         )
         require(self.prefix < self.length, f"prefix is {self.prefix}; give fewer than the {self.length} tokens.")
         require(self.size in SIZES, f"size is {self.size!r}; give one of {', '.join(SIZES)}.")
@@ -104,8 +104,8 @@ class ClientWorld:
     @property
     def kinds(self) -> Shaped[np.ndarray, " items"]:
         """Of the items of each client, in their order."""
-        shared, near = round(self.overlap * self.items), round(self.paraphrased * self.items)
-        return np.array([SHARED] * shared + [PARAPHRASED] * near + [PRIVATE] * (self.items - shared - near))
+        shared, known = round(self.overlap * self.items), round((self.overlap + self.paraphrased) * self.items)
+        return np.array([SHARED] * shared + [PARAPHRASED] * (known - shared) + [PRIVATE] * (self.items - known))
 
 
 class ClientTexts(NamedTuple):
