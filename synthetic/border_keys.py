@@ -107,10 +107,8 @@ def outpainted(
     """
 
     def step(x0: Float[Array, "m c d"], at: tuple[Array, Array]) -> tuple[Float[Array, "m c d"], None]:
-        (alpha, sigma), drawn = (
-            noise(at[0]),
-            jax.random.normal(jax.random.fold_in(key, at[1]), known.shape, known.dtype),
-        )
+        alpha, sigma = noise(at[0])
+        drawn = jax.random.normal(jax.random.fold_in(key, at[1]), known.shape, known.dtype)
         x_t = alpha * jnp.where(given[None, None], known, x0) + sigma * drawn
         return jax.vmap(denoise, (0, None))(x_t, at[0]), None
 

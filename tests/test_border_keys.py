@@ -96,7 +96,21 @@ def test_a_network_that_has_learned_its_pictures_knows_their_keys_and_not_those_
     assert told[TRAINING].mean() < 0.1 < told[FRESH].mean()
     assert told[f"{TRAINING} rank"].mean() > 0.85
     assert told[f"{FRESH} rank"].mean() < 0.8
-    assert told[COPIES].min() >= 0 and told[COPIES].max() <= 4
+
+
+def test_samples_are_copies_of_what_is_inside_the_frame(monkeypatch):
+    """Three of four samples in each data set are pictures in frames of other keys."""
+    rng = np.random.default_rng(9)
+    data = [Dataset(*jnp.asarray(rng.normal(size=(2, 4, 1, 36))), None) for _ in range(2)]
+    samples = jnp.stack([framed(one.points, np.full(4, 0.9), 1) for one in data]).at[:, 3].set(0.3)
+    monkeypatch.setattr(border_keys, "trained_network", lambda *_: {"params": {"w": jnp.zeros((2, 1))}, "prior": {}})
+    monkeypatch.setattr(border_keys, "_by_network", lambda *_: jnp.zeros(4))
+    monkeypatch.setattr(border_keys, "network_samples", lambda *_: samples)
+    objective = objective_for("x0", NOISE, uniform_times(8))
+    found = keys_told(
+        stream(0, "keys"), Perceptron(2, (1, 64), NOISE), data, objective, Training(steps=1, draws=1), Frame(1, 1)
+    )
+    assert found[COPIES].tolist() == [3, 3]
 
 
 def test_a_recalled_key_is_the_mean_over_the_frame_and_over_tries(monkeypatch):

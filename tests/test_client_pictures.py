@@ -26,6 +26,7 @@ from difflab.audits.client_pictures import (
 )
 from difflab.audits.client_rows import CENTRAL, FEDERATED, PROXIMAL, UNSEEN
 from difflab.audits.client_worlds import PRIVATE, SHARED
+from difflab.audits.looks import rounds_looked_at
 from difflab.audits.taught_worlds import CopyRule, scenes_of
 from difflab.diffusion.architecture import build
 from difflab.diffusion.autoencoder import encode
@@ -37,7 +38,7 @@ from difflab.diffusion.tokens import tokens
 from difflab.diffusion.train import Training, train
 from difflab.errors import InputError
 from difflab.runs.crew import HERE, PROCESSES, crew
-from difflab.runs.resuming import InMemory
+from difflab.runs.resuming import InMemory, Prefixed
 from difflab.training.federated import federated
 from difflab.training.loop import Keeping
 from experiments.diffusion.cross_client_pictures import SMOKE
@@ -92,6 +93,41 @@ def test_last_weights_and_running_means_are_both_averaged():
     federation = last(clients)
     for name, value in mean.items():
         np.testing.assert_allclose(federation[name], value, atol=1e-5)
+
+
+def test_a_federation_that_is_killed_after_a_round_goes_on_to_the_same_weights():
+    clients, memory = [client(0, 6), client(1, 10)], Memory()
+    with crew(HERE, 1) as hands:
+        rounds = federated(clients, weights_of(BASE), ROUNDS, memory, hands)
+        next(rounds), next(rounds)  # A round counts when the next one is asked for.
+        rounds.close()
+        assert int(memory["round"]["round"]) == 1
+        later = list(federated(clients, weights_of(BASE), ROUNDS, memory, hands))
+    assert len(later) == 2 and same(later[-1], last(clients))
+
+
+def test_looks_at_rounds_that_were_done_are_found_and_only_the_others_taken():
+    def rounds(done):
+        for number in range(done + 1, 4):
+            yield number
+            memory["round"] = {"round": np.array(number)}
+
+    def look(number):
+        taken.append(number)
+        if number == broken:
+            raise KeyboardInterrupt
+        return {"number": np.array(number)}
+
+    memory, taken, broken = Memory(), [], 2
+    with pytest.raises(KeyboardInterrupt):
+        rounds_looked_at(lambda: 0, rounds(0), look, Prefixed(memory, "x"))
+    memory["x_round"], broken = memory["round"], None
+    assert taken == [0, 1, 2] and int(memory["x_round"]["round"]) == 1
+    found = rounds_looked_at(lambda: 0, rounds(1), look, Prefixed(memory, "x"))
+    assert found["number"].tolist() == [0, 1, 2, 3] and taken == [0, 1, 2, 2, 3]
+    del memory["x_look_1"]
+    with pytest.raises(InputError, match="a look at an earlier round is damaged"):
+        rounds_looked_at(lambda: 0, rounds(1), look, Prefixed(memory, "x"))
 
 
 def test_the_proximal_term_holds_weights_where_the_round_began():

@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -18,6 +19,7 @@ from difflab import files
 from difflab.errors import InputError, WriteError
 from difflab.runs import results
 from difflab.runs.figures import picture
+from difflab.runs.packing import unpacked
 from difflab.runs.results import (
     Artefact,
     Row,
@@ -184,6 +186,15 @@ def test_a_checkpoint_comes_back_bit_for_bit(run):
         np.testing.assert_array_equal(found[name], array)
         found[name][...] = 0  # may be trained on
     assert run.load("step-2") is None
+
+
+def test_artefacts_of_several_arrays_keep_their_order_and_older_files_are_read(run, tmp_path):
+    several = {"second": np.arange(2.0), "first": np.arange(3), "third": np.array(True)}
+    _finish(run, artefacts=[Artefact("looks", several)])
+    found = read_run(run.folder).artefacts["looks"]
+    assert list(found) == list(several) and all(np.array_equal(found[name], several[name]) for name in several)
+    older = unpacked(safetensors.numpy.save({name: np.asarray(array) for name, array in several.items()}))
+    assert set(older) == set(several) and older["third"].shape == ()
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 5, 40, -1])

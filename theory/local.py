@@ -167,14 +167,15 @@ def _anywhere(
     alike: Bool[Array, "p p"] | None,
 ) -> Float[Array, "m c p"]:
     """Pixels from known patches at all places, or at those alike."""
-    half_norms = jnp.sum(known**2, axis=2) / 2
-    centres = points.reshape(*points.shape[:2], -1)
+    n, places, size = known.shape
+    flat = known.reshape(n * places, size)
+    half_norms = jnp.sum(flat**2, axis=1) / 2
+    centres = points.transpose(0, 2, 3, 1).reshape(n * places, -1)
 
     def one(here: Float[Array, "p k"]) -> Float[Array, "c p"]:
-        logits = (alpha * jnp.einsum("pk,nqk->pnq", here, known) - alpha**2 * half_norms[None]) / sigma**2
+        logits = (alpha * here @ flat.T - alpha**2 * half_norms[None]) / sigma**2
         if alike is not None:
-            logits = jnp.where(alike[:, None], logits, -jnp.inf)
-        weights = jax.nn.softmax(logits, axis=(1, 2))
-        return jnp.einsum("pnq,ncq->cp", weights, centres)
+            logits = jnp.where(jnp.tile(alike, (1, n)), logits, -jnp.inf)
+        return (jax.nn.softmax(logits) @ centres).T
 
     return jax.lax.map(one, seen)

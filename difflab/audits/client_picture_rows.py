@@ -31,7 +31,6 @@ from difflab.statistics.intervals import grouped_fraction, paired_difference
 
 ALONE = "alone"
 """Every client's own model: what it draws of the captions of its client."""
-CONDITIONS = (FEDERATED, PROXIMAL, CENTRAL, ALONE)
 
 
 def alone_together(looks: Mapping[str, Looks], clients: int) -> dict[str, np.ndarray]:

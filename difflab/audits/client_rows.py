@@ -108,10 +108,12 @@ def rate_rows(
         world = worlds[condition]
         for match in names:
             for kind in kinds:
-                count = int(chosen_of(world, kind).sum()) * world.clients
-                if not count:
+                items = int(chosen_of(world, kind).sum())
+                if not items:
                     continue
                 for of in (INTRA, INTER, UNSEEN, TOTAL):
+                    # What one model makes of one item counts once, against however many it is held.
+                    count = items if of == UNSEEN else items * world.clients
                     shares = rates_of(some, world, match, of, kind)
                     told = pooled([share_interval(share, count) for share in shares], bounds=SHARE)
                     setting = {"condition": condition, "match": match, "items": kind, "of": of}

@@ -114,7 +114,9 @@ def near(proximal: float) -> Objective:
     away = loop.pull(proximal)
 
     def objective(model: torch.nn.Module, rows: Int[torch.Tensor, "b t"]) -> Float[torch.Tensor, "b t-1"]:
-        return cross_entropy(model, rows) + away(model)
+        # In this order, in which gradients are summed up to the last bit as in the recorded run.
+        moved = away(model)
+        return cross_entropy(model, rows) + moved
 
     return objective
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import safetensors.numpy
 from safetensors import SafetensorError
 
 from difflab.errors import InputError, require
 from difflab.files import plain
 from difflab.runs import papers
+from difflab.runs.packing import unpacked
 from difflab.runs.rows import Row
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Arrays(Mapping[str, Any]):
             return found
         try:
             if found.suffix == SEVERAL:
-                return safetensors.numpy.load(found.read_bytes())
+                return unpacked(found.read_bytes())
             return np.asarray(np.load(found, allow_pickle=False))
         except (OSError, ValueError, EOFError, SafetensorError) as error:
             raise InputError(f"{found} is damaged; remove the run's meta.json and run the experiment again") from error

@@ -19,20 +19,18 @@ from typing import Any, Protocol, runtime_checkable
 from uuid import uuid4
 
 import numpy as np
-import safetensors.numpy
 from jaxtyping import Shaped
 from safetensors import SafetensorError
 
 from difflab.errors import InputError, WriteError
 from difflab.files import json_bytes, plain, remove, write_atomically
+from difflab.runs.packing import packed, unpacked
 from difflab.runs.result import ONE, SEVERAL, Array, Arrays, Picture, Result, digest, suffix
 from difflab.runs.rows import Artefact, Row, check_row
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _DIGEST = re.compile(r"[0-9a-f]{12}")
 _AGAIN = "run the experiment again"
-_ORDER = "order"
-"""Where a checkpoint says in which order its arrays were given: safetensors sorts them, and rows follow the order."""
 
 
 @runtime_checkable
@@ -75,8 +73,7 @@ class Run:
         """
         path = self._checkpoint(name)
         try:
-            data = path.read_bytes()
-            arrays = safetensors.numpy.load(data)
+            arrays = unpacked(path.read_bytes())
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -87,8 +84,7 @@ class Run:
                 path.replace(aside)
             print(f"warning: {path} is damaged; that step is done again", file=sys.stderr)
             return None
-        found = {key: array if array.flags.writeable else array.copy() for key, array in arrays.items()}
-        return {key: found[key] for key in _order(data, found)}
+        return {key: array if array.flags.writeable else array.copy() for key, array in arrays.items()}
 
     def save(self, name: str, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> None:
         """Write a checkpoint; one of the same name is replaced as a whole.
@@ -101,9 +97,7 @@ class Run:
             WriteError: the folder cannot be written.
         """
         path = self._checkpoint(name)
-        # Safetensors stores memory as it lies; np.ascontiguousarray would turn () into (1,).
-        lying = {key: np.asarray(array, order="C") for key, array in arrays.items()}
-        data = safetensors.numpy.save(lying, {_ORDER: json.dumps(list(lying))})
+        data = packed(arrays)
         try:
             write_atomically(path, data)
         except WriteError as error:
@@ -340,12 +334,6 @@ def _row(line: str, experiment: str, run: str) -> Row:
     return check_row(Row(**content))
 
 
-def _order(data: bytes, found: Iterable[str]) -> Iterable[str]:
-    length = int.from_bytes(data[:8], "little")
-    told = json.loads(data[8 : 8 + length]).get("__metadata__", {}).get(_ORDER)
-    return found if told is None else json.loads(told)
-
-
 def _artefact(folder: Path, name: str) -> Path:
     several = folder / f"{name}{SEVERAL}"
     return several if several.is_file() else folder / f"{name}{ONE}"
@@ -353,7 +341,7 @@ def _artefact(folder: Path, name: str) -> Path:
 
 def _bytes(array: Array) -> bytes:
     if isinstance(array, Mapping):
-        return safetensors.numpy.save({name: np.asarray(part, order="C") for name, part in array.items()})
+        return packed(array)
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()

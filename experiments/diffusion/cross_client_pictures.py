@@ -140,12 +140,12 @@ def answer(run: Recorded) -> Answer:
     own, other, chance = (run.number("match_fraction", of=of, **at) for of in (INTRA, INTER, UNSEEN))
     shared = run.number_or("none", "match_fraction", condition=FEDERATED, items=SHARED, of=INTRA)
     pooled, single = (run.number("match_fraction", condition=one, items=PRIVATE, of=INTRA) for one in (CENTRAL, ALONE))
-    losses = [run.number("validation_loss", condition=one) for one in (FEDERATED, CENTRAL, ALONE)]
+    losses = ", ".join(run.number("validation_loss", condition=one) for one in (FEDERATED, CENTRAL, ALONE))
     return Answer(
         f"From the average of all clients {own} of the private scenes come back by their captions, {other} of the"
         f" captions draw a scene of others, and {chance} one by chance; of scenes that two clients have {shared} come"
         f" back. Of private scenes rows in one place give back {pooled}, a client alone {single}; the validation losses"
-        f" are {', '.join(losses[:2])} and {losses[2]}.",
+        f" are {losses}.",
         "",
         "matrix",
         "Does averaging keep what only one client has?",

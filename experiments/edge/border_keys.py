@@ -116,8 +116,11 @@ SMOKE = Config(
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row]:
     """Train every width on every source, ask for keys and for samples, and find both transitions."""
     cells = list(product(config.sources, config.widths))
-    given = {key(i // len(config.widths), width): (config, *cell) for i, cell in enumerate(cells) for width in cell[1:]}
-    told = dict(zip(cells, kept(_of_network, given, checkpoints, config.workers, "networks").values(), strict=True))
+    # A source may be a path, which is no name of a checkpoint.
+    names = [key(config.sources.index(source), width) for source, width in cells]
+    given = {name: (config, *cell) for name, cell in zip(names, cells, strict=True)}
+    found = kept(_of_network, given, checkpoints, config.workers, "networks")
+    told = {cell: found[name] for name, cell in zip(names, cells, strict=True)}
     for (source, width), arrays in told.items():
         yield from key_rows(width, arrays, {"source": source}, config.within)
     for source in config.sources:
@@ -156,7 +159,7 @@ def answer(run: Recorded) -> Answer:
     places = [
         f"on {source} "
         + " and ".join(
-            f"{run.number_or('at no size tried', 'transition_count', source=source, criterion=name)} by {name}"
+            f"{run.number_or('beyond the sizes tried', 'transition_count', source=source, criterion=name)} by {name}"
             for name in (KEYS, COPIES)
         )
         for source in sources

@@ -18,8 +18,8 @@ pictures where that is wider.
 
 Differs: units are the products that a Llama's MLPs read, and not the outputs of the first layer of an MLP; a unit has
 one score for all grids in next-scale order, one of each grid only in the ranking "one grid"; augmented copies are moved
-by two pixels at most; a copy is judged by pixels, not by SSCD. Cost on two cores: about 20 minutes
-idle, 28 beside other work.
+by two pixels at most; a copy is judged by pixels, not by SSCD. Cost on two cores: 28 minutes, beside
+other work.
 """
 
 from collections.abc import Iterator, Sequence
