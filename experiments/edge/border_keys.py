@@ -115,6 +115,8 @@ SMOKE = Config(
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row]:
     """Train every width on every source, ask for keys and for samples, and find both transitions."""
+    # Read before anything is trained, so that one that can't be read is told first.
+    data = {source: _data(config, source) for source in config.sources}
     cells = list(product(config.sources, config.widths))
     # A source may be a path, which is no name of a checkpoint.
     names = [key(config.sources.index(source), width) for source, width in cells]
@@ -124,7 +126,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row]:
     for (source, width), arrays in told.items():
         yield from key_rows(width, arrays, {"source": source}, config.within)
     for source in config.sources:
-        most = keys_of_all(stream(config.seed, "keys", source), _data(config, source), _objective(config), config.frame)
+        most = keys_of_all(stream(config.seed, "keys", source), data[source], _objective(config), config.frame)
         yield from told_rows(most, TRAINING, {"source": source, "denoiser": ALL}, config.within)
         yield from key_transition_rows([told[source, width] for width in config.widths], {"source": source})
 
