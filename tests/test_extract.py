@@ -1,5 +1,6 @@
 """The audit of a language model: what it learned comes out, twins do not, and whatever can't be asked is said first."""
 
+import inspect
 import json
 from dataclasses import replace
 
@@ -217,7 +218,8 @@ SEQ = {"d_model": 8, "d_kv": 8, "d_ff": 8, "num_layers": 1, "num_heads": 1}
 SMALL = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
 BAD = {
     "no text": (lambda m, s: difflab.extract(m, []), "holds no texts"),
-    "no string": (lambda m, s: difflab.extract(m, [*s[0], 7]), "a number"),
+    # Unwrapped, for the tests' own type checks look at one item of a list, by chance.
+    "no string": (lambda m, s: inspect.unwrap(difflab.extract)(m, [*s[0], 7]), "a number"),
     "an empty text": (lambda m, s: difflab.extract(m, [*s[0], " "]), "is empty"),
     "longer than the context": (lambda m, s: difflab.extract(m, [" ".join(s[0][:3])]), "--cut 40"),
     "seen and unseen": (lambda m, s: difflab.extract(m, s[0], [*s[1], s[0][3]]), "among the unseen"),
