@@ -85,7 +85,10 @@ SYSTEMS = (
                "PSMI at a tenth tells which answers", "PSMI tells memorized answers",
            )}),
     System("2210.09404", "Measures of information", "Entropy of units ranks models by what they memorize, unlabelled.",
-           {"units_rank_models": ("label noise", "shortcut")}),
+           {"units_rank_models": (
+               "label noise: entropy", "label noise: information by neighbours",
+               "shortcut: entropy", "shortcut: information by neighbours",
+           )}),
     System("2510.12950", "Health records", "Six tests tell what a model of records gives away of patients.",
            {"health_records": ("with longer prompts", "arbitrary codes collapse", "T6")}),
     System("2510.19036", "Term normalization", "Arbitrary identifiers are memorized, meaningful ones composed.",
