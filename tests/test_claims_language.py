@@ -671,14 +671,21 @@ def kinds_of_memorization(recovered=0.95, likelihood=None, f1=None, gaps=None, l
     for other in ("one regression", "best partition"):
         low = (likelihood or {}).get(other, 0.01)
         rows.append(row("likelihood_difference", 0.1, low, 0.2, by="taxonomy", less=other))
-    for name in ("attention", "attention, own continuations", "attention, never trained", "bag of tokens"):
-        for kind in ("guess", "recall", "none"):
-            rows.append(row("f1_score", 0.3, by=name, kind=kind))
-        good = name in ("attention", "attention, own continuations")
-        rows.append(row("f1_score", (f1 or {}).get(name, 0.75 if good else 0.3), by=name, kind="worst"))
-    for control in ("attention, never trained", "bag of tokens"):
-        low = (gaps or {}).get(control, 0.01)
-        rows.append(row("f1_difference", 0.1, low, 0.2, by="attention", less=control))
+    own = ", own continuations"
+    for name in ("attention", "attention, never trained", "bag of tokens"):
+        for by in (name, name + own):
+            for kind in ("guess", "recall", "none"):
+                rows.append(row("f1_score", 0.3, by=by, kind=kind))
+            worst = (f1 or {}).get(by, 0.75 if name == "attention" else 0.3)
+            rows.append(row("f1_score", worst, by=by, kind="worst"))
+            rows.append(row("fitted_f1_score", 0.9, by=by, kind="worst"))
+            if name != "attention":
+                rows.append(
+                    row(
+                        "f1_difference", 0.1, (gaps or {}).get(by, 0.01), 0.2, by=by.replace(name, "attention"), less=by
+                    )
+                )
+    rows.append(row("kind_items_count", 39.0))
     rows.append(row("layer_difference", 0.2, layers, 0.4, of="recall", less="guess"))
     return rows
 
@@ -823,16 +830,17 @@ EXPERIMENTS = {
     ),
     "kinds_of_memorization": Experiment(
         kinds_of_memorization,
-        8,
+        10,
         [
             case(),
             case("the rule finds", recovered=0.94),
             *(case(f"better than {other}", likelihood={other: 0.0}) for other in ("one regression", "best partition")),
             case("guess, recall and none:", f1={"attention": 0.74}),
-            case("own continuation", f1={"attention, own continuations": 0.74}),
+            case("own continuation:", f1={"attention, own continuations": 0.74}),
             *(
-                case(f"tells them better than {control}", gaps={control: 0.0})
-                for control in ("attention, never trained", "bag of tokens")
+                case(f"tells them better than {control}:", gaps={control: 0.0})
+                for name in ("attention, never trained", "bag of tokens")
+                for control in (name, f"{name}, own continuations")
             ),
             case("higher layers", layers=0.0),
             case(says=1, whole=False),
