@@ -4,7 +4,8 @@ Units: how much each says (entropy) and how much of it others say, too (mutual i
 neighbours), by which Bansal et al. (arXiv 2210.09404) rank models that memorized. Attention: how widely each head looks
 around (entropy). Hidden states: in how many directions they spread (matrix entropy, and a dimension from neighbours).
 Of a pipeline also the local dimension of its law at its own pictures (arXiv 2406.03537), which falls where a picture is
-memorized (arXiv 2411.00113). Beside every number stand those of several copies of the same configuration that were
+memorized (arXiv 2411.00113); it is cut at 0 and at the dimension of the space, which copies that were never trained
+reach. Beside every number stand those of several copies of the same configuration that were
 never trained, each with first weights of its own: what they show, too, is the architecture's, and how they differ is
 chance.
 
