@@ -96,8 +96,8 @@ def _apart(
     telling = [world for world in told if world.tells(*one) and world.tells(*other)]
     if len(telling) >= 2:
         parts = [apart(world.share_broken(*one, changes), world.share_broken(*other, changes)) for world in telling]
-        *gap, sd = pooled(parts, bounds=(-1.0, 1.0))
-        yield Row("broken_difference", *gap, len(telling), {**setting, "changes": changes}, sd)
+        gap, asked = pooled(parts, bounds=(-1.0, 1.0)), {**setting, "changes": changes}
+        yield Row("broken_difference", gap.value, gap.low, gap.high, len(telling), asked, gap.sd)
 
 
 def broken_figure(rows: Sequence[Row]) -> Figure:
