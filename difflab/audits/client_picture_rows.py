@@ -72,12 +72,7 @@ def client_picture_rows(told: Sequence[Drawn], world: PictureClients) -> Iterato
     for condition, some in found.items():
         yield from cell_rows(some, world, condition, COPIED)
         yield from _difference_rows(some, world, condition)
-    # The first look is at a U-Net that learned nothing, whose loss no round should be compared at.
-    learned = {
-        condition: [{name: values[1:] for name, values in looks.items()} for looks in found[condition]]
-        for condition in (FEDERATED, PROXIMAL, CENTRAL)
-    }
-    yield from level_rows(learned, [COPIED], ((FEDERATED, CENTRAL), (PROXIMAL, FEDERATED)))
+    yield from level_rows(found, [COPIED], ((FEDERATED, CENTRAL), (PROXIMAL, FEDERATED)))
     counts = [never_seen(one.looks, world) for one in told]
     if len(counts[0]):
         shares = grouped_fraction([int(one.sum()) for one in counts], len(counts[0]))
