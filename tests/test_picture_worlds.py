@@ -20,7 +20,7 @@ from difflab.audits.picture_reading import (
     through_codec,
     token_scores,
 )
-from difflab.audits.picture_rows import copy_rows, extraction_rows, family_rows
+from difflab.audits.picture_rows import codec_rows, copy_rows, extraction_rows, family_rows
 from difflab.audits.picture_told import FAMILIES, REFERENCE, TRAINED, Told, scores_of, told_by
 from difflab.audits.picture_worlds import (
     DIFFUSION,
@@ -215,7 +215,7 @@ def test_rows_of_a_run_are_whole(told):
     shown = {RASTER: 16, SCALES: 16, DIFFUSION: 8}
     rows = [
         *copy_rows(told, ASKING), *extraction_rows(told, ASKING), *family_rows(told, ASKING, shown),
-        *membership_rows(told), *control_rows(told), *inference_rows(told, Samples((5,), 2)),
+        *membership_rows(told), *control_rows(told), *inference_rows(told, Samples((5,), 2), Kept()), *codec_rows(told),
     ]  # fmt: skip
     # Trainings so short may never be equally good.
     assert all("nothing is compared" in row.sentence for row in rows if isinstance(row, Note))
