@@ -70,10 +70,11 @@ class Network(torch.nn.Module):
         return int(self.config.max_position_embeddings) - self.codec.length
 
     def forward(
-        self, captions: Int[torch.Tensor, "b words"], tokens: Int[torch.Tensor, "b length"]
-    ) -> Float[torch.Tensor, "b length codes"]:
-        """Logits of every token, given the caption and the tokens of earlier groups, over its own book."""
-        read = torch.cat([self.read_words(captions), self.read_places(tokens, 0, self.codec.length)], dim=1)
+        self, captions: Int[torch.Tensor, "b words"], tokens: Int[torch.Tensor, "b told"]
+    ) -> Float[torch.Tensor, "b told codes"]:
+        """Logits of every token, of whole pictures or of their first groups, over its own book; given the caption and
+        the tokens of earlier groups."""
+        read = torch.cat([self.read_words(captions), self.read_places(tokens, 0, tokens.shape[1])], dim=1)
         return self.logits(self.states(read, 0)[:, self.words :], 0)
 
     def read_words(self, captions: Int[torch.Tensor, "b words"]) -> Float[torch.Tensor, "b words width"]:
