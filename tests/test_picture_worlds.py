@@ -294,6 +294,24 @@ def test_membership_is_counted_against_twins():
     assert {row.value for row in select(rows, "signal_difference")} == {0.0}
 
 
+def test_every_telling_score_of_tokens_is_set_against_clid_of_diffusion():
+    """Of tokens Min-K %++ tells all members, the loss those of 16 copies; CLiD tells half of their pairs."""
+    made = []
+    for turn in range(2):
+        one = _made(dict.fromkeys(FAMILIES, (1.0,)), dict.fromkeys(FAMILIES, (1.0,)), np.zeros(8))
+        tokens = one.answers[RASTER, MODEL]
+        tokens["score conditional min_k_plus_plus"] = np.array([1.0] * 4 + [0.0] * 4)
+        tokens["score conditional loss"] = np.array([turn - 1.0] * 2 + [1.0] * 2 + [0.0] * 4)
+        made.append(one)
+    rows = [row for row in membership_rows(made) if row.metric == "auc_difference"]
+    found = {(row.setting["of"], row.setting["copies"]): row.value for row in rows if row.setting["family"] == RASTER}
+    assert found == {
+        ("conditional loss", 1): -0.25, ("conditional loss", 16): 0.5,
+        ("conditional min_k_plus_plus", 1): 0.5, ("conditional min_k_plus_plus", 16): 0.5,
+    }  # fmt: skip
+    assert len(rows) == 8 and {row.setting["over"] for row in rows} == {"clid of diffusion"}
+
+
 def test_scores_of_tokens_are_their_definitions():
     random = np.random.default_rng(0)
     values, means, variances = (random.normal(size=(3, 10)).astype(np.float32) for _ in range(3))

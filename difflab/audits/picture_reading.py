@@ -269,6 +269,10 @@ def token_scores(reading: PictureReading, tokens: Int[np.ndarray, "n length"]) -
 
     Each of the language wing's scores, of the log-probabilities given the caption, and of what the caption adds to
     them. What zlib compresses is the tokens, written as numbers.
+
+    Differs:
+        Min-K %++ divides by the standard deviation, as its paper does; the published code of arXiv 2502.02514 divides
+        by the variance plus 1e-6 (`by_variance` of `standardized`).
     """
     found = dict[str, list[float]]()
     texts = [" ".join(map(str, row)) for row in tokens.tolist()]
