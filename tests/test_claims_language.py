@@ -558,7 +558,9 @@ def _own_records(t1=0.0, t2=0.0, probe=0.0, member=0.5, collapse=0.5):
     return [*rows, row("collapse_auc", 0.6, collapse, 0.7, of="seen against unseen")]
 
 
-def cross_client_memorization(twofold=None, excess=None, untrained=None, more=None, near=0.01, central=None, prox=None):
+def cross_client_memorization(
+    twofold=None, excess=None, trained=None, untrained=None, more=None, near=0.01, central=None, prox=None
+):
     """Of three matches, in conditions of which claims look at some."""
     rows = []
     for match in MATCHES:
@@ -566,9 +568,11 @@ def cross_client_memorization(twofold=None, excess=None, untrained=None, more=No
             asked = condition == "no overlap"
             low = (twofold or {}).get(match, 0.01) if asked else -0.2
             rows.append(row("twofold_difference", 0.2, low, 0.4, condition=condition, match=match))
+            low = (trained or {}).get(match, 0.01) if asked else -0.2
+            rows.append(row("trained_difference", 0.2, low, 0.4, condition=condition, match=match))
             low, high = (excess or {}).get(match, (0.0, 0.0)) if asked else (0.2, 0.4)
             rows.append(row("excess_difference", (low + high) / 2, low, high, condition=condition, match=match))
-            for of, value in (("intra", 0.6), ("inter", 0.1), ("unseen", 0.1)):
+            for of, value in (("intra", 0.6), ("inter", 0.1), ("unseen", 0.1), ("untrained texts", 0.0)):
                 at = {"condition": condition, "match": match, "items": "private", "of": of}
                 rows.append(row("match_fraction", value, value, value, **at))
         low, high = (untrained or {}).get(match, (0.0, 0.0))
@@ -1333,7 +1337,7 @@ EXPERIMENTS = {
     ),
     "cross_client_memorization": Experiment(
         cross_client_memorization,
-        19,
+        22,
         [
             case(),
             case("are completed approximately", near=0.0),
@@ -1342,8 +1346,9 @@ EXPERIMENTS = {
                 for match in MATCHES
                 for made in (
                     case(f"{match}: private items", twofold={match: 0.0}),
-                    case(f"{match}: where nothing", excess={match: (0.01, 0.1)}),
-                    case(f"{match}: where nothing", excess={match: (-0.1, -0.01)}),
+                    case(f"{match}: where nothing overlaps not", excess={match: (0.01, 0.1)}),
+                    case(f"{match}: where nothing overlaps not", excess={match: (-0.1, -0.01)}),
+                    case(f"{match}: where nothing overlaps more", trained={match: 0.0}),
                     case(f"{match}: before", untrained={match: (0.01, 0.1)}),
                     case(f"{match}: before", untrained={match: (-0.1, -0.01)}),
                     case(f"{match}: more planted", more={match: 0.0}),

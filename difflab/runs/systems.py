@@ -7,6 +7,7 @@ shows in models as small as ours; it says nothing of the paper's own models.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from difflab.runs import registry
 from difflab.runs.record import default_run
 from difflab.runs.result import Result
 
@@ -98,6 +99,16 @@ SYSTEMS = (
            {"distillation_leak": ("pass something",), "pictures_distilled": ("pass something", "draws some items")}),
 )  # fmt: skip
 """In the order of the wings, then of the digest of papers."""
+
+
+def place(experiment: str) -> str:
+    """Where an experiment stands among the pages of findings: the page of its wing, and its heading there.
+
+    Returns:
+        "" where there is no such experiment yet.
+    """
+    found = registry.experiments().get(experiment)
+    return f"{found.wing}.md#{experiment}" if found else ""
 
 
 def verdict(system: System, record: Mapping[str, Sequence[Result]]) -> str:
