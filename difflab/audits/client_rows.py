@@ -101,7 +101,7 @@ def _count(world: Clients, of: str, kind: str) -> int:
     return int(chosen_of(world, kind).sum()) * (1 if of == UNSEEN else world.clients)
 
 
-def _shares(
+def shares_of(
     some: Sequence[Looks], world: Clients, match: str, of: str, kind: str = ALL, place: int = -1
 ) -> list[Interval]:
     """One rate a world, with what few items leave uncertain."""
@@ -133,7 +133,7 @@ def rate_rows(
                 if not items:
                     continue
                 for of in rates:
-                    told = pooled(_shares(some, world, match, of, kind), bounds=SHARE)
+                    told = pooled(shares_of(some, world, match, of, kind), bounds=SHARE)
                     setting = {"condition": condition, "match": match, "items": kind, "of": of}
                     count = len(some) * _count(world, of, kind)
                     yield Row("match_fraction", *told[:3], count, setting, told.sd)
@@ -163,24 +163,23 @@ def gap_rows(found: ByCondition, worlds: Mapping[str, Clients], names: Sequence[
         for condition, some in found.items():
             world, setting = worlds[condition], {"condition": condition, "match": match}
             own, other, chance, never = (
-                _shares(some, world, match, of, PRIVATE) for of in (INTRA, INTER, UNSEEN, UNTRAINED)
+                shares_of(some, world, match, of, PRIVATE) for of in (INTRA, INTER, UNSEEN, UNTRAINED)
             )
             doubled = [Interval(*(2 * end for end in one)) for one in other]
-            yield _gap_row("excess_difference", other, chance, setting)
-            yield _gap_row("trained_difference", other, never, setting)
-            yield _gap_row("twofold_difference", own, doubled, setting)
+            yield gap_row("excess_difference", other, chance, setting)
+            yield gap_row("trained_difference", other, never, setting)
+            yield gap_row("twofold_difference", own, doubled, setting)
         first, world = found[NONE], worlds[NONE]
-        own, chance = (_shares(first, world, match, of, place=0) for of in (INTRA, UNSEEN))
-        yield _gap_row("untrained_difference", own, chance, {"match": match})
-        without = _shares(first, world, match, INTER)
+        own, chance = (shares_of(first, world, match, of, place=0) for of in (INTRA, UNSEEN))
+        yield gap_row("untrained_difference", own, chance, {"match": match})
+        without = shares_of(first, world, match, INTER)
         for condition in (MORE, PARAPHRASES):
-            there = _shares(found[condition], worlds[condition], match, INTER)
-            yield _gap_row(
-                "inter_difference", there, without, {"condition": condition, "against": NONE, "match": match}
-            )
+            there = shares_of(found[condition], worlds[condition], match, INTER)
+            yield gap_row("inter_difference", there, without, {"condition": condition, "against": NONE, "match": match})
 
 
-def _gap_row(metric: str, first: Sequence[Interval], second: Sequence[Interval], setting: dict[str, str]) -> Row:
+def gap_row(metric: str, first: Sequence[Interval], second: Sequence[Interval], setting: dict[str, str]) -> Row:
+    """A difference, world by world, with what the items of each leave uncertain."""
     told = pooled([apart(one, other) for one, other in zip(first, second, strict=True)])
     return Row(metric, *told[:3], len(first), setting, told.sd)
 
