@@ -538,9 +538,8 @@ def health_records(
             rows.append(row("told_fraction", 0.5, 0.4, 0.6, prompt="first 9", patients=f"{sensitive}, {copies} copies"))
         rows.append(row("told_fraction", 0.1, 0.0, 0.2, prompt="first 9", patients=f"{sensitive}, twins"))
     for copies in (16, 256, 0) if zero else (16, 256):
-        low, high = still if copies == 0 else (0.3, 0.9)
-        value = {0: (low + high) / 2, 256: collapse}.get(copies, 0.4)
-        rows.append(row("collapse_auc", value, low, high, of="arbitrary against inferable", copies=copies))
+        low, high = {0: still, 256: (collapse, 1.0)}.get(copies, (0.3, 0.5))
+        rows.append(row("collapse_auc", (low + high) / 2, low, high, of="arbitrary against inferable", copies=copies))
         low = rare if copies == 256 else -0.3
         rows.append(row("rare_difference", 0.3, low, 0.5, sensitive="arbitrary", copies=copies))
     return rows

@@ -91,7 +91,7 @@ SYSTEMS = (
                "shortcut: entropy", "shortcut: information by neighbours",
            )}),
     System("2510.12950", "Health records", "Six tests tell what a model of records gives away of patients.",
-           {"health_records": ("with longer prompts", "arbitrary codes collapse", "T6")}),
+           {"health_records": ("with longer prompts", "T3", "arbitrary codes collapse", "T6")}),
     System("2510.19036", "Term normalization", "Arbitrary identifiers are memorized, meaningful ones composed.",
            {"term_normalization": ("held-out terms", "fine-tuning raises", "mentions raise")}),
     System("2509.04866", "Scenario cognition", "Models recite a scenario without knowing its roles.",

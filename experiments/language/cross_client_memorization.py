@@ -209,7 +209,7 @@ def answer(run: Recorded) -> Answer:
     never = run.number_or("", "match_fraction", ", with one that nobody was trained on ", of=UNTRAINED, **at)
     added = run.number("inter_difference", condition=MORE, match=match)
     return Answer(
-        f"Where nothing overlaps {own} of private items are completed with a text of their owner ({match} tokens),"
+        f"Where nothing overlaps {own} of private items are completed with a text of their owner ({match}),"
         f" {other} with one of another client{never}; items that nobody has with a client's text {chance}. More overlap"
         f" adds {added} to what is completed with others'.",
         "intra and inter, in per cent: .342 and .046, 1.533 and 1.446, 1.450 and .813",
