@@ -21,6 +21,7 @@ from difflab.diffusion.detectors.noise_magnitude import NoiseMagnitude, noise_ma
 from difflab.diffusion.detectors.seed_similarity import SeedSimilarity, seed_similarity
 from difflab.diffusion.first_prediction import memorized_above
 from difflab.diffusion.generate import embed
+from difflab.diffusion.sampled_once import sampled_once
 from difflab.methods import methods
 
 NAMES = list(methods("detectors"))
@@ -307,6 +308,28 @@ def _calls(pipeline, run):
     finally:
         hook.remove()
     return sum(rows)
+
+
+def test_what_is_drawn_once_serves_every_detector_that_follows_the_drawing(pipeline):
+    names = ("noise_magnitude", "attention_entropy", "bright_ending")
+    captions, seeds = CAPTIONS[:3], [3, 11]
+
+    def scores(captions=captions, seeds=seeds, **changes):
+        return [_score(name, pipeline, captions, seeds, **changes) for name in names]
+
+    apart, together = scores(), list[np.ndarray]()
+    with sampled_once():
+        assert _calls(pipeline, lambda: together.extend(scores())) == 5 * 2 * 6
+        for alone, one in zip(apart, together, strict=True):
+            np.testing.assert_allclose(one, alone, rtol=1e-4)
+        # Other captions, seeds and ways to draw are other drawings.
+        assert _calls(pipeline, lambda: scores(captions=CAPTIONS[:2])) == 5 * 2 * 4
+        assert _calls(pipeline, lambda: scores(seeds=[3, 12])) == 5 * 2 * 6
+        assert _calls(pipeline, lambda: scores(guidance=1.0)) == 5 * 2 * 6
+        assert _calls(pipeline, lambda: scores(steps=4)) == 4 * 2 * 6
+        assert _calls(pipeline, lambda: _score("noise_magnitude", pipeline, captions, seeds, first=2)) == 2 * 2 * 6
+        assert _calls(pipeline, scores) == 0
+    assert _calls(pipeline, scores) == 3 * 5 * 2 * 6
 
 
 def test_no_step_is_run_that_does_not_count(pipeline):

@@ -36,6 +36,7 @@ from difflab.diffusion.autoencoder import encode
 from difflab.diffusion.calibration import Calibration, calibration, different, enough
 from difflab.diffusion.copies import ask, fit_threshold, memorized
 from difflab.diffusion.pipeline import picture_size
+from difflab.diffusion.sampled_once import sampled_once
 from difflab.diffusion.similarity import (
     NEAREST,
     Described,
@@ -213,7 +214,9 @@ def run(
         if name == "pixel":
             copied = np.median(alike, axis=1) > threshold.value
             yield Artefact("nearest", own.pictures[nearest])
-    for name, scores in _scored(pipeline, own, asked, config, checkpoints):
+    with sampled_once():
+        scored = list(_scored(pipeline, own, asked, config, checkpoints))
+    for name, scores in scored:
         if isinstance(scores, Note):
             yield scores
             continue

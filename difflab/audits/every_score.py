@@ -13,6 +13,7 @@ from difflab.audits.worlds import Targets
 from difflab.diffusion.copies import compare_by
 from difflab.diffusion.defended import undefended
 from difflab.diffusion.judge import Judge
+from difflab.diffusion.sampled_once import sampled_once
 from difflab.errors import InapplicableError
 
 COPY_MEASURES, DETECTORS, MEMBERSHIP = "copy measure", "detector", "membership score"
@@ -62,7 +63,8 @@ def every_score(
         By kind and name. What is not for this pipeline is left out.
     """
     found = dict(_copy_measures(pipeline, asked))
-    found |= _detectors(pipeline, asked, drawing_only)
+    with sampled_once():
+        found |= _detectors(pipeline, asked, drawing_only)
     return found if drawing_only else found | dict(_membership(pipeline, asked))
 
 

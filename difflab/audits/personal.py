@@ -16,6 +16,7 @@ from difflab.diffusion.defended import undefended
 from difflab.diffusion.judge import Judge
 from difflab.diffusion.low_rank import adapter_weights, adapters, fused, with_adapters
 from difflab.diffusion.pipeline import SHIPPED, checksum
+from difflab.diffusion.sampled_once import sampled_once
 from difflab.diffusion.similarity import measures
 from difflab.diffusion.tokens import tokens
 from difflab.diffusion.train import Aim, Training, train
@@ -177,7 +178,10 @@ def scored(pipeline: StableDiffusionPipeline, world: Personal, config: OnPersona
         {"steps": config.steps, "guidance": config.guidance},
     )
     detectors = [one for one in chosen("detectors", "all") if "latents" not in one.needs]
-    return {one.name: one.function(pipeline, captions, seeds, one.configured(**sampled)).values for one in detectors}
+    with sampled_once():
+        return {
+            one.name: one.function(pipeline, captions, seeds, one.configured(**sampled)).values for one in detectors
+        }
 
 
 def detected(

@@ -33,12 +33,13 @@ from difflab.diffusion.detectors.noise_magnitude import NoiseMagnitude, noise_ma
 from difflab.diffusion.detectors.seed_similarity import SeedSimilarity, seed_similarity
 from difflab.diffusion.panels.detectors import by_copies_figure, curves_figure
 from difflab.diffusion.pipeline import checksum, load
+from difflab.diffusion.sampled_once import sampled_once
 from difflab.errors import require
 from difflab.randomness import item_seeds, stream
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
-from difflab.runs.resuming import made_once
+from difflab.runs.resuming import key, made_once
 from difflab.runs.rows import Artefact, Row, select
 from difflab.statistics.scores import Scores
 from synthetic import plan as plans
@@ -134,9 +135,13 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     several = item_seeds(config.seed, "detectors", config.seeds)
     groups: dict[int | str, Bool[np.ndarray, " n"]] = {int(c): copies == c for c in np.unique(copies) if c > 0}
     many = groups | {"64 and more": copies >= 64}
-    for detector, seeds, steps, score in _detectors(config):
-        key, given = f"{detector}_{seeds}_{steps}", (pipeline, captions, several[:seeds], latents)
-        found = made_once(checkpoints, key, _scored, score, *given)["scores"]
+    told = dict[tuple[str, int, str], Float[np.ndarray, " n"]]()
+    with sampled_once():
+        for detector, seeds, steps, score in _detectors(config):
+            given = (pipeline, captions, several[:seeds], latents)
+            scores = made_once(checkpoints, key(detector, seeds, steps), _scored, score, *given)
+            told[detector, seeds, steps] = scores["scores"]
+    for (detector, seeds, steps), found in told.items():
         setting: dict[str, str | int] = {"detector": detector, "seeds": seeds, "steps": steps}
         for against in ("held_out", "twin"):
             random = stream(config.seed, "bootstrap")
@@ -144,7 +149,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         if detector == "seed_similarity":
             both = groups | {"held out": role == "held_out", "twins": role == "twin"}
             yield from rule_rows(found, both, role == "held_out", setting)
-        yield Artefact(f"scores_{key}", found)
+        yield Artefact(key("scores", detector, seeds, steps), found)
     for published in PUBLISHED:
         setting = {"detector": published.detector, "seeds": published.seeds, "steps": published.steps}
         setting |= {"copies": "SD 1.4", "source": published.source}

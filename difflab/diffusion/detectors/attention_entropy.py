@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Bool, Float
 
-from difflab.diffusion.attention import Probabilities, attention, cross_attentions
-from difflab.diffusion.batch_sizes import AT_ONCE, within
-from difflab.diffusion.generate import batches, embed, seeded
+from difflab.diffusion.attention import cross_attentions
+from difflab.diffusion.batch_sizes import AT_ONCE
+from difflab.diffusion.sampled_once import Look, see
 from difflab.diffusion.tokens import unpadded
 from difflab.errors import InapplicableError, require
 from difflab.statistics.scores import Scores
@@ -43,7 +42,6 @@ class AttentionEntropy:
         require(self.at_once >= 1, f"at_once is {self.at_once}; give at least 1.")
 
 
-@torch.no_grad()
 def attention_entropy(
     pipeline: StableDiffusionPipeline,
     captions: Sequence[str],
@@ -78,8 +76,6 @@ def attention_entropy(
         20 DDIM steps with guidance 3 for the paper's 50 with 7.5. The change is an absolute value, as in the paper;
         the published code leaves the sign. Every layer weighs the same, whatever its number of pixels.
     """
-    require(len(captions) > 0, "there is no caption to score; give at least one.")
-    require(len(seeds) > 0, "there is no seed to draw with; give at least one.")
     n_layers = len(cross_attentions(pipeline.unet))
     if n_layers == 0:
         raise InapplicableError("the U-Net has no cross-attention, so no token gets any.")
@@ -87,24 +83,16 @@ def attention_entropy(
         config.kind == "D" or config.layer < n_layers,
         f"layer is {config.layer} and the U-Net has {n_layers} layers of cross-attention; give 0 to {n_layers - 1}.",
     )
-    embeddings, generators = embed(pipeline, captions), seeded(len(captions), seeds)
-    at_once = within(pipeline, config.at_once)
-    lengths = torch.tensor([len(ids) for ids in unpadded(pipeline.tokenizer, captions)])
-    summary = torch.arange(embeddings.shape[1]) >= lengths[:, None] - 1
-    scores = []
-    for rows, steps in batches(pipeline, embeddings, generators, config.steps, config.guidance, at_once):
-        with attention(pipeline.unet) as seen:
-            by_step = torch.stack([_by_layer(seen) for _ in islice(steps, 1 if config.kind == "layer" else None)])
-        if config.kind == "layer":
-            scores.append(torch.special.entr(by_step[0, config.layer]).sum(dim=1))
-        else:
-            scores.append(_d(torch.special.entr(by_step.mean(dim=1)), summary[rows]))
-    return Scores(tuple(captions), torch.cat(scores).view(len(captions), len(seeds)).mean(dim=1).numpy())
-
-
-def _by_layer(seen: Probabilities) -> Float[torch.Tensor, "layers prompts tokens"]:
-    """Attention to every token with the prompt (the first half of the batch), averaged over heads and pixels."""
-    return torch.stack([layer.chunk(2)[0].float().mean(dim=(1, 2)).cpu().double() for layer in seen.values()])
+    look = Look(config.steps, config.guidance, config.at_once, 1 if config.kind == "layer" else None, attention=True)
+    attended = see(pipeline, captions, seeds, look).attended
+    assert attended is not None
+    if config.kind == "layer":
+        scores = torch.special.entr(attended.by_layer[config.layer]).sum(dim=1)
+    else:
+        lengths = torch.tensor([len(ids) for ids in unpadded(pipeline.tokenizer, captions)])
+        summary = torch.arange(attended.by_step.shape[2]) >= lengths[:, None] - 1
+        scores = _d(torch.special.entr(attended.by_step), summary.repeat_interleave(len(seeds), dim=0))
+    return Scores(tuple(captions), scores.view(len(captions), len(seeds)).mean(dim=1).numpy())
 
 
 def _d(

@@ -6,17 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from difflab.diffusion.attention import Probabilities, attention, cross_attentions
-from difflab.diffusion.batch_sizes import AT_ONCE, within
-from difflab.diffusion.generate import batches, embed, seeded
-from difflab.diffusion.tokens import unpadded
+from difflab.diffusion.attention import cross_attentions
+from difflab.diffusion.batch_sizes import AT_ONCE
+from difflab.diffusion.sampled_once import FULL_RESOLUTION, Ending, Look, see
 from difflab.errors import InapplicableError, require
 from difflab.statistics.scores import Scores
-
-_LAYERS = "down_blocks.0."
-"""The first down block works at the latents' own resolution, before it halves them."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,6 @@ class BrightEnding:
         require(self.at_once >= 1, f"at_once is {self.at_once}; give at least 1.")
 
 
-@torch.no_grad()
 def bright_ending(
     pipeline: StableDiffusionPipeline,
     captions: Sequence[str],
@@ -73,12 +68,11 @@ def bright_ending(
         20 DDIM steps with guidance 3 for 50 with 7.5. The published code draws every picture twice, once for the mask
         and once for the magnitude; here the magnitudes of the first pass are kept until the mask is known.
     """
-    masks, magnitudes = _masks_and_magnitudes(pipeline, captions, seeds, config)
-    scores = magnitudes / masks.mean(dim=(1, 2))
+    ending = _ending(pipeline, captions, seeds, config)
+    scores = ending.lengths / ending.masks.mean(dim=(1, 2))
     return Scores(tuple(captions), scores.view(len(captions), len(seeds)).mean(dim=1).numpy())
 
 
-@torch.no_grad()
 def end_attention(
     pipeline: StableDiffusionPipeline,
     captions: Sequence[str],
@@ -106,41 +100,18 @@ def end_attention(
     Reference:
         Chen et al. 2025 (ICLR), arXiv 2410.21665.
     """
-    masks, _ = _masks_and_magnitudes(pipeline, captions, seeds, config)
+    masks = _ending(pipeline, captions, seeds, config).masks
     return masks.unflatten(0, (len(captions), len(seeds))).numpy()
 
 
-def _masks_and_magnitudes(
+def _ending(
     pipeline: StableDiffusionPipeline, captions: Sequence[str], seeds: Sequence[int], config: BrightEnding
-) -> tuple[Float[torch.Tensor, "images h w"], Float[torch.Tensor, " images"]]:
-    """Of every picture, the mask and mean over steps of |mask (eps(x_t, t, y) - eps(x_t, t, empty))|_2."""
-    require(len(captions) > 0, "there is no caption to score; give at least one.")
-    require(len(seeds) > 0, "there is no seed to draw with; give at least one.")
-    if not any(name.startswith(_LAYERS) for name in cross_attentions(pipeline.unet)):
+) -> Ending:
+    """Of every picture."""
+    if not any(name.startswith(FULL_RESOLUTION) for name in cross_attentions(pipeline.unet)):
         raise InapplicableError(
             "the U-Net's first down block has no cross-attention, so there is no mask at the latents' resolution."
         )
-    embeddings, generators = embed(pipeline, captions), seeded(len(captions), seeds)
-    at_once = within(pipeline, config.at_once)
-    ends = torch.tensor([len(ids) - 1 for ids in unpadded(pipeline.tokenizer, captions)])
-    masks, magnitudes = [], []
-    for rows, steps in batches(pipeline, embeddings, generators, config.steps, config.guidance, at_once):
-        with attention(pipeline.unet) as seen:
-            # The sum over channels is all that the mask will need.
-            squares = [(step.conditional - step.unconditional).float().square().sum(dim=1) for step in steps]
-            mask = _mask(seen, ends[rows]).view_as(squares[0])
-        by_step = (torch.stack(squares) * mask.square()).sum(dim=(2, 3)).sqrt()
-        masks.append(mask.cpu())
-        magnitudes.append(by_step.mean(dim=0).cpu())
-    return torch.cat(masks).double(), torch.cat(magnitudes).double()
-
-
-def _mask(seen: Probabilities, ends: Int[torch.Tensor, " prompts"]) -> Float[torch.Tensor, "prompts places"]:
-    """Attention to each prompt's end token, averaged over heads and layers; the prompts are the first half."""
-    row = torch.arange(len(ends))
-    by_layer = [
-        layer.chunk(2)[0][row, :, :, ends].float().mean(dim=1)
-        for name, layer in seen.items()
-        if name.startswith(_LAYERS)
-    ]
-    return torch.stack(by_layer).mean(dim=0)
+    attended = see(pipeline, captions, seeds, Look(config.steps, config.guidance, config.at_once, None, True)).attended
+    assert attended is not None and attended.ending is not None
+    return attended.ending

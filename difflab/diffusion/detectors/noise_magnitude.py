@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
-from difflab.diffusion.batch_sizes import AT_ONCE, within
-from difflab.diffusion.generate import batches, embed, seeded
+from difflab.diffusion.batch_sizes import AT_ONCE
+from difflab.diffusion.sampled_once import Look, see
 from difflab.errors import require
 from difflab.statistics.scores import Scores
 
@@ -39,7 +38,6 @@ class NoiseMagnitude:
         require(self.at_once >= 1, f"at_once is {self.at_once}; give at least 1.")
 
 
-@torch.no_grad()
 def noise_magnitude(
     pipeline: StableDiffusionPipeline,
     captions: Sequence[str],
@@ -73,15 +71,6 @@ def noise_magnitude(
         20 DDIM steps with guidance 3 for the paper's 50 with 7.5: the small model needs no more. Velocities (SD 2.x)
         are turned into noise first.
     """
-    require(len(captions) > 0, "there is no caption to score; give at least one.")
-    require(len(seeds) > 0, "there is no seed to draw with; give at least one.")
-    embeddings, generators = embed(pipeline, captions), seeded(len(captions), seeds)
-    at_once = within(pipeline, config.at_once)
-    magnitudes = []
-    for _, steps in batches(pipeline, embeddings, generators, config.steps, config.guidance, at_once):
-        by_step = [
-            (step.conditional - step.unconditional).float().flatten(1).norm(dim=1)
-            for step in islice(steps, config.first)
-        ]
-        magnitudes.append(torch.stack(by_step).mean(dim=0).cpu())
-    return Scores(tuple(captions), torch.cat(magnitudes).double().view(len(captions), len(seeds)).mean(dim=1).numpy())
+    look = Look(config.steps, config.guidance, config.at_once, config.first)
+    scores = see(pipeline, captions, seeds, look).lengths.mean(dim=0).double()
+    return Scores(tuple(captions), scores.view(len(captions), len(seeds)).mean(dim=1).numpy())
