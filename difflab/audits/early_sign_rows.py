@@ -9,20 +9,21 @@ from matplotlib.figure import Figure
 
 from difflab.audits.early_classifiers import LOSS, MAHALANOBIS, MARGIN, NEIGHBOURS, PSMI, RANDOM, UNTRAINED
 from difflab.audits.early_denoisers import ISOLATION
+from difflab.audits.early_pipelines import COPIES
 from difflab.audits.early_texts import BEFORE
 from difflab.runs.figures import COLOURS, legend_below, new_figure, points_with_intervals
 from difflab.runs.rows import Row, select
 from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference, pooled
 from difflab.statistics.ranking import auc, false_positives, newcombe
 
-FREE = (UNTRAINED, BEFORE, NEIGHBOURS, ISOLATION, RANDOM)
+FREE = (UNTRAINED, BEFORE, NEIGHBOURS, ISOLATION, COPIES, RANDOM)
 """Signs that need no training."""
 FOUND = 0.75
 """Share of the memorized that must be found, where false positives are counted."""
 LEAST = 3
 """Memorized items and others that a seed needs to have a say."""
-RIVALS = (LOSS, MARGIN, MAHALANOBIS, UNTRAINED, BEFORE, NEIGHBOURS, ISOLATION)
-"""Signs beside which PSMI is held: the last four need no training, the last two no model."""
+RIVALS = (LOSS, MARGIN, MAHALANOBIS, UNTRAINED, BEFORE, NEIGHBOURS, ISOLATION, COPIES)
+"""Signs beside which PSMI is held: the last five need no training, the last three no model."""
 
 
 class Foretold(NamedTuple):
