@@ -57,7 +57,7 @@ def needed_slope(copies: Int[np.ndarray, " n"], back: Bool[np.ndarray, " n"], le
 def _steps(copies: Int[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " rungs"], Float[np.ndarray, " rungs"], float]:
     """Numbers of copies; the width of the part of the log2 axis that stands for each; the upper end of the last."""
     rungs = np.unique(copies)
-    require(len(rungs) >= 2 and rungs[0] >= 1, "give items of two numbers of copies at least, each 1 or more.")
+    require(len(rungs) >= 2 and int(rungs[0]) >= 1, "give items of two numbers of copies at least, each 1 or more.")
     places = np.log2(rungs)
     middles = (places[1:] + places[:-1]) / 2
     first, last = (places[1] - places[0]) / 2, (places[-1] - places[-2]) / 2
