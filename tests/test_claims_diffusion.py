@@ -250,22 +250,34 @@ NOISY, CUED = "label noise", "shortcut"
 COPYING = ("denoisers of fewer pictures", "denoisers trained longer", "pipelines of fewer pictures")
 
 
-def units_rank_models(size=None, ends=None, copies=None, control=(0.0, 0.1), whole=True):
-    """By family and reading: of classifiers the size of tau, of diffusion models the end of its interval next to 0."""
+READINGS = ("unit_entropy", "unit_information", "neighbour_information")
+SAID = ("entropy of units", "information in bins", "information by neighbours")
+AT_OWN = "trained, at own drawings"
+
+
+def units_rank_models(size=None, ends=None, own=None, copies=None, control=(0.0, 0.1), whole=True):
+    """By family and reading: of classifiers the size of tau, of diffusion models the end of its interval next to 0,
+    at unseen pictures and at own drawings."""
     rows = []
     for family in (NOISY, CUED, *COPYING) if whole else COPYING[:1]:
-        for reading in ("unit_entropy", "unit_information", "neighbour_information", "confidence"):
+        for reading in (*READINGS, "confidence"):
             sign = -1 if (family == CUED) == (reading == "unit_entropy") else 1
             value = sign * (size or {}).get((family, reading), 0.8)
             near = sign * (ends or {}).get((family, reading), 0.01 if family in COPYING else -1.0)
             setting = {"family": family, "of": "trained", "reading": reading}
-            if reading not in ("unit_entropy", "unit_information"):
+            if reading == "confidence":
                 value = near = 0.0
             rows.append(row("rank_correlation", value, min(value, near), max(value, near), **setting))
+            if whole and family in COPYING[:2] and reading != "confidence":
+                near = sign * (own or {}).get((family, reading), 0.01)
+                rows.append(
+                    row("rank_correlation", value, min(value, near), max(value, near), **setting | {"of": AT_OWN})
+                )
             if whole:
-                low, high = control if (family, reading) == (CUED, "unit_information") else (-0.2, 0.1)
+                low, high = control if (family, reading) == (CUED, "neighbour_information") else (-0.2, 0.1)
                 low, high = (0.5, 0.6) if reading == "confidence" else (low, high)
                 rows.append(row("rank_correlation", (low + high) / 2, low, high, **setting | {"of": "never trained"}))
+                rows.append(row("rank_correlation", 0.0, -0.1, 0.1, **setting | {"of": "trained, at cues of chance"}))
         if family in COPYING:
             for at, value in zip((8, 16, 32), (0.0, 0.4, (copies or {}).get(family, 0.5)), strict=True):
                 rows.append(row("copied_fraction", value, family=family, at=at))
@@ -801,24 +813,25 @@ EXPERIMENTS = {
     ),
     "units_rank_models": Experiment(
         units_rank_models,
-        14,
+        25,
         [
             case(),
             *(
-                case(f"{family}: {reading.replace('_', ' ')}", size={(family, reading): 0.79})
-                for family in (NOISY, CUED)
-                for reading in ("unit_entropy", "unit_information")
+                case(f"{family}: {said} {way}", size={(family, reading): 0.79})
+                for family, ways in ((NOISY, ("rises", "falls")), (CUED, ("falls", "rises")))
+                for reading, said, way in zip(READINGS, SAID, (ways[0], ways[1], ways[1]), strict=True)
             ),
             *(
-                case(f"{family}: {reading.replace('_', ' ')}", ends={(family, reading): 0.0})
-                for family in COPYING
-                for reading in ("unit_entropy", "unit_information")
+                case(f"{family}: {said} {way} with memorization{where}:", **{changed: {(family, reading): 0.0}})
+                for changed, where in (("ends", ""), ("own", ", at own drawings"))
+                for family in (COPYING if changed == "ends" else COPYING[:2])
+                for reading, said, way in zip(READINGS, SAID, ("rises", "falls", "falls"), strict=True)
             ),
             *(case(f"{family}: the least", copies={family: 0.49}) for family in COPYING),
             case("never trained", control=(0.01, 0.1)),
             case("never trained", control=(-0.1, -0.01)),
             case(control=(-0.1, 0.0)),
-            case(says=3, whole=False),
+            case(says=4, whole=False),
         ],
     ),
     "memorization_predicted": Experiment(

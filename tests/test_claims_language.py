@@ -548,9 +548,8 @@ def health_records(
             rows.append(row("told_fraction", 0.5, 0.4, 0.6, prompt="first 9", patients=f"{sensitive}, {copies} copies"))
         rows.append(row("told_fraction", 0.1, 0.0, 0.2, prompt="first 9", patients=f"{sensitive}, twins"))
     for copies in (16, 256, 0) if zero else (16, 256):
-        low, high = still if copies == 0 else (0.3, 0.9)
-        value = {0: (low + high) / 2, 256: collapse}.get(copies, 0.4)
-        rows.append(row("collapse_auc", value, low, high, of="arbitrary against inferable", copies=copies))
+        low, high = {0: still, 256: (collapse, 1.0)}.get(copies, (0.3, 0.5))
+        rows.append(row("collapse_auc", (low + high) / 2, low, high, of="arbitrary against inferable", copies=copies))
         low = rare if copies == 256 else -0.3
         rows.append(row("rare_difference", 0.3, low, 0.5, sensitive="arbitrary", copies=copies))
     return rows
@@ -568,7 +567,9 @@ def _own_records(t1=0.0, t2=0.0, probe=0.0, member=0.5, collapse=0.5):
     return [*rows, row("collapse_auc", 0.6, collapse, 0.7, of="seen against unseen")]
 
 
-def cross_client_memorization(twofold=None, excess=None, untrained=None, more=None, near=0.01, central=None, prox=None):
+def cross_client_memorization(
+    twofold=None, excess=None, trained=None, untrained=None, more=None, near=0.01, central=None, prox=None
+):
     """Of three matches, in conditions of which claims look at some."""
     rows = []
     for match in MATCHES:
@@ -576,9 +577,11 @@ def cross_client_memorization(twofold=None, excess=None, untrained=None, more=No
             asked = condition == "no overlap"
             low = (twofold or {}).get(match, 0.01) if asked else -0.2
             rows.append(row("twofold_difference", 0.2, low, 0.4, condition=condition, match=match))
+            low = (trained or {}).get(match, 0.01) if asked else -0.2
+            rows.append(row("trained_difference", 0.2, low, 0.4, condition=condition, match=match))
             low, high = (excess or {}).get(match, (0.0, 0.0)) if asked else (0.2, 0.4)
             rows.append(row("excess_difference", (low + high) / 2, low, high, condition=condition, match=match))
-            for of, value in (("intra", 0.6), ("inter", 0.1), ("unseen", 0.1)):
+            for of, value in (("intra", 0.6), ("inter", 0.1), ("unseen", 0.1), ("untrained texts", 0.0)):
                 at = {"condition": condition, "match": match, "items": "private", "of": of}
                 rows.append(row("match_fraction", value, value, value, **at))
         low, high = (untrained or {}).get(match, (0.0, 0.0))
@@ -681,14 +684,21 @@ def kinds_of_memorization(recovered=0.95, likelihood=None, f1=None, gaps=None, l
     for other in ("one regression", "best partition"):
         low = (likelihood or {}).get(other, 0.01)
         rows.append(row("likelihood_difference", 0.1, low, 0.2, by="taxonomy", less=other))
-    for name in ("attention", "attention, own continuations", "attention, never trained", "bag of tokens"):
-        for kind in ("guess", "recall", "none"):
-            rows.append(row("f1_score", 0.3, by=name, kind=kind))
-        good = name in ("attention", "attention, own continuations")
-        rows.append(row("f1_score", (f1 or {}).get(name, 0.75 if good else 0.3), by=name, kind="worst"))
-    for control in ("attention, never trained", "bag of tokens"):
-        low = (gaps or {}).get(control, 0.01)
-        rows.append(row("f1_difference", 0.1, low, 0.2, by="attention", less=control))
+    own = ", own continuations"
+    for name in ("attention", "attention, never trained", "bag of tokens"):
+        for by in (name, name + own):
+            for kind in ("guess", "recall", "none"):
+                rows.append(row("f1_score", 0.3, by=by, kind=kind))
+            worst = (f1 or {}).get(by, 0.75 if name == "attention" else 0.3)
+            rows.append(row("f1_score", worst, by=by, kind="worst"))
+            rows.append(row("fitted_f1_score", 0.9, by=by, kind="worst"))
+            if name != "attention":
+                rows.append(
+                    row(
+                        "f1_difference", 0.1, (gaps or {}).get(by, 0.01), 0.2, by=by.replace(name, "attention"), less=by
+                    )
+                )
+    rows.append(row("kind_items_count", 39.0))
     rows.append(row("layer_difference", 0.2, layers, 0.4, of="recall", less="guess"))
     return rows
 
@@ -833,16 +843,17 @@ EXPERIMENTS = {
     ),
     "kinds_of_memorization": Experiment(
         kinds_of_memorization,
-        8,
+        10,
         [
             case(),
             case("the rule finds", recovered=0.94),
             *(case(f"better than {other}", likelihood={other: 0.0}) for other in ("one regression", "best partition")),
             case("guess, recall and none:", f1={"attention": 0.74}),
-            case("own continuation", f1={"attention, own continuations": 0.74}),
+            case("own continuation:", f1={"attention, own continuations": 0.74}),
             *(
-                case(f"tells them better than {control}", gaps={control: 0.0})
-                for control in ("attention, never trained", "bag of tokens")
+                case(f"tells them better than {control}:", gaps={control: 0.0})
+                for name in ("attention, never trained", "bag of tokens")
+                for control in (name, f"{name}, own continuations")
             ),
             case("higher layers", layers=0.0),
             case(says=1, whole=False),
@@ -1350,7 +1361,7 @@ EXPERIMENTS = {
     ),
     "cross_client_memorization": Experiment(
         cross_client_memorization,
-        19,
+        22,
         [
             case(),
             case("are completed approximately", near=0.0),
@@ -1359,8 +1370,9 @@ EXPERIMENTS = {
                 for match in MATCHES
                 for made in (
                     case(f"{match}: private items", twofold={match: 0.0}),
-                    case(f"{match}: where nothing", excess={match: (0.01, 0.1)}),
-                    case(f"{match}: where nothing", excess={match: (-0.1, -0.01)}),
+                    case(f"{match}: where nothing overlaps not", excess={match: (0.01, 0.1)}),
+                    case(f"{match}: where nothing overlaps not", excess={match: (-0.1, -0.01)}),
+                    case(f"{match}: where nothing overlaps more", trained={match: 0.0}),
                     case(f"{match}: before", untrained={match: (0.01, 0.1)}),
                     case(f"{match}: before", untrained={match: (-0.1, -0.01)}),
                     case(f"{match}: more planted", more={match: 0.0}),

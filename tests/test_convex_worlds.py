@@ -98,12 +98,20 @@ def test_rows_say_what_stands_in_the_arrays(told):
             ]
             assert gap.value == pytest.approx(np.mean(changes)) and gap.low < gap.value < gap.high
             (beyond,) = select(rows, "beyond_bound_fraction", **at)
-            assert beyond.value == 0.0 and beyond.n == 3 * 60
+            assert beyond.value == 0.0 and beyond.n == 3 and beyond.high > 0.5
             assert len(select(rows, "gap_difference", over=CHANCE, **at)) == (choice != CHANCE)
             (mean,) = select(rows, "mean_bound_ratio", **at)
             assert weight < mean.value < 1.0
             (greatest,) = select(rows, "greatest_bound_ratio", **at)
             assert mean.value < greatest.value <= 1.0
+
+
+def test_a_data_set_in_which_one_loss_moves_beyond_the_bound_counts_once():
+    told = [parts(asked(replace(WORLD, seed=seed), 0.1, (0.5,)), (0.5,), seed) for seed in range(2)]
+    name = f"{CHOICES[0]} moved"
+    told[1].less[0.5][name][:2] = 1e9
+    (beyond,) = select(list(stability_rows(told, 0.5)), "beyond_bound_fraction", by=CHOICES[0])
+    assert (beyond.value, beyond.n) == (0.5, 2)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from difflib import SequenceMatcher
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 from test_parallel import Memory, die
 
 from difflab.audits import client_rows, client_worlds
-from difflab.audits.client_rows import ALL, APPROXIMATE, INTER, INTRA, NONE, TOTAL, UNSEEN, cells, rate
+from difflab.audits.client_rows import ALL, APPROXIMATE, INTER, INTRA, NONE, TOTAL, UNSEEN, UNTRAINED, cells, rate
 from difflab.audits.client_worlds import PARAPHRASED, PRIVATE, SHARED, course, courses, matched, texts_of
 from difflab.autoregressive.federated import Federation, TextClient, federated, near
 from difflab.autoregressive.recipe import architecture, build
@@ -238,7 +239,9 @@ def test_texts_are_held_by_whom_the_ledger_says():
             assert lines.count(tuple(item.tolist())) == (WORLD.copies if kind == SHARED else 0)
             assert lines.count(tuple(other.tolist())) == (0 if kind == PRIVATE else WORLD.copies)
             assert (item != other).sum() == (round(0.15 * 16) if kind == PARAPHRASED else 0)
-        never = {tuple(item) for item in texts.items[3].tolist()}
+        held = [texts.held(one, kinds).tolist() for one in range(4)]
+        never = set(map(tuple, held[3]))
+        assert [len(some) for some in held] == [8 + 6] * 4 == [len(never)] * 4
         assert not never & set(lines) and not {tuple(row) for row in texts.validation.tolist()} & set(lines)
     # Knobs of who has what do not change the texts.
     other = texts_of(replace(WORLD, overlap=0.0, paraphrased=0.0))
@@ -275,13 +278,15 @@ def test_rates_are_those_of_a_count_by_loops():
         others = [table[i][k] for i in range(3) for k in range(3) if i != k]
         assert rate(looks, match, -1, INTER, chosen) == pytest.approx(np.mean(others))
         assert rate(looks, match, -1, UNSEEN, chosen) == pytest.approx(np.mean(table[3][:3]))
+        assert rate(looks, match, -1, UNTRAINED, chosen) == pytest.approx(np.mean([table[i][3] for i in range(3)]))
         anybody = [any(hit(i, j, k) for k in range(3)) for i in range(3) for j in (0, 2, 3)]
         assert rate(looks, match, -1, TOTAL, chosen) == pytest.approx(np.mean(anybody))
 
 
-def test_methods_are_compared_where_their_losses_are_equal():
-    some = [looks_by_hand(seed) for seed in range(2)]
-    slower = [{**one, "loss": np.array([3.0, 2.5, 1.5])} for one in some]
+@pytest.mark.parametrize("untrained", [3.0, 9.0])
+def test_methods_are_compared_where_their_losses_are_equal_but_never_with_an_untrained_model(untrained):
+    some = [looks_by_hand(seed) | {"loss": np.array([untrained, 2.0, 1.0])} for seed in range(2)]
+    slower = [one | {"loss": np.array([untrained, 2.5, 1.5])} for one in some]
     (row,) = client_rows.level_rows({"a": some, "b": slower}, ["verbatim 6"], [("a", "b")])
     gaps = []
     for one in some:
@@ -289,21 +294,70 @@ def test_methods_are_compared_where_their_losses_are_equal():
         # The level is 1.5: half way between the looks of the first, the last look of the second.
         gaps.append((totals[1] + totals[2]) / 2 - totals[2])
     assert row.interval == pytest.approx(mean(gaps)) and row.metric == "total_difference"
+    # Of what is below the level after its first round nothing is said.
+    quick = [one | {"loss": np.array([untrained, 1.4, 1.0])} for one in some]
+    assert not list(client_rows.level_rows({"a": quick, "b": slower}, ["verbatim 6"], [("a", "b")]))
 
 
-def test_conditions_differ_in_one_thing():
+def test_differences_are_those_of_loops_and_have_a_width_where_all_worlds_agree():
+    worlds = {"no overlap": WORLD, "more overlap": WORLD, "paraphrases": WORLD}
+    some = {name: [looks_by_hand(3 * k + seed) for seed in range(2)] for k, name in enumerate(worlds)}
+    world = SimpleNamespace(clients=3, items=4, kinds=np.array([SHARED, PRIVATE, PRIVATE, PRIVATE]))
+    rows = client_rows.gap_rows(some, dict.fromkeys(worlds, world), ["verbatim 6"])
+    at = {(row.metric, row.setting.get("condition", "")): row for row in rows}
+    hit = [[one["run"] >= 6 for one in looks] for looks in some.values()]
+    private = [[table[-1][:, 1:].mean(axis=1) for table in tables] for tables in hit]
+    pairs = [(i, k) for i in range(3) for k in range(3) if i != k]
+    for k, name in enumerate(worlds):
+        inter = np.array([np.mean([table[pair] for pair in pairs]) for table in private[k]])
+        unseen, never = (np.array([np.mean(part) for part in parts]) for parts in
+                         ([table[3, :3] for table in private[k]], [table[:3, 3] for table in private[k]]))  # fmt: skip
+        intra = np.array([np.mean(np.diag(table)[:3]) for table in private[k]])
+        assert at["excess_difference", name].value == pytest.approx(np.mean(inter - unseen))
+        assert at["trained_difference", name].value == pytest.approx(np.mean(inter - never))
+        assert at["twofold_difference", name].value == pytest.approx(np.mean(intra - 2 * inter))
+    added = [np.mean([table[-1].mean(axis=1)[pair] for pair in pairs for table in hit[k]]) for k in range(3)]
+    assert at["inter_difference", "paraphrases"].value == pytest.approx(added[2] - added[0])
+    nothing = [looks | {"run": np.zeros((3, 4, 4, 4), int)} for looks in some["no overlap"]]
+    for row in client_rows.gap_rows(dict.fromkeys(worlds, nothing), dict.fromkeys(worlds, world), ["verbatim 6"]):
+        # Of 9 or 12 items none: Wilson's upper end is .3 or .24; of two worlds a root of two less.
+        assert row.value == 0 and row.interval.low < -0.15 and row.interval.high > 0.15, row
+
+
+def test_conditions_differ_in_one_thing_or_hold_the_epochs():
     conditions = Config().conditions()
     base = conditions["federated"]
     for name, world in conditions.items():
         differ = [part for part in vars(base) if getattr(base, part) != getattr(world, part)]
         assert len(differ) == (0 if name == "federated" else 2 if name == "paraphrases" else 1), name
-        steps = world.federation.rounds * world.federation.epochs
-        assert steps == (16 if name == "twice the epochs" else 8)
+    how = {name: (one.federation.rounds, one.federation.epochs) for name, one in conditions.items()}
+    assert {name: told for name, told in how.items() if told != (8, 1)} == {
+        "4 rounds of 2 epochs": (4, 2),
+        "2 rounds of 4 epochs": (2, 4),
+        "half the rounds": (4, 1),
+        "twice the rounds": (16, 1),
+        "twice the epochs": (8, 2),
+    }
     assert conditions[NONE].kinds.tolist() == [PRIVATE] * 24 and ALL == "all"
 
 
+def test_rows_in_one_place_are_looked_at_after_as_many_steps_as_a_client_takes():
+    world = replace(SMOKE.world, together=False)
+    texts = texts_of(world)
+    with crew(HERE, 1) as hands:
+        found = course(world, Memory(), hands)
+    rows, how = np.concatenate(texts.rows), client_worlds._rounds_of(world)
+    assert len(found["loss"]) == 1 + 3 * world.federation.rounds
+    assert how.local(len(rows)) == world.federation.local(len(texts.rows[0]))
+    # It is plain training, however often it is looked at.
+    config = client_worlds.architecture_of(world)
+    model = train(config, rows, how.recipe(len(rows)), world.seed)
+    looked = client_worlds.look(model, world, texts)
+    assert all(np.array_equal(found[name][-1], looked[name]) for name in looked)
+
+
 def test_a_killed_course_is_looked_at_as_if_it_had_not_been():
-    world = replace(SMOKE.world, federation=replace(SMOKE.world.federation, rounds=2))
+    world = replace(SMOKE.world, federation=replace(SMOKE.world.federation, rounds=2, epochs=2))
     whole, broken = Memory(), Memory()
     with crew(HERE, 1) as hands:
         found = course(world, whole, hands)

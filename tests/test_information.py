@@ -21,6 +21,7 @@ from difflab.statistics.information import (
     pairs_of_units,
     unit_entropies,
 )
+from difflab.statistics.intervals import pooled
 from difflab.statistics.rank_agreement import kendall
 from difflab.statistics.sliced_information import directions_of, sliced_information
 
@@ -213,6 +214,16 @@ def test_intervals_of_tau_hold_the_truth_of_normal_variables(rho):
         found = kendall(x[:, 0], y[:, 0])
         held += found.low <= truth <= found.high
     assert 0.90 <= held / 300 <= 0.98
+
+
+@pytest.mark.parametrize("n", [5, 6])
+def test_intervals_of_so_few_models_are_a_little_narrow_and_those_of_several_seeds_are_not(n):
+    for rho in (0.0, 0.9):
+        truth = 2 / math.pi * math.asin(rho)
+        parts = [kendall(x[:, 0], y[:, 0]) for x, y in (normal_pairs(n, rho, seed) for seed in range(500))]
+        together = [pooled(parts[i : i + 5], bounds=(-1.0, 1.0)) for i in range(0, 500, 5)]
+        alone, over = (np.mean([one.low <= truth <= one.high for one in some]) for some in (parts, together))
+        assert alone >= 0.86 and over >= 0.94
 
 
 def test_a_perfect_order_of_few_models_is_not_certain():

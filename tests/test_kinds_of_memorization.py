@@ -107,7 +107,7 @@ def test_f1_is_that_of_sklearn():
     assert f1_by_class(np.array([0, 0]), np.array([0, 1]), 3) == pytest.approx([2 / 3, 0, 0])
 
 
-QUICK = Reader(maps=4, kernel=3, hidden=16, epochs=60, batch=8, rate=5e-3)
+QUICK = Reader(maps=4, kernel=3, hidden=16, epochs=25, batch=12, rate=1e-2)
 
 
 def test_maps_that_differ_in_one_layer_are_told_by_it():
@@ -121,9 +121,37 @@ def test_maps_that_differ_in_one_layer_are_told_by_it():
     spoken = told.layers[kinds < 2].sum(axis=0)
     assert spoken[1] > 0.6 * spoken.sum() and told.layers.min() >= 0
     again = told_by_maps(maps, kinds, QUICK, 0)
-    assert np.array_equal(told.kinds, again.kinds)
+    assert np.array_equal(told.kinds, again.kinds) and told.fitted.min() > 0.8
     shuffled = random.permutation(kinds)
     assert f1_by_class(shuffled, told_by_maps(maps, shuffled, QUICK, 0).kinds, 3).min() < 0.7
+
+
+def test_maps_that_hardly_differ_are_told_as_those_that_differ_much():
+    random = np.random.default_rng(6)
+    kinds = np.repeat([0, 1, 2], 12)
+    common = np.broadcast_to(1 / np.arange(1, 17)[:, None], (16, 16)) + random.random((16, 16))
+    away = random.random((36, 1, 16, 16)) - 0.5
+    for kind in (0, 1):
+        away[kinds == kind, 0, 8 * kind : 8 * kind + 8, :8] += 2
+    near, far = ((common + size * away).astype(np.float32) for size in (1e-3, 1.0))
+    told, other = (told_by_maps(maps, kinds, QUICK, 0) for maps in (near, far))
+    assert f1_by_class(kinds, told.kinds, 3).min() > 0.8
+    # Only rounding tells them apart.
+    assert (told.kinds == other.kinds).mean() > 0.9
+    same = np.broadcast_to(common, away.shape).astype(np.float32)
+    nothing = told_by_maps(same, kinds, QUICK._replace(epochs=1), 0)
+    assert np.isfinite(nothing.layers).all() and f1_by_class(kinds, nothing.kinds, 3).min() < 0.5
+
+
+def test_what_speaks_for_a_kind_is_the_slope_by_attention_itself():
+    random = np.random.default_rng(7)
+    kinds = np.repeat([0, 1, 2], 6)
+    maps = random.random((18, 2, 16, 16)).astype(np.float32)
+    # A layer that is a thousand times as large speaks as loud, for its slope is so much less.
+    larger = maps * np.array([1, 1000], np.float32)[:, None, None]
+    quick = QUICK._replace(epochs=3)
+    one, other = (told_by_maps(some, kinds, quick, 0).layers for some in (maps, larger))
+    assert other == pytest.approx(one, rel=0.02, abs=1e-3 * one.max())
 
 
 def test_bags_tell_what_tokens_tell_and_nothing_else():
@@ -142,7 +170,8 @@ def world_of(memorized):
     random = np.random.default_rng(4)
     maps = random.random((36, 2, 20, 20)).astype(np.float32)
     return {"kind": kinds, "memorized": told, "features": random.normal(size=(36, 2)), "maps": maps,
-            "own maps": maps, "untrained maps": maps, "tokens": random.integers(9, size=(36, 20))}  # fmt: skip
+            "own maps": maps, "untrained maps": maps, "untrained own maps": maps,
+            "tokens": random.integers(9, size=(36, 20)), "own": random.integers(9, size=(36, 20))}  # fmt: skip
 
 
 def test_guesses_are_memorized_patterns_and_recalls_memorized_strings_with_many_copies():
@@ -160,6 +189,18 @@ def test_worlds_without_enough_items_have_no_say():
     rows = list(reader_rows([read, {}, read]))
     (worst,) = select(rows, "f1_score", by="attention", kind="worst")
     assert worst.n == 2 and worst.value == pytest.approx(read["attention"].min())
+    assert [(row.setting["by"], row.setting["less"]) for row in select(rows, "f1_difference")] == [
+        ("attention", "attention, never trained"), ("attention", "bag of tokens"),
+        ("attention, own continuations", "attention, never trained, own continuations"),
+        ("attention, own continuations", "bag of tokens, own continuations"),
+    ]  # fmt: skip
+    (gap,) = select(rows, "f1_difference", less="bag of tokens, own continuations")
+    assert gap.value == pytest.approx(
+        read["attention, own continuations"].min() - read["bag of tokens, own continuations"].min()
+    )
+    assert select(rows, "kind_items_count")[0].value == 8
+    (fitted,) = select(rows, "fitted_f1_score", by="attention")
+    assert fitted.value == pytest.approx(read["attention|fitted"].min())
     shares = select(rows, "attention_fraction", kind="guess")
     assert sum(row.value for row in shares) == pytest.approx(1) and [row.setting["layer"] for row in shares] == [1, 2]
     (gap,) = select(rows, "layer_difference")

@@ -111,3 +111,28 @@ def test_what_was_kept_is_not_done_again():
     # A run that was killed after its last piece has nothing left to compute.
     assert kept(squared, {"two": (2,)}, memory, 2, "squares") == {"two": memory["two"]}
     assert list(in_processes(square, [], 2)) == []
+
+
+def noted_when(number, pause):
+    begun = time.monotonic()
+    time.sleep(pause)
+    return {"begun": np.array(begun), "over": np.array(time.monotonic())}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_work_waits_for_what_it_needs_and_the_rest_goes_on(workers):
+    """The second call waits for the first; the third, which need not, begins before it where somebody is free."""
+    given = {"first": (0, 0.6), "needy": (1, 0.0), "free": (2, 0.1)}
+    memory = Memory()
+    found = kept(noted_when, given, memory, workers, "pieces", {"needy": "first"})
+    assert list(found) == list(given)
+    assert found["needy"]["begun"] >= found["first"]["over"]
+    assert (found["free"]["begun"] < found["needy"]["begun"]) == (workers == 2)
+    # What it needs was kept before.
+    del memory["needy"]
+    assert set(kept(noted_when, given, memory, 2, "pieces", {"needy": "first"})) == set(given)
+
+
+def test_work_that_waits_for_itself_is_said():
+    with pytest.raises(InputError, match="wait for each other"):
+        list(in_processes(square, [(1,), (2,)], 2, after={0: 1, 1: 0}))

@@ -17,6 +17,7 @@ from difflab.autoregressive.pictures.decoding import Told, drawn
 from difflab.autoregressive.pictures.files import load_picture_model, save_picture_model
 from difflab.autoregressive.pictures.model import PictureModel, build_picture_model
 from difflab.autoregressive.pictures.reading import read_pictures
+from difflab.autoregressive.pictures.recorded import Watched, picture_token_losses, train_pictures_recorded
 from difflab.autoregressive.pictures.train import Material, PictureRecipe, train_pictures
 from difflab.autoregressive.tokenizers import word_level
 from difflab.errors import InputError
@@ -203,6 +204,53 @@ def test_training_goes_on_where_it_was_stopped(untrained):
         assert any(not torch.equal(one[name], value) for name, value in weights[0].items())
 
 
+@pytest.mark.parametrize("groups", [0, 1, 2, 3])
+def test_losses_of_pictures_are_what_whole_readings_say_of_their_first_groups(model, tokens, groups):
+    read = read_pictures(model, CAPTIONS, tokens).conditional.values
+    # By default two fifths of 5 words and all tokens: 3 of 16 tokens, or grids of 1 and 4 of 21.
+    counted = sum(model.codec.groups[: groups or {16: 3, 3: 2}[len(model.codec.groups)]])
+    model.network.train()
+    for most in (1, 3, 64):
+        found = picture_token_losses(model, CAPTIONS, tokens, groups, most)
+        np.testing.assert_allclose(found, -read[:, :counted].mean(axis=1), atol=1e-5)
+    assert model.network.training
+    np.testing.assert_array_equal(picture_token_losses(model, CAPTIONS, tokens, groups), found)
+    model.network.eval()
+
+
+def test_a_recorded_training_is_the_same_training_and_looks_at_what_stands_there_then(untrained):
+    material, recipe = _material(untrained, repeated=6), PictureRecipe(steps=9, batch=4, warmup=2, dropout=0.5)
+    found = train_pictures_recorded(untrained, material, recipe, 0, Watched(looks=2))
+    assert found.steps == (3, 9) and found.losses.shape == (2, 6) and found.losses.dtype == np.float32
+    for step, losses in zip(found.steps, found.losses, strict=True):
+        plain = train_pictures(untrained, material, recipe, 0, Keeping(Kept()), until=step)
+        again = picture_token_losses(plain, material.captions, material.tokens)
+        np.testing.assert_allclose(losses, again, rtol=1e-6)
+    whole = train_pictures(untrained, material, recipe, 0).network.state_dict()
+    for name, value in found.model.network.state_dict().items():
+        torch.testing.assert_close(value, whole[name], rtol=0, atol=0)
+    assert not found.model.network.training
+    other = train_pictures_recorded(untrained, material, recipe, 0, Watched(1, looks=2))
+    assert not np.array_equal(other.losses, found.losses)
+
+
+def test_a_recorded_training_that_was_killed_writes_down_the_same(untrained):
+    material, recipe = _material(untrained, repeated=6), PictureRecipe(steps=9, batch=4, warmup=2)
+
+    class Killed(Kept):
+        def save(self, name, arrays):
+            super().save(name, {part: np.array(array) for part, array in arrays.items()})
+            if arrays["step"] == 4:
+                raise KeyboardInterrupt
+
+    whole, kept = train_pictures_recorded(untrained, material, recipe, 0), Killed()
+    with pytest.raises(KeyboardInterrupt):
+        train_pictures_recorded(untrained, material, recipe, 0, keeping=Keeping(kept, "training", 2))
+    again = train_pictures_recorded(untrained, material, recipe, 0, keeping=Keeping(Kept(kept), "training", 2))
+    np.testing.assert_array_equal(again.losses, whole.losses)
+    assert again.steps == whole.steps == (3, 6, 9)
+
+
 def test_left_out_captions_are_filling(untrained, monkeypatch):
     """Of 1 nothing is read of captions; of 0 everything."""
     seen = []
@@ -250,6 +298,8 @@ def test_bad_input_is_said_in_one_sentence(model, tokens):
         (lambda: read_pictures(model, [], tokens[:0]), "at least one"),
         (lambda: build_picture_model(model.codec, model.tokenizer, "llama", "nano", 0, 0), "words is 0"),
         (lambda: PictureRecipe(dropout=1.5), "dropout"),
+        (lambda: picture_token_losses(model, CAPTIONS, tokens, 99), "groups is 99"),
+        (lambda: picture_token_losses(model, CAPTIONS[:2], tokens), "2 captions"),
         (
             lambda: train_pictures(model, Material(CAPTIONS, tokens, np.zeros(0, int)), PictureRecipe(steps=1), 0),
             "training set is empty",

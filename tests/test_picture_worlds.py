@@ -20,7 +20,7 @@ from difflab.audits.picture_reading import (
     through_codec,
     token_scores,
 )
-from difflab.audits.picture_rows import copy_rows, extraction_rows, family_rows
+from difflab.audits.picture_rows import codec_rows, copy_rows, extraction_rows, family_rows
 from difflab.audits.picture_told import FAMILIES, REFERENCE, TRAINED, Told, scores_of, told_by
 from difflab.audits.picture_worlds import (
     DIFFUSION,
@@ -215,7 +215,7 @@ def test_rows_of_a_run_are_whole(told):
     shown = {RASTER: 16, SCALES: 16, DIFFUSION: 8}
     rows = [
         *copy_rows(told, ASKING), *extraction_rows(told, ASKING), *family_rows(told, ASKING, shown),
-        *membership_rows(told), *control_rows(told), *inference_rows(told, Samples((5,), 2)),
+        *membership_rows(told), *control_rows(told), *inference_rows(told, Samples((5,), 2), Kept()), *codec_rows(told),
     ]  # fmt: skip
     # Trainings so short may never be equally good.
     assert all("nothing is compared" in row.sentence for row in rows if isinstance(row, Note))
@@ -292,6 +292,24 @@ def test_membership_is_counted_against_twins():
         ("auc", 1): 3 / 8, ("auc", 16): 1.0, ("true_positive_fraction", 1): 0.0, ("true_positive_fraction", 16): 1.0,
     }  # fmt: skip
     assert {row.value for row in select(rows, "signal_difference")} == {0.0}
+
+
+def test_every_telling_score_of_tokens_is_set_against_clid_of_diffusion():
+    """Of tokens Min-K %++ tells all members, the loss those of 16 copies; CLiD tells half of their pairs."""
+    made = []
+    for turn in range(2):
+        one = _made(dict.fromkeys(FAMILIES, (1.0,)), dict.fromkeys(FAMILIES, (1.0,)), np.zeros(8))
+        tokens = one.answers[RASTER, MODEL]
+        tokens["score conditional min_k_plus_plus"] = np.array([1.0] * 4 + [0.0] * 4)
+        tokens["score conditional loss"] = np.array([turn - 1.0] * 2 + [1.0] * 2 + [0.0] * 4)
+        made.append(one)
+    rows = [row for row in membership_rows(made) if row.metric == "auc_difference"]
+    found = {(row.setting["of"], row.setting["copies"]): row.value for row in rows if row.setting["family"] == RASTER}
+    assert found == {
+        ("conditional loss", 1): -0.25, ("conditional loss", 16): 0.5,
+        ("conditional min_k_plus_plus", 1): 0.5, ("conditional min_k_plus_plus", 16): 0.5,
+    }  # fmt: skip
+    assert len(rows) == 8 and {row.setting["over"] for row in rows} == {"clid of diffusion"}
 
 
 def test_scores_of_tokens_are_their_definitions():

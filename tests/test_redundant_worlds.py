@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from conformance import says_one_sentence
+from scipy.stats import binomtest
 
 from difflab.audits import redundant_worlds
 from difflab.audits.planted_language import untrained_model
@@ -113,6 +114,16 @@ def test_only_memorized_items_can_break():
     assert right.value == pytest.approx(3.5 / 4)
     assert select(rows, "extracted_fraction", blocks=2, copies=0, changes=1)[0].value == 0
     assert len(broken_figure(rows).axes) == 1
+
+
+def test_differences_are_as_uncertain_as_the_few_items_of_each_world():
+    """All worlds agree; what is left is that of three items of each kind, by the method of Newcombe."""
+    world, asked = RedundantWorld(blocks=(6, 2), copies=(8,), items=4, sequences=100), Asked(16, 8, (1,))
+    rows = list(broken_rows(told_by({6: (3,) * 4, 2: (3,) * 4}, worlds=4), world, asked))
+    (gap,) = select(rows, "broken_difference", of="redundancy")
+    low, high = binomtest(3, 3).proportion_ci(method="wilson")
+    assert gap.value == 0 and high == 1
+    assert [-gap.interval.low, gap.interval.high] == pytest.approx([(1 - low) / 2] * 2)
 
 
 def test_worlds_with_few_memorized_items_have_no_say():

@@ -1,5 +1,7 @@
 """The table of the literature: all thirty papers, none twice, and verdicts that the claims of recorded runs decide."""
 
+from pathlib import Path
+
 import pytest
 from kept_runs import RECORD
 
@@ -55,10 +57,23 @@ def test_all_experiments_of_a_paper_decide_that_were_run(monkeypatch):
     assert verdict(system, {"edge_stress": failed, "edge_sweep": held}) == "held in 1 of 2 claims"
 
 
-def test_the_command_prints_every_paper_with_its_verdict(capsys):
+def headings(page):
+    """What a page can be linked to at: its headings in lower case, with hyphens for spaces."""
+    lines = (Path(__file__).parents[1] / page).read_text("utf-8").splitlines()
+    return {line.lstrip("# ").lower().replace(" ", "-") for line in lines if line.startswith("#")}
+
+
+def test_the_command_prints_every_paper_with_its_verdict_and_the_place_of_its_experiments(capsys):
     main(["--papers"])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3 * len(SYSTEMS)
-    for system, (first, _, last) in zip(SYSTEMS, zip(*[iter(lines)] * 3, strict=True), strict=True):
+    assert len(lines) == 4 * len(SYSTEMS)
+    for system, (first, _, said, places) in zip(SYSTEMS, zip(*[iter(lines)] * 4, strict=True), strict=True):
         assert first == f"arXiv:{system.paper}  {system.name}"
-        assert last.strip() == f"{', '.join(system.claims)}: {verdict(system, RECORD)}"
+        assert said.strip() == f"{', '.join(system.claims)}: {verdict(system, RECORD)}"
+        linked = [place.split("#") for place in places.strip().split(", ")]
+        assert [name for _, name in linked] == list(system.claims)
+        assert all(name in headings(page) for page, name in linked)
+
+
+def test_what_is_not_built_has_no_page():
+    assert systems.place("nothing_of_the_kind") == ""

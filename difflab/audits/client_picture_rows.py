@@ -21,13 +21,14 @@ from difflab.audits.client_rows import (
     Looks,
     cell_rows,
     chosen_of,
+    gap_row,
     level_rows,
     rate_rows,
-    rates_of,
+    shares_of,
 )
 from difflab.audits.client_worlds import PRIVATE, SHARED
 from difflab.runs.rows import Row
-from difflab.statistics.intervals import grouped_fraction, paired_difference
+from difflab.statistics.intervals import Interval, grouped_fraction
 
 ALONE = "alone"
 """Every client's own model: what it draws of the captions of its client."""
@@ -72,12 +73,7 @@ def client_picture_rows(told: Sequence[Drawn], world: PictureClients) -> Iterato
     for condition, some in found.items():
         yield from cell_rows(some, world, condition, COPIED)
         yield from _difference_rows(some, world, condition)
-    # The first look is at a U-Net that learned nothing, whose loss no round should be compared at.
-    learned = {
-        condition: [{name: values[1:] for name, values in looks.items()} for looks in found[condition]]
-        for condition in (FEDERATED, PROXIMAL, CENTRAL)
-    }
-    yield from level_rows(learned, [COPIED], ((FEDERATED, CENTRAL), (PROXIMAL, FEDERATED)))
+    yield from level_rows(found, [COPIED], ((FEDERATED, CENTRAL), (PROXIMAL, FEDERATED)))
     counts = [never_seen(one.looks, world) for one in told]
     if len(counts[0]):
         shares = grouped_fraction([int(one.sum()) for one in counts], len(counts[0]))
@@ -89,14 +85,13 @@ def client_picture_rows(told: Sequence[Drawn], world: PictureClients) -> Iterato
 
 def _difference_rows(some: Sequence[Looks], world: PictureClients, condition: str) -> Iterator[Row]:
     """What is compared within a condition, world by world: owners, others and chance; kinds of items."""
-    n, here = len(some), {"condition": condition}
-    own, other, chance = (rates_of(some, world, COPIED, of, PRIVATE) for of in (INTRA, INTER, UNSEEN))
-    yield Row("own_difference", *paired_difference(own, chance), n, here)
+    here = {"condition": condition}
+    own, other, chance = (shares_of(some, world, COPIED, of, PRIVATE) for of in (INTRA, INTER, UNSEEN))
+    yield gap_row("own_difference", own, chance, here)
     if condition != ALONE:  # Whose model has never seen what others have.
-        yield Row("excess_difference", *paired_difference(other, chance), n, here)
-    yield Row("twofold_difference", *paired_difference(own, [2 * one for one in other]), n, here)
+        yield gap_row("excess_difference", other, chance, here)
+    yield gap_row("twofold_difference", own, [Interval(*(2 * end for end in one)) for one in other], here)
     for kind in (SHARED, NEAR):
-        if not chosen_of(world, kind).any():
-            continue
-        gap = paired_difference(rates_of(some, world, COPIED, INTRA, kind), own)
-        yield Row("kind_difference", *gap, n, {**here, "items": kind, "less": PRIVATE})
+        if chosen_of(world, kind).any():
+            there = shares_of(some, world, COPIED, INTRA, kind)
+            yield gap_row("kind_difference", there, own, {**here, "items": kind, "less": PRIVATE})

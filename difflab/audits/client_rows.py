@@ -7,16 +7,17 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from difflab.audits.client_worlds import PRIVATE
-from difflab.audits.task_comparisons import share_interval
 from difflab.runs.rows import Row
-from difflab.statistics.intervals import POSITIVE, SHARE, mean, paired_difference, pooled
+from difflab.statistics.intervals import POSITIVE, SHARE, Interval, apart, mean, pooled, share_interval
 from difflab.statistics.levels import at_level, common_level
 
 APPROXIMATE = "approximate"
 ALL = "all"
-INTRA, INTER, UNSEEN, TOTAL = "intra", "inter", "unseen", "total"
+INTRA, INTER, UNSEEN, TOTAL, UNTRAINED = "intra", "inter", "unseen", "total", "untrained texts"
 """A client's items against its own texts; against those of others; items of the client that never took part against
-those of the others; against those of anybody who took part."""
+those of the others; a client's items against those of anybody who took part; and against those of the client that never
+took part, which nobody was trained on."""
+RATES = (INTRA, INTER, UNSEEN, TOTAL)
 FEDERATED, NONE, MORE, PARAPHRASES, PROXIMAL, CENTRAL = (
     "federated", "no overlap", "more overlap", "paraphrases", "FedProx", "centralized",
 )  # fmt: skip
@@ -70,7 +71,7 @@ def cells(
 
 
 def rate(looks: Looks, match: str, place: int, of: str, chosen: Bool[np.ndarray, " items"]) -> float:
-    """One rate of `INTRA`, `INTER`, `UNSEEN` and `TOTAL`; clients count alike, for all have as many items."""
+    """One rate, of `INTRA` to `UNTRAINED`; clients count alike, for all have as many items."""
     found = cells(looks, match, place, chosen)
     taking = len(found) - 1
     own = np.eye(taking, dtype=bool)
@@ -78,6 +79,8 @@ def rate(looks: Looks, match: str, place: int, of: str, chosen: Bool[np.ndarray,
         return float(matches(looks, match, place)[:taking][:, chosen, :taking].any(axis=2).mean())
     if of == UNSEEN:
         return float(found[taking, :taking].mean())
+    if of == UNTRAINED:
+        return float(found[:taking, taking].mean())
     return float(found[:taking, :taking][own if of == INTRA else ~own].mean())
 
 
@@ -93,16 +96,34 @@ def rates_of(
     return [rate(looks, match, place, of, chosen_of(world, kind)) for looks in some]
 
 
+def _count(world: Clients, of: str, kind: str) -> int:
+    # What one model makes of one item counts once, against however many it is held.
+    return int(chosen_of(world, kind).sum()) * (1 if of == UNSEEN else world.clients)
+
+
+def shares_of(
+    some: Sequence[Looks], world: Clients, match: str, of: str, kind: str = ALL, place: int = -1
+) -> list[Interval]:
+    """One rate a world, with what few items leave uncertain."""
+    count = _count(world, of, kind)
+    return [share_interval(share, count) for share in rates_of(some, world, match, of, kind, place)]
+
+
 def rate_rows(
-    found: ByCondition, worlds: Mapping[str, Clients], names: Sequence[str], kinds: Sequence[str] = (PRIVATE, ALL)
+    found: ByCondition,
+    worlds: Mapping[str, Clients],
+    names: Sequence[str],
+    kinds: Sequence[str],
+    rates: Sequence[str] = RATES,
 ) -> Iterator[Row]:
-    """Every rate of every condition after the last round, of items of some kinds; and the validation loss.
+    """Rates of every condition after the last round, of items of some kinds; and the validation loss.
 
     Args:
         found: looks.
         worlds: of each condition; its seed is not looked at.
         names: of matches.
-        kinds: of items.
+        kinds: of items; of those that a condition lacks there are no rows.
+        rates: that are wanted.
     """
     for condition, some in found.items():
         world = worlds[condition]
@@ -111,13 +132,11 @@ def rate_rows(
                 items = int(chosen_of(world, kind).sum())
                 if not items:
                     continue
-                for of in (INTRA, INTER, UNSEEN, TOTAL):
-                    # What one model makes of one item counts once, against however many it is held.
-                    count = items if of == UNSEEN else items * world.clients
-                    shares = rates_of(some, world, match, of, kind)
-                    told = pooled([share_interval(share, count) for share in shares], bounds=SHARE)
+                for of in rates:
+                    told = pooled(shares_of(some, world, match, of, kind), bounds=SHARE)
                     setting = {"condition": condition, "match": match, "items": kind, "of": of}
-                    yield Row("match_fraction", *told[:3], len(some) * count, setting, told.sd)
+                    count = len(some) * _count(world, of, kind)
+                    yield Row("match_fraction", *told[:3], count, setting, told.sd)
         losses = [float(looks["loss"][-1]) for looks in some]
         yield Row("validation_loss", *mean(losses, bounds=POSITIVE), len(some), {"condition": condition})
 
@@ -135,32 +154,46 @@ def cell_rows(some: Sequence[Looks], world: Clients, condition: str, match: str)
 
 
 def gap_rows(found: ByCondition, worlds: Mapping[str, Clients], names: Sequence[str]) -> Iterator[Row]:
-    """What is compared within a condition, world by world; and overlap and paraphrases against none."""
+    """What is compared within a condition, world by world; and overlap and paraphrases against none.
+
+    An interval is the wider, end by end, of Student's over worlds and of what few items leave uncertain, so that it has
+    a width where all worlds agree.
+    """
     for match in names:
         for condition, some in found.items():
             world, setting = worlds[condition], {"condition": condition, "match": match}
-            intra, inter, unseen = (rates_of(some, world, match, of, PRIVATE) for of in (INTRA, INTER, UNSEEN))
-            yield Row("excess_difference", *paired_difference(inter, unseen), len(some), setting)
-            yield Row("twofold_difference", *paired_difference(intra, [2 * one for one in inter]), len(some), setting)
-        first = found[NONE]
-        own, chance = (rates_of(first, worlds[NONE], match, of, place=0) for of in (INTRA, UNSEEN))
-        yield Row("untrained_difference", *paired_difference(own, chance), len(first), {"match": match})
-        without = rates_of(first, worlds[NONE], match, INTER)
+            own, other, chance, never = (
+                shares_of(some, world, match, of, PRIVATE) for of in (INTRA, INTER, UNSEEN, UNTRAINED)
+            )
+            doubled = [Interval(*(2 * end for end in one)) for one in other]
+            yield gap_row("excess_difference", other, chance, setting)
+            yield gap_row("trained_difference", other, never, setting)
+            yield gap_row("twofold_difference", own, doubled, setting)
+        first, world = found[NONE], worlds[NONE]
+        own, chance = (shares_of(first, world, match, of, place=0) for of in (INTRA, UNSEEN))
+        yield gap_row("untrained_difference", own, chance, {"match": match})
+        without = shares_of(first, world, match, INTER)
         for condition in (MORE, PARAPHRASES):
-            there = rates_of(found[condition], worlds[condition], match, INTER)
-            setting = {"condition": condition, "against": NONE, "match": match}
-            yield Row("inter_difference", *paired_difference(there, without), len(first), setting)
+            there = shares_of(found[condition], worlds[condition], match, INTER)
+            yield gap_row("inter_difference", there, without, {"condition": condition, "against": NONE, "match": match})
+
+
+def gap_row(metric: str, first: Sequence[Interval], second: Sequence[Interval], setting: dict[str, str]) -> Row:
+    """A difference, world by world, with what the items of each leave uncertain."""
+    told = pooled([apart(one, other) for one, other in zip(first, second, strict=True)])
+    return Row(metric, *told[:3], len(first), setting, told.sd)
 
 
 def level_rows(found: ByCondition, names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Iterator[Row]:
     """By how much more of all items comes back from anybody in one condition than in another, at equal validation loss.
 
-    Of each world it is the loss that both reach; between rounds it is met on a line. A world in which one begins below
-    it is left out, and without two worlds there is no row.
+    Of each world it is the loss that both reach; between rounds it is met on a line. The first look is at a model that
+    learned nothing, and no line begins there. A world in which one is below it after the first round is left out, and
+    without two worlds there is no row. Intervals are Student's over worlds.
     """
     for condition, against in pairs:
         both = list(zip(found[condition], found[against], strict=True))
-        levels = [common_level([one["loss"] for one in pair]) for pair in both]
+        levels = [common_level([one["loss"][1:] for one in pair]) for pair in both]
         for match in names:
             first, second = (
                 [_total_at(pair[i], match, level) for pair, level in zip(both, levels, strict=True)] for i in range(2)
@@ -175,5 +208,6 @@ def level_rows(found: ByCondition, names: Sequence[str], pairs: Sequence[tuple[s
 def _total_at(looks: Looks, match: str, level: float) -> float:
     """Share of all items that match a text of anybody who took part, where the loss first reaches a level."""
     every = np.ones(matches(looks, match, 0).shape[1], bool)
-    totals = [rate(looks, match, place, TOTAL, every) for place in range(len(looks["loss"]))]
-    return at_level(looks["loss"], np.array(totals), level)
+    losses = looks["loss"][1:]
+    totals = [rate(looks, match, place, TOTAL, every) for place in range(1, len(losses) + 1)]
+    return at_level(losses, np.array(totals), level)

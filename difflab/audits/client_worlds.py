@@ -2,11 +2,13 @@
 
 Every client has documents of a domain of its own and of one that all share, and items, repeated, that are all drawn by
 one law. Of some of its items the next client has the same text, of others a near-paraphrase: the text with some tokens
-replaced. One client more has items and never takes part: what is completed of its items, and with its items, is chance.
+replaced. One client more has as many texts and never takes part. Two things are chance: what is completed with its
+texts, which nobody is trained on, is coincidence; what its items are completed with is what any beginning of the law
+brings back.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -51,9 +53,9 @@ class ClientWorld:
     """Share of a client's items that the next one has as near-paraphrases."""
     replaced: float = 0.15
     """Share of the tokens that a near-paraphrase has others for."""
-    copies: int = 8
+    copies: int = 24
     """Of an item among the rows of whoever has it."""
-    documents: int = 800
+    documents: int = 400
     """Of each client."""
     heterogeneity: float = 0.5
     """Share of a client's documents that are of a domain of its own; the others are of one that all share."""
@@ -72,7 +74,8 @@ class ClientWorld:
     size: str = "tiny"
     """Of the model, a Llama."""
     together: bool = True
-    """Whether clients train apart and are averaged; else all their rows are one client's: centralized training."""
+    """Whether clients train apart and are averaged; else all their rows are one client's: centralized training. Its
+    rounds are shorter by the number of clients, so that there is a look after as many steps as a client takes."""
     federation: Federation = field(default_factory=Federation)
     """Rounds, and what a client does in one."""
     seed: int = 0
@@ -114,6 +117,7 @@ class ClientTexts(NamedTuple):
     Attributes:
         items: of every client, the one that never takes part last.
         others: of every client's items what the next one has of it: the same, a near-paraphrase; only of those kinds.
+            Of the one that never takes part: what it has beside its items, for it to have as many texts.
         rows: of every client that takes part, the beginning of a text before each.
         validation: documents as those of all clients, without a beginning.
     """
@@ -124,19 +128,17 @@ class ClientTexts(NamedTuple):
     validation: Int[np.ndarray, "n t"]
 
     def held(self, client: int, kinds: Shaped[np.ndarray, " items"]) -> Int[np.ndarray, "_ t"]:
-        """All texts that a client has: its own, and what it has of those of the client before it."""
+        """All texts that a client has: its own, and what it has of those of the client before it; all have as many."""
         taking = len(self.rows)
-        if client == taking:
-            return self.items[client]
-        before = self.others[(client - 1) % taking][kinds != PRIVATE]
-        return np.concatenate([self.items[client], before])
+        beside = client if client == taking else (client - 1) % taking
+        return np.concatenate([self.items[client], self.others[beside][kinds != PRIVATE]])
 
 
 def texts_of(world: ClientWorld) -> ClientTexts:
     """All texts of a world; whatever else is planted, an item and a document of one number stay the same."""
     n, kinds = world.clients, world.kinds
-    items = _drawn(world, 0, range((n + 1) * world.items)).reshape(n + 1, world.items, world.length)
-    others = items.copy()
+    every = _drawn(world, 0, range((n + 2) * world.items)).reshape(n + 2, world.items, world.length)
+    items, others = every[:-1], np.concatenate([every[:n], every[-1:]])
     for client in range(n):
         for i in np.flatnonzero(kinds == PARAPHRASED):
             others[client, i] = _in_other_tokens(world, items[client, i], client, int(i))
@@ -230,8 +232,13 @@ def course(world: ClientWorld, checkpoints: Checkpoints, hands: Crew) -> dict[st
     texts, pieces = texts_of(world), Prefixed(checkpoints, key(world.name))
     clients = texts.rows if world.together else [np.concatenate(texts.rows)]
     config = architecture_of(world)
-    rounds = federated(config, clients, world.federation, world.seed, pieces, hands)
+    rounds = federated(config, clients, _rounds_of(world), world.seed, pieces, hands)
     return rounds_looked_at(lambda: build(config, world.seed), rounds, lambda model: look(model, world, texts), pieces)
+
+
+def _rounds_of(world: ClientWorld) -> Federation:
+    how = world.federation
+    return how if world.together else replace(how, rounds=how.rounds * world.clients, parts=how.parts * world.clients)
 
 
 def courses(

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from difflab.audits.convex_worlds import CHANCE, CHOICES, ConvexWorld, reweighted, scores, untouched
 from difflab.randomness import stream
 from difflab.runs.rows import Row
-from difflab.statistics.intervals import POSITIVE, SHARE, mean, paired_difference, wilson
+from difflab.statistics.intervals import POSITIVE, SHARE, grouped_fraction, mean, paired_difference
 
 SCORE, DROP, SHUFFLED = "memorization", "loss drop", "shuffled"
 ALIKE = "all alike"
@@ -88,13 +88,14 @@ def copies_rows(told: Sequence[Told], copies: Sequence[int]) -> Iterator[Row]:
 
 
 def stability_rows(told: Sequence[Told], weight: float) -> Iterator[Row]:
-    """Whether the bound held, what became of it, and of the gap between test and training loss."""
+    """In what share of data sets any loss moves beyond the bound, what became of the bound, and of the gap between test
+    and training loss."""
     for choice in CHOICES:
         setting = {"weight": weight, "by": choice}
         of = [{part: one.less[weight][f"{choice} {part}"] for part in ("moved", "bound", "losses")} for one in told]
-        beyond = [int((part["moved"] > part["bound"] + ROUNDING).sum()) for part in of]
-        n = sum(len(part["moved"]) for part in of)
-        yield Row("beyond_bound_fraction", *wilson(sum(beyond), n), n, setting)
+        # Items of one data set, and above all copies of one point, move together: a data set is one trial.
+        beyond = [int((part["moved"] > part["bound"] + ROUNDING).any()) for part in of]
+        yield Row("beyond_bound_fraction", *grouped_fraction(beyond, 1), len(told), setting)
         for metric, part, reduced in (
             ("greatest_bound_ratio", "bound", np.max), ("mean_bound_ratio", "bound", np.mean),
             ("mean_moved_ratio", "moved", np.mean),

@@ -16,13 +16,14 @@ from difflab.statistics.best_partition import grouped_likelihood, partitioned_li
 from difflab.statistics.confusion import f1_by_class
 from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference
 
-ATTENTION, OWN, UNTRAINED, BAGS = (
-    "attention",
-    "attention, own continuations",
-    "attention, never trained",
-    "bag of tokens",
-)
-READERS = (ATTENTION, OWN, UNTRAINED, BAGS)
+ATTENTION, UNTRAINED, BAGS = "attention", "attention, never trained", "bag of tokens"
+_OWN = ", own continuations"
+OWN, OWN_UNTRAINED, OWN_BAGS = ATTENTION + _OWN, UNTRAINED + _OWN, BAGS + _OWN
+READERS = (ATTENTION, UNTRAINED, BAGS, OWN, OWN_UNTRAINED, OWN_BAGS)
+CONTROLS = {ATTENTION: (UNTRAINED, BAGS), OWN: (OWN_UNTRAINED, OWN_BAGS)}
+"""What attention is held against, read off the same tokens."""
+_MAPS = {ATTENTION: "maps", UNTRAINED: "untrained maps", OWN: "own maps", OWN_UNTRAINED: "untrained own maps"}
+_TOKENS = {BAGS: "tokens", OWN_BAGS: "own"}
 KINDS_OF_COPY = ("guess", "recall", "none")
 WORST = "worst"
 TAXONOMY, POOLED, PARTITION = "taxonomy", "one regression", "best partition"
@@ -35,8 +36,9 @@ def read_kinds(told: dict[str, np.ndarray], reader: Reader, seed: int) -> dict[s
     """Whether attention tells the kinds of one world's items apart, with its controls.
 
     Returns:
-        F1 of every kind under the name of each reader, and "layers", the share of each layer in what speaks for a kind,
-        one row a kind; nothing where a kind has fewer than 8 items.
+        F1 of every kind under the name of each reader, and of networks under "NAME|fitted" that on their own training
+        items; "items", how many of each kind there are; and "layers", the share of each layer in what speaks for a
+        kind, one row a kind; nothing where a kind has fewer than 8 items.
     """
     _, kinds = guess_or_recall(told)
     counts = np.bincount(kinds[kinds >= 0], minlength=3)
@@ -46,15 +48,16 @@ def read_kinds(told: dict[str, np.ndarray], reader: Reader, seed: int) -> dict[s
     chance = stream(seed, "chosen").numpy()
     chosen = np.concatenate([chance.permutation(np.flatnonzero(kinds == kind))[:n] for kind in range(3)])
     own = kinds[chosen]
-    found, layers = {}, np.empty(0)
-    for name, maps in ((ATTENTION, "maps"), (OWN, "own maps"), (UNTRAINED, "untrained maps")):
+    found, layers = {"items": np.array(n)}, np.empty(0)
+    for name, maps in _MAPS.items():
         said = told_by_maps(told[maps][chosen], own, reader, seed)
-        found[name] = f1_by_class(own, said.kinds, 3)
+        found |= {name: f1_by_class(own, said.kinds, 3), f"{name}|fitted": said.fitted}
         if name == ATTENTION:
             layers = np.stack([said.layers[own == kind].sum(axis=0) for kind in range(3)])
+    for name, tokens in _TOKENS.items():
+        found[name] = f1_by_class(own, told_by_bags(told[tokens][chosen], own, seed), 3)
     # Where nothing speaks for a kind all layers speak alike.
-    shares = (layers + 1e-12) / (layers + 1e-12).sum(axis=1, keepdims=True)
-    return found | {BAGS: f1_by_class(own, told_by_bags(told["tokens"][chosen], own, seed), 3), "layers": shares}
+    return found | {"layers": (layers + 1e-12) / (layers + 1e-12).sum(axis=1, keepdims=True)}
 
 
 def likelihoods(told: Told, seed: int) -> dict[str, np.ndarray]:
@@ -102,7 +105,8 @@ def taxonomy_rows(told: Sequence[Told], worlds: Sequence[KindsWorld]) -> Iterato
 
 
 def reader_rows(read: Sequence[Told]) -> Iterator[Row]:
-    """F1 of every kind by reader, the worst one by world, attention against its controls, and where it is.
+    """F1 of every kind by reader, the worst one by world, attention against its controls, and where it is; how many
+    items of each kind there are, and the worst F1 on the items that networks were trained on.
 
     Args:
         read: of every world, what `read_kinds` returned; worlds in which a kind has hardly an item say nothing.
@@ -117,9 +121,12 @@ def reader_rows(read: Sequence[Told]) -> Iterator[Row]:
         for place, kind in enumerate(KINDS_OF_COPY):
             values = [float(one[name][place]) for one in telling]
             yield Row("f1_score", *mean(values, bounds=SHARE), n, {"by": name, "kind": kind})
-    for name in (UNTRAINED, BAGS):
-        gap = paired_difference(worst[ATTENTION], worst[name])
-        yield Row("f1_difference", *gap, n, {"by": ATTENTION, "less": name})
+    for by, less in ((by, less) for by, controls in CONTROLS.items() for less in controls):
+        yield Row("f1_difference", *paired_difference(worst[by], worst[less]), n, {"by": by, "less": less})
+    yield Row("kind_items_count", *mean([float(one["items"]) for one in telling]), n, {})
+    for name in _MAPS:
+        fitted = [float(one[f"{name}|fitted"].min()) for one in telling]
+        yield Row("fitted_f1_score", *mean(fitted, bounds=SHARE), n, {"by": name, "kind": WORST})
     layers: Float[np.ndarray, "worlds kinds layers"] = np.stack([one["layers"] for one in telling])
     for place, kind in enumerate(KINDS_OF_COPY):
         for layer in range(layers.shape[2]):
@@ -136,10 +143,10 @@ def readers_figure(rows: Sequence[Row]) -> Figure:
     found = select(rows, "f1_score")
     names = list(dict.fromkeys(row.setting["kind"] for row in found))
     figure, (ax,) = new_figure("Guess, recall, or none?", "F1", "")
-    colours = ("trained", "generalizing", "control", "predicted")
+    colours = ("trained", "control", "generalizing", "memorizing", "exact", "predicted")
     for place, (name, colour) in enumerate(zip(READERS, colours, strict=True)):
         here = select(found, "f1_score", by=name)
-        heights = [names.index(row.setting["kind"]) + 0.18 * (place - 1.5) for row in here]
+        heights = [names.index(row.setting["kind"]) + 0.14 * (place - 2.5) for row in here]
         points_with_intervals(ax, heights, [row.interval for row in here], name, colour, True)
     ax.axvline(1 / 3, color=COLOURS["exact"], linewidth=0.8)
     ax.set_yticks(range(len(names)), names)

@@ -144,7 +144,7 @@ def asked_of(world: KindsWorld, checkpoints: Checkpoints) -> dict[str, np.ndarra
     Returns:
         Of every item: "copies", counted in the training set; "kind" by the rule, its place in `KINDS`; "memorized",
         whether it comes back word for word; "features"; "tokens"; "own", the tokens with the model's own continuation;
-        "maps" of attention, "own maps" of the latter, and "untrained maps".
+        "maps" of attention, "own maps" of the latter, and both of the untrained model.
     """
     texts, keeping = language_of(world), Keeping(Prefixed(checkpoints, key(world.name)), "training", 250)
     recipe = Recipe(world.sequences // world.batch, world.batch, world.rate, world.warmup)
@@ -170,6 +170,7 @@ def asked_of(world: KindsWorld, checkpoints: Checkpoints) -> dict[str, np.ndarra
             "maps": attention_maps(model, texts.tokens),
             "own maps": attention_maps(model, own),
             "untrained maps": attention_maps(first, texts.tokens),
+            "untrained own maps": attention_maps(first, own),
         }
 
 

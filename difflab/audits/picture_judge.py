@@ -13,7 +13,7 @@ from difflab.diffusion.copies import Threshold, compare_by, fit_thresholds
 from difflab.diffusion.similarity import Measure, measures
 from difflab.randomness import stream
 
-PIXEL, PATCH = "pixel", "patch"
+PIXEL = "pixel"
 _FEATURES = "efficientnet"
 _AS_MANY = 3
 """Held-out pictures that drawn ones are compared with, for each drawn one, at most."""
@@ -43,7 +43,7 @@ class Judge(NamedTuple):
         return {name: compare_by(measure, drawn, targets, self.described[name]) for name, measure in self.known.items()}
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def judge_of(world: PictureWorld, drawn: int) -> Judge:
     """The judge of a world.
 
@@ -52,7 +52,7 @@ def judge_of(world: PictureWorld, drawn: int) -> Judge:
         drawn: held-out captions that are drawn, to say how good pictures are.
     """
     planted = world.planted()
-    known = {name: _measures()[name] for name in (PIXEL, PATCH)}
+    known = {PIXEL: _measures()[PIXEL]}
     order = held_out_places(world)
     held_out, references = planted.pictures(order), planted.references()
     trained_on = planted.pictures(np.unique(planted.training()))

@@ -5,7 +5,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from difflab.audits.blind import blind_features, blind_scores
 from difflab.audits.picture_reading import SIGNALS
@@ -13,15 +13,21 @@ from difflab.audits.picture_told import FAMILIES, REFERENCE, Told, scores_of
 from difflab.audits.picture_worlds import DIFFUSION, ORACLE, TOKENS
 from difflab.audits.text_items import area, area_interval
 from difflab.randomness import stream
+from difflab.runs.parallel import kept
+from difflab.runs.results import Checkpoints
+from difflab.runs.resuming import key
 from difflab.runs.rows import Row
 from difflab.statistics.dataset_inference import LEVEL, null_p_values, p_values, split
 from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference, pooled
 from difflab.statistics.ranking import true_positives
+from difflab.training.devices import one_thread
 
 RATE = 0.01
 """Of false positives at which true ones are counted."""
 CONTROL = 0.99
 """Level of the intervals of controls, of which there are many."""
+TELLING = ("conditional loss", "conditional min_k_plus_plus")
+"""Scores of tokens that are set against diffusion's, beside what the caption adds."""
 SHUFFLED, NEVER_SAW, BLIND = "shuffled labels", "oracle", "blind"
 
 
@@ -44,6 +50,11 @@ def membership_rows(told: Sequence[Told]) -> Iterator[Row]:
         here = {"family": family, "copies": copies}
         yield Row("signal_difference", *paired_difference(added, given), len(told), here)
         yield Row("leak_difference", *paired_difference(added, other), len(told), here | {"against": DIFFUSION})
+        # And what tells most of tokens, whatever it looks at.
+        for name in TELLING:
+            best = [one.area(family, name, copies) for one in told]
+            setting = here | {"of": name, "over": f"clid of {DIFFUSION}"}
+            yield Row("auc_difference", *paired_difference(best, other), len(told), setting)
 
 
 def control_rows(told: Sequence[Told]) -> Iterator[Row]:
@@ -80,28 +91,47 @@ class Samples(NamedTuple):
     resamples: int
 
 
-def inference_rows(told: Sequence[Told], samples: Samples) -> Iterator[Row]:
-    """Was a set of pictures trained on? Mean p values, alarms, and false alarms on twins alone; over worlds."""
+def inference_rows(told: Sequence[Told], samples: Samples, checkpoints: Checkpoints, workers: int = 1) -> Iterator[Row]:
+    """Was a set of pictures trained on? Mean p values, alarms, and false alarms on twins alone; over worlds.
+
+    Differs:
+        A linear model of all features is fitted on one half and tested on the other, one-sided. The published code of
+        arXiv 2502.02514 fits nothing: it brings all features to 0 to 1, adds them, and takes a two-sided test of Welch
+        with a look at the sign.
+    """
+    names = {(family, one.seed): key("inferred", family, one.seed) for family in FAMILIES for one in told}
+    asked = {
+        names[family, one.seed]: (family, one.seed, one.items.copies, one.features(family), samples)
+        for family in FAMILIES
+        for one in told
+    }
+    answers = kept(_inferred, asked, checkpoints, workers, "dataset inference")
     for family, size in product(FAMILIES, samples.sizes):
-        features = [one.features(family) for one in told]
+        here = [answers[names[family, one.seed]] for one in told]
         for copies in told[0].ladder:
-            found = [
-                p_values(
-                    split, seen[one.members(copies)], seen[one.items.twin], size, samples.resamples,
-                    stream(one.seed, "samples", family, copies, size).numpy(),
-                )
-                for one, seen in zip(told, features, strict=True)
-            ]  # fmt: skip
+            found = [one[key(size, copies)] for one in here]
             setting = {"family": family, "copies": copies, "sample": size}
             yield Row("mean_p_value", *mean([p.mean() for p in found], bounds=SHARE), len(told), setting)
             yield _alarms("alarm_fraction", found, setting)
-        null = [
-            null_p_values(
-                split, seen[one.items.twin], size, samples.resamples, stream(one.seed, "null", family, size).numpy()
-            )
-            for one, seen in zip(told, features, strict=True)
-        ]
+        null = [one[key(size, 0)] for one in here]
         yield _alarms("false_alarm_fraction", null, {"family": family, "sample": size})
+
+
+def _inferred(
+    family: str, seed: int, copies: Int[np.ndarray, " n"], features: Float[np.ndarray, "n k"], samples: Samples
+) -> dict[str, Float[np.ndarray, " resamples"]]:
+    """p values of one model, by size of the samples and copies; 0 copies are twins against twins."""
+    twins, found = features[copies == 0], dict[str, Float[np.ndarray, " resamples"]]()
+    with one_thread():
+        for size in samples.sizes:
+            for many in np.unique(copies[copies > 0]).tolist():
+                random = stream(seed, "samples", family, many, size).numpy()
+                found[key(size, many)] = p_values(
+                    split, features[copies == many], twins, size, samples.resamples, random
+                )
+            random = stream(seed, "null", family, size).numpy()
+            found[key(size, 0)] = null_p_values(split, twins, size, samples.resamples, random)
+    return found
 
 
 def _found(one: Told, family: str, name: str, copies: int) -> int:

@@ -25,7 +25,7 @@ from difflab.autoregressive.codecs.grid import decode, encode
 from difflab.autoregressive.likelihood import Scheme
 from difflab.autoregressive.pictures.decoding import drawn
 from difflab.autoregressive.pictures.model import PictureModel
-from difflab.autoregressive.pictures.reading import PictureReading, read_pictures
+from difflab.autoregressive.pictures.reading import PictureReading, read_given_captions, read_pictures
 from difflab.diffusion.autoencoder import decode as decode_latents
 from difflab.diffusion.autoencoder import encode as encode_latents
 from difflab.diffusion.generate import embed, generate, seeded
@@ -53,6 +53,8 @@ WHOLE, THROUGH = "distance", "own distance"
 """Of drawn pictures from held-out ones, and from these as they come back from the family's codec."""
 Draw = Callable[[list[str], list[torch.Generator]], UInt8[np.ndarray, "n h w 3"]]
 """draw(captions, generators): a picture of each caption, each from a generator of its own."""
+Through = Callable[[UInt8[np.ndarray, "n h w 3"]], UInt8[np.ndarray, "n h w 3"]]
+"""Pictures as they come back from a codec."""
 
 
 @dataclass(frozen=True)
@@ -164,19 +166,16 @@ def asked_of(
         back from the codec; "drawn" the last ones of the first seed; under "score NAME" one number an item; of
         diffusion "features" (items, features). Of tokens, under "given k MEASURE" (asked, 1) how like their targets
         greedy continuations of k groups are, under "given k right" the share of right tokens after those; and
-        "held_out_loss", in nats a token.
+        "held_out_loss", in nats a token. Of models, not of oracles, what their codec or autoencoder does: "codec error"
+        by which repeated pictures come back (root of the mean square, of the range of colours), "codec MEASURE"
+        (repeated,) how like themselves they are then, and "codec distance" how far others are from held-out ones.
     """
     steps = asking.milestones(world.steps(family))
     shown = steps if variant == MODEL else steps[-1:]
     items, judge = picture_items(world), judge_of(world, asking.quality)
-    like = dict[str, Float[np.ndarray, "n width"]]()
-    if variant == MODEL:
-        like = {
-            WHOLE: features(judge.held_out),
-            THROUGH: features(through_codec(world, family, checkpoints)(judge.held_out)),
-        }
+    found, like = dict[str, np.ndarray](), dict[str, Float[np.ndarray, "n width"]]()
     chance = Chance(world.seed, asking.seeds)
-    found, here = dict[str, np.ndarray](), Prefixed(checkpoints, key(world.name, family, variant))
+    here = Prefixed(checkpoints, key(world.name, family, variant))
 
     def look(step: int, draw: Draw) -> None:
         # Kept at once: a killed run that goes on has weights of later steps than those that it would look at again.
@@ -185,6 +184,10 @@ def asked_of(
         found.update({name if name == DRAWN else f"look {number} {name}": array for name, array in told.items()})
 
     with one_thread():
+        if variant == MODEL:
+            through = through_codec(world, family, checkpoints)
+            like = {WHOLE: features(judge.held_out), THROUGH: features(through(judge.held_out))}
+            found |= _of_codec(world, through, items, judge, like[WHOLE])
         if family == DIFFUSION:
             answers = _of_pipeline(world, variant, asking, checkpoints, look, shown)
         else:
@@ -211,13 +214,27 @@ def _looked(
     return found | {DRAWN: pictures[:, 0]}
 
 
-def through_codec(world: PictureWorld, family: str, checkpoints: Checkpoints) -> Callable[..., np.ndarray]:
+def through_codec(world: PictureWorld, family: str, checkpoints: Checkpoints) -> Through:
     """Pictures as they come back from a family's codec, or from the autoencoder: no model can draw better copies."""
     if family != DIFFUSION:
         codec = codec_of(world, family)
         return lambda pictures: decode(codec, encode(codec, pictures))
     pipeline = autoencoder(world, checkpoints)
     return lambda pictures: decode_latents(pipeline, encode_latents(pipeline, pictures))
+
+
+def _of_codec(
+    world: PictureWorld, through: Through, items: PictureItems, judge: Judge, held_out: Float[np.ndarray, "n width"]
+) -> dict[str, np.ndarray]:
+    """What is lost before any model draws."""
+    targets = items.pictures[~items.twin]
+    back = through(targets)
+    others = world.planted().pictures(held_out_places(world)[: len(judge.captions)])
+    alike = {f"codec {name}": values[:, 0] for name, values in judge.alike(back[:, None], targets).items()}
+    return alike | {
+        "codec error": np.array(np.sqrt(np.mean((back.astype(np.float64) - targets) ** 2)) / 255),
+        "codec distance": np.array(kernel_distance(features(through(others)), held_out)),
+    }
 
 
 def _pictures(
@@ -243,8 +260,8 @@ def _of_tokens(
         for name, values in judge.alike(decode(model.codec, continued)[:, None], targets).items():
             found[f"given {groups} {name}"] = values
     planted, others = world.planted(), held_out_places(world)
-    unseen = read_pictures(model, planted.captions(others), encode(model.codec, planted.pictures(others)))
-    return found | {"held_out_loss": np.array(-unseen.conditional.values.mean(dtype=np.float64))}
+    unseen, _ = read_given_captions(model, planted.captions(others), encode(model.codec, planted.pictures(others)))
+    return found | {"held_out_loss": np.array(-unseen.mean(dtype=np.float64))}
 
 
 def token_scores(reading: PictureReading, tokens: Int[np.ndarray, "n length"]) -> dict[str, Float[np.ndarray, " n"]]:
@@ -252,6 +269,10 @@ def token_scores(reading: PictureReading, tokens: Int[np.ndarray, "n length"]) -
 
     Each of the language wing's scores, of the log-probabilities given the caption, and of what the caption adds to
     them. What zlib compresses is the tokens, written as numbers.
+
+    Differs:
+        Min-K %++ divides by the standard deviation, as its paper does; the published code of arXiv 2502.02514 divides
+        by the variance plus 1e-6 (`by_variance` of `standardized`).
     """
     found = dict[str, list[float]]()
     texts = [" ".join(map(str, row)) for row in tokens.tolist()]

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from difflab.audits.picture_judge import PIXEL, features, held_out_places
-from difflab.audits.picture_reading import THROUGH, WHOLE, Asking, through_codec
+from difflab.audits.picture_judge import PIXEL
+from difflab.audits.picture_reading import THROUGH, WHOLE, Asking
 from difflab.audits.picture_told import FAMILIES, MANY, REPEATED, TWIN, Told
 from difflab.audits.picture_worlds import DIFFUSION, MODEL, ORACLE, TOKENS, PictureWorld, cost
-from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Note, Row
 from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference, pooled, share_interval
-from difflab.statistics.kernel_distance import kernel_distance
 from difflab.statistics.levels import at_level, common_level
 
 _FEWEST = 2
@@ -29,20 +27,13 @@ def cost_rows(world: PictureWorld) -> Iterator[Row]:
         yield Row("pictures_shown_count", world.shown(family), None, None, 1, here)
 
 
-def codec_rows(worlds: Sequence[PictureWorld], told: Sequence[Told], checkpoints: Checkpoints) -> Iterator[Row]:
+def codec_rows(told: Sequence[Told]) -> Iterator[Row]:
     """How far pictures come back from codecs, how many are copies then, and the kernel distance of others: no model
     does better."""
     for family in FAMILIES:
-        errors, copies, best = list[float](), list[Bool[np.ndarray, " n"]](), list[float]()
-        for world, one in zip(worlds, told, strict=True):
-            through = through_codec(world, family, checkpoints)
-            targets = one.items.pictures[~one.items.twin]
-            back = through(targets)
-            errors.append(float(np.sqrt(np.mean((back.astype(np.float64) - targets) ** 2)) / 255))
-            alike = one.judge.alike(back[:, None], targets)[PIXEL][:, 0]
-            copies.append(alike > one.judge.thresholds[PIXEL].value)
-            others = world.planted().pictures(held_out_places(world)[: len(one.judge.captions)])
-            best.append(kernel_distance(features(through(others)), features(one.judge.held_out)))
+        answers = [one.answers[family, MODEL] for one in told]
+        errors, best = ([float(one[f"codec {what}"]) for one in answers] for what in ("error", "distance"))
+        copies = [one.answers[family, MODEL][f"codec {PIXEL}"] > one.judge.thresholds[PIXEL].value for one in told]
         yield Row("reconstruction_distance", *mean(errors, bounds=SHARE), len(told), {"family": family})
         yield Row("codec_distance", *mean(best), len(told), {"family": family})
         yield _fraction("genuine_fraction", copies, {"family": family})

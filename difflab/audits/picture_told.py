@@ -28,6 +28,8 @@ from difflab.training.devices import one_thread
 FAMILIES = (*TOKENS, DIFFUSION)
 TRAINED = (*((order, variant) for order in TOKENS for variant in (MODEL, ORACLE)), (DIFFUSION, MODEL))
 """Models of each world."""
+LONGEST_FIRST = sorted(TRAINED, key=lambda who: (who[0] != DIFFUSION, who[1] != MODEL))
+"""The order in which they are trained."""
 REPEATED, TWIN = "repeated", "twin"
 REFERENCE = "reference"
 MANY = 16
@@ -116,17 +118,13 @@ def told_by(worlds: Sequence[PictureWorld], asking: Asking, checkpoints: Checkpo
     """
     asked = {
         key(world.name, *who, "asked"): (asked_of, world, *who, asking, checkpoints)
+        for who in LONGEST_FIRST
         for world in worlds
-        for who in TRAINED
     }
-    # Diffusion begins with the autoencoder, which is trained beside the first token models.
-    waiting = {name: one for name, one in asked.items() if one[2] == DIFFUSION}
-    first = {
-        "autoencoder": (_begun, worlds[0], checkpoints),
-        **{n: one for n, one in asked.items() if n not in waiting},
-    }
-    found = kept(_called, first, checkpoints, workers, "token models")
-    found |= kept(_called, waiting, checkpoints, workers, "diffusion models")
+    # Longest first, so that nobody is idle at the end; what is longest, diffusion, begins with the one autoencoder.
+    first = {"autoencoder": (_begun, worlds[0], checkpoints)}
+    after = {name: "autoencoder" for name, one in asked.items() if one[2] == DIFFUSION}
+    found = kept(_called, first | asked, checkpoints, workers, "models of pictures", after)
     return [
         Told(
             world.seed,

@@ -30,7 +30,7 @@ from synthetic.plan import Plan, draw
 
 @dataclass(frozen=True)
 class TrainTokens:
-    """Train a model of picture tokens, on planted pictures (some minutes on one core) or on a folder."""
+    """Train a model of picture tokens, on planted pictures (about two minutes on one core) or on a folder."""
 
     out: Path = Path("picture_tokens")
     """Folder to write the model to; half-done work lies beside it and the same command goes on with it."""

@@ -129,7 +129,7 @@ def codec_of(world: PictureWorld, order: str) -> Codec:
     return _codec(world.plan, world.patch, world.sides(order), world.codes, world.seed)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _codec(plan: Plan, patch: int, grids: tuple[int, ...], codes: int, seed: int) -> Codec:
     planted = draw(replace(plan, seed=seed))
     return fit(planted.pictures(planted.where("unique")), patch, grids, codes, seed)

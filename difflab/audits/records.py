@@ -303,7 +303,7 @@ def _planted_claims(rows: Sequence[Row]) -> dict[str, bool]:
     for row in select(rows, "collapse_auc", **many):
         said[
             f"T5: with {most} copies arbitrary codes collapse with other identifiers, inferable ones stay: AUC >= 0.8"
-        ] = row.value >= 0.8
+        ] = row.interval.low >= 0.8
     for row in select(rows, "collapse_auc", **never):
         said["T5: with 0 copies neither does: the interval holds 0.5"] = _hold([row], 0.5)
     for row in select(rows, "rare_difference", **many):

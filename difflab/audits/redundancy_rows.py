@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from difflab.audits.redundant_worlds import Asked, Items, RedundantWorld
 from difflab.runs.figures import COLOURS, legend_below, new_figure, rungs
 from difflab.runs.rows import Row, select
-from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference, pooled
+from difflab.statistics.intervals import SHARE, Interval, apart, grouped_fraction, mean, pooled
 from difflab.statistics.redundancy import fragility
 
 LEAST = 3
@@ -42,9 +42,9 @@ class Told(NamedTuple):
         """Whether enough of them are memorized."""
         return int(self.whole(blocks, copies, 0).sum()) >= LEAST
 
-    def share_broken(self, blocks: int, copies: int, changes: int) -> float:
-        """Of the memorized ones."""
-        return fragility(self.whole(blocks, copies, 0), self.whole(blocks, copies, changes)).value
+    def share_broken(self, blocks: int, copies: int, changes: int) -> Interval:
+        """Of the memorized ones, with an interval over them."""
+        return fragility(self.whole(blocks, copies, 0), self.whole(blocks, copies, changes))
 
 
 def item_rows(told: Sequence[Told], world: RedundantWorld, asked: Asked) -> Iterator[Row]:
@@ -77,9 +77,7 @@ def broken_rows(told: Sequence[Told], world: RedundantWorld, asked: Asked) -> It
             for copies in world.copies:
                 telling = [one for one in told if one.tells(blocks, copies)]
                 if len(telling) >= 2:
-                    parts = [
-                        fragility(one.whole(blocks, copies, 0), one.whole(blocks, copies, changes)) for one in telling
-                    ]
+                    parts = [one.share_broken(blocks, copies, changes) for one in telling]
                     found, n = pooled(parts, bounds=SHARE), sum(int(o.whole(blocks, copies, 0).sum()) for o in telling)
                     setting = {"blocks": blocks, "copies": copies, "changes": changes}
                     yield Row("broken_fraction", found.value, found.low, found.high, n, setting, found.sd)
@@ -94,12 +92,12 @@ def broken_rows(told: Sequence[Told], world: RedundantWorld, asked: Asked) -> It
 def _apart(
     told: Sequence[Told], one: tuple[int, int], other: tuple[int, int], changes: int, setting: Mapping[str, str | int]
 ) -> Iterator[Row]:
-    """By how much more of one group break than of another."""
+    """By how much more of one group break than of another, with what the few items of a world leave uncertain."""
     telling = [world for world in told if world.tells(*one) and world.tells(*other)]
     if len(telling) >= 2:
-        first, second = ([world.share_broken(*group, changes) for world in telling] for group in (one, other))
-        gap = paired_difference(first, second)
-        yield Row("broken_difference", *gap, len(telling), {**setting, "changes": changes})
+        parts = [apart(world.share_broken(*one, changes), world.share_broken(*other, changes)) for world in telling]
+        gap, asked = pooled(parts, bounds=(-1.0, 1.0)), {**setting, "changes": changes}
+        yield Row("broken_difference", gap.value, gap.low, gap.high, len(telling), asked, gap.sd)
 
 
 def broken_figure(rows: Sequence[Row]) -> Figure:

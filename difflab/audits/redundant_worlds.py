@@ -32,9 +32,9 @@ class RedundantWorld:
 
     blocks: tuple[int, ...] = (12, 6, 3)
     """Different blocks of an item of 12, of each kind: the fewer, the more redundant."""
-    copies: tuple[int, ...] = (32, 64, 128)
+    copies: tuple[int, ...] = (96, 128, 192)
     """Of an item."""
-    items: int = 16
+    items: int = 12
     """Of each kind with so many copies; each has a twin that nobody is trained on."""
     block: int = 4
     """Tokens of a block."""

@@ -17,6 +17,12 @@ CLASSIFIERS = (NOISE, SHORTCUT)
 ENTROPY_RISES = {NOISE: True, SHORTCUT: False} | dict.fromkeys(DIFFUSION, True)
 """Whether entropy rises with memorization, by the paper: with single examples it does, with a shortcut it falls. That
 copies of a diffusion model are single examples is what is put to the test. Mutual information goes the other way."""
+SPOKEN = {
+    "unit_entropy": "entropy of units",
+    "unit_information": "information in bins",
+    "neighbour_information": "information by neighbours",
+}
+"""The readings of units in words; the paper's information is that by neighbours."""
 Told = Mapping[str, np.ndarray]
 """Of one seed: under "FAMILY|level" one number a model, under "FAMILY|fitted" and "FAMILY|WHO|READING" as many."""
 

@@ -27,6 +27,8 @@ class Federation:
     """After each of which weights are averaged."""
     epochs: int = 1
     """Of each client in a round."""
+    parts: int = 1
+    """Rounds that these epochs are cut into."""
     batch: int = 16
     """Rows a step."""
     rate: float = 3e-3
@@ -37,13 +39,13 @@ class Federation:
     """Weight mu of FedProx: mu / 2 times the squared distance to the weights that the round began with; 0 is FedAvg."""
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "rounds", "epochs", "batch")
+        at_least(self, 1, "rounds", "epochs", "parts", "batch")
         at_least(self, 0, "warmup", "proximal")
         Recipe(1, self.batch, self.rate, 0)
 
     def local(self, rows: int) -> int:
         """Steps of a client with so many rows in a round."""
-        return max(1, self.epochs * rows // self.batch)
+        return max(1, self.epochs * rows // (self.batch * self.parts))
 
     def recipe(self, rows: int) -> Recipe:
         """The whole training of a client."""

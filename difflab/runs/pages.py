@@ -15,7 +15,7 @@ from difflab.runs.answers import answered
 from difflab.runs.numbers import Numbers, Recorded, mean, published, shown, span, with_interval
 from difflab.runs.record import default_run
 from difflab.runs.result import Result
-from difflab.runs.systems import SYSTEMS, verdict
+from difflab.runs.systems import SYSTEMS, place, verdict
 from difflab.runs.tables import tables
 from difflab.siblings import ROOT
 
@@ -49,7 +49,7 @@ def rendered(record: Mapping[str, list[Result]], templates: Path = TEMPLATES) ->
         InputError: there are no templates, or one asks for what the record does not hold, or holds several times.
     """
     names = pages(templates)
-    documents, known = registry.documents(), registry.experiments()
+    documents = registry.documents()
     run_of = cache(lambda name: default_run(name, record))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
@@ -69,7 +69,7 @@ def rendered(record: Mapping[str, list[Result]], templates: Path = TEMPLATES) ->
         "cost": lambda name: registry.cost(documents[name]),
         "answered": cache(lambda name: answered(run_of(name))),
         "systems": [(system, verdict(system, record)) for system in SYSTEMS],
-        "wing_of": lambda name: known[name].wing if name in known else "",
+        "place": place,
         "finding": lambda name: _finding(run_of(name)),
     }
     found = {}

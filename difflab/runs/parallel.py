@@ -4,14 +4,15 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from difflab.errors import InputError
+from difflab.errors import InputError, require
 from difflab.progress import progress
 from difflab.runs.results import Checkpoints
 
@@ -44,8 +45,11 @@ def in_processes(
     begin: Callable[..., None] | None = None,
     beginning: tuple[Any, ...] = (),
     tick: Callable[[], None] = lambda: None,
+    after: Mapping[int, int] = MappingProxyType({}),
 ) -> Iterator[tuple[int, Any]]:
     """Call work on every tuple of arguments in other processes, and yield each answer as it comes.
+
+    Whoever is free takes the first call that nobody has taken and that need not wait.
 
     Args:
         work: a function of a module; its arguments and answers are small, or arrays.
@@ -54,28 +58,33 @@ def in_processes(
         begin: called once in every process, before work.
         beginning: its arguments.
         tick: called about once a second, here.
+        after: by the place of a call, the place of one that must be over before it begins.
 
     Returns:
         Place among the arguments, and answer.
 
     Raises:
-        InputError: a process was killed.
+        InputError: a process was killed, or calls wait for each other.
     """
     if not arguments:
         return
+    waiting, over = list(range(len(arguments))), set[int]()
     workers = min(workers, len(arguments))
     shares = SPAWN.SimpleQueue()
     for share in core_shares(workers):
         shares.put(share)
     pool = ProcessPoolExecutor(workers, SPAWN, begin_worker, (shares, begin, beginning))
     try:
-        places = {pool.submit(work, *one): place for place, one in enumerate(arguments)}
-        running = set(places)
-        while running:
-            done, running = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+        running = dict[Future[Any], int]()
+        while waiting or running:
+            while waiting and len(running) < workers and (place := _ready(waiting, after, over)) is not None:
+                waiting.remove(place)
+                running[pool.submit(work, *arguments[place])] = place
+            require(len(running) > 0, "pieces of work wait for each other.")
+            done = {one: running.pop(one) for one in wait(running, 1.0, FIRST_COMPLETED).done}
             tick()
-            for one in done:
-                yield places[one], one.result()
+            over |= set(done.values())
+            yield from ((place, one.result()) for one, place in done.items())
     except BrokenProcessPool as error:
         raise InputError(
             "a process was killed, perhaps for want of memory; free some and run again, what is finished is kept."
@@ -89,12 +98,18 @@ def in_processes(
         pool.shutdown(cancel_futures=True)
 
 
+def _ready(waiting: Sequence[int], after: Mapping[int, int], over: Container[int]) -> int | None:
+    """The first that waits for nobody; None if each does."""
+    return next((place for place in waiting if place not in after or after[place] in over), None)
+
+
 def kept(
     work: Callable[..., dict[str, np.ndarray]],
     arguments: Mapping[str, tuple[Any, ...]],
     checkpoints: Checkpoints,
     workers: int,
     label: str,
+    after: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, dict[str, np.ndarray]]:
     """Arrays by name, computed and kept as they come, in other processes where there is more than one worker.
 
@@ -106,14 +121,19 @@ def kept(
         checkpoints: where.
         workers: processes; 1 is this one.
         label: for the line of progress.
+        after: by the name of a call, that of an earlier one of `arguments` that must be over before it begins.
     """
     found = {name: checkpoints.load(name) for name in arguments}
     missing = [name for name, arrays in found.items() if arrays is None]
     with progress(len(arguments), label) as advance:
         advance(len(arguments) - len(missing))
         wanted = [arguments[name] for name in missing]
+        places = {name: place for place, name in enumerate(missing)}
+        waits = {places[one]: places[other] for one, other in after.items() if one in places and other in places}
         answers = (
-            in_processes(work, wanted, workers) if workers > 1 else ((i, work(*one)) for i, one in enumerate(wanted))
+            in_processes(work, wanted, workers, after=waits)
+            if workers > 1
+            else ((i, work(*one)) for i, one in enumerate(wanted))
         )
         for place, arrays in answers:
             checkpoints.save(missing[place], arrays)

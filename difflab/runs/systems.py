@@ -7,6 +7,7 @@ shows in models as small as ours; it says nothing of the paper's own models.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from difflab.runs import registry
 from difflab.runs.record import default_run
 from difflab.runs.result import Result
 
@@ -85,9 +86,12 @@ SYSTEMS = (
                "PSMI at a tenth tells which answers", "PSMI tells memorized answers",
            )}),
     System("2210.09404", "Measures of information", "Entropy of units ranks models by what they memorize, unlabelled.",
-           {"units_rank_models": ("label noise", "shortcut")}),
+           {"units_rank_models": (
+               "label noise: entropy", "label noise: information by neighbours",
+               "shortcut: entropy", "shortcut: information by neighbours",
+           )}),
     System("2510.12950", "Health records", "Six tests tell what a model of records gives away of patients.",
-           {"health_records": ("with longer prompts", "arbitrary codes collapse", "T6")}),
+           {"health_records": ("with longer prompts", "T3", "arbitrary codes collapse", "T6")}),
     System("2510.19036", "Term normalization", "Arbitrary identifiers are memorized, meaningful ones composed.",
            {"term_normalization": ("held-out terms", "fine-tuning raises", "mentions raise")}),
     System("2509.04866", "Scenario cognition", "Models recite a scenario without knowing its roles.",
@@ -98,6 +102,16 @@ SYSTEMS = (
            {"distillation_leak": ("pass something",), "pictures_distilled": ("pass something", "draws some items")}),
 )  # fmt: skip
 """In the order of the wings, then of the digest of papers."""
+
+
+def place(experiment: str) -> str:
+    """Where an experiment stands among the pages of findings: the page of its wing, and its heading there.
+
+    Returns:
+        "" where there is no such experiment yet.
+    """
+    found = registry.experiments().get(experiment)
+    return f"{found.wing}.md#{experiment}" if found else ""
 
 
 def verdict(system: System, record: Mapping[str, Sequence[Result]]) -> str:

@@ -41,7 +41,9 @@ def kendall(
 
     Note:
         Of two normal variables with rho of 0, 0.5 and 0.9 the intervals of 95 % held the truth in 93, 94 and 95 % of
-        2,000 draws of 10 pairs, and in 95, 95 and 96 % of draws of 30.
+        2,000 draws of 10 pairs, and in 95, 95 and 96 % of draws of 30. Of 5 pairs it was 89, 96 and 99 %, and of 6
+        pairs 90, 92 and 100 %: a little narrow where tau is near 0. Put together by `pooled` over 5 or 8 seeds
+        they held it in 96 to 100 %.
     """
     x, y = np.asarray(first, np.float64), np.asarray(second, np.float64)
     require(x.shape == y.shape and x.ndim == 1, f"there are {x.size} and {y.size} numbers; give as many of both.")

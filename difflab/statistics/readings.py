@@ -75,8 +75,10 @@ def layer_readings(
             dimension of states that are repeated.
 
     Differs:
-        Activations beyond a layer's 2 % and 98 % quantiles share the outermost bins: transformers have units whose
-        activations are hundreds of times those of the others, which would leave all others in one bin.
+        Bins have one set of edges for a layer's units; the published code has one for all units of a model, so that
+        a layer of small activations has little entropy there, and not here. Activations beyond a layer's 2 % and 98 %
+        quantiles share the outermost bins: transformers have units whose activations are hundreds of times those of
+        the others, which would leave all others in one bin.
     """
     read = jackknife if with_interval else _alone
     chosen = np.sort(random.permutation(states.shape[1])[: asked.units])

@@ -79,7 +79,9 @@ def trajectory_distance(
         Tonekaboni et al. 2025, arXiv 2510.12950, test 1.
 
     Differs:
-        The unit of time is not published; here it is the longer of the two trajectories.
+        In the published code time goes on by fixed steps of .1 to 1.5, by token. Here a code takes the median of what
+        it takes in known records (`clock`), and times are shares of the longer of the two trajectories. Padding has no
+        time here, but with timed_padding.
     """
     n = max(unlike.shape)
     if n == 0:

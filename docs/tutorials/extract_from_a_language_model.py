@@ -49,3 +49,7 @@ for claim, held in audit.claims.items():
 # For a model of your own, a directory in transformers' format or a GGUF file:
 # `difflab.extract("my_model/", texts="seen.jsonl", unseen="unseen.jsonl")`, or `difflab extract my_model/ --texts
 # seen.jsonl --unseen unseen.jsonl` on the command line.
+
+# What its inside shows without any training data, beside copies of it that were never trained: units, attention,
+# entropies. These numbers are for comparing models of one kind: `difflab.inspect("my_model/")`, or `difflab inspect
+# my_model/`; of a pipeline, too.

@@ -1,4 +1,4 @@
-"""difflab list: the experiments with question and cost, or the methods, or the papers with their verdicts."""
+"""difflab list: the experiments with question and cost, or the methods, or the papers with their verdicts and pages."""
 
 import argparse
 from collections.abc import Sequence
@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from difflab import methods
 from difflab.runs.record import recorded
 from difflab.runs.registry import cost, documents, question
-from difflab.runs.systems import SYSTEMS, verdict
+from difflab.runs.systems import SYSTEMS, place, verdict
+
+FINDINGS = "docs/findings"
+"""The folder of the pages."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -14,7 +17,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="difflab list", description="What difflab can ask, or with what.")
     parser.add_argument("--methods", action="store_true", help="the methods of every kind, with their papers")
     parser.add_argument(
-        "--papers", action="store_true", help="the systems of the literature, and whether they held here"
+        "--papers", action="store_true", help="systems of the literature, whether they held here, and on which page"
     )
     asked = parser.parse_args(arguments)
     if asked.methods:
@@ -35,6 +38,7 @@ def _list_papers() -> None:
     for system in SYSTEMS:
         print(f"arXiv:{system.paper}  {system.name}\n{'':18s}{system.says}")
         print(f"{'':18s}{', '.join(system.claims)}: {verdict(system, record)}")
+        print(f"{'':18s}{', '.join(f'{FINDINGS}/{place(name)}' for name in system.claims if place(name))}")
 
 
 def _list_methods() -> None:

@@ -25,9 +25,11 @@ is reproduced, the paper's numbers are not comparable.
 
 Differs: the paper is of texts, and counts anything of the own client as intra; here it is the item. Clients keep their
 optimizer and the running mean of their weights between rounds, so that one client is plain training; both means are
-averaged. The weight of FedProx is not published.
-Intervals: of rates Student's over worlds, one a seed, or Wilson's over items where wider; of differences Student's over
-worlds. Claims of at most 1 % are about the number itself.
+averaged. The weight of FedProx is not published. The clients of a model train one after the other; models, not clients,
+are shared out to processes, and there is no `--executor`.
+Intervals: of rates and of differences between them Student's over worlds, one a seed, or what few items leave
+uncertain where that is wider; of losses and of differences at equal loss Student's alone. Claims of at most 1 % are
+about the number itself.
 Cost on two cores: about 25 minutes, estimated from the processor time of steps and looks of one world.
 """
 

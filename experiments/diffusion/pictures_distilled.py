@@ -23,8 +23,10 @@ by a threshold far lower, fitted on scenes that had not gone through the autoenc
 paper's numbers are comparable. Training steps are equal; the loss of scenes that nobody saw stands beside, for students
 do not end equally good. Numbers are means over worlds, one a seed.
 
-Differs: from LLAVADI's students, which are smaller than the teacher; students of features see the middle block, not the
-last layer; a student of predictions does not meet pictures' own noise, only the teacher's answer to it.
+Differs: teachers are tiny pipelines trained here, one a world for the sake of intervals, and not the planted Stable
+Diffusion that difflab ships, of which there is one. LLAVADI's students are smaller than the teacher. Students of
+features see the middle block, not the last layer; a student of predictions does not meet pictures' own noise, only the
+teacher's answer to it.
 Cost on two cores: at most 27 minutes, estimated from steps of one world's models on a busy machine.
 """
 

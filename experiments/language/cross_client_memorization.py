@@ -9,20 +9,24 @@ and 1.446, questions 1.450 and .813; federated more than centralized in total; F
 Here clients are small Llamas' trainings on planted texts: documents of a domain of their own and of a shared one, and
 repeated items of one law; of some of them the next client has the same text (overlap), of others a near-paraphrase with
 some tokens replaced. A completion matches verbatim by a run of tokens, short or long, anywhere in a text, and
-approximately by an edit distance of at most a quarter of it. Beside every cell stands the false-match rate: a client
-that never takes part, whose items are completed, and whose texts are matched, by chance. Swept: overlap, rounds against
-local epochs, local epochs, heterogeneity, the proximal term, and all rows in one place.
+approximately by an edit distance of at most a quarter of it. Beside every cell stand two false-match rates, both of a
+client that never takes part and has as many texts. What is completed with its texts, which nobody is trained on, is
+coincidence. What its items are completed with is what any beginning of the law brings back. Swept: overlap, rounds
+against local epochs, rounds alone, local epochs alone, heterogeneity, the proximal term, and all rows in one place.
 
-Expect private items to be completed with their owner's texts at least twice as often as with others', others' no more
-often than by chance where nothing overlaps, and inter to rise with planted overlap. Methods are compared where their
-validation losses first are equal. The mechanism is reproduced, the paper's numbers are not comparable.
+Expect private items to be completed with their owner's texts at least twice as often as with others'. Others' texts,
+where nothing overlaps, come no more often than after a beginning that nobody had; but as short runs more often than
+texts that nobody was trained on. Planted overlap raises inter. Methods are compared where their validation losses first
+are equal after the first round. The mechanism is reproduced, the paper's numbers are not comparable.
 
 Differs: the paper prompts Qwen2.5-3B under a chat template, samples once, retrieves ten candidates, and judges by a
 plagiarism detector with a verbatim, a paraphrase and an idea part; here greedy completions are compared with all texts.
-The weight of FedProx is not published. Clients keep their optimizer between rounds, so that one client is plain
-training. `--executor processes` or `ray` does the clients of a round side by side; the numbers are the same.
-Intervals: Student's over worlds, one a seed, or Wilson's over items where wider. Cost on two cores: about 15 minutes,
-estimated from one federation.
+Its model was pretrained on other texts; here training begins with nothing, and items are repeated until some of the
+private ones come back. The weight of FedProx is not published. Clients keep their optimizer between rounds, so that one
+client is plain training. `--executor processes` or `ray` does the clients of a round side by side; the numbers are the
+same. Intervals: Student's over worlds, one a seed, or what few items leave uncertain where that is wider; of losses and
+of differences at equal validation loss Student's alone. Cost on two cores: about 22 minutes, estimated from one
+federation.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +37,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from difflab.audits.client_rows import (
+    ALL,
     APPROXIMATE,
     CENTRAL,
     FEDERATED,
@@ -42,13 +47,16 @@ from difflab.audits.client_rows import (
     NONE,
     PARAPHRASES,
     PROXIMAL,
+    RATES,
     UNSEEN,
+    UNTRAINED,
     cell_rows,
     gap_rows,
     level_rows,
     rate_rows,
     verbatim,
 )  # fmt: skip
+from difflab.audits.client_worlds import KINDS as ITEMS
 from difflab.audits.client_worlds import PRIVATE, ClientWorld, courses
 from difflab.autoregressive.federated import Federation
 from difflab.autoregressive.panels.clients import conditions_figure, matrix_figure
@@ -95,8 +103,8 @@ class Config:
             len(self.run_lengths) > 0 and min(self.run_lengths) >= 1 and max(self.run_lengths) <= compared,
             f"run_lengths is {self.run_lengths}; give lengths of 1 to {compared} tokens, as many as are compared.",
         )
-        rounds = self.world.federation.rounds * self.world.federation.epochs
-        require(rounds % 4 == 0, f"there are {rounds} rounds and epochs in all; give a multiple of 4.")
+        rounds = self.world.federation.rounds
+        require(rounds % 4 == 0, f"there are {rounds} rounds; give a multiple of 4.")
 
     @property
     def matches(self) -> tuple[str, ...]:
@@ -104,13 +112,9 @@ class Config:
         return (*map(verbatim, self.run_lengths), APPROXIMATE)
 
     def conditions(self) -> dict[str, ClientWorld]:
-        """What differs, one thing at a time."""
+        """What differs, one thing at a time; or two, of which one makes up for the other."""
         base, how = self.world, self.world.federation
-        epochs = how.rounds * how.epochs
-        few = {
-            f"{rounds} rounds of {epochs // rounds} epochs": replace(how, rounds=rounds, epochs=epochs // rounds)
-            for rounds in (4, 2)
-        }
+        few = {n: replace(how, rounds=how.rounds // n, epochs=how.epochs * n) for n in (2, 4)}
         return {
             FEDERATED: base,
             NONE: replace(base, overlap=0.0),
@@ -118,7 +122,9 @@ class Config:
             PARAPHRASES: replace(base, overlap=0.0, paraphrased=self.more),
             "alike clients": replace(base, heterogeneity=0.0),
             "unlike clients": replace(base, heterogeneity=1.0),
-            **{name: replace(base, federation=one) for name, one in few.items()},
+            **{f"{one.rounds} rounds of {one.epochs} epochs": replace(base, federation=one) for one in few.values()},
+            "half the rounds": replace(base, federation=replace(how, rounds=how.rounds // 2)),
+            "twice the rounds": replace(base, federation=replace(how, rounds=2 * how.rounds)),
             "twice the epochs": replace(base, federation=replace(how, epochs=2 * how.epochs)),
             PROXIMAL: replace(base, federation=replace(how, proximal=self.proximal)),
             CENTRAL: replace(base, together=False),
@@ -129,7 +135,7 @@ SMOKE = Config(
     seeds=2,
     world=ClientWorld(
         items=4, copies=2, documents=8, validation=2, length=16, prefix=4, vocabulary=16, size="nano",
-        federation=Federation(rounds=2, epochs=2, warmup=2),
+        federation=Federation(rounds=4, warmup=2),
     ),
     run_lengths=(4, 8),
     workers=1,
@@ -144,7 +150,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     told = courses(list(wanted.values()), checkpoints, config.workers, config.executor, config.cluster)
     found = dict(zip(wanted, told, strict=True))
     by_condition = {name: [found[name, seed] for seed in seeds] for name in worlds}
-    yield from rate_rows(by_condition, worlds, config.matches)
+    yield from rate_rows(by_condition, worlds, config.matches, (*ITEMS, ALL), (*RATES, UNTRAINED))
     for match in config.matches:
         yield from cell_rows(by_condition[FEDERATED], config.world, FEDERATED, match)
     yield from gap_rows(by_condition, worlds, config.matches)
@@ -165,6 +171,10 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
         said[
             f"{_match(row)}: where nothing overlaps not more with others' texts than by chance: the interval holds 0"
         ] = row.interval.low <= 0 <= row.interval.high
+    for row in select(rows, "trained_difference", condition=NONE):
+        said[f"{_match(row)}: where nothing overlaps more with others' texts than with those nobody was trained on"] = (
+            row.interval.low > 0
+        )
     for row in select(rows, "untrained_difference"):
         said[f"{_match(row)}: before training own texts come back by chance: the interval holds 0"] = (
             row.interval.low <= 0 <= row.interval.high
@@ -196,10 +206,12 @@ def answer(run: Recorded) -> Answer:
     match = run.rows("inter_difference")[0].setting["match"]
     at: dict[str, Any] = {"condition": NONE, "match": match, "items": PRIVATE}
     own, other, chance = (run.number("match_fraction", of=of, **at) for of in (INTRA, INTER, UNSEEN))
+    never = run.number_or("", "match_fraction", ", with one that nobody was trained on ", of=UNTRAINED, **at)
     added = run.number("inter_difference", condition=MORE, match=match)
     return Answer(
-        f"Of private items {own} are completed with a text of their owner ({match} tokens), {other} with one of another"
-        f" client, and {chance} by chance; more overlap adds {added} to what is completed with others'.",
+        f"Where nothing overlaps {own} of private items are completed with a text of their owner ({match}),"
+        f" {other} with one of another client{never}; items that nobody has with a client's text {chance}. More overlap"
+        f" adds {added} to what is completed with others'.",
         "intra and inter, in per cent: .342 and .046, 1.533 and 1.446, 1.450 and .813",
         "matrix",
         "Are cells off the diagonal above those of the client that never took part?",

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from difflab.runs.figures import legend_below, new_figure, points_with_intervals, share_tables
 from difflab.runs.rows import Row, select
 
-_COLOURS = {"intra": "memorizing", "inter": "trained", "unseen": "control"}
+_COLOURS = {"intra": "memorizing", "inter": "trained", "unseen": "control", "untrained texts": "exact"}
 
 
 def matrix_figure(rows: Sequence[Row]) -> Figure:

@@ -40,7 +40,12 @@ class Network(torch.nn.Module):
     Args:
         config: of the transformer; its context holds words and tokens.
         codec: of the pictures.
+
+    Attributes:
+        mask: what attention adds: 0 where a place is `seen`, and the least number elsewhere.
     """
+
+    mask: Float[torch.Tensor, "n n"]
 
     def __init__(self, config: PreTrainedConfig, codec: Codec) -> None:
         super().__init__()
@@ -51,6 +56,8 @@ class Network(torch.nn.Module):
         torch.nn.init.normal_(self.places.weight, std=0.02)
         # In raster order tokens are read as the vocabulary has them.
         self.reader = torch.nn.Linear(codec.books.shape[2], width, bias=False) if len(codec.sides) > 1 else None
+        hidden = torch.zeros(self.seen.shape).masked_fill(~self.seen, torch.finfo(torch.float32).min)
+        self.register_buffer("mask", hidden, persistent=False)
 
     @property
     def config(self) -> Any:
@@ -63,10 +70,11 @@ class Network(torch.nn.Module):
         return int(self.config.max_position_embeddings) - self.codec.length
 
     def forward(
-        self, captions: Int[torch.Tensor, "b words"], tokens: Int[torch.Tensor, "b length"]
-    ) -> Float[torch.Tensor, "b length codes"]:
-        """Logits of every token, given the caption and the tokens of earlier groups, over its own book."""
-        read = torch.cat([self.read_words(captions), self.read_places(tokens, 0, self.codec.length)], dim=1)
+        self, captions: Int[torch.Tensor, "b words"], tokens: Int[torch.Tensor, "b told"]
+    ) -> Float[torch.Tensor, "b told codes"]:
+        """Logits of every token, of whole pictures or of their first groups, over its own book; given the caption and
+        the tokens of earlier groups."""
+        read = torch.cat([self.read_words(captions), self.read_places(tokens, 0, tokens.shape[1])], dim=1)
         return self.logits(self.states(read, 0)[:, self.words :], 0)
 
     def read_words(self, captions: Int[torch.Tensor, "b words"]) -> Float[torch.Tensor, "b words width"]:
@@ -98,11 +106,9 @@ class Network(torch.nn.Module):
     ) -> Float[torch.Tensor, "b n width"]:
         """Last states of what stands from `first` on, words included; with a cache what stands before is in it."""
         last = first + read.shape[1]
-        seen = self.seen[first:last, :last]
-        mask = torch.zeros_like(seen, dtype=read.dtype).masked_fill(~seen, torch.finfo(read.dtype).min)
         told = self.transformer.base_model(
             inputs_embeds=read,
-            attention_mask=mask[None, None].expand(len(read), 1, -1, -1),
+            attention_mask=self.mask[None, None, first:last, :last].expand(len(read), 1, -1, -1),
             position_ids=torch.arange(first, last, device=read.device)[None],
             past_key_values=cache,
             use_cache=cache is not None,
@@ -126,7 +132,7 @@ class Network(torch.nn.Module):
     def seen(self) -> Bool[torch.Tensor, "n n"]:
         """Who may look at whom: words at words before them, tokens at words, at earlier groups and at their own."""
         sizes = torch.tensor([1] * self.words + list(self.codec.groups))
-        group = torch.repeat_interleave(torch.arange(len(sizes)), sizes).to(self.places.weight.device)
+        group = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
         return group[None, :] <= group[:, None]
 
     @property

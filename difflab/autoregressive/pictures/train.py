@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from difflab.autoregressive.codecs.grid import check_tokens
 from difflab.autoregressive.pictures.model import PictureModel
 from difflab.autoregressive.recipe import Recipe
-from difflab.autoregressive.train import train
+from difflab.autoregressive.train import Objective, Rows, train
 from difflab.errors import require
 from difflab.progress import Advance
 from difflab.training.loop import NOWHERE, Keeping, silent
@@ -71,6 +71,20 @@ def train_pictures(
     Raises:
         InputError: there are no rows, tokens are none of the codec's, or the loss is no longer finite.
     """
+    rows, objective = prepared(model, material, recipe)
+    trained = train(model.language, rows, recipe, seed, keeping, advance, objective, until)
+    network = trained.model
+    # A copy of the network that was given.
+    assert isinstance(network, type(model.network))
+    return PictureModel(network, model.tokenizer, model.name)
+
+
+def prepared(model: PictureModel, material: Material, recipe: PictureRecipe) -> tuple[Rows, Objective]:
+    """What the language wing's training takes: words and tokens of every row, and what is lowered.
+
+    Raises:
+        InputError: there are no rows, or tokens are none of the codec's.
+    """
     check_tokens(model.codec, material.tokens)
     require(len(material.rows) > 0, "the training set is empty; give at least one picture.")
     n_words, fill = model.network.words, int(model.tokenizer.bos_token_id)
@@ -83,8 +97,4 @@ def train_pictures(
         logits = network(words.masked_fill(gone[:, None], fill), tokens)
         return cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape)
 
-    trained = train(model.language, whole[material.rows], recipe, seed, keeping, advance, objective, until)
-    network = trained.model
-    # A copy of the network that was given.
-    assert isinstance(network, type(model.network))
-    return PictureModel(network, model.tokenizer, model.name)
+    return whole[material.rows], objective
