@@ -26,9 +26,11 @@ from difflab.diffusion.architecture import build
 from difflab.diffusion.autoencoder import encode, given_back
 from difflab.diffusion.distillation import on_features, on_predictions
 from difflab.diffusion.generate import embed
+from difflab.diffusion.panels.distillation import leak_figure
 from difflab.diffusion.tokens import tokens
 from difflab.diffusion.train import Shown, plain, train
 from difflab.errors import InputError
+from difflab.runs.rows import Row
 from experiments.diffusion.pictures_distilled import SMOKE
 
 WORLD = replace(SMOKE.world, seed=5)
@@ -299,3 +301,19 @@ def test_a_gap_is_the_loss_of_twins_less_that_of_the_most_repeated_items():
     )  # fmt: skip
     assert told.gap(PREDICTIONS, MODEL) == pytest.approx(4 - 1)
     assert told.members(0).tolist() == [False, False, True, True] and told.members(2).tolist() == [True] + [False] * 3
+
+
+def test_every_point_of_the_figure_stands_above_the_name_of_its_channel():
+    channels = ("teacher", "predictions", "drawn from all captions")
+    shares = dict(zip(channels, (1.0, 0.0, 0.8), strict=True))
+    rows = [
+        Row(
+            "drawn_fraction", share, share, share, 5, {"channel": name, "teacher": MODEL, "of": "repeated", "copies": 8}
+        )
+        for name, share in shares.items()
+    ] + [Row("passed_ratio", 0.1, 0.1, 0.1, 5, {"channel": "predictions"})]
+    for ax, told in zip(leak_figure(rows, "repeated", MODEL).axes, ({"predictions": 0.1}, shares), strict=True):
+        names = [tick.get_text().replace("\n", " ") for tick in ax.get_xticklabels()]
+        places, values = ax.containers[0].lines[0].get_data()
+        found = {names[round(x)]: y for x, y in zip(places, values, strict=True) if not np.isnan(y)}
+        assert found == told

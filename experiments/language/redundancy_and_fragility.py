@@ -13,7 +13,7 @@ Expect items with little redundancy to break more often at equal copies, and all
 Controls: twins, which nobody was trained on. Every number is over worlds, one a seed; a world says of what breaks where
 three items or more are memorized, and intervals hold what its few items leave uncertain. The mechanism is that of the
 paper, on a definition of our own; its numbers are not comparable. Differs: the paper's texts are the Pile's. Cost on
-two cores: about 5 minutes.
+two cores: about 4 minutes.
 """
 
 from collections.abc import Iterator, Sequence
