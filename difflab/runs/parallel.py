@@ -76,15 +76,19 @@ def in_processes(
     pool = ProcessPoolExecutor(workers, SPAWN, begin_worker, (shares, begin, beginning))
     try:
         running = dict[Future[Any], int]()
-        while waiting or running:
+        done = dict[Future[Any], int]()
+        while True:
             while waiting and len(running) < workers and (place := _ready(waiting, after, over)) is not None:
                 waiting.remove(place)
                 running[pool.submit(work, *arguments[place])] = place
-            require(len(running) > 0, "pieces of work wait for each other.")
+            # Given on only here, so that nobody is idle while the one who asked is busy with an answer.
+            yield from ((place, one.result()) for one, place in done.items())
+            if not running:
+                break
             done = {one: running.pop(one) for one in wait(running, 1.0, FIRST_COMPLETED).done}
             tick()
             over |= set(done.values())
-            yield from ((place, one.result()) for one, place in done.items())
+        require(not waiting, "pieces of work wait for each other.")
     except BrokenProcessPool as error:
         raise InputError(
             "a process was killed, perhaps for want of memory; free some and run again, what is finished is kept."
