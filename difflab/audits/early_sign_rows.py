@@ -1,5 +1,6 @@
 """How well early signs tell what will be memorized, over seeds, in rows and a figure."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -88,7 +89,7 @@ def signs_figure(rows: Sequence[Row]) -> Figure:
     panels_of = list(dict.fromkeys((row.setting["subject"], row.setting["truth"]) for row in areas))
     names = list(dict.fromkeys(row.setting["sign"] for row in areas))
     figure, panels = new_figure("What tells early what will be memorized?", "area under the curve", "", len(panels_of))
-    figure.set_figheight(1.4 + 0.34 * len(names))
+    figure.set_figheight(1.2 + math.ceil(len(panels_of) / 3) * (0.7 + 0.2 * len(names)))
     for ax, (subject, truth) in zip(panels, panels_of, strict=True):
         here = select(areas, "auc", subject=subject, truth=truth)
         for label, colour, some in (
@@ -99,7 +100,7 @@ def signs_figure(rows: Sequence[Row]) -> Figure:
             points_with_intervals(ax, heights, [row.interval for row in some], label, colour, True)
         ax.axvline(0.5, color=COLOURS["exact"], linewidth=0.8)
         ax.set_yticks(range(len(names)), names, fontsize="small")
-        ax.set_title(f"{subject}: {truth}", fontsize="small")
+        ax.set_title(f"{subject}:\n{truth}", fontsize="small")
     panels[0].invert_yaxis()
     legend_below(figure)
     return figure
