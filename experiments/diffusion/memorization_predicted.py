@@ -26,8 +26,8 @@ are not comparable.
 
 Differs: a shadow is judged by the others, in the paper also by itself. The paper's models are language models of 7
 billion weights, fine-tuned by LoRA to multiple choice. The law of a scene's label is that of all scenes of the training
-set, each counted once. Cost on two cores: about 29 minutes, 20 as an earlier run without pipelines took and 9 for these;
-the recorded run took 40 beside other work.
+set, each counted once. Cost on two cores: about 29 minutes, 20 for what an earlier run did without pipelines and 9 for
+these; the recorded run took 40 beside other work.
 """
 
 from collections.abc import Callable, Iterator, Sequence
