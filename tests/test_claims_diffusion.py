@@ -296,15 +296,20 @@ RIVALS = {
         "neighbours",
     ),
     "denoisers": ("loss", "Mahalanobis", "PSMI, never trained", "distance to the nearest"),
+    "pipelines": ("loss", "Mahalanobis", "PSMI, never trained", "distance to the nearest"),
 }  # fmt: skip
 TOLD = [("classifiers", TRUTHS[0]), ("classifiers", TRUTHS[1]), ("denoisers", TRUTHS[2]),
         ("language models", TRUTHS[0]), ("language models", TRUTHS[1])]  # fmt: skip
 
 
+DRAWN = ("drawn again, copies differ", "drawn again, at equal copies")
+TOLD += [("pipelines", truth) for truth in DRAWN]
+
+
 def memorization_predicted(psmi=None, gaps=None, chance=(0.5, 0.6), whole=True):
     """By place in TOLD the AUC of PSMI, of copies the low end of its interval; by subject and rival the low end of the
     gap."""
-    areas = dict(enumerate((0.8, 0.9, 0.51, 0.8, 0.9))) | (psmi or {})
+    areas = dict(enumerate((0.8, 0.9, 0.51, 0.8, 0.9, 0.51, 0.51))) | (psmi or {})
     rows = []
     for place, (subject, truth) in enumerate(TOLD if whole else TOLD[:1]):
         setting = {"subject": subject, "truth": truth}
@@ -313,12 +318,12 @@ def memorization_predicted(psmi=None, gaps=None, chance=(0.5, 0.6), whole=True):
         rows.append(row("auc", (low + high) / 2, low, high, **setting, sign="random"))
         if not whole:
             continue
-        copied = truth == "copied"
+        copied = truth == "copied" or truth in DRAWN
         rows.append(row("auc", 0.9 if copied else areas[place], areas[place] if copied else 0.4, 0.95, **setting,
                         sign="PSMI"))  # fmt: skip
         rows.append(row("auc", 0.3, 0.2, 0.4, **setting, sign="loss"))
         rows.append(row("auc", 0.8, 0.7, 0.9, **setting, sign="distance to the nearest"))
-        if truth != "wrong labels":
+        if truth not in ("wrong labels", DRAWN[0]):
             for rival in RIVALS[subject]:
                 low = (gaps or {}).get((subject, rival), 0.01)
                 rows.append(row("auc_difference", 0.1, low, 0.2, **setting, sign="PSMI", less=rival))
@@ -831,7 +836,7 @@ EXPERIMENTS = {
     ),
     "memorization_predicted": Experiment(
         memorization_predicted,
-        21,
+        27,
         [
             case(),
             case("labels are memorized in the end", psmi={0: 0.79}),
@@ -839,12 +844,15 @@ EXPERIMENTS = {
             case("digits a denoiser", psmi={2: 0.5}),
             case("answers are memorized in the end", psmi={3: 0.79}),
             case("answers are wrong", psmi={4: 0.89}),
+            case("copies differ: interval", psmi={5: 0.5}),
+            case("equal copies: interval", psmi={6: 0.5}),
             *(
                 case(f"{what} better than {rival}:", gaps={(subject, rival): 0.0})
                 for subject, what in (
                     ("classifiers", "memorized labels"),
                     ("language models", "memorized answers"),
                     ("denoisers", "copies"),
+                    ("pipelines", "scenes drawn again, at equal copies"),
                 )
                 for rival in RIVALS[subject]
             ),

@@ -405,7 +405,13 @@ def distillation_leak(
 PICTURES = (-0.3, -0.5, -0.1)
 
 
-def entropy_law(once=0.9, unseen=0.9, differences=None, false=None, found=None, pictures=PICTURES):
+NEEDED = {("PNG bytes", "own"): (1.01, 1.5), ("PNG bytes", "exchanged at equal copies"): (1.0, 1.1),
+          ("exact law", "own"): (1.01, 1.5), ("exact law", "exchanged at equal copies"): (0.9, 1.0)}  # fmt: skip
+
+
+def entropy_law(
+    once=0.9, unseen=0.9, differences=None, false=None, found=None, pictures=PICTURES, needed=None, twins=0.01
+):
     """r of pools of texts seen at most once; what other populations add to it; alarms by slopes."""
     rows = [
         row("law_correlation", 1.0, value, 1.0, texts=texts, of=of)
@@ -428,6 +434,10 @@ def entropy_law(once=0.9, unseen=0.9, differences=None, false=None, found=None, 
             rows.append(row("alarm_fraction", 0.8, low, 0.9, slopes=slopes, kind="natural", copies=copies))
     if pictures:
         rows.append(row("picture_correlation", *pictures, of="likeness by PNG bytes", copies_from=1))
+    for (by, lengths), (low, high) in (NEEDED | (needed or {})).items():
+        rows.append(row("needed_ratio", (low + high) / 2, low, high, by=by, lengths=lengths))
+    for copies, low in ((0, twins), (32, 0.4)):
+        rows.append(row("drawn_fraction", 0.5, low, 0.6, copies=copies))
     return [*rows, row("picture_correlation", 0.5, 0.4, 0.6, of="likeness by PNG bytes", copies_from=64)]
 
 
@@ -1028,7 +1038,7 @@ EXPERIMENTS = {
     ),
     "entropy_law": Experiment(
         entropy_law,
-        9,
+        14,
         [
             case(),
             case("at most once follow", once=0.899),
@@ -1040,9 +1050,16 @@ EXPERIMENTS = {
             case("one slope: more than half", found={"one slope": 0.5}),
             case("own slopes: more than half", found={"own slopes": 0.5}),
             case("longer PNGs", pictures=(-0.3, -0.6, 0.0)),
-            case(says=8, pictures=None),
+            *(case(f"more copies, by {by}", needed={(by, "own"): (1.0, 1.5)}) for by in ("PNG bytes", "exact law")),
+            *(
+                case(f"equal copies, by {by}", needed={(by, "exchanged at equal copies"): ends})
+                for by in ("PNG bytes", "exact law")
+                for ends in ((1.01, 1.1), (0.9, 0.99))
+            ),
+            case("of twins are drawn back", twins=0.011),
+            case(says=13, pictures=None),
             case(
-                says=5,
+                says=10,
                 once=None,
                 unseen=None,
                 differences={"pools less texts": None, "with memorized gibberish": None},

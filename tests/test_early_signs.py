@@ -8,18 +8,25 @@ import numpy as np
 import pytest
 from conformance import says_one_sentence
 
-from difflab.audits import early_classifiers, early_denoisers, early_texts
+from difflab.audits import early_classifiers, early_denoisers, early_pipelines, early_texts
+from difflab.audits.copied_scenes import known_of, taught, thresholds_of
 from difflab.audits.digit_models import Denoisers, Perceptrons, digits_of, evenly
 from difflab.audits.early_classifiers import PSMI, FlippedDigits, foretold_labels
 from difflab.audits.early_denoisers import CopiedDigits, foretold_copies
+from difflab.audits.early_pipelines import LIKENESS, CopiedScenes, foretold_scenes
 from difflab.audits.early_sign_rows import Foretold, sign_rows, signs_figure
 from difflab.audits.early_texts import FlippedAnswers, asked, foretold_answers
+from difflab.audits.taught_worlds import base_of, learned, scenes_of, with_unet
 from difflab.audits.tuned_models import TuningWorld, pretrained
+from difflab.diffusion.finetuning import weights_of
+from difflab.diffusion.train import plain
 from difflab.runs.resuming import InMemory
 from difflab.runs.rows import select
 from difflab.statistics.early_signs import disagreement, isolation, log_odds, mahalanobis, margins
 from difflab.statistics.ranking import auc, false_positives
 from difflab.statistics.shadow import guessed_right, lira
+from difflab.statistics.sliced_information import sliced_information
+from experiments.diffusion.memorization_predicted import SMOKE
 
 
 def test_margins_and_odds_are_those_of_a_loop():
@@ -162,6 +169,44 @@ def test_copies_of_a_denoiser_are_counted_by_picture():
     assert early_denoisers._copies(drawn, pixels).tolist() == [0, 0, 0, 2, 0, 1, *[0] * 14]
 
 
+SCENES = SMOKE.scenes
+LADDER = replace(SCENES.ladder, seed=7)
+
+
+def test_a_pipeline_of_repeated_scenes_is_one_trained_on_a_row_for_each_copy():
+    kept = InMemory()
+    scenes = scenes_of(LADDER)
+    assert np.unique(scenes.copies, return_counts=True)[1].tolist() == [4, 4] and len(known_of(scenes)) == 68
+    rows, planted = scenes.rows(), scenes.planted
+    other = with_unet(base_of(LADDER, kept), LADDER, 0)
+    training = LADDER.training("taught")
+    wanted = learned(other, planted.pictures(rows), planted.captions(rows), training, plain, InMemory())
+    found = weights_of(taught(LADDER, kept))
+    assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_scenes_are_read_at_a_tenth_and_judged_in_the_end(monkeypatch):
+    kept, states = InMemory(), []
+    monkeypatch.setattr(
+        early_pipelines, "sliced_information", lambda *given: states.append(given) or sliced_information(*given)
+    )
+    found = foretold_scenes(SCENES, LADDER, 0.1, kept)
+    scenes, stops = scenes_of(LADDER), [kept.load(f"{LADDER.name}_looks_look_{step}") for step in (1, 3)]
+    assert np.array_equal(found["copied"], stops[1][LIKENESS] > 0.1) and found["copied"].dtype == bool
+    assert np.array_equal(found["sign likeness by then"], stops[0][LIKENESS])
+    assert np.array_equal(found["sign number of copies"], scenes.copies)
+    assert all(np.isfinite(values).all() and len(values) == 8 for values in found.values())
+    # Before training and at a tenth, of all scenes with the colours that their captions name.
+    assert [len(one[0]) for one in states] == [68, 68]
+    assert np.array_equal(found["sign PSMI"], -sliced_information(*states[1])[:8])
+    grounds = [caption.split(" on ")[1].split()[0] for caption in scenes.planted.captions(known_of(scenes))]
+    assert len(set(zip(grounds, states[0][1].tolist(), strict=True))) == len(set(grounds))
+    again = foretold_scenes(SCENES, LADDER, 0.1, kept)
+    assert all(np.array_equal(found[name], again[name]) for name in found) and len(states) == 3
+    even = foretold_scenes(SCENES, replace(SCENES.even, seed=7), thresholds_of([SCENES.even], kept, 1)[0], kept)
+    assert "sign number of copies" not in even and len(even["copied"]) == 4
+
+
 def test_rows_count_seeds_that_have_a_say():
     random = np.random.default_rng(5)
     told = []
@@ -188,6 +233,8 @@ def test_rows_count_seeds_that_have_a_say():
         lambda: FlippedDigits(perceptrons=Perceptrons(pictures=61)), lambda: CopiedDigits(pictures=19),
         lambda: FlippedAnswers(texts=402), lambda: FlippedAnswers(flipped=1.0),
         lambda: CopiedDigits(time=1.0), lambda: CopiedDigits(early=0.0), lambda: CopiedDigits(noises=0),
+        lambda: CopiedScenes(early=0.0), lambda: CopiedScenes(time=1.0), lambda: CopiedScenes(noises=0),
+        lambda: CopiedScenes(even=CopiedScenes().ladder),
     ],
 )  # fmt: skip
 def test_what_cannot_be_trained_is_refused(make):

@@ -16,6 +16,7 @@ from difflab.audits.entropy_law import (
     pools_of,
     scored,
 )
+from difflab.audits.entropy_law_rows import back_rows
 from difflab.audits.text_items import items_of
 from difflab.audits.text_worlds import TextWorld
 from difflab.statistics.entropy_memorization import token_entropy
@@ -42,6 +43,11 @@ def test_populations_are_those_of_the_ledger(found):
         added = members[name] & ~members[ONCE]
         assert set(kinds[added]) == more and (members[name] | ~members[ONCE]).all()
         assert set(copies[added]) == ({0} if name == UNSEEN else {64})
+    # Gibberish with many copies that did not come back is not memorized, nor is what came back and was never seen.
+    lost = found._replace(scores=np.where(copies == 0, 0, 5))
+    assert lost.population(GIBBERISH).tolist() == members[ONCE].tolist()
+    shares = {row.setting["copies"]: row.value for row in back_rows([found, lost])}
+    assert shares == {0: 0.5, 1: 0.0, 64: 0.5}
 
 
 def test_tokens_are_those_after_the_prefix_and_pools_are_of_one_score(found):

@@ -1,5 +1,6 @@
 """How well early signs tell what will be memorized, over seeds, in rows and a figure."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -9,20 +10,21 @@ from matplotlib.figure import Figure
 
 from difflab.audits.early_classifiers import LOSS, MAHALANOBIS, MARGIN, NEIGHBOURS, PSMI, RANDOM, UNTRAINED
 from difflab.audits.early_denoisers import ISOLATION
+from difflab.audits.early_pipelines import COPIES
 from difflab.audits.early_texts import BEFORE
 from difflab.runs.figures import COLOURS, legend_below, new_figure, points_with_intervals
 from difflab.runs.rows import Row, select
 from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference, pooled
 from difflab.statistics.ranking import auc, false_positives, newcombe
 
-FREE = (UNTRAINED, BEFORE, NEIGHBOURS, ISOLATION, RANDOM)
+FREE = (UNTRAINED, BEFORE, NEIGHBOURS, ISOLATION, COPIES, RANDOM)
 """Signs that need no training."""
 FOUND = 0.75
 """Share of the memorized that must be found, where false positives are counted."""
 LEAST = 3
 """Memorized items and others that a seed needs to have a say."""
-RIVALS = (LOSS, MARGIN, MAHALANOBIS, UNTRAINED, BEFORE, NEIGHBOURS, ISOLATION)
-"""Signs beside which PSMI is held: the last four need no training, the last two no model."""
+RIVALS = (LOSS, MARGIN, MAHALANOBIS, UNTRAINED, BEFORE, NEIGHBOURS, ISOLATION, COPIES)
+"""Signs beside which PSMI is held: the last five need no training, the last three no model."""
 
 
 class Foretold(NamedTuple):
@@ -87,7 +89,7 @@ def signs_figure(rows: Sequence[Row]) -> Figure:
     panels_of = list(dict.fromkeys((row.setting["subject"], row.setting["truth"]) for row in areas))
     names = list(dict.fromkeys(row.setting["sign"] for row in areas))
     figure, panels = new_figure("What tells early what will be memorized?", "area under the curve", "", len(panels_of))
-    figure.set_figheight(1.4 + 0.34 * len(names))
+    figure.set_figheight(1.2 + math.ceil(len(panels_of) / 3) * (0.7 + 0.2 * len(names)))
     for ax, (subject, truth) in zip(panels, panels_of, strict=True):
         here = select(areas, "auc", subject=subject, truth=truth)
         for label, colour, some in (
@@ -98,7 +100,7 @@ def signs_figure(rows: Sequence[Row]) -> Figure:
             points_with_intervals(ax, heights, [row.interval for row in some], label, colour, True)
         ax.axvline(0.5, color=COLOURS["exact"], linewidth=0.8)
         ax.set_yticks(range(len(names)), names, fontsize="small")
-        ax.set_title(f"{subject}: {truth}", fontsize="small")
+        ax.set_title(f"{subject}:\n{truth}", fontsize="small")
     panels[0].invert_yaxis()
     legend_below(figure)
     return figure

@@ -30,7 +30,7 @@ from synthetic import plan as plans
 from synthetic.plan import Plan
 
 MANY = 64
-"""Copies from which gibberish counts as memorized."""
+"""Copies of the sets of items that the intercept must find, and of the pictures that are looked at alone."""
 ONCE, REPEATED = "seen at most once", "and repeated ones"
 GIBBERISH, UNSEEN = "and memorized gibberish", "and gibberish never seen"
 POPULATIONS = (ONCE, REPEATED, GIBBERISH, UNSEEN)
@@ -70,14 +70,22 @@ class Scored(NamedTuple):
     scores: Int[np.ndarray, " n"]
     truths: Int[np.ndarray, "n suffix"]
 
+    @property
+    def back(self) -> Bool[np.ndarray, " n"]:
+        """Which came back: their greedy continuation needs no edit, which is what memorized means in the paper."""
+        return np.asarray(self.scores == 0)
+
     def population(self, name: str) -> Bool[np.ndarray, " n"]:
-        """Which items: natural and template ones seen at most once, alone or with others."""
+        """Which items: natural and template ones seen at most once, alone or with others.
+
+        Memorized gibberish was trained on and came back.
+        """
         kinds, copies = self.items.kinds, self.items.copies
         ordinary, gibberish = np.isin(kinds, (NATURAL, TEMPLATE)), kinds == RANDOM
         more = {
             ONCE: np.zeros(len(kinds), bool),
             REPEATED: ordinary,
-            GIBBERISH: gibberish & (copies >= MANY),
+            GIBBERISH: gibberish & (copies > 0) & self.back,
             UNSEEN: gibberish & (copies == 0),
         }[name]
         return (ordinary & (copies <= 1)) | more

@@ -3,10 +3,29 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from difflab.audits.entropy_law import GIBBERISH, ONCE, POPULATIONS, UNSEEN, Asked, Scored, of_pools, of_texts
+import numpy as np
+
+from difflab.audits.entropy_law import (
+    GIBBERISH,
+    ONCE,
+    POPULATIONS,
+    REPEATED,
+    SLOPES,
+    UNSEEN,
+    Asked,
+    Scored,
+    inferred,
+    of_pools,
+    of_texts,
+)
+from difflab.audits.text_worlds import NATURAL, RANDOM, TextWorld
+from difflab.runs.parallel import kept
+from difflab.runs.results import Checkpoints
+from difflab.runs.resuming import key
 from difflab.runs.rows import Note, Row
+from difflab.statistics.dataset_inference import LEVEL
 from difflab.statistics.entropy_memorization import Line
-from difflab.statistics.intervals import mean, paired_difference
+from difflab.statistics.intervals import grouped_fraction, mean, paired_difference
 
 CORRELATION = (-1.0, 1.0)
 """Bounds."""
@@ -36,6 +55,7 @@ def law_rows(found: Sequence[Scored], seeds: Sequence[int], asked: Asked) -> Ite
                 yield Note(f"{len(lines) - len(there)} worlds have no line of {of} ({name}): too few large enough.")
     for of, one, other in (
         ("pools less texts", pools[ONCE], texts[ONCE]),
+        ("with repeated ordinary texts", pools[REPEATED], pools[ONCE]),
         ("with memorized gibberish", pools[GIBBERISH], pools[ONCE]),
         ("with gibberish never seen", pools[UNSEEN], pools[ONCE]),
     ):
@@ -43,6 +63,59 @@ def law_rows(found: Sequence[Scored], seeds: Sequence[int], asked: Asked) -> Ite
         if len(both) >= 2:
             gap = paired_difference([a for a, _ in both], [b for _, b in both])
             yield Row("correlation_difference", *gap, len(both), {"of": of})
+
+
+def back_rows(found: Sequence[Scored]) -> Iterator[Row]:
+    """Which share of planted gibberish came back: needs no edit.
+
+    Args:
+        found: items of every world with their scores.
+
+    Returns:
+        back_fraction and its worlds' interval by copies.
+    """
+    for copies in np.unique(found[0].items.copies[found[0].items.kinds == RANDOM]).tolist():
+        here = [one.back[(one.items.kinds == RANDOM) & (one.items.copies == copies)] for one in found]
+        n = len(here[0])
+        counts = [int(one.sum()) for one in here]
+        yield Row("back_fraction", *grouped_fraction(counts, n), n * len(found), {"kind": RANDOM, "copies": copies})
+
+
+def inference_rows(
+    found: Sequence[Scored], worlds: Sequence[TextWorld], asked: Asked, checkpoints: Checkpoints, workers: int
+) -> Iterator[Row | Note]:
+    """Alarms by intercept on sets of natural items, and on twins alone, where all are false.
+
+    Args:
+        found: items of every world with their scores.
+        worlds: as many items with as many copies in each.
+        asked: how large sets are, and how many.
+        checkpoints: keep the p values.
+        workers: processes; they do not change the numbers.
+    """
+    rungs = zip(worlds[0].copies, worlds[0].items, strict=True)
+    asked_about, few = list[int](), list[int]()
+    for copies, items in rungs:
+        if copies:
+            (asked_about if items >= asked.sample else few).append(copies)
+    if few:
+        told = ", ".join(map(str, few))
+        yield Note(f"Items with {told} copies are left out of dataset inference: fewer than a set of {asked.sample}.")
+    seeds = [world.seed for world in worlds]
+    arguments = {
+        key("intercepts", seed, slopes, copies): (one, slopes, copies, asked, seed)
+        for one, seed in zip(found, seeds, strict=True)
+        for slopes in SLOPES
+        for copies in (0, *asked_about)
+    }
+    p = kept(inferred, arguments, checkpoints, workers, "sets tested")
+    for slopes in SLOPES:
+        for copies in (0, *asked_about):
+            alarms = [int((p[key("intercepts", seed, slopes, copies)]["p"] <= LEVEL).sum()) for seed in seeds]
+            setting = {"slopes": slopes, "kind": NATURAL} | ({"copies": copies} if copies else {})
+            metric = "alarm_fraction" if copies else "false_alarm_fraction"
+            n = asked.resamples
+            yield Row(metric, *grouped_fraction(alarms, n), n * len(seeds), setting)
 
 
 def _over_worlds(lines: Sequence[Line], setting: dict[str, Any]) -> Iterator[Row]:

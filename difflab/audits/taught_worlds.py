@@ -225,12 +225,17 @@ class CopyRule(NamedTuple):
     threshold: float
     references: Float[torch.Tensor, "r tiles width"]
 
+    def alike(
+        self, drawn: UInt8[np.ndarray, "n seeds h w 3"], targets: UInt8[np.ndarray, "n h w 3"]
+    ) -> Float[np.ndarray, " n"]:
+        """How like the caption's own scene the pictures drawn of it are; of several the median counts."""
+        return np.asarray(np.median(compare_by(self.measure, drawn, targets, self.references), axis=1))
+
     def own(
         self, drawn: UInt8[np.ndarray, "n seeds h w 3"], targets: UInt8[np.ndarray, "n h w 3"]
     ) -> Bool[np.ndarray, " n"]:
         """Whether the median of the pictures drawn of a caption is a copy of the caption's own scene."""
-        alike = compare_by(self.measure, drawn, targets, self.references)
-        return np.asarray(np.median(alike, axis=1) > self.threshold)
+        return self.alike(drawn, targets) > self.threshold
 
     def any_of(
         self, drawn: UInt8[np.ndarray, "n h w 3"], targets: UInt8[np.ndarray, "m h w 3"]

@@ -38,6 +38,8 @@ WORDINGS = (
 )
 _COLOURS = np.array(list(COLOURS.values()))
 _OBJECTS = 5
+_HIDDEN = _OBJECTS - 1
+"""So many numbers of objects that are not shown, from none on, are equally likely."""
 _SUPERSAMPLING = 2
 
 
@@ -84,7 +86,7 @@ def scenes(generator: np.random.Generator, n: int) -> Scenes:
         ],
         axis=-1,
     )
-    shown = np.arange(_OBJECTS)[None] >= generator.integers(0, _OBJECTS - 1, size=n)[:, None]
+    shown = np.arange(_OBJECTS)[None] >= generator.integers(0, _HIDDEN, size=n)[:, None]
     grain = np.stack(
         [
             generator.uniform(-3, 3, (n, 2)),
@@ -106,6 +108,26 @@ def scenes(generator: np.random.Generator, n: int) -> Scenes:
         shade=generator.uniform(-0.1, 0.1, (*size, 3)),
         city=generator.integers(len(CITIES), size=n),
     )
+
+
+def code_lengths(scene: Scenes, bits: float = 4.0) -> Float[np.ndarray, " n"]:
+    """-log2 of the probability that `scenes` draws what each scene shows, in bits.
+
+    Choices cost what they are: the ground, the city, how many objects are shown, and the shape and colour of each of
+    these. Numbers that are uniform in a range are told to one of 2^bits equal parts of it: 17 of the ground (tint,
+    slope, grain), 7 of each object that is shown (place, radius, angle, shade). What is not shown costs nothing, so
+    that the length is linear in the number of objects shown, whatever the parts.
+
+    Args:
+        scene: n scenes.
+        bits: of each such number, at least 0.
+
+    Note:
+        It is the length of a scene, not of its picture: objects may hide each other, and shapes look alike when turned.
+    """
+    choices = np.log2(len(COLOURS)) + np.log2(len(CITIES)) + np.log2(_HIDDEN)
+    each = np.log2(len(SHAPES)) + np.log2(len(COLOURS) - 1) + 7 * bits
+    return choices + 17 * bits + each * scene.shown.sum(axis=1)
 
 
 def take(scene: Scenes, index: Int[np.ndarray, " m"]) -> Scenes:
