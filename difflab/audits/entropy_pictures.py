@@ -14,7 +14,7 @@ from difflab.runs.resuming import key
 from difflab.runs.rows import Row
 from difflab.statistics.code_lengths import png_bytes
 from difflab.statistics.copies_needed import copies_needed, needed_slope
-from difflab.statistics.intervals import SHARE, Interval, mean
+from difflab.statistics.intervals import Interval, grouped_fraction, mean
 from difflab.training.devices import one_thread
 from synthetic.data.scenes import code_lengths
 
@@ -76,8 +76,9 @@ def rows_of(found: Sequence[Mapping[str, np.ndarray]], seeds: Sequence[int]) -> 
     """The rows of `needed_rows`, from what `drawn_scenes` returned of each seed."""
     n = len(found)
     for copies in (0, *np.unique(found[0]["copies"]).tolist()):
-        shares = [(one["back"][one["copies"] == copies] if copies else one["twins back"]).mean() for one in found]
-        yield Row("drawn_fraction", *mean(shares, bounds=SHARE), n, {"copies": copies, "of": "scenes drawn back"})
+        back = [one["back"][one["copies"] == copies] if copies else one["twins back"] for one in found]
+        share, trials = grouped_fraction([int(one.sum()) for one in back], len(back[0])), n * len(back[0])
+        yield Row("drawn_fraction", *share, trials, {"copies": copies, "of": "scenes drawn back"})
     places = [thirds(one["copies"], one[PNG]) for one in found]
     for third, name in enumerate(THIRDS):
         needed = [

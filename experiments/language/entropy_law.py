@@ -217,7 +217,8 @@ def answer(run: Recorded) -> Answer:
     ratio = run.number("needed_ratio", by=PNG, lengths=OWN)
     return Answer(
         f"Over pools of texts seen at most once r is {once}, over single texts {single}; with memorized gibberish among"
-        f" the pools {gibberish}. Scenes whose PNG is longer by a standard deviation need {ratio} times as many copies.",
+        f" the pools {gibberish}. Scenes whose PNG is longer by a standard deviation need {ratio} times as many"
+        " copies.",
         "r up to 0.972 over pools",
         "pools",
         "Which pools lie off the line?",
