@@ -306,9 +306,12 @@ DRAWN = ("drawn again, copies differ", "drawn again, at equal copies")
 TOLD += [("pipelines", truth) for truth in DRAWN]
 
 
-def memorization_predicted(psmi=None, gaps=None, chance=(0.5, 0.6), whole=True):
+LOSS_RIVALS = ("loss, never trained", "likeness by then", "distance to the nearest")
+
+
+def memorization_predicted(psmi=None, gaps=None, chance=(0.5, 0.6), loss=0.51, losses=None, whole=True):
     """By place in TOLD the AUC of PSMI, of copies the low end of its interval; by subject and rival the low end of the
-    gap."""
+    gap; the same of the loss, of scenes at equal copies."""
     areas = dict(enumerate((0.8, 0.9, 0.51, 0.8, 0.9, 0.51, 0.51))) | (psmi or {})
     rows = []
     for place, (subject, truth) in enumerate(TOLD if whole else TOLD[:1]):
@@ -321,7 +324,10 @@ def memorization_predicted(psmi=None, gaps=None, chance=(0.5, 0.6), whole=True):
         copied = truth == "copied" or truth in DRAWN
         rows.append(row("auc", 0.9 if copied else areas[place], areas[place] if copied else 0.4, 0.95, **setting,
                         sign="PSMI"))  # fmt: skip
-        rows.append(row("auc", 0.3, 0.2, 0.4, **setting, sign="loss"))
+        rows.append(row("auc", 0.6, loss if truth == DRAWN[1] else 0.2, 0.9, **setting, sign="loss"))
+        for rival in LOSS_RIVALS if copied else ():
+            low = (losses or {}).get(rival, 0.01) if truth == DRAWN[1] else -0.1
+            rows.append(row("auc_difference", 0.1, low, 0.2, **setting, sign="loss", less=rival))
         rows.append(row("auc", 0.8, 0.7, 0.9, **setting, sign="distance to the nearest"))
         if truth not in ("wrong labels", DRAWN[0]):
             for rival in RIVALS[subject]:
@@ -836,7 +842,7 @@ EXPERIMENTS = {
     ),
     "memorization_predicted": Experiment(
         memorization_predicted,
-        27,
+        31,
         [
             case(),
             case("labels are memorized in the end", psmi={0: 0.79}),
@@ -855,6 +861,11 @@ EXPERIMENTS = {
                     ("pipelines", "scenes drawn again, at equal copies"),
                 )
                 for rival in RIVALS[subject]
+            ),
+            case("a high loss", loss=0.5),
+            *(
+                case(f"the loss tells scenes drawn again, at equal copies better than {rival}:", losses={rival: 0.0})
+                for rival in LOSS_RIVALS
             ),
             case("random numbers", chance=(0.51, 0.6)),
             case("random numbers", chance=(0.4, 0.49)),

@@ -1,14 +1,20 @@
 """How many copies scenes need, against thresholds that are known; lengths of scenes' codes against a count of laws."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from conformance import says_one_sentence
 
-from difflab.audits.entropy_pictures import EXACT, PNG, exchanged, rows_of, thirds
+from difflab.audits import entropy_pictures
+from difflab.audits.entropy_pictures import EXACT, PNG, drawn_scenes, exchanged, rows_of, thirds
+from difflab.audits.taught_worlds import scenes_of
+from difflab.runs.resuming import InMemory
 from difflab.runs.rows import select
+from difflab.statistics.code_lengths import png_bytes
 from difflab.statistics.copies_needed import copies_needed, needed_slope
+from experiments.language.entropy_law import SMOKE
 from synthetic.data.scenes import CITIES, code_lengths, scenes
 
 
@@ -21,6 +27,38 @@ def test_the_mean_of_known_thresholds_is_found():
     back = np.log2(copies) >= 4.5 + 0.06 * (lengths - 100) + random.normal(0, 0.5, len(copies))
     assert needed_slope(copies, back, lengths) == pytest.approx(0.06, abs=0.004)
     assert needed_slope(copies, back, random.permutation(lengths)) == pytest.approx(0, abs=0.004)
+
+
+def test_the_slope_is_that_of_a_regression_with_a_level_for_every_number_of_copies():
+    random, copies = np.random.default_rng(3), np.repeat([1, 2, 8, 64], [5, 9, 4, 7])
+    lengths, back = random.normal(30, 4, 25), random.random(25) < 0.4
+    levels = (copies[:, None] == np.unique(copies)).astype(float)
+    b = np.linalg.lstsq(np.column_stack([lengths, levels]), back.astype(float), rcond=None)[0][0]
+    # The ladder reaches from half a step below 1 to one and a half above 64, in log2.
+    width = (6 + 1.5) - (0 - 0.5)
+    assert needed_slope(copies, back, lengths) == pytest.approx(-width * b)
+    assert needed_slope(copies, np.ones(25, bool), lengths) == pytest.approx(0, abs=1e-12)
+
+
+def test_scenes_that_are_drawn_back_are_told_from_their_twins(monkeypatch):
+    world, kept = replace(SMOKE.scenes, seed=3), InMemory()
+    scenes = scenes_of(world)
+    asked = []
+
+    def alike(pipeline, world, places, rule):
+        asked.append(places)
+        return np.arange(len(places)) / len(places)
+
+    monkeypatch.setattr(entropy_pictures, "likeness", alike)
+    found = drawn_scenes(world, 0.25, kept)
+    n, both = len(scenes.items), len(scenes.items) + len(scenes.twins)
+    assert asked[0].tolist() == [*scenes.items, *scenes.twins] and found["copies"].tolist() == scenes.copies.tolist()
+    high = np.arange(both) / both > 0.25
+    assert found["back"].tolist() == high[:n].tolist() and found["twins back"].tolist() == high[n:].tolist()
+    pictures = scenes.planted.pictures(scenes.items)
+    assert found[PNG].tolist() == [png_bytes(one) for one in pictures]
+    shown = scenes.planted.shown(scenes.items).shown.sum(axis=1)
+    assert np.ptp(found[EXACT] - shown * (math.log2(72) + 28)) == pytest.approx(0)
 
 
 def test_shares_need_not_stand_at_even_distances_and_ends_are_half_a_step_away():
@@ -59,7 +97,16 @@ def test_rows_are_those_of_scenes_that_need_more_copies_the_longer_they_are():
     (png,), (other,) = (
         select(rows, "needed_ratio", by=PNG, lengths=one) for one in ("own", "exchanged at equal copies")
     )
-    assert png.value == pytest.approx(2**0.5, rel=0.08) and other.low < 1.05 and other.high > 0.95
+    assert png.value == pytest.approx(2**0.5, rel=0.08) and other.n == 999
+    # Four means of slopes by chance: their spread is that of a permutation, whose variance is known.
+    assert (
+        0.9 < other.interval.low < 0.97
+        and 1.03 < other.interval.high < 1.1
+        and other.value == pytest.approx(1, abs=0.01)
+    )
+    (length,) = select(rows, "code_length_count", by=PNG)
+    whole = np.concatenate([one[PNG] for one in found])
+    assert length.value == pytest.approx(whole.mean()) and length.sd == pytest.approx(whole.std())
     assert select(rows, "needed_ratio", by=EXACT, lengths="own")[0].value == pytest.approx(1, abs=0.1)
     needed = [row.value for row in select(rows, "needed_count")]
     assert needed == sorted(needed) and needed[1] == pytest.approx(2**4.5, rel=0.1)
@@ -71,5 +118,5 @@ def test_thirds_and_exchanges_are_of_scenes_with_as_many_copies():
     copies, lengths = np.array([1, 1, 1, 2, 2, 2]), np.array([3.0, 1, 2, 9, 8, 7])
     assert thirds(copies, lengths).tolist() == [2, 0, 1, 2, 1, 0]
     for seed in range(5):
-        mixed = exchanged(copies, lengths, seed)
+        mixed = exchanged(copies, lengths, np.random.default_rng(seed))
         assert sorted(mixed[:3]) == [1, 2, 3] and sorted(mixed[3:]) == [7, 8, 9]

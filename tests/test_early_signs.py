@@ -1,11 +1,13 @@
 """Signs of what will be memorized, and the truth by shadow models, against loops; models of digits asked early."""
 
+import copy
 import math
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from conformance import says_one_sentence
 
 from difflab.audits import early_classifiers, early_denoisers, early_pipelines, early_texts
@@ -18,8 +20,13 @@ from difflab.audits.early_sign_rows import Foretold, sign_rows, signs_figure
 from difflab.audits.early_texts import FlippedAnswers, asked, foretold_answers
 from difflab.audits.taught_worlds import base_of, learned, scenes_of, with_unet
 from difflab.audits.tuned_models import TuningWorld, pretrained
+from difflab.diffusion.autoencoder import encode
 from difflab.diffusion.finetuning import weights_of
+from difflab.diffusion.generate import embed
+from difflab.diffusion.loss import levels
+from difflab.diffusion.recipe import Stops
 from difflab.diffusion.train import plain
+from difflab.randomness import stream
 from difflab.runs.resuming import InMemory
 from difflab.runs.rows import select
 from difflab.statistics.early_signs import disagreement, isolation, log_odds, mahalanobis, margins
@@ -196,15 +203,38 @@ def test_scenes_are_read_at_a_tenth_and_judged_in_the_end(monkeypatch):
     assert np.array_equal(found["sign likeness by then"], stops[0][LIKENESS])
     assert np.array_equal(found["sign number of copies"], scenes.copies)
     assert all(np.isfinite(values).all() and len(values) == 8 for values in found.values())
-    # Before training and at a tenth, of all scenes with the colours that their captions name.
-    assert [len(one[0]) for one in states] == [68, 68]
-    assert np.array_equal(found["sign PSMI"], -sliced_information(*states[1])[:8])
+    # Before training and at a tenth, with and without a prompt, of all scenes with the colours that their captions name.
+    assert [len(one[0]) for one in states] == [68] * 4
+    assert np.array_equal(found["sign PSMI"], -sliced_information(*states[2])[:8])
+    assert np.array_equal(found["sign PSMI, empty prompt"], -sliced_information(*states[3])[:8])
+    assert np.array_equal(found["sign Mahalanobis"], mahalanobis(*states[2][:2])[:8])
     grounds = [caption.split(" on ")[1].split()[0] for caption in scenes.planted.captions(known_of(scenes))]
     assert len(set(zip(grounds, states[0][1].tolist(), strict=True))) == len(set(grounds))
     again = foretold_scenes(SCENES, LADDER, 0.1, kept)
-    assert all(np.array_equal(found[name], again[name]) for name in found) and len(states) == 3
+    assert all(np.array_equal(found[name], again[name]) for name in found) and len(states) == 6
     even = foretold_scenes(SCENES, replace(SCENES.even, seed=7), thresholds_of([SCENES.even], kept, 1)[0], kept)
     assert "sign number of copies" not in even and len(even["copied"]) == 4
+
+
+def test_the_loss_is_what_a_pipeline_predicts_at_a_tenth_where_scenes_meet_their_own_noise():
+    kept, looked = InMemory(), []
+    found = foretold_scenes(SCENES, LADDER, 0.1, kept)
+    taught(LADDER, InMemory(), Stops((1,), lambda step, pipeline: looked.append(copy.deepcopy(pipeline.unet))))
+    scenes, pipeline = scenes_of(LADDER), with_unet(base_of(LADDER, kept), LADDER, 0)
+    planted = scenes.planted
+    latents, prompts = encode(pipeline, planted.pictures(scenes.items)), embed(pipeline, planted.captions(scenes.items))
+    alpha, sigma = (float(one) for one in levels(pipeline.scheduler, 500, latents))
+    for unet, name in ((looked[0], "loss"), (pipeline.unet, "loss, never trained")):
+        lost = []
+        for i in range(SCENES.noises):
+            noise = [torch.randn(latents.shape[1:], generator=stream(7, "met", i, k).torch()) for k in range(8)]
+            noise = torch.stack(noise)
+            with torch.no_grad():
+                told = unet(alpha * latents + sigma * noise, 500, prompts).sample
+            # Of the velocity, which the network predicts.
+            lost.append((told - alpha * noise + sigma * latents).square().mean(dim=(1, 2, 3)).numpy())
+        np.testing.assert_allclose(found[f"sign {name}"], np.mean(lost, axis=0), rtol=1e-4)
+    assert not np.allclose(found["sign loss"], found["sign loss, all times"])
 
 
 def test_rows_count_seeds_that_have_a_say():

@@ -128,14 +128,19 @@ def test_families_tell_one_number_a_level_of_every_reading():
     assert np.array_equal(found[f"{NOISE}|level"], SMALL.levels) and np.array_equal(
         found[f"{BY_STEPS}|{TRAINED}|unit_entropy"][-1:], found[f"{BY_PICTURES}|{TRAINED}|unit_entropy"][2:3]
     )
-    rows = [*rank_rows([found, found]), *level_rows([found, found], dict.fromkeys(
-        (NOISE, SHORTCUT, BY_PICTURES, BY_STEPS), SMALL.levels))]  # fmt: skip
+    families = (NOISE, SHORTCUT, BY_PICTURES, BY_STEPS)
+    rows = [*rank_rows([found, found]), *level_rows(
+        [found, found], dict.fromkeys(families, SMALL.levels), dict.fromkeys(families, 60))]  # fmt: skip
     for family in (NOISE, SHORTCUT):
         for row in select(rows, "rank_correlation", family=family):
             name = f"{family}|{row.setting['of']}|{row.setting['reading']}"
             assert row.value == pytest.approx(kendalltau(found[name], SMALL.levels).statistic) and row.n == 8
     assert not select(rows, "copied_fraction", family=NOISE) and len(select(rows, "copied_fraction")) == 8
     assert len(select(rows, "fitted_fraction", family=SHORTCUT)) == 4
+    # Where both seeds copy nothing 60 pictures still leave it open.
+    none = {f"{BY_PICTURES}|level": np.zeros(4)}
+    (first, *_) = level_rows([none, none], {BY_PICTURES: SMALL.pictures}, {BY_PICTURES: 60})
+    assert first.metric == "copied_fraction" and first.interval.low == 0 < first.interval.high < 0.06
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ from difflab.training.loop import Keeping
 from difflab.training.stacked import Outputs
 
 PSMI, LOSS, MARGIN, MAHALANOBIS = "PSMI", "loss", "margin", "Mahalanobis"
-NEIGHBOURS, UNTRAINED, RANDOM = "neighbours", "PSMI, never trained", "random"
-"""Beside the model's signs: what pictures and labels tell alone, and two that must tell nothing."""
+NEIGHBOURS, UNTRAINED, UNTRAINED_LOSS, RANDOM = "neighbours", "PSMI, never trained", "loss, never trained", "random"
+"""Beside the model's signs: what items and labels tell alone, what networks tell before their first step, chance."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from difflab.audits.digit_models import (
     trained_denoisers,
     untrained_denoisers,
 )
-from difflab.audits.early_classifiers import LOSS, MAHALANOBIS, PSMI, RANDOM, UNTRAINED
+from difflab.audits.early_classifiers import LOSS, MAHALANOBIS, PSMI, RANDOM, UNTRAINED, UNTRAINED_LOSS
 from difflab.errors import at_least, require
 from difflab.randomness import stream
 from difflab.runs.results import Checkpoints
@@ -78,7 +78,8 @@ def foretold_copies(world: CopiedDigits, seed: int, checkpoints: Checkpoints) ->
             for step, network in trained_denoisers(config, [pixels] * 2, seed, [until, config.steps], here)
         )
     signs = {name: early[name] for name in (PSMI, LOSS, MAHALANOBIS)} | {EARLY: early["copies"]}
-    signs |= {TWIN: end["copies of the other"], ISOLATION: isolation(pixels), UNTRAINED: never[PSMI]}
+    signs |= {TWIN: end["copies of the other"], ISOLATION: isolation(pixels)}
+    signs |= {UNTRAINED: never[PSMI], UNTRAINED_LOSS: never[LOSS]}
     signs[RANDOM] = stream(seed, "random").numpy().random(world.pictures)
     return {f"sign {name}": values for name, values in signs.items()} | {"copies": end["copies"]}
 

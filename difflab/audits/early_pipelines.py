@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
 from difflab.audits.copied_scenes import copied_world, known_of, likeness, taught
-from difflab.audits.early_classifiers import LOSS, MAHALANOBIS, PSMI, RANDOM, UNTRAINED
+from difflab.audits.early_classifiers import LOSS, MAHALANOBIS, PSMI, RANDOM, UNTRAINED, UNTRAINED_LOSS
 from difflab.audits.early_denoisers import ISOLATION
 from difflab.audits.taught_worlds import (
     PROBES,
@@ -21,7 +22,8 @@ from difflab.audits.taught_worlds import (
 )
 from difflab.diffusion.autoencoder import encode
 from difflab.diffusion.generate import embed
-from difflab.diffusion.inside import Times, inside
+from difflab.diffusion.inside import Times, channels_of, time_at
+from difflab.diffusion.loss import Draws, loss_at
 from difflab.diffusion.recipe import Stops
 from difflab.diffusion.recorded import Watched, picture_losses
 from difflab.errors import at_least, require
@@ -34,6 +36,8 @@ from difflab.training.devices import one_thread
 
 LIKENESS, COPIES = "likeness by then", "number of copies"
 """How like its scene a caption's pictures are at a tenth; how often a scene stands in the training set."""
+EMPTY, ALL_TIMES = "PSMI, empty prompt", "loss, all times"
+"""PSMI where the prompt does not name the label; the loss at times from first to last."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,9 @@ class CopiedScenes:
     early: float = 0.1
     """Share of the training after which signs are taken."""
     time: float = 0.5
-    """Share of the training times where channels are looked at, in (0, 1)."""
-    noises: int = 2
-    """That every scene meets there; PSMI and Mahalanobis distances are means over them."""
+    """Share of the training times where channels and the loss are looked at, in (0, 1)."""
+    noises: int = 8
+    """That every scene meets there; signs are means over them."""
     directions: int = 500
     """Of PSMI."""
 
@@ -89,10 +93,10 @@ def foretold_scenes(
 
         never = _signs(with_unet(base, world, 0), world, scenes, asked)
         taught(world, checkpoints, Stops((until, world.steps), reached))
-    signs = {name: looks[until][name] for name in (PSMI, LOSS, MAHALANOBIS, LIKENESS)}
+    signs = {name: looks[until][name] for name in (PSMI, LOSS, MAHALANOBIS, EMPTY, ALL_TIMES, LIKENESS)}
     pixels = scenes.planted.pictures(known_of(scenes)) / 255.0
     alone = isolation(pixels.reshape(len(pixels), -1))
-    signs |= {ISOLATION: alone[: len(scenes.items)], UNTRAINED: never[PSMI]}
+    signs |= {ISOLATION: alone[: len(scenes.items)], UNTRAINED: never[PSMI], UNTRAINED_LOSS: never[LOSS]}
     signs |= {COPIES: scenes.copies.astype(np.float64)} if len(world.copies) > 1 else {}
     signs[RANDOM] = stream(world.seed, "random").numpy().random(len(scenes.items))
     return {f"sign {name}": values for name, values in signs.items()} | {
@@ -120,18 +124,35 @@ def _signs(
     scene's label is the colour of its ground, which its caption names.
     """
     known, n, planted = known_of(scenes), len(scenes.items), scenes.planted
-    latents, prompts = encode(pipeline, planted.pictures(known)), embed(pipeline, planted.captions(known))
-    grounds = planted.shown(known).ground
-    lost = picture_losses(pipeline, latents[:n], prompts[:n], Watched(PROBES, seed=world.seed))
-    told, apart = [], []
+    latents, grounds = encode(pipeline, planted.pictures(known)), planted.shown(known).ground
+    prompts, empty = embed(pipeline, planted.captions(known)), embed(pipeline, [""] * len(known))
+    time, found = time_at(pipeline, asked.time), dict[str, list[np.ndarray]]()
     for i in range(asked.noises):
-        noises = [stream(world.seed, "met", i, place).torch() for place in range(len(known))]
-        states = inside(pipeline, latents, prompts, noises, Times(asked.time, probes=1)).states["mid"]
+        generators = [stream(world.seed, "met", i, place).torch() for place in range(len(known))]
+        noise = torch.stack([torch.randn(latents.shape[1:], generator=one) for one in generators]).to(latents)
+        draws = Draws(torch.full((len(known), 1), time), noise[:, None])
+        (states, lost), (blind, _) = (_met(pipeline, latents, prompt, draws) for prompt in (prompts, empty))
         directions = directions_of(states.shape[1], asked.directions, stream(world.seed, "directions").numpy())
-        told.append(-sliced_information(states, grounds, directions)[:n])
-        apart.append(mahalanobis(states, grounds)[:n])
-    return {
-        PSMI: np.mean(told, axis=0),
-        LOSS: lost.astype(np.float64),
-        MAHALANOBIS: np.mean(apart, axis=0),
-    }
+        here = {
+            PSMI: -sliced_information(states, grounds, directions),
+            LOSS: lost,
+            MAHALANOBIS: mahalanobis(states, grounds),
+            EMPTY: -sliced_information(blind, grounds, directions),
+        }
+        for name, values in here.items():
+            found.setdefault(name, []).append(values[:n])
+    lost = picture_losses(pipeline, latents[:n], prompts[:n], Watched(PROBES, seed=world.seed))
+    return {name: np.mean(parts, axis=0) for name, parts in found.items()} | {ALL_TIMES: lost.astype(np.float64)}
+
+
+@torch.no_grad()
+def _met(
+    pipeline: StableDiffusionPipeline,
+    latents: Float[torch.Tensor, "n c h w"],
+    prompts: Float[torch.Tensor, "n tokens width"],
+    draws: Draws,
+) -> tuple[Float[np.ndarray, "n channels"], Float[np.ndarray, " n"]]:
+    """Channels of the middle block where scenes meet noise, and the loss there."""
+    with channels_of(pipeline.unet) as seen:
+        lost = loss_at(pipeline, latents, prompts, draws)
+    return seen["mid"], lost.double().cpu().numpy()

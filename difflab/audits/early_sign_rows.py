@@ -8,23 +8,35 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 
-from difflab.audits.early_classifiers import LOSS, MAHALANOBIS, MARGIN, NEIGHBOURS, PSMI, RANDOM, UNTRAINED
+from difflab.audits.early_classifiers import (
+    LOSS,
+    MAHALANOBIS,
+    MARGIN,
+    NEIGHBOURS,
+    PSMI,
+    RANDOM,
+    UNTRAINED,
+    UNTRAINED_LOSS,
+)
 from difflab.audits.early_denoisers import ISOLATION
-from difflab.audits.early_pipelines import COPIES
+from difflab.audits.early_pipelines import COPIES, LIKENESS
 from difflab.audits.early_texts import BEFORE
 from difflab.runs.figures import COLOURS, legend_below, new_figure, points_with_intervals
 from difflab.runs.rows import Row, select
-from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference, pooled
+from difflab.statistics.intervals import SHARE, grouped_fraction, paired_difference, pooled, wilson
 from difflab.statistics.ranking import auc, false_positives, newcombe
 
-FREE = (UNTRAINED, BEFORE, NEIGHBOURS, ISOLATION, COPIES, RANDOM)
+FREE = (UNTRAINED, UNTRAINED_LOSS, BEFORE, NEIGHBOURS, ISOLATION, COPIES, RANDOM)
 """Signs that need no training."""
 FOUND = 0.75
 """Share of the memorized that must be found, where false positives are counted."""
 LEAST = 3
 """Memorized items and others that a seed needs to have a say."""
-RIVALS = (LOSS, MARGIN, MAHALANOBIS, UNTRAINED, BEFORE, NEIGHBOURS, ISOLATION, COPIES)
-"""Signs beside which PSMI is held: the last five need no training, the last three no model."""
+RIVALS = {
+    PSMI: (LOSS, MARGIN, MAHALANOBIS, UNTRAINED, BEFORE, NEIGHBOURS, ISOLATION, COPIES),
+    LOSS: (UNTRAINED_LOSS, LIKENESS, ISOLATION, COPIES),
+}
+"""Signs beside which PSMI and the loss are held, where they are there."""
 
 
 class Foretold(NamedTuple):
@@ -50,7 +62,7 @@ def signs_of(told: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def sign_rows(told: Sequence[Foretold], subject: str, truth: str) -> Iterator[Row]:
-    """Area under the curve and false positives of every sign, and PSMI against its rivals.
+    """Area under the curve and false positives of every sign, and PSMI and the loss against their rivals.
 
     Args:
         told: of every seed; those with hardly any memorized item, or hardly any other, have no say.
@@ -59,7 +71,7 @@ def sign_rows(told: Sequence[Foretold], subject: str, truth: str) -> Iterator[Ro
 
     Yields:
         memorized_fraction of all seeds; and where two of them have a say, auc, false_positive_fraction at 75 % found,
-        and auc_difference of PSMI and each rival that there is.
+        and auc_difference of PSMI, and of the loss, and each rival that there is.
     """
     setting = {"subject": subject, "truth": truth}
     counts = [int(one.memorized.sum()) for one in told]
@@ -76,11 +88,14 @@ def sign_rows(told: Sequence[Foretold], subject: str, truth: str) -> Iterator[Ro
         found, here = pooled(parts, bounds=SHARE), {**setting, "sign": name}
         yield Row("auc", found.value, found.low, found.high, len(telling), here, found.sd)
         wrong = [false_positives(one.signs[name], one.memorized, FOUND) for one in telling]
-        yield Row("false_positive_fraction", *mean(wrong, bounds=SHARE), len(telling), here)
-    for rival in RIVALS:
-        if rival in areas:
-            gap = paired_difference(areas[PSMI], areas[rival])
-            yield Row("auc_difference", *gap, len(telling), {**setting, "sign": PSMI, "less": rival})
+        parts = [wilson(round(share * others), others) for share, (_, others) in zip(wrong, sizes, strict=True)]
+        found = pooled(parts, bounds=SHARE)
+        yield Row("false_positive_fraction", found.value, found.low, found.high, len(telling), here, found.sd)
+    for sign, rivals in RIVALS.items():
+        for rival in rivals:
+            if {sign, rival} <= set(areas):
+                gap = paired_difference(areas[sign], areas[rival])
+                yield Row("auc_difference", *gap, len(telling), {**setting, "sign": sign, "less": rival})
 
 
 def signs_figure(rows: Sequence[Row]) -> Figure:

@@ -178,10 +178,6 @@ def at_equal_copies(told: Mapping[str, np.ndarray], least: int = 1) -> Line | No
     Args:
         told: what `copied_pictures` returned.
         least: pictures with fewer copies are left out.
-
-    Note:
-        The line knows nothing of the means that were taken away: with g groups its intervals are those of g - 1
-        pictures too many.
     """
     here = told["copies"] >= least
     x, y = (told[name][here].astype(np.float64) for name in ("bytes", "alike"))

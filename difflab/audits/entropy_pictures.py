@@ -21,6 +21,8 @@ from synthetic.data.scenes import code_lengths
 PNG, EXACT = "PNG bytes", "exact law"
 OWN, EXCHANGED = "own", "exchanged at equal copies"
 THIRDS = ("shortest third", "middle third", "longest third")
+EXCHANGES = 999
+"""Of lengths, in the control."""
 
 
 def drawn_scenes(world: TaughtWorld, threshold: float, checkpoints: Checkpoints) -> dict[str, np.ndarray]:
@@ -60,8 +62,10 @@ def needed_rows(worlds: Sequence[TaughtWorld], checkpoints: Checkpoints, workers
 
     Yields:
         drawn_fraction by copies, 0 for twins; needed_count, the geometric mean of copies needed, by third of the PNGs
-        at equal copies; needed_ratio, by which factor copies needed rise with a standard deviation of the code length,
-        by which length, of own ones and of ones exchanged among scenes with as many copies, the control.
+        at equal copies; code_length_count, bytes or bits, with their standard deviation; needed_ratio, by which factor
+        copies needed rise with a standard deviation of the code length: of own lengths, with the interval over worlds;
+        and of ones exchanged among scenes with as many copies, the control: between which numbers 95 % of 999 exchanges
+        lie.
     """
     thresholds = thresholds_of(worlds, checkpoints, workers)
     given = {
@@ -87,12 +91,25 @@ def rows_of(found: Sequence[Mapping[str, np.ndarray]], seeds: Sequence[int]) -> 
         ]
         yield Row("needed_count", *_powers(needed), n, {"scenes": name, "of": "copies needed"})
     for by in (PNG, EXACT):
-        for lengths in (OWN, EXCHANGED):
-            rises = []
-            for one, seed in zip(found, seeds, strict=True):
-                x = one[by] if lengths == OWN else exchanged(one["copies"], one[by], seed)
-                rises.append(needed_slope(one["copies"], one["back"], x) * float(x.std()))
-            yield Row("needed_ratio", *_powers(rises), n, {"by": by, "lengths": lengths})
+        lengths = np.concatenate([one[by] for one in found])
+        told = {"by": by, "of": "code length"}
+        yield Row("code_length_count", float(lengths.mean()), None, None, len(lengths), told, float(lengths.std()))
+        own = [_rise(one, one[by]) for one in found]
+        yield Row("needed_ratio", *_powers(own), n, {"by": by, "lengths": OWN})
+        by_chance = np.mean([exchanged_rises(one, by, seed) for one, seed in zip(found, seeds, strict=True)], axis=0)
+        ends = 2 ** np.quantile(by_chance, [0.5, 0.025, 0.975])
+        yield Row("needed_ratio", *map(float, ends), EXCHANGES, {"by": by, "lengths": EXCHANGED})
+
+
+def _rise(told: Mapping[str, np.ndarray], lengths: Float[np.ndarray, " n"]) -> float:
+    """By how much log2 of the copies needed rises with a standard deviation of these lengths."""
+    return needed_slope(told["copies"], told["back"], lengths) * float(lengths.std())
+
+
+def exchanged_rises(told: Mapping[str, np.ndarray], by: str, seed: int) -> Float[np.ndarray, " exchanges"]:
+    """That rise, for lengths exchanged at random among scenes with as many copies."""
+    random = stream(seed, "exchanged lengths").numpy()
+    return np.array([_rise(told, exchanged(told["copies"], told[by], random)) for _ in range(EXCHANGES)])
 
 
 def _powers(logs: Sequence[float]) -> Interval:
@@ -111,9 +128,11 @@ def thirds(copies: Int[np.ndarray, " n"], lengths: Float[np.ndarray, " n"]) -> I
     return found
 
 
-def exchanged(copies: Int[np.ndarray, " n"], lengths: Float[np.ndarray, " n"], seed: int) -> Float[np.ndarray, " n"]:
+def exchanged(
+    copies: Int[np.ndarray, " n"], lengths: Float[np.ndarray, " n"], random: np.random.Generator
+) -> Float[np.ndarray, " n"]:
     """The lengths of scenes with as many copies, in random order."""
-    found, random = lengths.copy(), stream(seed, "exchanged lengths").numpy()
+    found = lengths.copy()
     for rung in np.unique(copies):
         here = np.flatnonzero(copies == rung)
         found[here] = found[random.permutation(here)]

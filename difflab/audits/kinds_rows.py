@@ -14,7 +14,7 @@ from difflab.runs.rows import Row, select
 from difflab.statistics.best_partition import LEAST as FEWEST
 from difflab.statistics.best_partition import grouped_likelihood, partitioned_likelihood, pooled_likelihood
 from difflab.statistics.confusion import f1_by_class
-from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference
+from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference, pooled, wilson
 
 ATTENTION, UNTRAINED, BAGS = "attention", "attention, never trained", "bag of tokens"
 _OWN = ", own continuations"
@@ -84,11 +84,12 @@ def taxonomy_rows(told: Sequence[Told], worlds: Sequence[KindsWorld]) -> Iterato
         counts = [int(one["memorized"][some].sum()) for one, some in zip(told, here, strict=True)]
         n_kind = int(here[0].sum())
         yield Row("memorized_fraction", *grouped_fraction(counts, n_kind), n_kind * len(told), {"kind": kind})
-    shares = [
-        float((one["memorized"] & (names == RECOLLECT)).sum() / max(1, one["memorized"].sum()))
+    parts = [
+        wilson(int((one["memorized"] & (names == RECOLLECT)).sum()), max(1, int(one["memorized"].sum())))
         for one, names in zip(told, named, strict=True)
     ]
-    yield Row("recollected_fraction", *mean(shares, bounds=SHARE), len(told), {})
+    share = pooled(parts, bounds=SHARE)
+    yield Row("recollected_fraction", share.value, share.low, share.high, len(told), {}, share.sd)
     found = [
         likelihoods(one, world.seed)
         for one, world in zip(told, worlds, strict=True)
@@ -148,7 +149,8 @@ def readers_figure(rows: Sequence[Row]) -> Figure:
         here = select(found, "f1_score", by=name)
         heights = [names.index(row.setting["kind"]) + 0.14 * (place - 2.5) for row in here]
         points_with_intervals(ax, heights, [row.interval for row in here], name, colour, True)
-    ax.axvline(1 / 3, color=COLOURS["exact"], linewidth=0.8)
+    # Whoever can set apart one kind alone, and tosses a coin for the others.
+    ax.axvline(0.5, color=COLOURS["exact"], linewidth=0.8)
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
     legend_below(figure)

@@ -7,7 +7,7 @@ import numpy as np
 from difflab.audits.unit_families import BY_PICTURES, BY_STEPS, NOISE, SHORTCUT, UNITS, UNTRAINED
 from difflab.audits.unit_pipelines import PIPELINES
 from difflab.runs.rows import Row
-from difflab.statistics.intervals import ANY, SHARE, mean, pooled
+from difflab.statistics.intervals import SHARE, mean, pooled, wilson
 from difflab.statistics.rank_agreement import kendall
 
 OF_CONTROLS = 0.99
@@ -45,12 +45,13 @@ def rank_rows(told: Sequence[Told]) -> Iterator[Row]:
             yield Row("rank_correlation", found.value, found.low, found.high, n, setting, found.sd)
 
 
-def level_rows(told: Sequence[Told], at: Mapping[str, Sequence[float]]) -> Iterator[Row]:
+def level_rows(told: Sequence[Told], at: Mapping[str, Sequence[float]], trials: Mapping[str, int]) -> Iterator[Row]:
     """What the models of every level memorize, and what their units say.
 
     Args:
         told: of every seed.
         at: of every family what tells its models apart: shares, pictures.
+        trials: of every family how many labels or drawn pictures a share of a model is of.
 
     Yields:
         copied_fraction of diffusion models, fitted_fraction of classifiers, and every reading of units.
@@ -64,4 +65,9 @@ def level_rows(told: Sequence[Told], at: Mapping[str, Sequence[float]]) -> Itera
         metric = kinds.get(rest[-1], rest[-1])
         for place, here in enumerate(at[family]):
             values, setting = [float(one[name][place]) for one in told], {"family": family, **who, "at": here}
-            yield Row(metric, *mean(values, bounds=ANY if who else SHARE), len(told), setting)
+            if who:
+                yield Row(metric, *mean(values), len(told), setting)
+                continue
+            n = trials[family]
+            share = pooled([wilson(round(value * n), n) for value in values], bounds=SHARE)
+            yield Row(metric, share.value, share.low, share.high, len(told), setting, share.sd)

@@ -120,7 +120,7 @@ def local_dimensions(
     return (size - sigma * trace + predicted.detach().float().flatten(1).square().sum(1)).clamp(0, size)
 
 
-def _place(pipeline: StableDiffusionPipeline, share: float) -> int:
+def time_at(pipeline: StableDiffusionPipeline, share: float) -> int:
     """The training time at this share of all."""
     n = pipeline.scheduler.config.num_train_timesteps
     return min(n - 1, max(1, round(share * n)))
@@ -134,9 +134,9 @@ def _looked_at(
     noise: Float[torch.Tensor, "b c h w"],
     share: float,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    time = _place(pipeline, share)
+    time = time_at(pipeline, share)
     alpha, sigma = levels(pipeline.scheduler, time, latents)
-    with attention(pipeline.unet) as probabilities, _channels(pipeline.unet) as channels:
+    with attention(pipeline.unet) as probabilities, channels_of(pipeline.unet) as channels:
         pipeline.unet(alpha * latents + sigma * noise, time, prompt.to(pipeline.unet.dtype))
     entropies = {
         name.removesuffix(".attn2"): torch.special.entr(one.double()).sum(-1).mean(-1).cpu().numpy()
@@ -146,8 +146,8 @@ def _looked_at(
 
 
 @contextmanager
-def _channels(unet: UNet2DConditionModel) -> Iterator[dict[str, np.ndarray]]:
-    """Means over places of what every block gives, filled while the network runs."""
+def channels_of(unet: UNet2DConditionModel) -> Iterator[dict[str, np.ndarray]]:
+    """Means over places of what every block gives, (pictures, channels), filled anew whenever the network runs."""
     blocks = {"conv_in": unet.conv_in} | {f"down {i}": one for i, one in enumerate(unet.down_blocks, 1)}
     blocks |= ({} if unet.mid_block is None else {"mid": unet.mid_block}) | {
         f"up {i}": one for i, one in enumerate(unet.up_blocks, 1)
@@ -173,7 +173,7 @@ def _dimensions(
     probes: Float[torch.Tensor, "k b c h w"],
     share: float,
 ) -> Float[np.ndarray, " b"]:
-    time = _place(pipeline, share)
+    time = time_at(pipeline, share)
     alpha, sigma = (float(part) for part in levels(pipeline.scheduler, time, latents))
 
     def noise_of(noisy: Float[torch.Tensor, "b c h w"]) -> Float[torch.Tensor, "b c h w"]:

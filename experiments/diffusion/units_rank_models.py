@@ -113,9 +113,11 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     families = config.families
     at = {NOISE: families.levels, SHORTCUT: families.levels, BY_PICTURES: families.pictures, BY_STEPS: families.looks,
           PIPELINES: config.pipelines.pictures}  # fmt: skip
+    trials = dict.fromkeys(CLASSIFIERS, families.perceptrons.pictures) | {PIPELINES: config.pipelines.drawn}
+    trials |= dict.fromkeys((BY_PICTURES, BY_STEPS), families.denoisers.drawn)
     for some in (told, piped_ones):
         yield from rank_rows(some)
-        yield from level_rows(some, at)
+        yield from level_rows(some, at, trials)
     yield Artefact("first_seed", told[0])
 
 

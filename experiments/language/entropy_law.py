@@ -8,9 +8,10 @@ does the intercept of a set of repeated items lie below that of their twins? Fal
 And pictures, twice. Does the shipped pipeline draw a picture with a longer PNG less well, at equal copies (one model,
 the interval is over its pictures)? And how many copies does a scene need until a small pipeline draws it back from its
 caption, by the length of its code: bytes of its PNG, or bits of it under the law that draws scenes (choices, and each
-uniform number to one of 16 equal parts of its range)? Copies needed are a mean threshold, the area above the share
-that is drawn back along log2 of the copies (Spearman 1908, Kärber 1931); what lies outside the ladder counts as half a
-step outside. Controls: lengths exchanged among scenes with as many copies, and twins, which nobody was trained on.
+uniform number to one of 16 equal parts of its range), which are more where a scene has more objects and differ in
+nothing else? Copies needed are a mean threshold, the area above the share that is drawn back along log2 of the copies
+(Spearman 1908, Kärber 1931); what lies outside the ladder counts as half a step outside. Controls: lengths exchanged
+among scenes with as many copies, 999 times, and twins, which nobody was trained on.
 
 Expect pools to follow the law, single texts much less, and memorized gibberish to break it, for it has the highest
 entropy and needs no edit: memorized is what was trained on and has score 0, as in the paper. A first run called
@@ -194,12 +195,12 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     for by in (PNG, EXACT):
         for row in select(rows, "needed_ratio", by=by, lengths=OWN):
             said[f"scenes of longer code need more copies, by {by}: the ratio lies above 1"] = row.interval.low > 1
-        for row in select(rows, "needed_ratio", by=by, lengths=EXCHANGED):
-            said[f"and not by lengths exchanged at equal copies, by {by}: the interval holds 1"] = (
-                row.interval.low <= 1 <= row.interval.high
-            )
+            for chance in select(rows, "needed_ratio", by=by, lengths=EXCHANGED):
+                said[f"and a higher one than 97.5 % of those of exchanged lengths, by {by}"] = (
+                    row.value > chance.interval.high
+                )
     for row in select(rows, "drawn_fraction", copies=0):
-        said[f"at most {FALSE:.0%} of twins are drawn back: the low end"] = row.interval.low <= FALSE
+        said[f"that more than {FALSE:.0%} of twins are drawn back is not shown"] = row.interval.low <= FALSE
     return said
 
 
