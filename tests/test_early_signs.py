@@ -203,7 +203,7 @@ def test_scenes_are_read_at_a_tenth_and_judged_in_the_end(monkeypatch):
     assert np.array_equal(found["sign likeness by then"], stops[0][LIKENESS])
     assert np.array_equal(found["sign number of copies"], scenes.copies)
     assert all(np.isfinite(values).all() and len(values) == 8 for values in found.values())
-    # Before training and at a tenth, with and without a prompt, of all scenes with the colours that their captions name.
+    # Before training and at a tenth, with a prompt and without, of all scenes with the colours that captions name.
     assert [len(one[0]) for one in states] == [68] * 4
     assert np.array_equal(found["sign PSMI"], -sliced_information(*states[2])[:8])
     assert np.array_equal(found["sign PSMI, empty prompt"], -sliced_information(*states[3])[:8])

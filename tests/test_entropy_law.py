@@ -1,8 +1,12 @@
 """The law on planted texts: which texts a population holds, what lines and tests are made of them; and pictures."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
+from difflab.audits import entropy_law
 from difflab.audits.entropy_law import (
     GIBBERISH,
     ONCE,
@@ -10,6 +14,7 @@ from difflab.audits.entropy_law import (
     UNSEEN,
     Asked,
     at_equal_copies,
+    copied_pictures,
     inferred,
     of_pools,
     of_texts,
@@ -20,6 +25,8 @@ from difflab.audits.entropy_law_rows import back_rows
 from difflab.audits.text_items import items_of
 from difflab.audits.text_worlds import TextWorld
 from difflab.statistics.entropy_memorization import token_entropy
+from synthetic import plan as plans
+from synthetic.plan import Plan
 
 WORLD = TextWorld(
     copies=(0, 1, 64), items=(12, 12, 12), timed=0, item=20, length=42, sequences=2400, vocabulary=32, slots=8
@@ -75,6 +82,27 @@ def test_intercepts_tell_what_came_back_from_twins_and_not_twins_from_twins(foun
     assert inferred(noisy, "one slope", 0, ASKED, 0)["p"].mean() > 0.05
     again = inferred(noisy, "own slopes", 64, ASKED, 0)["p"]
     assert again.tolist() == inferred(noisy, "own slopes", 64, ASKED, 0)["p"].tolist()
+
+
+def test_what_is_told_of_a_picture_is_of_that_picture(monkeypatch):
+    planted = plans.draw(Plan())
+    index, seen = planted.where("repeated"), []
+
+    def compared(measure, drawn, own, gallery):
+        seen.extend((drawn, own, gallery))
+        return np.arange(3.0 * len(own)).reshape(-1, 3) ** 2
+
+    monkeypatch.setattr(entropy_law, "ask", lambda pipeline, captions, seeds, steps: (captions, len(seeds), steps))
+    monkeypatch.setattr(entropy_law, "compare", compared)
+    told = copied_pictures(None, 3, 7, 0)
+    assert seen[0] == (planted.captions(index), 3, 7) and len(seen[2]) == len(index) + 500
+    assert np.array_equal(seen[1], planted.pictures(index))
+    for place in (0, 5, len(index) - 1):
+        one = planted.listed[index[place]]
+        assert told["copies"][place] == one.copies and told["scene"][place] == (one.source == "scene")
+        buffer = io.BytesIO()
+        Image.fromarray(seen[1][place]).save(buffer, "PNG", optimize=True)
+        assert told["bytes"][place] == len(buffer.getvalue()) and told["alike"][place] == (3.0 * place + 1) ** 2
 
 
 def test_pictures_are_compared_at_equal_copies_and_within_their_source():

@@ -62,10 +62,10 @@ def needed_rows(worlds: Sequence[TaughtWorld], checkpoints: Checkpoints, workers
 
     Yields:
         drawn_fraction by copies, 0 for twins; needed_count, the geometric mean of copies needed, by third of the PNGs
-        at equal copies; code_length_count, bytes or bits, with their standard deviation; needed_ratio, by which factor
-        copies needed rise with a standard deviation of the code length: of own lengths, with the interval over worlds;
-        and of ones exchanged among scenes with as many copies, the control: between which numbers 95 % of 999 exchanges
-        lie.
+        at equal copies; code_length_count, bytes or bits, in the mean and their standard deviation; needed_ratio, by
+        which factor copies needed rise with a standard deviation of the code length: of own lengths, with the interval
+        over worlds; and of ones exchanged among scenes with as many copies, the control: between which numbers 95 % of
+        999 exchanges lie.
     """
     thresholds = thresholds_of(worlds, checkpoints, workers)
     given = {
@@ -92,8 +92,8 @@ def rows_of(found: Sequence[Mapping[str, np.ndarray]], seeds: Sequence[int]) -> 
         yield Row("needed_count", *_powers(needed), n, {"scenes": name, "of": "copies needed"})
     for by in (PNG, EXACT):
         lengths = np.concatenate([one[by] for one in found])
-        told = {"by": by, "of": "code length"}
-        yield Row("code_length_count", float(lengths.mean()), None, None, len(lengths), told, float(lengths.std()))
+        for of, value in (("mean", lengths.mean()), ("standard deviation", lengths.std())):
+            yield Row("code_length_count", float(value), None, None, len(lengths), {"by": by, "of": of})
         own = [_rise(one, one[by]) for one in found]
         yield Row("needed_ratio", *_powers(own), n, {"by": by, "lengths": OWN})
         by_chance = np.mean([exchanged_rises(one, by, seed) for one, seed in zip(found, seeds, strict=True)], axis=0)

@@ -113,7 +113,9 @@ def _compute(module: Experiment, config: Any, opened: Run, given: Mapping[str, A
 def about(seconds: float) -> dict[str, Any]:
     """What a run was made with."""
     here = str(Path(__file__).parent)
-    commit = subprocess.run(["git", "-C", here, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    # "-dirty" behind it where a file was changed since.
+    words = ["git", "-C", here, "describe", "--always", "--dirty", "--exclude", "*"]
+    commit = subprocess.run(words, capture_output=True, text=True)
     return {
         "code_version": "+".join([version("difflab"), *commit.stdout.split()]),
         "seconds": round(seconds, 1),

@@ -183,7 +183,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     for row in select(rows, "law_correlation", of="pools", texts=UNSEEN):
         said["gibberish that was never seen does not: r is at least 0.9 with it"] = row.interval.low >= 0.9
     for row in select(rows, "false_alarm_fraction"):
-        said[f"{row.setting['slopes']}: no more false alarms than the level of {LEVEL:g} allows"] = (
+        said[f"{row.setting['slopes']}: that more than a share of {LEVEL:g} are false alarms is not shown"] = (
             row.interval.low <= LEVEL
         )
     for row in select(rows, "alarm_fraction", copies=MANY):
