@@ -24,6 +24,7 @@ from difflab.audits.entropy_law import (
 from difflab.audits.entropy_law_rows import back_rows
 from difflab.audits.text_items import items_of
 from difflab.audits.text_worlds import TextWorld
+from difflab.diffusion.pipeline import SHIPPED, load
 from difflab.statistics.entropy_memorization import token_entropy
 from synthetic import plan as plans
 from synthetic.plan import Plan
@@ -94,7 +95,7 @@ def test_what_is_told_of_a_picture_is_of_that_picture(monkeypatch):
 
     monkeypatch.setattr(entropy_law, "ask", lambda pipeline, captions, seeds, steps: (captions, len(seeds), steps))
     monkeypatch.setattr(entropy_law, "compare", compared)
-    told = copied_pictures(None, 3, 7, 0)
+    told = copied_pictures(load(SHIPPED, device="cpu"), 3, 7, 0)
     assert seen[0] == (planted.captions(index), 3, 7) and len(seen[2]) == len(index) + 500
     assert np.array_equal(seen[1], planted.pictures(index))
     for place in (0, 5, len(index) - 1):

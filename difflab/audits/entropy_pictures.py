@@ -97,8 +97,8 @@ def rows_of(found: Sequence[Mapping[str, np.ndarray]], seeds: Sequence[int]) -> 
         own = [_rise(one, one[by]) for one in found]
         yield Row("needed_ratio", *_powers(own), n, {"by": by, "lengths": OWN})
         by_chance = np.mean([exchanged_rises(one, by, seed) for one, seed in zip(found, seeds, strict=True)], axis=0)
-        ends = 2 ** np.quantile(by_chance, [0.5, 0.025, 0.975])
-        yield Row("needed_ratio", *map(float, ends), EXCHANGES, {"by": by, "lengths": EXCHANGED})
+        middle, low, high = (2 ** np.quantile(by_chance, [0.5, 0.025, 0.975])).tolist()
+        yield Row("needed_ratio", middle, low, high, EXCHANGES, {"by": by, "lengths": EXCHANGED})
 
 
 def _rise(told: Mapping[str, np.ndarray], lengths: Float[np.ndarray, " n"]) -> float:
