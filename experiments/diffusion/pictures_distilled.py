@@ -78,7 +78,7 @@ class Config:
 
     seeds: int = 5
     """Worlds, one for each seed; two teachers and eleven students are trained on each."""
-    world: TaughtWorld = field(default_factory=TaughtWorld)
+    world: TaughtWorld = field(default_factory=lambda: TaughtWorld(steps=450))
     """Of all; its seed is not looked at."""
     workers: int = 2
     """Processes; they do not change the numbers."""
