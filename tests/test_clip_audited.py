@@ -139,16 +139,21 @@ def test_a_changed_caption_picture_or_weight_is_another_run(own, tmp_path):
     paths = {"model": root / "model", "reference": root / "reference.safetensors", "data": root / "data"}
     paths |= {"objects": root / "data.jsonl", "public": root / "public", "public_objects": root / "public.jsonl"}
     asked = {name: str(path) for name, path in paths.items()}
+    without = config(**asked).contents
+    (root / "model" / "tokenizer_config.json").write_text("{}")
     before = config(**asked).contents
+    assert before != without
     assert config(**asked).contents == before
     pictures = [next((root / folder).glob("*.png")) for folder in ("data", "public")]
     for path in (
-        root / "data" / "metadata.jsonl", root / "public" / "metadata.jsonl", root / "model" / WEIGHTS, *pictures
+        root / "data" / "metadata.jsonl", root / "public" / "metadata.jsonl", root / "model" / WEIGHTS, *pictures,
+        root / "model" / "tokenizer_config.json",
     ):  # fmt: skip
         was = path.read_bytes()
         path.write_bytes(was + b"\n")
         assert config(**asked).contents != before
         path.write_bytes(was)
+    (root / "model" / "tokenizer_config.json").unlink()
 
 
 def test_targets_are_at_most_as_many_as_asked_for(own, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conformance import says_one_sentence
+from peft import LoraConfig
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -112,3 +113,22 @@ def test_in_memory_the_words_count_too(tmp_path):
     assert in_memory(one) == in_memory(other)
     other.tokenizer.add_tokens(["<mine>"])
     assert in_memory(one) != in_memory(other)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda one: one.set_adapters("mine", 0.5),
+        lambda one: one.unet.disable_adapters(),
+        lambda one: one.enable_freeu(s1=0.9, s2=0.2, b1=1.2, b2=1.4),
+        lambda one: one.text_encoder.config.update({"eos_token_id": 3}),
+        lambda one: setattr(one.tokenizer, "model_max_length", 9),
+    ],
+)
+def test_in_memory_what_stands_in_no_weight_counts_too(change):
+    one = load(SHIPPED)
+    one.unet.add_adapter(LoraConfig(r=2, target_modules=["to_q"]), "mine")
+    before = in_memory(one)
+    assert in_memory(one) == before
+    change(one)
+    assert in_memory(one) != before
