@@ -12,7 +12,7 @@ from peft import LoraConfig
 from PIL import Image
 from safetensors.torch import save_file
 
-from difflab.audits import audit, membership, stress
+from difflab.audits import audit, membership, picture_training, pipeline_training, stress
 from difflab.audits.pipelines import in_memory
 from difflab.diffusion.pipeline import MODELS, SHIPPED, checksum, load
 from difflab.runs.configs import from_arguments, from_keywords
@@ -132,3 +132,25 @@ def test_in_memory_what_stands_in_no_weight_counts_too(change):
     assert in_memory(one) == before
     change(one)
     assert in_memory(one) != before
+
+
+@pytest.mark.parametrize(
+    ("module", "asked", "train"),
+    [(pipeline_training, pipeline_training.Train, "train"),
+     (picture_training, picture_training.TrainTokens, "train_tokens")],
+)  # fmt: skip
+def test_no_training_goes_on_with_other_pictures_of_the_same_names(module, asked, train, files, monkeypatch):
+    monkeypatch.chdir(files)
+    seen = []
+
+    def opened(folder, experiment, config):
+        seen.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "open_run", opened)
+    for change in (None, None, "data/1.png", "data/metadata.jsonl"):
+        if change:
+            (files / change).write_bytes((files / change).read_bytes() + b"\n")
+        with pytest.raises(KeyboardInterrupt):
+            getattr(module, train)(asked(data="data"))
+    assert seen[0] == seen[1] and len({config["contents"] for config in seen}) == 3
