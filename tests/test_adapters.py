@@ -1,5 +1,6 @@
 """Low-rank adapters in a file: fused exactly, every name used, and a file for another model refused."""
 
+import copy
 import json
 import math
 import shutil
@@ -10,6 +11,7 @@ from conformance import says_one_sentence
 from safetensors.torch import save_file
 
 from difflab.audits import audit
+from difflab.diffusion.adapters import fuse
 from difflab.diffusion.pipeline import NETWORKS, SHIPPED, load
 from difflab.runs.configs import from_arguments
 
@@ -201,6 +203,21 @@ def test_a_file_that_is_none_is_one_sentence(name, content, word, base, tmp_path
 def test_a_header_that_says_nothing_is_one_sentence(header, base, pairs, tmp_path):
     save_file(peft(pairs), tmp_path / "a.safetensors", metadata={"lora_adapter_metadata": header})
     assert "a.safetensors" in says_one_sentence(lambda: load(base, lora=tmp_path / "a.safetensors"))
+
+
+def test_adapters_that_change_nothing_are_refused(base, pairs, tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_file(kohya({name: (down, 0 * up) for name, (down, up) in pairs.items()}), path)
+    assert "changes no weight" in says_one_sentence(lambda: load(base, lora=path))
+    # One that is not zero is enough.
+    first = next(iter(pairs))
+    save_file(kohya({name: (down, up if name == first else 0 * up) for name, (down, up) in pairs.items()}), path)
+    load(base, lora=path)
+    save_file(kohya({name: (down, 1e-9 * up) for name, (down, up) in pairs.items()}), path)
+    half = copy.deepcopy(base.unet).half()
+    lost = copy.copy(base)
+    lost.unet, lost.text_encoder = half, copy.deepcopy(base.text_encoder).half()
+    assert "float16" in says_one_sentence(lambda: fuse(lost, path))
 
 
 def test_adapters_beside_a_pipeline_are_asked_about_and_flags_answer(base, pairs, tmp_path):

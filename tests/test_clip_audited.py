@@ -1,17 +1,19 @@
 """`difflab dejavu` on files of a user's own, against the same test written out; and its mistakes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conformance import says_one_sentence
 from PIL import Image
 from safetensors.torch import save_file
 
 from difflab.audits import dejavu as clip_audited
 from difflab.audits.dejavu import NEVER, PERMUTED, SECOND
-from difflab.clip.model import WEIGHTS, Architecture, build, embed_images, embed_texts, save_clip
+from difflab.clip.model import WEIGHTS, Architecture, build, embed_images, embed_texts, load_clip, save_clip
 from difflab.runs.rows import select
 from experiments import __main__ as command_line
 from synthetic.data import collages as drawn
@@ -143,12 +145,21 @@ def test_a_changed_caption_picture_or_weight_is_another_run(own, tmp_path):
     assert config(**asked).contents == before
     pictures = [next((root / folder).glob("*.png")) for folder in ("data", "public")]
     for path in (
-        root / "data" / "metadata.jsonl", root / "public" / "metadata.jsonl", root / "model" / WEIGHTS, *pictures
+        root / "data" / "metadata.jsonl", root / "public" / "metadata.jsonl", root / "model" / WEIGHTS, *pictures,
+        root / "model" / "tokenizer.json",
     ):  # fmt: skip
         was = path.read_bytes()
         path.write_bytes(was + b"\n")
         assert config(**asked).contents != before
         path.write_bytes(was)
+
+
+def test_a_tokenizer_that_cannot_be_asked_is_one_sentence(own, tmp_path):
+    root, _, _ = own
+    folder = tmp_path / "model"
+    shutil.copytree(root / "model", folder)
+    (folder / "tokenizer_config.json").write_text("{}")
+    assert "pad" in says_one_sentence(lambda: load_clip(str(folder)))
 
 
 def test_targets_are_at_most_as_many_as_asked_for(own, tmp_path):

@@ -132,6 +132,7 @@ def test_tables_of_many_makers_hold_the_same_prompts(how, tmp_path, capsys):
     ("text", "said"),
     [
         ("prompt\na cat\na dog, asleep\n", ("line 3", "2 fields", "quote prompts that hold commas")),
+        ("id,prompt,\n1,a cat,\n2,a dog, on grass\n", ("line 3", "3 fields", "quote prompts that hold commas")),
         ("prompt;id\na cat;1\na dog; asleep;2\n", ("line 3", "quote prompts that hold semicolons")),
         ("prompt,prompt\na,b\n", ("two columns named prompt",)),
         ("text\na cat\n", ("no column named prompt", "text")),
@@ -207,7 +208,15 @@ def test_several_shards_are_one_set(source, tmp_path):
     assert [found.picture(i).getpixel((0, 0))[0] for i in range(3)] == [0, 1, 2]
 
 
+def test_shards_of_a_folder_are_read_as_they_are_counted(tmp_path):
+    for i in (1, 2, 10):
+        _shard(tmp_path / f"shard-{i}.tar", _pair(i, f"{i:03d}"))
+    found = labelled(tmp_path, _objects(tmp_path / "o.jsonl", 3), ("cat", "dog"))
+    assert found.names == ("001.png", "002.png", "010.png")
+
+
 BAD_SHARDS = {
+    "two pictures": ([*_pair(0), ("0.jpg", _png(1))], ("0", ".png", ".jpg", "keep one")),
     "null": (_pair(0) + _pair(1, "1", None), ("1.png", "is null")),
     "number": (_pair(0, "0", 3), ("0.png", "a number")),
     "list": (_pair(0, "0", ["a"]), ("0.png", "a list")),

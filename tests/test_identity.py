@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from conformance import says_one_sentence
+from peft import LoraConfig
 from PIL import Image
 from safetensors.torch import save_file
 
-from difflab.audits import audit, membership, stress
+from difflab.audits import audit, membership, picture_training, pipeline_training, stress
 from difflab.audits.pipelines import in_memory
 from difflab.diffusion.pipeline import MODELS, SHIPPED, checksum, load
 from difflab.runs.configs import from_arguments, from_keywords
@@ -112,3 +113,44 @@ def test_in_memory_the_words_count_too(tmp_path):
     assert in_memory(one) == in_memory(other)
     other.tokenizer.add_tokens(["<mine>"])
     assert in_memory(one) != in_memory(other)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda one: one.set_adapters("mine", 0.5),
+        lambda one: one.unet.disable_adapters(),
+        lambda one: one.enable_freeu(s1=0.9, s2=0.2, b1=1.2, b2=1.4),
+        lambda one: one.text_encoder.config.update({"eos_token_id": 3}),
+        lambda one: setattr(one.tokenizer, "model_max_length", 9),
+    ],
+)
+def test_in_memory_what_stands_in_no_weight_counts_too(change):
+    one = load(SHIPPED)
+    one.unet.add_adapter(LoraConfig(r=2, target_modules=["to_q"]), "mine")
+    before = in_memory(one)
+    assert in_memory(one) == before
+    change(one)
+    assert in_memory(one) != before
+
+
+@pytest.mark.parametrize(
+    ("module", "asked", "train"),
+    [(pipeline_training, pipeline_training.Train, "train"),
+     (picture_training, picture_training.TrainTokens, "train_tokens")],
+)  # fmt: skip
+def test_no_training_goes_on_with_other_pictures_of_the_same_names(module, asked, train, files, monkeypatch):
+    monkeypatch.chdir(files)
+    seen = []
+
+    def opened(folder, experiment, config):
+        seen.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "open_run", opened)
+    for change in (None, None, "data/1.png", "data/metadata.jsonl"):
+        if change:
+            (files / change).write_bytes((files / change).read_bytes() + b"\n")
+        with pytest.raises(KeyboardInterrupt):
+            getattr(module, train)(asked(data="data"))
+    assert seen[0] == seen[1] and len({config["contents"] for config in seen}) == 3

@@ -313,7 +313,40 @@ REFUSED = {
         lambda f: written(f / "pytorch_lora_weights.safetensors", {"a.lora_A.weight": torch.ones(1, 1)}),
         ["--lora", "--no-lora", "pytorch_lora_weights.safetensors"],
     ),
+    "pickled adapters beside": (
+        lambda f: (f / "pytorch_lora_weights.bin").write_bytes(b"x"), ["pytorch_lora_weights.bin", "--no-lora"],
+    ),
+    "kohya's adapters beside": (
+        lambda f: written(f / "my_cat.safetensors", {"lora_unet_a.lora_down.weight": torch.ones(1, 1)}),
+        ["my_cat.safetensors", "--no-lora"],
+    ),
+    "an embedding beside": (
+        lambda f: written(f / "learned_embeds.safetensors", {"<cat>": torch.ones(24)}), ["learned_embeds.safetensors"],
+    ),
+    "the average beside": (lambda f: shutil.copytree(f / "unet", f / "unet_ema"), ["unet_ema", "--no-lora"]),
+    "padding on the left": (
+        lambda f: settings(f / "tokenizer/tokenizer_config.json", padding_side="left"), ["padding_side", "'left'"],
+    ),
+    "cut on the left": (
+        lambda f: settings(f / "tokenizer/tokenizer_config.json", truncation_side="left"), ["truncation_side"],
+    ),
+    "a mask of the padding": (lambda f: text(f, use_attention_mask=True), ["use_attention_mask"]),
 }  # fmt: skip
+
+
+def test_a_whole_checkpoint_beside_the_parts_is_no_adapter(theirs):
+    before = state(load(theirs))
+    written(theirs / "v1-5-pruned.safetensors", {"model.diffusion_model.out.2.bias": torch.ones(4)})
+    (theirs / "v1-5-pruned.ckpt").write_bytes(b"x")
+    (theirs / "unet_notes").mkdir()
+    torch.testing.assert_close(state(load(theirs)), before, rtol=0, atol=0)
+
+
+def test_words_of_several_vectors_are_refused(theirs):
+    pipeline = load(theirs)
+    pipeline.tokenizer.add_tokens(["<cat>", "<cat>_1"])
+    pipeline.text_encoder.resize_token_embeddings(len(pipeline.tokenizer))
+    assert "<cat>" in says_one_sentence(lambda: load(pipeline))
 
 
 @pytest.mark.parametrize("fault", REFUSED)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from difflab import files
 from difflab.audits.collage_models import Study, gallery, job, training_set
-from difflab.clip.model import CONFIG, WEIGHTS, Clip, load_clip
+from difflab.clip.model import WEIGHTS, Clip, load_clip
 from difflab.clip.train import train_all
 from difflab.datasets.labelled import Labelled, classes_of, files_of, labelled, pixel_digests
 from difflab.errors import require
@@ -84,8 +84,10 @@ class OnClips:
     def _contents(self) -> list[Path]:
         """Files that decide the numbers, every picture among them."""
         lists = [self.target, self.reference, self.objects, self.reference_objects, self.public_objects, self.classes]
-        known = ["", CONFIG, *(() if self.target else (WEIGHTS,))]
-        parts = [Path(source, name) for source in (self.model, self.preprocess) if source for name in known]
+        parts = [Path(source) for source in (self.model, self.preprocess) if source]
+        # The configuration of a folder, its tokenizer, and its weights where no others are given.
+        inside = sorted(Path(self.model).glob("*")) if self.model and Path(self.model).is_dir() else []
+        parts += [path for path in inside if path.name != WEIGHTS or not self.target]
         pairs = filter(None, (self.data, self.reference_data, self.public))
         parts += [path for source in pairs for path in files_of(Path(source))]
         return [Path(path) for path in lists if path] + [path for path in parts if path.is_file()]

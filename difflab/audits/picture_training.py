@@ -11,6 +11,7 @@ from jaxtyping import Int, UInt8
 
 from difflab.audits.picture_worlds import RASTER, TOKENS
 from difflab.audits.pipeline_training import CARD, listed_rows, planted_places
+from difflab.audits.pipelines import identity
 from difflab.autoregressive.codecs.grid import Codec, encode, error, fit
 from difflab.autoregressive.pictures.files import load_picture_model, save_picture_model
 from difflab.autoregressive.pictures.model import PictureModel, build_picture_model
@@ -119,7 +120,10 @@ def train_tokens(asked: TrainTokens, command: str = "difflab train --tokens") ->
     require(not asked.without or bool(asked.base), "an oracle shares the codec: give --base too.")
     base = load_picture_model(asked.base, "cpu") if asked.base else None
     shown = _planted(asked) if asked.data == "planted" else _folder(asked)
-    config = asdict(asked) | {"out": "", "device": ""}
+    # Nothing goes on with what was trained on other pictures of the same names.
+    parts = [path for path in sorted(Path(asked.base).iterdir()) if path.is_file()] if asked.base else []
+    read = identity(others=[str(path) for path in parts], data=[] if asked.data == "planted" else [asked.data])
+    config = asdict(asked) | {"out": "", "device": "", "contents": read}
     run = open_run(asked.out.with_name(asked.out.name + ".training"), "train", config)
     model = _begun(asked, shown, base)
     model.network.to(device(asked.device))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
+from difflab.audits.pipelines import identity
 from difflab.datasets.captioned import captioned_folder
 from difflab.diffusion.calibration import apart
 from difflab.diffusion.copies import fit_thresholds, save_thresholds
@@ -62,7 +63,9 @@ def train(asked: Train, command: str = "difflab train") -> None:
     planted = draw(asked.plan) if asked.data == "planted" else None
     material = _planted(planted, asked) if planted else _folder(asked)
     base = load(asked.base) if asked.base else None
-    config = asdict(asked) | {"out": "", "device": ""}
+    # Nothing goes on with what was trained on other pictures of the same names.
+    read = identity(asked.base, data=[] if planted else [asked.data])
+    config = asdict(asked) | {"out": "", "device": "", "contents": read}
     run = open_run(asked.out.with_name(asked.out.name + ".training"), "train", config)
     pipeline = train_pipeline(material, asked.recipe, run, base, str(device(asked.device)))
     remove(asked.out / CARD)

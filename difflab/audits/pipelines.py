@@ -20,6 +20,8 @@ from difflab.training.devices import device
 
 IN_MEMORY = "memory:"
 """How a config names what was given as an object: this, and a checksum of its content."""
+_SET = ("scaling", "active_adapters", "disable_adapters", "merged_adapters", "s1", "s2", "b1", "b2")
+"""Attributes that change what a network says: of peft's layers, and of blocks under FreeU."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,13 @@ def in_memory(pipeline: StableDiffusionPipeline) -> str:
             found.update(name.encode())
             # bfloat16, which numpy does not know, loses nothing in float32.
             found.update(value.detach().cpu().float().numpy().tobytes())
-    for settings in (pipeline.scheduler.config, pipeline.unet.config, pipeline.vae.config):
+        # What is set on a network and stands in no weight: adapters that are not fused, and FreeU.
+        for name, module in part.named_modules():
+            told = [f"{setting}={getattr(module, setting)}" for setting in _SET if getattr(module, setting, None)]
+            found.update(f"{name} {told}".encode() if told else b"")
+    text = pipeline.text_encoder.config.to_dict()
+    for settings in (pipeline.scheduler.config, pipeline.unet.config, pipeline.vae.config, text):
         found.update(repr(sorted((name, str(value)) for name, value in settings.items() if name[0] != "_")).encode())
-    found.update(repr(sorted(pipeline.tokenizer.get_vocab().items())).encode())
+    tokenizer = pipeline.tokenizer
+    found.update(f"{tokenizer.backend_tokenizer.to_str()} {tokenizer.model_max_length}".encode())
     return IN_MEMORY + found.hexdigest()[:12]

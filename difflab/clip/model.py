@@ -166,10 +166,12 @@ def load_clip(name: str, checkpoint: str = "", preprocess: str = "", device: str
         _check_positions(model, path)
         open_clip.load_checkpoint(model, str(path), weights_only=True)
         tokenizer = open_clip.get_tokenizer(source)
+        # Some tokenizers are found lacking only when they are asked.
+        tokenizer(["a"])
         model = model.to(place)
     except Exception as error:
         # torch, safetensors, pickle and open_clip each have their own exceptions for what does not fit.
-        first = str(error).strip().split("\n")[0][:200]
+        first = str(error).strip().split("\n")[0].split(". ")[0][:200]
         raise InputError(f"{path} can't be loaded as {name} on {device}: {first or type(error).__name__}.") from error
     for own, value in model.state_dict().items():
         require(bool(value.isfinite().all()), f"{path} holds NaN or infinite weights in {own}.")

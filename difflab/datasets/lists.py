@@ -82,7 +82,7 @@ def pictures_in(folder: Path) -> tuple[Path, ...]:
         InputError: there is no such folder.
     """
     require(folder.is_dir(), f"there is no folder {folder}; give a folder of pictures.")
-    return tuple(sorted((path for path in folder.iterdir() if _is_picture(path)), key=_natural))
+    return tuple(sorted((path for path in folder.iterdir() if _is_picture(path)), key=natural))
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
@@ -162,7 +162,8 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS and not path.name.startswith(".")
 
 
-def _natural(path: Path) -> tuple[list[tuple[bool, int, str]], str]:
+def natural(path: Path) -> tuple[list[tuple[bool, int, str]], str]:
+    """A key to sort files by, in which 2 comes before 10."""
     pieces = re.split(r"(\d+)", same_name(path.name).casefold())
     return [(not piece.isdecimal(), int(piece) if piece.isdecimal() else 0, piece) for piece in pieces], path.name
 

@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
-from difflab.datasets.lists import kind_of, whole
+from difflab.datasets.lists import kind_of, natural, whole
 from difflab.datasets.pixels import ENDINGS
 from difflab.errors import InputError, require
 
@@ -44,7 +44,7 @@ def shard_paths(source: Path) -> tuple[Path, ...]:
         Nothing where the name stands for no tars.
     """
     if source.is_dir():
-        return tuple(sorted(source.glob("*.tar")))
+        return tuple(sorted(source.glob("*.tar"), key=natural))
     if source.suffix != ".tar":
         return ()
     return tuple(Path(name) for part in str(source).split("::") for name in _expanded(part))
@@ -85,7 +85,12 @@ def _shard(path: Path) -> list[Sample]:
     require(path.is_file(), f"there is no shard {path}; give a webdataset tar that is there.")
     samples = []
     for key, files in _members(path).items():
-        own = next((files[ending] for ending in ENDINGS if ending in files), None)
+        pictures = [ending for ending in ENDINGS if ending in files]
+        require(
+            len(pictures) <= 1,
+            f"{path} holds {key} as {' and as '.join(pictures)}; a caption goes with one picture: keep one of them.",
+        )
+        own = files[pictures[0]] if pictures else None
         if own is None:
             for ending, piece in files.items():
                 require(

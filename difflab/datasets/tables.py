@@ -67,7 +67,9 @@ def _columns(path: Path, text: str, columns: tuple[str, ...]) -> tuple[str, list
         if all(column in folded for column in columns):
             for column in columns:
                 require(folded.count(column) == 1, f"{path} has two columns named {column}; rename one of them.")
-            return separator, [folded.index(column) for column in columns], len(header)
+            # A separator behind the last name is no column: what lies there is cut from a field before it.
+            named = max(place for place, name in enumerate(header, start=1) if name)
+            return separator, [folded.index(column) for column in columns], named
     missing = next(column for column in columns if column not in [name.casefold() for name in seen])
     raise InputError(
         f"{path} has no column named {missing} (its columns: {', '.join(filter(None, seen)) or 'none'}); name it in"

@@ -46,7 +46,8 @@ def fuse(pipeline: StableDiffusionPipeline, path: Path) -> None:
         path: a safetensors file, its names diffusers' or kohya's; alpha is the rank where the file does not say it.
 
     Raises:
-        InputError: the file can't be read, or one of its names or shapes is not of this pipeline; nothing is changed.
+        InputError: the file can't be read, one of its names or shapes is not of this pipeline, or no weight would
+            differ afterwards; nothing is changed.
 
     Reference:
         Hu et al. 2021, arXiv 2106.09685.
@@ -72,6 +73,11 @@ def fuse(pipeline: StableDiffusionPipeline, path: Path) -> None:
             bool(fused.isfinite().all()), f"{told} makes weights that are not finite; give float32 or save it again."
         )
         changes.append((weight, fused))
+    require(
+        any(not torch.equal(weight, fused) for weight, fused in changes),
+        f"{path} changes no weight of this pipeline: its adapters are zero, or too small for"
+        f" {str(pipeline.unet.dtype).removeprefix('torch.')}; give adapters that were trained, or float32.",
+    )
     for weight, fused in changes:
         weight.data.copy_(fused)
 

@@ -5,6 +5,7 @@ import copy
 import functools
 import hashlib
 import json
+import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging as transformers_logging
 
@@ -39,6 +40,9 @@ MODELS = {"planted": SHIPPED, "oracle": ORACLE}
 INDEX = "model_index.json"
 NETWORKS = ("unet", "vae", "text_encoder")
 PARTS = (*NETWORKS, "tokenizer", "scheduler")
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".ckpt")
+_TRAINED = re.compile("lora|embed", re.IGNORECASE)
+"""In the name of what is trained beside a pipeline: adapters, and embeddings of textual inversion."""
 USUAL = {
     "unet": ["diffusers", "UNet2DConditionModel"],
     "vae": ["diffusers", "AutoencoderKL"],
@@ -94,11 +98,8 @@ def load(
         if kind not in DTYPES:
             raise InputError(f"dtype is {dtype!r}; give float32, float16 or bfloat16.")
         folder = located(source, download)
-        require(
-            lora is not None or no_lora or not (folder / BESIDE).exists(),
-            f"{folder} holds {BESIDE}, which a pipeline does not load by itself; give --lora {folder / BESIDE} to fuse"
-            " these adapters, or --no-lora for the pipeline without them.",
-        )
+        if lora is None and not no_lora:
+            _check_beside(folder)
         pipeline = _read(folder, kind).to(place)
     check(pipeline, name)
     if lora is not None:
@@ -146,6 +147,42 @@ def _read(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
             requires_safety_checker=False,
             local_files_only=True,
         )
+
+
+def _check_beside(folder: Path) -> None:
+    """Nothing lies there that was trained, and that a pipeline does not load by itself."""
+    require(
+        not (folder / BESIDE).exists(),
+        f"{folder} holds {BESIDE}, which a pipeline does not load by itself; give --lora {folder / BESIDE} to fuse"
+        " these adapters, or --no-lora for the pipeline without them.",
+    )
+    there = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    # A whole checkpoint in one file is the same pipeline once more, and lies beside many.
+    files = [path for path in there if path.suffix in _WEIGHTS and (_TRAINED.search(path.name) or _adapts(path))]
+    folders = [
+        path
+        for path in there
+        if path.name.startswith(tuple(f"{part}_" for part in NETWORKS))
+        and path.is_dir()
+        and any(file.suffix in _WEIGHTS for file in path.iterdir())
+    ]
+    require(
+        not files and not folders,
+        f"{folder} holds {(files or folders or [folder])[0].name} beside the pipeline's parts, which a pipeline does"
+        " not load by itself; fuse it with diffusers and save the pipeline, or give --no-lora for the pipeline without"
+        " it.",
+    )
+
+
+def _adapts(path: Path) -> bool:
+    """Whether a file holds adapters, by the names in it."""
+    if path.suffix != ".safetensors":
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            return any("lora" in name for name in file.keys())  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return False
 
 
 @contextlib.contextmanager

@@ -120,6 +120,24 @@ def _check_text(pipeline: StableDiffusionPipeline, name: str) -> None:
         " tokenizer/tokenizer_config.json.",
     )
     require(
+        not getattr(text.config, "use_attention_mask", False),
+        f"{name}: the text encoder is told which tokens are padding (use_attention_mask in its config.json); give one"
+        " that reads them all, as Stable Diffusion's does.",
+    )
+    sides = {setting: getattr(tokenizer, setting, "right") for setting in ("padding_side", "truncation_side")}
+    for setting, side in sides.items():
+        require(
+            side == "right",
+            f"{name}: {setting} of the tokenizer is {side!r}; prompts are padded and cut on the right here: set it to"
+            " right in tokenizer/tokenizer_config.json.",
+        )
+    several = sorted(word for word in tokenizer.get_added_vocab() if f"{word}_1" in tokenizer.get_added_vocab())
+    require(
+        not several,
+        f"{name}: the tokenizer knows {several[:1]} as several vectors of textual inversion, which are not written out"
+        " in prompts here; give a pipeline without it.",
+    )
+    require(
         tokenizer.pad_token_id is not None,
         f"{name}: the tokenizer has no token to pad with; set pad_token in its files.",
     )
