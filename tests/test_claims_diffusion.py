@@ -325,6 +325,8 @@ def memorization_predicted(psmi=None, gaps=None, chance=(0.5, 0.6), loss=0.51, l
         rows.append(row("auc", 0.9 if copied else areas[place], areas[place] if copied else 0.4, 0.95, **setting,
                         sign="PSMI"))  # fmt: skip
         rows.append(row("auc", 0.6, loss if truth == DRAWN[1] else 0.2, 0.9, **setting, sign="loss"))
+        if copied:
+            rows.append(row("auc", 0.6, 0.2, 0.9, **setting, sign="loss, never trained"))
         for rival in LOSS_RIVALS if copied else ():
             low = (losses or {}).get(rival, 0.01) if truth == DRAWN[1] else -0.1
             rows.append(row("auc_difference", 0.1, low, 0.2, **setting, sign="loss", less=rival))
