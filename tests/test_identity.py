@@ -111,6 +111,9 @@ def test_a_file_that_is_not_there_is_said_before_anything_is_loaded(flags, word,
 def test_in_memory_the_words_count_too(tmp_path):
     one, other = load(SHIPPED), load(SHIPPED)
     assert in_memory(one) == in_memory(other)
+    # How it was asked last is no matter.
+    other.tokenizer(["a cat"], padding="max_length", truncation=True)
+    assert in_memory(one) == in_memory(other)
     other.tokenizer.add_tokens(["<mine>"])
     assert in_memory(one) != in_memory(other)
 

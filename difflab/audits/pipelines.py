@@ -1,6 +1,7 @@
 """A pipeline of anybody's, and how pictures are drawn from it: the flags that audits and attacks share."""
 
 import hashlib
+import json
 import math
 import sys
 from collections.abc import Sequence
@@ -153,5 +154,9 @@ def in_memory(pipeline: StableDiffusionPipeline) -> str:
     for settings in (pipeline.scheduler.config, pipeline.unet.config, pipeline.vae.config, text):
         found.update(repr(sorted((name, str(value)) for name, value in settings.items() if name[0] != "_")).encode())
     tokenizer = pipeline.tokenizer
-    found.update(f"{tokenizer.backend_tokenizer.to_str()} {tokenizer.model_max_length}".encode())
+    words = json.loads(tokenizer.backend_tokenizer.to_str())
+    # How it was asked last.
+    for setting in ("padding", "truncation"):
+        del words[setting]
+    found.update(f"{json.dumps(words, sort_keys=True)} {tokenizer.model_max_length}".encode())
     return IN_MEMORY + found.hexdigest()[:12]
