@@ -170,8 +170,11 @@ def test_every_channel_has_a_student_of_the_model_and_one_of_the_oracle(trained)
 
 def test_nothing_is_trained_or_drawn_twice(trained, monkeypatch):
     _, memory = trained
-    for name in ("_teacher", "_drawn", "_student", "_asked", "fitted", "begun"):
-        monkeypatch.setattr(audit, name, lambda *_: pytest.fail("done twice"))
+    for module, name in (
+        *((audit, name) for name in ("_teacher", "_drawn", "_student", "_asked")),
+        (taught_worlds, "fitted"), (taught_worlds, "begun"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, lambda *_: pytest.fail("done twice"))
     audit.distilled_pictures([WORLD], memory, 1)
 
 

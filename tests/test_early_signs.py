@@ -11,14 +11,14 @@ import torch
 from conformance import says_one_sentence
 
 from difflab.audits import early_classifiers, early_denoisers, early_pipelines, early_texts
-from difflab.audits.copied_scenes import known_of, taught, thresholds_of
+from difflab.audits.copied_scenes import taught
 from difflab.audits.digit_models import Denoisers, Perceptrons, digits_of, evenly
 from difflab.audits.early_classifiers import PSMI, FlippedDigits, foretold_labels
 from difflab.audits.early_denoisers import CopiedDigits, foretold_copies
 from difflab.audits.early_pipelines import LIKENESS, CopiedScenes, foretold_scenes
 from difflab.audits.early_sign_rows import Foretold, sign_rows, signs_figure
 from difflab.audits.early_texts import FlippedAnswers, asked, foretold_answers
-from difflab.audits.taught_worlds import base_of, learned, scenes_of, with_unet
+from difflab.audits.taught_worlds import base_of, copy_thresholds, learned, scenes_of, with_unet
 from difflab.audits.tuned_models import TuningWorld, pretrained
 from difflab.diffusion.autoencoder import encode
 from difflab.diffusion.finetuning import weights_of
@@ -183,7 +183,7 @@ LADDER = replace(SCENES.ladder, seed=7)
 def test_a_pipeline_of_repeated_scenes_is_one_trained_on_a_row_for_each_copy():
     kept = InMemory()
     scenes = scenes_of(LADDER)
-    assert np.unique(scenes.copies, return_counts=True)[1].tolist() == [4, 4] and len(known_of(scenes)) == 68
+    assert np.unique(scenes.copies, return_counts=True)[1].tolist() == [4, 4] and len(scenes.known) == 68
     rows, planted = scenes.rows(), scenes.planted
     other = with_unet(base_of(LADDER, kept), LADDER, 0)
     training = LADDER.training("taught")
@@ -208,11 +208,11 @@ def test_scenes_are_read_at_a_tenth_and_judged_in_the_end(monkeypatch):
     assert np.array_equal(found["sign PSMI"], -sliced_information(*states[2])[:8])
     assert np.array_equal(found["sign PSMI, empty prompt"], -sliced_information(*states[3])[:8])
     assert np.array_equal(found["sign Mahalanobis"], mahalanobis(*states[2][:2])[:8])
-    grounds = [caption.split(" on ")[1].split()[0] for caption in scenes.planted.captions(known_of(scenes))]
+    grounds = [caption.split(" on ")[1].split()[0] for caption in scenes.planted.captions(scenes.known)]
     assert len(set(zip(grounds, states[0][1].tolist(), strict=True))) == len(set(grounds))
     again = foretold_scenes(SCENES, LADDER, 0.1, kept)
     assert all(np.array_equal(found[name], again[name]) for name in found) and len(states) == 6
-    even = foretold_scenes(SCENES, replace(SCENES.even, seed=7), thresholds_of([SCENES.even], kept, 1)[0], kept)
+    even = foretold_scenes(SCENES, replace(SCENES.even, seed=7), copy_thresholds([SCENES.even], kept, 1)[0], kept)
     assert "sign number of copies" not in even and len(even["copied"]) == 4
 
 

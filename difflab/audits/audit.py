@@ -214,9 +214,7 @@ def run(
         if name == "pixel":
             copied = np.median(alike, axis=1) > threshold.value
             yield Artefact("nearest", own.pictures[nearest])
-    with sampled_once():
-        scored = list(_scored(pipeline, own, asked, config, checkpoints))
-    for name, scores in scored:
+    for name, scores in _scored(pipeline, own, asked, config, checkpoints).items():
         if isinstance(scores, Note):
             yield scores
             continue
@@ -268,23 +266,26 @@ def _compared(
 
 def _scored(
     pipeline: StableDiffusionPipeline, own: Captioned, asked: _Groups, config: Config, checkpoints: Checkpoints
-) -> Iterator[tuple[str, Scores | Note]]:
+) -> dict[str, Scores | Note]:
     """Every detector's scores, or why it has none; one that needs pictures scores the folder's captions alone."""
     latents, seeds = encode(pipeline, own.pictures[asked.places]), item_seeds(config.seed, "detectors", config.seeds)
-    for detector in methods.chosen("detectors", config.detectors):
-        pictured = "latents" in detector.needs
-        captions = asked.captions[: len(asked.places)] if pictured else asked.captions
-        kept = checkpoints.load(detector.name)
-        if kept is None:
-            settings = detector.configured(steps=config.steps, guidance=config.guidance)
-            try:
-                scores = detector.function(pipeline, captions, seeds, settings, latents if pictured else None)
-            except InapplicableError as reason:
-                yield detector.name, Note(f"{detector.name} is left out: {reason}")
-                continue
-            kept = {"scores": scores.values}
-            checkpoints.save(detector.name, kept)
-        yield detector.name, Scores(tuple(captions), kept["scores"])
+    found = dict[str, Scores | Note]()
+    with sampled_once():
+        for detector in methods.chosen("detectors", config.detectors):
+            pictured = "latents" in detector.needs
+            captions = asked.captions[: len(asked.places)] if pictured else asked.captions
+            kept = checkpoints.load(detector.name)
+            if kept is None:
+                settings = detector.configured(steps=config.steps, guidance=config.guidance)
+                try:
+                    scores = detector.function(pipeline, captions, seeds, settings, latents if pictured else None)
+                except InapplicableError as reason:
+                    found[detector.name] = Note(f"{detector.name} is left out: {reason}")
+                    continue
+                kept = {"scores": scores.values}
+                checkpoints.save(detector.name, kept)
+            found[detector.name] = Scores(tuple(captions), kept["scores"])
+    return found
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:

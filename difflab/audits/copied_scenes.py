@@ -3,20 +3,17 @@
 The worlds, the judge of a copy and the one autoencoder of all are those of `difflab.audits.taught_worlds`.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Int
 
-from difflab.audits.taught_worlds import CopyRule, Scenes, TaughtWorld, base_of, begun, fitted, scenes_of
+from difflab.audits.taught_worlds import CopyRule, TaughtWorld, base_of, scenes_of
 from difflab.diffusion.autoencoder import given_back
 from difflab.diffusion.copies import ask
 from difflab.diffusion.recipe import Material, Recipe, Stops, train_pipeline
 from difflab.randomness import item_seeds, stream
-from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
-from difflab.runs.resuming import Prefixed, key, made_once
+from difflab.runs.resuming import Prefixed, key
 
 LADDER = (11, 16, 23, 32, 45, 64)
 """Numbers of copies, half an octave apart."""
@@ -25,25 +22,6 @@ LADDER = (11, 16, 23, 32, 45, 64)
 def copied_world() -> TaughtWorld:
     """Scenes of several numbers of copies, of which a pipeline draws some back and some not."""
     return TaughtWorld(copies=LADDER, items=10, twins=1, steps=1000)
-
-
-def thresholds_of(worlds: Sequence[TaughtWorld], checkpoints: Checkpoints, workers: int) -> list[float]:
-    """Above which likeness a drawn picture of each world is a copy; trains the autoencoder of all first.
-
-    Args:
-        worlds: whose autoencoder is one.
-        checkpoints: where it is kept.
-        workers: processes; they do not change the numbers.
-    """
-    made_once(checkpoints, "base_begun", begun, worlds[0], checkpoints)
-    given = {key(world.name, "rule"): (world, checkpoints) for world in worlds}
-    found = kept(fitted, given, checkpoints, workers, "thresholds")
-    return [float(found[key(world.name, "rule")]["threshold"]) for world in worlds]
-
-
-def known_of(scenes: Scenes) -> Int[np.ndarray, " known"]:
-    """Every scene of the training set once: items, and then the background."""
-    return np.concatenate([scenes.items, scenes.background])
 
 
 def taught(world: TaughtWorld, checkpoints: Checkpoints, stops: Stops | None = None) -> StableDiffusionPipeline:
@@ -55,7 +33,7 @@ def taught(world: TaughtWorld, checkpoints: Checkpoints, stops: Stops | None = N
         stops: where it is looked at on the way.
     """
     scenes = scenes_of(world)
-    known, n = known_of(scenes), len(scenes.items)
+    known, n = scenes.known, len(scenes.items)
     rows = np.concatenate([np.repeat(np.arange(n), scenes.copies), np.arange(n, len(known))])
     material = Material(scenes.planted.pictures(known), scenes.planted.captions(known), rows)
     recipe = Recipe(world.architecture(), 0, world.training("taught"), stream(world.seed, "first weights", 0).integer)

@@ -19,9 +19,8 @@ from difflab.audits.taught_worlds import (
     Scenes,
     TaughtWorld,
     base_of,
-    begun,
     copy_rule,
-    fitted,
+    copy_thresholds,
     learned,
     scenes_of,
     with_unet,
@@ -38,7 +37,7 @@ from difflab.errors import require
 from difflab.randomness import item_seeds, stream
 from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
-from difflab.runs.resuming import Prefixed, key, made_once
+from difflab.runs.resuming import Prefixed, key
 from difflab.training.devices import one_thread
 
 PICTURES, PREDICTIONS = "pictures", "predictions"
@@ -116,11 +115,7 @@ def distilled_pictures(
         checkpoints: where arrays and half-done trainings are kept.
         workers: processes; they do not change the numbers.
     """
-    made_once(checkpoints, "base_begun", begun, worlds[0], checkpoints)
-    rules = kept(
-        fitted, {key(world.name, "rule"): (world, checkpoints) for world in worlds}, checkpoints, workers, "thresholds"
-    )
-    thresholds = {world: float(rules[key(world.name, "rule")]["threshold"]) for world in worlds}
+    thresholds = dict(zip(worlds, copy_thresholds(worlds, checkpoints, workers), strict=True))
     taught = {(world, who): key(world.name, TAUGHT_BY, who) for world in worlds for who in TEACHERS}
     weights = kept(
         _teacher, {name: (*pair, checkpoints) for pair, name in taught.items()}, checkpoints, workers, "teachers"

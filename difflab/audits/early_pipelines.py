@@ -7,7 +7,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float
 
-from difflab.audits.copied_scenes import copied_world, known_of, likeness, taught
+from difflab.audits.copied_scenes import copied_world, likeness, taught
 from difflab.audits.early_classifiers import LOSS, MAHALANOBIS, PSMI, RANDOM, UNTRAINED, UNTRAINED_LOSS
 from difflab.audits.early_denoisers import ISOLATION
 from difflab.audits.taught_worlds import (
@@ -94,7 +94,7 @@ def foretold_scenes(
         never = _signs(with_unet(base, world, 0), world, scenes, asked)
         taught(world, checkpoints, Stops((until, world.steps), reached))
     signs = {name: looks[until][name] for name in (PSMI, LOSS, MAHALANOBIS, EMPTY, ALL_TIMES, LIKENESS)}
-    pixels = scenes.planted.pictures(known_of(scenes)) / 255.0
+    pixels = scenes.planted.pictures(scenes.known) / 255.0
     alone = isolation(pixels.reshape(len(pixels), -1))
     signs |= {ISOLATION: alone[: len(scenes.items)], UNTRAINED: never[PSMI], UNTRAINED_LOSS: never[LOSS]}
     signs |= {COPIES: scenes.copies.astype(np.float64)} if len(world.copies) > 1 else {}
@@ -123,14 +123,14 @@ def _signs(
     """Of the repeated scenes. The laws of labels are those of all scenes of the training set, each counted once; a
     scene's label is the colour of its ground, which its caption names.
     """
-    known, n, planted = known_of(scenes), len(scenes.items), scenes.planted
+    known, n, planted = scenes.known, len(scenes.items), scenes.planted
     latents, grounds = encode(pipeline, planted.pictures(known)), planted.shown(known).ground
     prompts, empty = embed(pipeline, planted.captions(known)), embed(pipeline, [""] * len(known))
     time, found = time_at(pipeline, asked.time), dict[str, list[np.ndarray]]()
     for i in range(asked.noises):
         generators = [stream(world.seed, "met", i, place).torch() for place in range(len(known))]
         noise = torch.stack([torch.randn(latents.shape[1:], generator=one) for one in generators]).to(latents)
-        draws = Draws(torch.full((len(known), 1), time), noise[:, None])
+        draws = Draws(torch.full((len(known), 1), time, device=latents.device), noise[:, None])
         (states, lost), (blind, _) = (_met(pipeline, latents, prompt, draws) for prompt in (prompts, empty))
         directions = directions_of(states.shape[1], asked.directions, stream(world.seed, "directions").numpy())
         here = {

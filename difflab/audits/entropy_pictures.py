@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from difflab.audits.copied_scenes import likeness, taught, thresholds_of
-from difflab.audits.taught_worlds import TaughtWorld, base_of, copy_rule, scenes_of
+from difflab.audits.copied_scenes import likeness, taught
+from difflab.audits.taught_worlds import TaughtWorld, base_of, copy_rule, copy_thresholds, scenes_of
 from difflab.randomness import stream
 from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
@@ -67,7 +67,7 @@ def needed_rows(worlds: Sequence[TaughtWorld], checkpoints: Checkpoints, workers
         over worlds; and of ones exchanged among scenes with as many copies, the control: between which numbers 95 % of
         999 exchanges lie.
     """
-    thresholds = thresholds_of(worlds, checkpoints, workers)
+    thresholds = copy_thresholds(worlds, checkpoints, workers)
     given = {
         key(world.name, "drawn back"): (world, threshold, checkpoints)
         for world, threshold in zip(worlds, thresholds, strict=True)

@@ -6,6 +6,7 @@ and one autoencoder, which were made of other scenes and never saw an item.
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -25,9 +26,10 @@ from difflab.diffusion.tokens import tokens
 from difflab.diffusion.train import Aim, Objective, Training, train
 from difflab.errors import at_least, require
 from difflab.randomness import stream
+from difflab.runs.parallel import kept
 from difflab.runs.result import digest
 from difflab.runs.results import Checkpoints
-from difflab.runs.resuming import Prefixed, key
+from difflab.runs.resuming import Prefixed, key, made_once
 from difflab.training.devices import one_thread
 from difflab.training.loop import Keeping
 from synthetic.plan import Plan, Planted, draw
@@ -131,6 +133,11 @@ class Scenes(NamedTuple):
     def asked(self) -> Int[np.ndarray, " asked"]:
         """Items, and then twins: what models are asked about, in this order."""
         return np.concatenate([self.items, self.twins])
+
+    @property
+    def known(self) -> Int[np.ndarray, " known"]:
+        """Every scene of the training set once: items, and then the background."""
+        return np.concatenate([self.items, self.background])
 
     def rows(self) -> Int[np.ndarray, " rows"]:
         """The teacher's training set, one row a copy: items, then the background."""
@@ -256,13 +263,25 @@ def fitted(world: TaughtWorld, checkpoints: Checkpoints) -> dict[str, np.ndarray
     """The threshold of a copy: held-out scenes against those of the training set, all as the autoencoder gives them
     back, for it makes any two pictures more alike."""
     scenes, base = scenes_of(world), base_of(world, checkpoints)
-    known = np.concatenate([scenes.items, scenes.background])
+    asked = (scenes.held_out, scenes.known, scenes.background)
     with one_thread():
-        held_out, training, references = (
-            given_back(base, scenes.planted.pictures(places)) for places in (scenes.held_out, known, scenes.background)
-        )
+        held_out, training, references = (given_back(base, scenes.planted.pictures(places)) for places in asked)
         chance = chance_similarity(_tiles(), held_out, training, references)
     return {"threshold": np.array(fit_threshold(_tiles(), chance).value)}
+
+
+def copy_thresholds(worlds: Sequence[TaughtWorld], checkpoints: Checkpoints, workers: int) -> list[float]:
+    """Above which likeness a drawn picture of each world is a copy; trains the autoencoder of all first.
+
+    Args:
+        worlds: whose autoencoder is one.
+        checkpoints: where it is kept.
+        workers: processes; they do not change the numbers.
+    """
+    made_once(checkpoints, "base_begun", begun, worlds[0], checkpoints)
+    given = {key(world.name, "rule"): (world, checkpoints) for world in worlds}
+    found = kept(fitted, given, checkpoints, workers, "thresholds")
+    return [float(found[key(world.name, "rule")]["threshold"]) for world in worlds]
 
 
 @lru_cache(maxsize=1)

@@ -166,12 +166,11 @@ def _check_beside(folder: Path) -> None:
         and path.is_dir()
         and any(file.suffix in _WEIGHTS for file in path.iterdir())
     ]
-    require(
-        not files and not folders,
-        f"{folder} holds {(files or folders or [folder])[0].name} beside the pipeline's parts, which a pipeline does"
-        " not load by itself; fuse it with diffusers and save the pipeline, or give --no-lora for the pipeline without"
-        " it.",
-    )
+    for path in (*files, *folders):
+        raise InputError(
+            f"{folder} holds {path.name} beside the pipeline's parts, which a pipeline does not load by itself; fuse it"
+            " with diffusers and save the pipeline, or give --no-lora for the pipeline without it."
+        )
 
 
 def _adapts(path: Path) -> bool:

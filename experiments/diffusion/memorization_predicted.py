@@ -38,14 +38,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from difflab.audits.copied_scenes import thresholds_of
 from difflab.audits.digit_models import Denoisers, Perceptrons
 from difflab.audits.early_classifiers import LOSS, PSMI, RANDOM, UNTRAINED_LOSS, FlippedDigits, foretold_labels
 from difflab.audits.early_denoisers import CopiedDigits, foretold_copies
 from difflab.audits.early_pipelines import CopiedScenes, foretold_scenes
 from difflab.audits.early_sign_rows import Foretold, sign_rows, signs_figure, signs_of
 from difflab.audits.early_texts import FlippedAnswers, foretold_answers
-from difflab.audits.taught_worlds import TaughtWorld
+from difflab.audits.taught_worlds import TaughtWorld, copy_thresholds
 from difflab.audits.tuned_models import TuningWorld
 from difflab.errors import at_least
 from difflab.runs.answers import Answer
@@ -148,7 +147,7 @@ def _pipeline_rows(config: Config, checkpoints: Checkpoints) -> Iterator[Row | A
         for truth, world in ((LADDER, asked.ladder), (EVEN, asked.even))
         for seed in seeds
     }
-    thresholds = thresholds_of(list(worlds.values()), checkpoints, config.workers)
+    thresholds = copy_thresholds(list(worlds.values()), checkpoints, config.workers)
     given = {
         key(world.name, "foretold"): (asked, world, threshold, checkpoints)
         for world, threshold in zip(worlds.values(), thresholds, strict=True)
