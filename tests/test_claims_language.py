@@ -494,8 +494,9 @@ def training_charted(forgotten=0.51, drop=0.51):
 
 
 def cartography_bounds(
-    reach=0.1, rank=0.01, shuffled=(0.0, 0.1), apart=None, beyond=(0.0, 0.0), greatest=None, gaps=None, whole=True
-):
+    reach=0.1, rank=0.01, shuffled=(0.0, 0.1), apart=None, beyond=(0.0, 0.0), greatest=None, gaps=None, unseen=None,
+    whole=True,
+):  # fmt: skip
     """By how often items stand there, and by weight; what is given is the end of the interval that counts."""
     rows = [row("reach_fraction", 0.3, reach, 0.5, of="memorization"), row("reach_fraction", 0.0, of="shuffled")]
     rows.append(row("rank_similarity", 0.3, rank, 0.5, of="memorization"))
@@ -515,8 +516,11 @@ def cartography_bounds(
             high = (greatest or {}).get(weight, 0.99) if own else 1.1
             rows.append(row("greatest_bound_ratio", 0.9, 0.8, high, **setting))
             for over in ("all alike", "random"):
-                high = (gaps or {}).get((weight, over), -0.01) if own else 0.1
-                rows.append(row("gap_difference", -0.3, -0.5, high, **setting, over=over))
+                for of in ("all items", "items that count in full"):
+                    high = (gaps or {}).get((weight, of, over), -0.01) if own else 0.1
+                    rows.append(row("gap_difference", -0.3, -0.5, high, **setting, over=over, training=of))
+                high = (unseen or {}).get(weight, -0.01) if own and over == "random" else 0.1
+                rows.append(row("test_loss_difference", -0.3, -0.5, high, **setting, over=over))
     return rows
 
 
@@ -983,7 +987,7 @@ EXPERIMENTS = {
     ),
     "cartography_bounds": Experiment(
         cartography_bounds,
-        12,
+        18,
         [
             case(),
             case("accounts for a tenth", reach=0.09),
@@ -1000,12 +1004,15 @@ EXPERIMENTS = {
             case("hotspots count 0: the greatest", greatest={0.0: 1.0}),
             *(
                 case(
-                    f"hotspots count {weight:g}: test and training loss lie closer than with {over}",
-                    gaps={(weight, over): 0.0},
+                    f"hotspots count {weight:g}: test loss and that of {of} lie closer than with {over}",
+                    gaps={(weight, of, over): 0.0},
                 )
                 for weight in (0.5, 0.0)
+                for of in ("all items", "items that count in full")
                 for over in ("all alike", "random")
             ),
+            case("hotspots count 0.5: the test loss is lower", unseen={0.5: 0.0}),
+            case("hotspots count 0: the test loss is lower", unseen={0.0: 0.0}),
             case(says=2, whole=False),
         ],
     ),

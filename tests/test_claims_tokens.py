@@ -1,7 +1,11 @@
 """What the claims of experiments/tokens say of rows made by hand; a boundary is met from both sides."""
 
+from itertools import product
+
 import pytest
 from handmade import Case, Experiment, agrees, case, claims_of, flat, row
+
+from difflab.audits.picture_rows import EQUAL_QUALITY
 
 FAMILIES = ("raster", "next-scale", "diffusion")
 ORDERS = FAMILIES[:2]
@@ -49,17 +53,20 @@ def picture_tokens_memorized(
                 role = "repeated" if copies else "twin"
                 rows.append(row("extracted_fraction", *ends, pictures=role, judged="all tokens", **setting))
                 rows.append(row("extracted_fraction", 0.9, 0.8, 1.0, pictures=role, judged="pixel", **setting))
-        found = {"signal": 0.01, "copies": 0.01, "leak": 0.01} | (differences or {}).get(order, {})
+        found = {"signal": 0.01, "leak": 0.01, "likeliest": 0.01} | (differences or {}).get(order, {})
         for copies in (1, 4, 16):
             for name in ("signal", "leak"):
                 low = found[name] if copies == 4 else -0.5
                 rows.append(row(f"{name}_difference", 0.1, low, 0.2, family=order, copies=copies))
-        for of in (order, "diffusion"):
-            rows.append(row("copied_fraction", 0.5, 0.4, 0.6, family=order, at="equal quality", copies=16, of=of))
+        for of, at in product((order, "diffusion"), ("equal compute", *EQUAL_QUALITY.values())):
+            rows.append(row("copied_fraction", 0.5, 0.4, 0.6, family=order, at=at, copies=16, of=of))
+        for name in ("conditional loss", "conditional min_k_plus_plus"):
+            low = found["likeliest"] if name.endswith("plus") else -0.5
+            rows.append(row("auc_difference", 0.1, low, 0.2, family=order, copies=4, of=name))
         for signal in ("conditional", "difference"):
             rows.append(row("auc", 0.7, 0.6, 0.8, family=order, method=f"{signal} loss", copies=4))
-        for at in ("equal compute", "equal pictures shown", "equal quality"):
-            low = found["copies"] if at == "equal quality" else -0.5
+        for at in ("equal compute", "equal pictures shown", *EQUAL_QUALITY.values()):
+            low = found.get(at, 0.01 if at != "equal pictures shown" else -0.5)
             rows.append(row("copies_difference", 0.1, low, 0.2, family=order, against="diffusion", at=at, copies=16))
     # Together 0.02, however many there are of either.
     for size, share in ((10, alarms), (20, 0.0)):
@@ -113,7 +120,7 @@ OUTSIDE = (((0.5, 0.5, 0.6), (0.55, 0.51, 0.6)), ((0.45, 0.4, 0.49), (0.5, 0.4, 
 EXPERIMENTS = {
     "picture_tokens_memorized": Experiment(
         picture_tokens_memorized,
-        18,
+        24,
         [
             case(),
             case("no family draws twins", twins=0.021),
@@ -133,8 +140,12 @@ EXPERIMENTS = {
                 for made in (
                     case(f"{order}: more pictures", tokens={order: 0.5}),
                     case(f"{order}: what the caption adds tells pictures", differences={order: {"signal": 0.0}}),
-                    case(f"{order} copies more", differences={order: {"copies": 0.0}}),
+                    *(
+                        case(f"{order} copies more than diffusion at {at}", differences={order: {at: 0.0}})
+                        for at in ("equal compute", *EQUAL_QUALITY.values())
+                    ),
                     case(f"{order}: what the caption adds tells 4 copies", differences={order: {"leak": 0.0}}),
+                    case(f"{order}: Min-K %++ given the caption", differences={order: {"likeliest": 0.0}}),
                 )
             ),
             # Nothing is said of what is not there, and controls that were not made do not hold.
@@ -144,6 +155,7 @@ EXPERIMENTS = {
                 left=(
                     "memorized_fraction", "control_auc", "weights_count", "training_flops_count", "extracted_fraction",
                     "signal_difference", "leak_difference", "copies_difference", "false_alarm_fraction",
+                    "auc_difference",
                 ),
             ),
         ],

@@ -90,20 +90,35 @@ def test_rows_say_what_stands_in_the_arrays(told):
     for choice in CHOICES:
         for weight in (0.5, 0.0):
             at = {"by": choice, "weight": weight}
-            (gap,) = select(rows, "gap_difference", over=ALIKE, **at)
-            changes = [
-                (one.less[weight][f"{choice} losses"][1] - one.less[weight][f"{choice} losses"][0])
-                - (one.alike["losses"][1] - one.alike["losses"][0])
-                for one in told
-            ]
-            assert gap.value == pytest.approx(np.mean(changes)) and gap.low < gap.value < gap.high
+            for name, place in (("all items", 0), ("items that count in full", 2)):
+                (gap,) = select(rows, "gap_difference", over=ALIKE, training=name, **at)
+                changes = [
+                    (one.less[weight][f"{choice} losses"][1] - one.less[weight][f"{choice} losses"][place])
+                    - (one.alike["losses"][1] - one.alike["losses"][place])
+                    for one in told
+                ]
+                assert gap.value == pytest.approx(np.mean(changes)) and gap.low < gap.value < gap.high
+            (unseen,) = select(rows, "test_loss_difference", over=ALIKE, **at)
+            changes = [one.less[weight][f"{choice} losses"][1] - one.alike["losses"][1] for one in told]
+            assert unseen.value == pytest.approx(np.mean(changes))
             (beyond,) = select(rows, "beyond_bound_fraction", **at)
             assert beyond.value == 0.0 and beyond.n == 3 and beyond.high > 0.5
-            assert len(select(rows, "gap_difference", over=CHANCE, **at)) == (choice != CHANCE)
+            assert len(select(rows, "gap_difference", over=CHANCE, **at)) == 2 * (choice != CHANCE)
             (mean,) = select(rows, "mean_bound_ratio", **at)
             assert weight < mean.value < 1.0
             (greatest,) = select(rows, "greatest_bound_ratio", **at)
             assert mean.value < greatest.value <= 1.0
+
+
+def test_the_loss_of_what_counts_in_full_leaves_out_what_counts_less(told):
+    one, found = told[0], planted(replace(WORLD, seed=0))
+    assert one.alike["losses"][2] == one.alike["losses"][0]
+    less = highest(one.scores[SCORE], 0.2, stream(0, "ties", HOTSPOTS).numpy())
+    model = fitted(found.seen, np.where(less, 0.0, 1.0), WORLD.ridge)
+    mine = losses_of(model, found.seen)
+    np.testing.assert_allclose(
+        one.less[0.0][f"{HOTSPOTS} losses"][[0, 2]], [mine.mean(), mine[~less].mean()], rtol=1e-9
+    )
 
 
 def test_a_data_set_in_which_one_loss_moves_beyond_the_bound_counts_once():

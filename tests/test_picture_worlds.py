@@ -20,7 +20,7 @@ from difflab.audits.picture_reading import (
     through_codec,
     token_scores,
 )
-from difflab.audits.picture_rows import codec_rows, copy_rows, extraction_rows, family_rows
+from difflab.audits.picture_rows import EQUAL_QUALITY, codec_rows, copy_rows, extraction_rows, family_rows
 from difflab.audits.picture_told import FAMILIES, REFERENCE, TRAINED, Told, scores_of, told_by
 from difflab.audits.picture_worlds import (
     DIFFUSION,
@@ -226,7 +226,10 @@ def test_rows_of_a_run_are_whole(told):
     assert {row.setting["given"] for row in select(rows, "extracted_fraction", family=SCALES)} == {0, 3}
 
 
-def _made(distances, copied, scores):
+QUALITY, SEEN_QUALITY = EQUAL_QUALITY.values()
+
+
+def _made(distances, copied, scores, whole=None):
     """A world whose models say what is given; 2 pictures with 16 copies, 2 with one, 4 twins."""
     copies = np.array([1, 1, 16, 16, 0, 0, 0, 0])
     items = PictureItems(
@@ -242,7 +245,7 @@ def _made(distances, copied, scores):
             answers[family, variant] |= {
                 f"look {look} {PIXEL}": np.stack([alike, alike, np.ones(8)], axis=1),
                 f"look {look} own distance": np.array(distance),
-                f"look {look} distance": np.array(1.0),
+                f"look {look} distance": np.array((whole or distances)[family][look]),
                 "held_out_loss": np.array(1.0),
             }
     return Told(0, items, judge, answers)
@@ -261,11 +264,22 @@ def test_families_are_compared_at_equal_compute_equal_pictures_and_equal_quality
     # A quarter of diffusion's pictures: half way to its first look, which draws no copy.
     assert told_of(RASTER, "equal pictures shown", DIFFUSION) == 0.0
     # At distance 2 raster order stands two thirds between its looks.
-    assert told_of(RASTER, "equal quality", RASTER) == pytest.approx(2 / 3)
-    assert told_of(RASTER, "equal quality", DIFFUSION) == 1.0
-    assert told_of(SCALES, "equal quality", DIFFUSION) == pytest.approx(3 / 4)
-    (gap,) = select(rows, "copies_difference", family=SCALES, at="equal quality")
+    assert told_of(RASTER, QUALITY, RASTER) == pytest.approx(2 / 3)
+    assert told_of(RASTER, QUALITY, DIFFUSION) == 1.0
+    assert told_of(SCALES, QUALITY, DIFFUSION) == pytest.approx(3 / 4)
+    (gap,) = select(rows, "copies_difference", family=SCALES, at=QUALITY)
     assert gap.value == pytest.approx(-3 / 4)
+
+
+def test_quality_is_equal_by_held_out_pictures_from_the_codec_and_as_they_are():
+    """What its autoencoder loses holds diffusion back only where held-out pictures are as they are."""
+    own = {RASTER: (4.0, 1.0), SCALES: (4.0, 3.0), DIFFUSION: (6.0, 2.0)}
+    whole = {RASTER: (4.0, 1.0), SCALES: (4.0, 3.0), DIFFUSION: (6.0, 3.0)}
+    copied = {RASTER: (0.0, 1.0), SCALES: (0.0, 0.0), DIFFUSION: (0.0, 1.0)}
+    made = [_made(own, copied, np.arange(8.0), whole)] * 2
+    rows = list(family_rows(made, Asking(looks=(0.5, 1.0)), {RASTER: 100, SCALES: 100, DIFFUSION: 400}))
+    found = {row.setting["at"]: row.value for row in select(rows, "copied_fraction", family=RASTER, of=RASTER)}
+    assert found[QUALITY] == pytest.approx(2 / 3) and found[SEEN_QUALITY] == pytest.approx(1 / 3)
 
 
 def test_a_copy_is_one_by_the_median_over_seeds():
@@ -369,7 +383,9 @@ def test_worlds_in_which_one_begins_better_than_the_other_ends_are_left_out():
     made = [_made(distances, copied, np.arange(8.0)) for distances in (apart, even, even)]
     shown, asking = {RASTER: 100, SCALES: 100, DIFFUSION: 400}, Asking(looks=(0.5, 1.0))
     rows = [row for row in family_rows(made, asking, shown) if isinstance(row, Row)]
-    (gap,) = select(rows, "copies_difference", family=RASTER, at="equal quality")
+    (gap,) = select(rows, "copies_difference", family=RASTER, at=QUALITY)
     assert gap.n == 2 and select(rows, "copies_difference", family=RASTER, at="equal compute")[0].n == 3
     notes = [row.sentence for row in family_rows(made[:2], asking, shown) if isinstance(row, Note)]
-    assert notes == ["raster, equal quality: nothing is compared, for in 1 of 2 worlds both get there."]
+    assert notes == [
+        f"raster, {at}: nothing is compared, for in 1 of 2 worlds both get there." for at in (QUALITY, SEEN_QUALITY)
+    ]

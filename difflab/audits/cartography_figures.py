@@ -104,10 +104,13 @@ def influence_figure(
 
 
 def gaps_figure(rows: Sequence[Row]) -> Figure:
-    """By how much the gap of test and training loss changes where some items count less, by which ones and how much."""
-    gaps = select(rows, "gap_difference", over="all alike")
+    """By how much the gap of test loss and that of what counts in full changes where some items count less, by which
+    ones and how much."""
+    gaps = select(rows, "gap_difference", over="all alike", training="items that count in full")
     weights, names = (list(dict.fromkeys(row.setting[part] for row in gaps)) for part in ("weight", "by"))
-    figure, (ax,) = new_figure("Test loss minus training loss, against all alike", "change of the gap", "")
+    figure, (ax,) = new_figure(
+        "Test loss minus that of items that count in full", "change of the gap, against all alike", ""
+    )
     for place, weight in enumerate(weights):
         here = select(gaps, "gap_difference", weight=weight)
         heights = [names.index(row.setting["by"]) + 0.3 * (place - 0.5 * (len(weights) - 1)) for row in here]

@@ -134,7 +134,7 @@ def reweighted(
 
     Returns:
         Under "CHOICE moved" and "CHOICE bound" the stability of every item and its bound; under "CHOICE losses" the
-        mean loss on all training items and on unseen ones.
+        mean loss on all training items, on unseen ones, and on the training items that count in full.
     """
     found, answers = planted(world), dict[str, np.ndarray]()
     by = {
@@ -152,8 +152,9 @@ def reweighted(
 def _asked(found: Planted, weights: Float[np.ndarray, " n"], ridge: float) -> dict[str, np.ndarray]:
     every = Labelled(*(np.concatenate(pair) for pair in zip(found.seen, found.unseen, strict=True)))
     exact = left_out(found.seen, weights, ridge)
+    counted = Labelled(*(part[weights == 1] for part in found.seen))
     return {
         "moved": stability(exact, every),
         "bound": stability_bound(found.seen, weights, ridge, every),
-        "losses": np.array([losses_of(exact.whole, part).mean() for part in (found.seen, found.unseen)]),
+        "losses": np.array([losses_of(exact.whole, part).mean() for part in (found.seen, found.unseen, counted)]),
     }

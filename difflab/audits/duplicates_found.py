@@ -14,13 +14,16 @@ from difflab.runs.rows import Row
 from difflab.statistics.cartography import DROP, FORGOTTEN, QUADRANTS, SIGNALS, highest, quadrants, signals
 from difflab.statistics.intervals import (
     SHARE,
+    Interval,
     Pooled,
+    apart,
     grouped_fraction,
     mean,
     paired_difference,
     pooled,
+    share_interval,
 )
-from difflab.statistics.ranking import auc, newcombe, true_positives
+from difflab.statistics.ranking import auc, newcombe, true_positives, widened
 
 ALL, SAME = "all that stand once", "its own domain"
 """Whom repeated texts are told from."""
@@ -82,12 +85,13 @@ def signal_rows(charted: Sequence[Charted]) -> Iterator[Row]:
                 scores = [signals(one.losses, quantile=quantile).suspicion()[FORGOTTEN] for one in charted]
                 found = _areas(scores, groups)
                 yield Row("threshold_auc", *found[:3], len(charted), {"quantile": quantile, **setting}, found.sd)
-        drop, events = (
-            [area(signals(one.losses).suspicion()[name], one.groups(kind, SAME)) for one in charted]
-            for name in (DROP, FORGOTTEN)
-        )
+        groups = [one.groups(kind, SAME) for one in charted]
+        drop, events = ([signals(one.losses).suspicion()[name] for one in charted] for name in (DROP, FORGOTTEN))
+        areas = [[area(*one) for one in zip(scores, groups, strict=True)] for scores in (drop, events)]
+        # Where all worlds agree, as uncertain as few texts leave both.
+        alone = apart(*(Interval(*_areas(scores, groups)[:3]) for scores in (drop, events)))
         setting = {"of": DROP, "over": FORGOTTEN, "kind": kind, "against": SAME}
-        yield Row("auc_difference", *paired_difference(drop, events), len(charted), setting)
+        yield Row("auc_difference", *widened(paired_difference(*areas), alone), len(charted), setting)
 
 
 def found_rows(
@@ -161,16 +165,18 @@ def removed_rows(charted: Sequence[Charted]) -> Iterator[Row]:
     for kind in REPEATED:
         for share in SHARES:
             for name in (*SIGNALS, CHANCE):
-                values = []
+                parts = []
                 for one in charted:
                     scores = suspicions(one.found, one.losses, one.seed)[name]
                     gone = highest(scores, share, stream(one.seed, "ties", name).numpy())
-                    values.append(removed(one.found, np.where(gone, 0.0, 1.0), kind))
-                yield Row(
-                    "removed_fraction", *mean(values, bounds=SHARE), len(charted),
-                    {"signal": name, "share": share, "kind": kind},
-                )  # fmt: skip
+                    # Copies of one text have one score: texts are the trials.
+                    texts = int(one.groups(kind, SAME)[0].sum())
+                    parts.append(share_interval(removed(one.found, np.where(gone, 0.0, 1.0), kind), texts))
+                found = pooled(parts, bounds=SHARE)
+                setting = {"signal": name, "share": share, "kind": kind}
+                yield Row("removed_fraction", *found[:3], len(charted), setting, found.sd)
+        # Known beforehand: all copies of a text but one.
         exact = [removed(one.found, exact_duplicates(one.found), kind) for one in charted]
         shares = [1 - exact_duplicates(one.found).mean() for one in charted]
         setting = {"signal": EXACT, "share": round(float(np.mean(shares)), 4), "kind": kind}
-        yield Row("removed_fraction", *mean(exact, bounds=SHARE), len(charted), setting)
+        yield Row("removed_fraction", float(np.mean(exact)), None, None, len(charted), setting)

@@ -11,8 +11,8 @@ from difflab.audits.text_items import REPEATED as SEEN
 from difflab.audits.text_items import TWIN
 from difflab.runs.rows import Row
 from difflab.statistics.cartography import DROP
-from difflab.statistics.intervals import POSITIVE, SHARE, Interval, grouped_fraction, mean, paired_difference
-from difflab.statistics.ranking import auc
+from difflab.statistics.intervals import POSITIVE, SHARE, Interval, grouped_fraction, mean, paired_difference, pooled
+from difflab.statistics.ranking import auc, newcombe
 
 
 def retrained_rows(charted: Sequence[Charted]) -> Iterator[Row]:
@@ -25,8 +25,10 @@ def retrained_rows(charted: Sequence[Charted]) -> Iterator[Row]:
                 counts, of = _counts(charted, treatment, kind, role)
                 setting = {"treatment": what, "by": by, "kind": kind, "texts": role}
                 yield Row("extracted_fraction", *grouped_fraction(counts, of), of * n, setting)
-            areas = [_membership(one, treatment, kind) for one in charted]
-            yield Row("membership_auc", *mean(areas, bounds=SHARE), n, {"treatment": what, "by": by, "kind": kind})
+            texts = len(charted[0].answers(treatment)[f"{kind} score loss"]) // 2
+            areas = pooled([newcombe(_membership(one, treatment, kind), texts, texts) for one in charted], bounds=SHARE)
+            setting = {"treatment": what, "by": by, "kind": kind}
+            yield Row("membership_auc", *areas[:3], n, setting, areas.sd)
         losses = [float(one.answers(treatment)["validation"].mean()) for one in charted]
         yield Row("validation_loss", *mean(losses, bounds=POSITIVE), n, {"treatment": what, "by": by})
     yield from _against_random(charted)

@@ -18,7 +18,7 @@ from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key
 from difflab.runs.rows import Row
 from difflab.statistics.dataset_inference import LEVEL, null_p_values, p_values, split
-from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference, pooled
+from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference, pooled, share_interval
 from difflab.statistics.ranking import true_positives
 from difflab.training.devices import one_thread
 
@@ -26,7 +26,8 @@ RATE = 0.01
 """Of false positives at which true ones are counted."""
 CONTROL = 0.99
 """Level of the intervals of controls, of which there are many."""
-TELLING = ("conditional loss", "conditional min_k_plus_plus")
+LIKELIEST = "conditional min_k_plus_plus"
+TELLING = ("conditional loss", LIKELIEST)
 """Scores of tokens that are set against diffusion's, beside what the caption adds."""
 SHUFFLED, NEVER_SAW, BLIND = "shuffled labels", "oracle", "blind"
 
@@ -112,9 +113,13 @@ def inference_rows(told: Sequence[Told], samples: Samples, checkpoints: Checkpoi
             found = [one[key(size, copies)] for one in here]
             setting = {"family": family, "copies": copies, "sample": size}
             yield Row("mean_p_value", *mean([p.mean() for p in found], bounds=SHARE), len(told), setting)
-            yield _alarms("alarm_fraction", found, setting)
-        null = [one[key(size, 0)] for one in here]
-        yield _alarms("false_alarm_fraction", null, {"family": family, "sample": size})
+            # All samples of a world draw on the same few pictures: it is one trial.
+            shares = [share_interval(float((p < LEVEL).mean()), 1) for p in found]
+            alarms = pooled(shares, bounds=SHARE)
+            yield Row("alarm_fraction", alarms.value, alarms.low, alarms.high, len(told), setting, alarms.sd)
+        counts = [int((one[key(size, 0)] < LEVEL).sum()) for one in here]
+        false = grouped_fraction(counts, samples.resamples)
+        yield Row("false_alarm_fraction", *false, samples.resamples * len(told), {"family": family, "sample": size})
 
 
 def _inferred(
@@ -143,8 +148,3 @@ def _found(one: Told, family: str, name: str, copies: int) -> int:
 
 def _control(values: Sequence[float], setting: dict[str, Any]) -> Row:
     return Row("control_auc", *mean(values, CONTROL, SHARE), len(values), setting)
-
-
-def _alarms(metric: str, found: Sequence[Float[np.ndarray, " n"]], setting: dict[str, Any]) -> Row:
-    counts = [int((p < LEVEL).sum()) for p in found]
-    return Row(metric, *grouped_fraction(counts, len(found[0])), len(found[0]) * len(found), setting)

@@ -77,7 +77,7 @@ class Asking:
     """Grids given to next-scale order."""
     quality: int = 200
     """Held-out captions drawn to say how good pictures are."""
-    noises: int = 1
+    noises: int = 4
     """That each picture meets in membership scores of diffusion."""
 
     def __post_init__(self) -> None:

@@ -15,6 +15,10 @@ from difflab.runs.rows import Note, Row
 from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference, pooled, share_interval
 from difflab.statistics.levels import at_level, common_level
 
+HELD_OUT = {THROUGH: "from the codec", WHOLE: "as they are"}
+"""What drawn pictures are compared with, to say how good they are; the first blames no model for its codec."""
+EQUAL_COMPUTE = "equal compute"
+EQUAL_QUALITY = {of: f"equal quality, held-out pictures {name}" for of, name in HELD_OUT.items()}
 _FEWEST = 2
 
 
@@ -48,7 +52,7 @@ def copy_rows(told: Sequence[Told], asking: Asking) -> Iterator[Row]:
             chosen = [one.copied(family, look)[one.asked == copies] for one in told]
             role = REPEATED if copies else TWIN
             yield _fraction("memorized_fraction", chosen, here | {"model": MODEL, "pictures": role, "copies": copies})
-        for of, name in ((THROUGH, "from the codec"), (WHOLE, "as they are")):
+        for of, name in HELD_OUT.items():
             distances = [one.distance(family, look, of) for one in told]
             yield Row("kernel_distance", *mean(distances), len(told), here | {"held_out": name})
     for family in TOKENS:
@@ -79,9 +83,9 @@ def family_rows(told: Sequence[Told], asking: Asking, shown: Mapping[str, int]) 
     """By how much token models copy more of the much repeated pictures than diffusion does.
 
     At equal compute (the end of both), after as many pictures shown, and at equal quality: where both first reach the
-    best kernel distance of the worse one, from held-out pictures as they come back from each one's codec: what a codec
-    loses is no fault of the model. Between looks along straight lines. A world counts where neither is better at its
-    first look than the other ever is.
+    best kernel distance of the worse one. Once from held-out pictures as they come back from each one's codec, for what
+    a codec loses is no fault of the model, and once from these as they are, which is what a user sees. Between looks
+    along straight lines. A world counts where neither is better at its first look than the other ever is.
 
     Args:
         told: of each world.
@@ -90,26 +94,26 @@ def family_rows(told: Sequence[Told], asking: Asking, shown: Mapping[str, int]) 
     """
     looks, n = range(len(asking.looks)), int((told[0].asked >= MANY).sum())
     rates = {family: [[one.copies_rate(family, i) for i in looks] for one in told] for family in FAMILIES}
-    apart = {family: np.array([[one.distance(family, i) for i in looks] for one in told]) for family in FAMILIES}
+    apart = {
+        (family, of): np.array([[one.distance(family, i, of) for i in looks] for one in told])
+        for family, of in product(FAMILIES, HELD_OUT)
+    }
     reached = [0.0, *(share * shown[DIFFUSION] for share in asking.looks)]
     for order in TOKENS:
         token = [one[-1] for one in rates[order]]
         as_many = [float(np.interp(shown[order], reached, [0.0, *one])) for one in rates[DIFFUSION]]
-        equal = [
-            [
-                at_level(
-                    apart[family][i], np.array(rates[family][i]), common_level([apart[order][i], apart[DIFFUSION][i]])
-                )
-                for i in range(len(told))
-            ]
-            for family in (order, DIFFUSION)
-        ]
-        compared: tuple[tuple[str, list[float], list[float]], ...] = (
-            ("equal compute", token, [one[-1] for one in rates[DIFFUSION]]),
-            ("equal pictures shown", token, as_many),
-            ("equal quality", equal[0], equal[1]),
-        )
-        for at, ours, theirs in compared:
+        compared = {
+            EQUAL_COMPUTE: (token, [one[-1] for one in rates[DIFFUSION]]),
+            "equal pictures shown": (token, as_many),
+        }
+        for of, at in EQUAL_QUALITY.items():
+            levels = [common_level(pair) for pair in zip(apart[order, of], apart[DIFFUSION, of], strict=True)]
+            ours, theirs = (
+                [at_level(*one) for one in zip(apart[family, of], map(np.array, rates[family]), levels, strict=True)]
+                for family in (order, DIFFUSION)
+            )
+            compared[at] = ours, theirs
+        for at, (ours, theirs) in compared.items():
             setting = {"family": order, "against": DIFFUSION, "at": at, "copies": MANY}
             # Where one begins better than the other ends nothing is compared.
             pairs = [(one, other) for one, other in zip(ours, theirs, strict=True) if np.isfinite([one, other]).all()]
