@@ -15,8 +15,8 @@ from difflab.statistics.intervals import POSITIVE, SHARE, grouped_fraction, mean
 SCORE, DROP, SHUFFLED = "memorization", "loss drop", "shuffled"
 ALIKE = "all alike"
 TRAINING = {"all items": 0, "items that count in full": 2}
-"""On which training items the gap is taken, and where their loss stands. What counts nothing was not trained on, so that
-the gap over all items narrows by that alone."""
+"""On which training items the gap is taken, and where their loss stands. What counts nothing was not trained on, so the
+gap over all items narrows by that alone."""
 _UNSEEN = 1
 LEVEL = 0.99
 """Of the intervals of controls."""
@@ -92,8 +92,8 @@ def copies_rows(told: Sequence[Told], copies: Sequence[int]) -> Iterator[Row]:
 
 
 def stability_rows(told: Sequence[Told], weight: float) -> Iterator[Row]:
-    """In what share of data sets any loss moves beyond the bound, what became of the bound, of the test loss, and of the
-    gap between test and training loss."""
+    """In what share of data sets any loss moves beyond the bound; what became of the bound, of the test loss, and of
+    its gap to the training loss."""
     for choice in CHOICES:
         setting = {"weight": weight, "by": choice}
         of = [{part: one.less[weight][f"{choice} {part}"] for part in ("moved", "bound", "losses")} for one in told]
@@ -106,14 +106,14 @@ def stability_rows(told: Sequence[Told], weight: float) -> Iterator[Row]:
         ):  # fmt: skip
             ratios = [float(reduced(new[part]) / reduced(one.alike[part])) for new, one in zip(of, told, strict=True)]
             yield Row(metric, *mean(ratios, bounds=POSITIVE), len(told), setting)
-        others = {ALIKE: [one.alike["losses"] for one in told]}
+        others = {ALIKE: np.array([one.alike["losses"] for one in told])}
         if choice != CHANCE:
-            others[CHANCE] = [one.less[weight][f"{CHANCE} losses"] for one in told]
-        mine = [part["losses"] for part in of]
+            others[CHANCE] = np.array([one.less[weight][f"{CHANCE} losses"] for one in told])
+        mine = np.array([part["losses"] for part in of])
         for over, theirs in others.items():
             here = {**setting, "over": over}
-            unseen = [[losses[_UNSEEN] for losses in some] for some in (mine, theirs)]
-            yield Row("test_loss_difference", *paired_difference(*unseen), len(told), here)
+            unseen = paired_difference(mine[:, _UNSEEN], theirs[:, _UNSEEN])
+            yield Row("test_loss_difference", *unseen, len(told), here)
             for name, place in TRAINING.items():
-                gaps = [[losses[_UNSEEN] - losses[place] for losses in some] for some in (mine, theirs)]
-                yield Row("gap_difference", *paired_difference(*gaps), len(told), {**here, "training": name})
+                gap = paired_difference(mine[:, _UNSEEN] - mine[:, place], theirs[:, _UNSEEN] - theirs[:, place])
+                yield Row("gap_difference", *gap, len(told), {**here, "training": name})

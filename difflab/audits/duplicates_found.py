@@ -87,11 +87,11 @@ def signal_rows(charted: Sequence[Charted]) -> Iterator[Row]:
                 yield Row("threshold_auc", *found[:3], len(charted), {"quantile": quantile, **setting}, found.sd)
         groups = [one.groups(kind, SAME) for one in charted]
         drop, events = ([signals(one.losses).suspicion()[name] for one in charted] for name in (DROP, FORGOTTEN))
-        areas = [[area(*one) for one in zip(scores, groups, strict=True)] for scores in (drop, events)]
+        ours, theirs = ([area(*one) for one in zip(scores, groups, strict=True)] for scores in (drop, events))
         # Where all worlds agree, as uncertain as few texts leave both.
         alone = apart(*(Interval(*_areas(scores, groups)[:3]) for scores in (drop, events)))
         setting = {"of": DROP, "over": FORGOTTEN, "kind": kind, "against": SAME}
-        yield Row("auc_difference", *widened(paired_difference(*areas), alone), len(charted), setting)
+        yield Row("auc_difference", *widened(paired_difference(ours, theirs), alone), len(charted), setting)
 
 
 def found_rows(

@@ -3,9 +3,9 @@
 Small causal transformers over picture tokens, in raster order and in next-scale order (VAR, arXiv 2404.02905), and
 small diffusion models in latents, all on the same planted pictures with 1 to 64 copies, beside twins of the same law
 that nobody is trained on. Weights and training compute are nearly equal. Quality is the kernel distance (arXiv
-1801.01401, with other features) of drawn pictures from held-out ones, once as these come back from the family's own
-codec, so that only models are compared, and once as they are, which counts what codecs lose; families are compared where
-both are equally good by either, too. Asked: what is drawn from a
+1801.01401, with other features) of drawn pictures from held-out ones: once as these come back from the family's own
+codec, so that only models are compared, and once as they are, which counts what codecs lose. By either, families are
+compared where both are equally good, and where training cost as much. Asked: what is drawn from a
 caption alone; what greedy decoding makes of the caption and the first tokens; membership by the scores of texts
 (Min-K %, arXiv 2310.16789; Min-K %++, arXiv 2404.02936; a slope, arXiv 2409.13745), on log-probabilities given the
 caption and on what the caption adds to them (arXiv 2502.02514, which finds that image tokens leak more than diffusion);
@@ -230,7 +230,7 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
 
 
 def answer(run: Recorded) -> Answer:
-    """Copies of the much repeated pictures of raster models and of diffusion, however they are made equal; membership."""
+    """Copies of raster models and of diffusion, however they are made equal; how few copies tell."""
     said = []
     for at in (EQUAL_COMPUTE, *EQUAL_QUALITY.values()):
         both = [
