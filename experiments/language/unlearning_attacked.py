@@ -23,7 +23,7 @@ the same form as wrong ones. EL is asked only near the threshold of MA, as in Co
 relearning are ours, found on a world that the default does not use; SimNPO's beta and weight and NPO's beta, too, for
 published ones stop before the rule. Of secrets MA and EL are those of the secret, and the rule still asks of them what
 unseen source reaches, as published. A step of unlearning moves these small models by more than 4 bits take away, which
-is not so of large ones. Cost on two cores: about 30 minutes, estimated from parts of one world.
+is not so of large ones. Cost on two cores: 35 minutes beside other work.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
