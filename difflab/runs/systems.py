@@ -35,7 +35,7 @@ SYSTEMS = (
     System("2508.17689", "Edge", "Diffusion models begin to copy at 4/5 of the size that holds every point.",
            {"edge_sweep": ("one ratio fits all", "the mean transition is within 0.02 of 0.8")}),
     System("2507.16880", "Dori", "What pruning removes comes back through moved embeddings of the prompt.",
-           {"pruning_attacked": ("brought back",)}),
+           {"pruning_attacked": ("Dori brings most of what NeMo stopped back",)}),
     System("2402.02103", "Déjà vu", "A caption reveals objects of its training picture that it never names.",
            {"clip_dejavu": ("hidden auc gap of member and non-member",)}),
     System("2509.00488", "UnitMem", "Few units hold what an image autoregressive model has memorized.",

@@ -12,7 +12,7 @@ pictures never seen + Dori 0.00 (0.02 in a figure). In the small model the memor
 up blocks as well, so NeMo searches all blocks; as "nemo, published" its authors' code does, slips included. Quality is
 the denoising loss of held-out pictures under the same masks, divided by that without: of neighbouring captions (twins:
 another city) and of unrelated ones.
-Cost on two cores: about 30 minutes on one of them; NeMo's searches take another minute when a killed run goes on.
+Cost on two cores: about 32 minutes on one of them; NeMo's searches take another minute when a killed run goes on.
 """
 
 from collections.abc import Iterator, Sequence
