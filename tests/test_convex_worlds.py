@@ -61,6 +61,10 @@ def test_what_counts_less_are_those_that_were_chosen(told):
                 losses = [losses_of(theta, part).mean() for part in (found.seen, found.unseen)]
                 losses.append(losses_of(theta, found.seen)[~less].mean())
                 np.testing.assert_allclose(one.less[weight][f"{choice} losses"], losses, rtol=1e-6)
+                alike = fitted(found.seen, np.ones(60), WORLD.ridge)
+                losses = [losses_of(alike, part).mean() for part in (found.seen, found.unseen)]
+                losses.append(losses_of(alike, found.seen)[~less].mean())
+                np.testing.assert_allclose(one.less[weight][f"{choice} before"], losses, rtol=1e-6)
         theta = fitted(found.seen, np.ones(60), WORLD.ridge)
         losses = [losses_of(theta, part).mean() for part in (found.seen, found.unseen)]
         np.testing.assert_allclose(one.alike["losses"], [*losses, losses[0]], rtol=1e-6)
@@ -95,7 +99,7 @@ def test_rows_say_what_stands_in_the_arrays(told):
                 (gap,) = select(rows, "gap_difference", over=ALIKE, training=name, **at)
                 changes = [
                     (one.less[weight][f"{choice} losses"][1] - one.less[weight][f"{choice} losses"][place])
-                    - (one.alike["losses"][1] - one.alike["losses"][place])
+                    - (one.alike["losses"][1] - one.less[weight][f"{choice} before"][place])
                     for one in told
                 ]
                 assert gap.value == pytest.approx(np.mean(changes)) and gap.low < gap.value < gap.high

@@ -16,7 +16,7 @@ SCORE, DROP, SHUFFLED = "memorization", "loss drop", "shuffled"
 ALIKE = "all alike"
 TRAINING = {"all items": 0, "items that count in full": 2}
 """On which training items the gap is taken, and where their loss stands. What counts nothing was not trained on, so the
-gap over all items narrows by that alone."""
+gap over all items narrows by that alone. Before and after it is taken over the same items."""
 _UNSEEN = 1
 LEVEL = 0.99
 """Of the intervals of controls."""
@@ -106,10 +106,11 @@ def stability_rows(told: Sequence[Told], weight: float) -> Iterator[Row]:
         ):  # fmt: skip
             ratios = [float(reduced(new[part]) / reduced(one.alike[part])) for new, one in zip(of, told, strict=True)]
             yield Row(metric, *mean(ratios, bounds=POSITIVE), len(told), setting)
-        others = {ALIKE: np.array([one.alike["losses"] for one in told])}
-        if choice != CHANCE:
-            others[CHANCE] = np.array([one.less[weight][f"{CHANCE} losses"] for one in told])
-        mine = np.array([part["losses"] for part in of])
+        mine, random = (
+            np.array([one.less[weight][f"{name} losses"] - one.less[weight][f"{name} before"] for one in told])
+            for name in (choice, CHANCE)
+        )
+        others = {ALIKE: np.zeros_like(mine)} | ({} if choice == CHANCE else {CHANCE: random})
         for over, theirs in others.items():
             here = {**setting, "over": over}
             unseen = paired_difference(mine[:, _UNSEEN], theirs[:, _UNSEEN])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from difflab.errors import at_least, require
 from difflab.randomness import stream
@@ -15,6 +15,7 @@ from difflab.statistics.cartography import highest, signals
 from difflab.statistics.leave_one_out import (
     Labelled,
     course,
+    fitted,
     left_out,
     losses_of,
     stability,
@@ -134,7 +135,8 @@ def reweighted(
 
     Returns:
         Under "CHOICE moved" and "CHOICE bound" the stability of every item and its bound; under "CHOICE losses" the
-        mean loss on all training items, on unseen ones, and on the training items that count in full.
+        mean loss on all training items, on unseen ones, and on the training items that count in full; and under "CHOICE
+        before" the mean loss on the same items where all count alike.
     """
     found, answers = planted(world), dict[str, np.ndarray]()
     by = {
@@ -142,9 +144,11 @@ def reweighted(
         INFLUENTIAL: told["influence"],
         CHANCE: stream(world.seed, "random items").numpy().random(len(found.copies)),
     }
+    alike = fitted(found.seen, np.ones(len(found.copies)), world.ridge)
     for choice in CHOICES:
         less = highest(by[choice], share, stream(world.seed, "ties", choice).numpy())
         asked = _asked(found, np.where(less, weight, 1.0), world.ridge)
+        asked["before"] = _losses(alike, found, ~less)
         answers |= {f"{choice} {name}": array for name, array in asked.items()}
     return answers
 
@@ -152,9 +156,13 @@ def reweighted(
 def _asked(found: Planted, weights: Float[np.ndarray, " n"], ridge: float) -> dict[str, np.ndarray]:
     every = Labelled(*(np.concatenate(pair) for pair in zip(found.seen, found.unseen, strict=True)))
     exact = left_out(found.seen, weights, ridge)
-    counted = Labelled(*(part[weights == 1] for part in found.seen))
     return {
         "moved": stability(exact, every),
         "bound": stability_bound(found.seen, weights, ridge, every),
-        "losses": np.array([losses_of(exact.whole, part).mean() for part in (found.seen, found.unseen, counted)]),
+        "losses": _losses(exact.whole, found, weights == 1),
     }
+
+
+def _losses(theta: Float[np.ndarray, " d"], found: Planted, counted: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " 3"]:
+    parts = (found.seen, found.unseen, Labelled(*(part[counted] for part in found.seen)))
+    return np.array([losses_of(theta, part).mean() for part in parts])
