@@ -28,8 +28,7 @@ optimizer and the running mean of their weights between rounds, so that one clie
 averaged. The weight of FedProx is not published. The clients of a model train one after the other; models, not clients,
 are shared out to processes, and there is no `--executor`.
 Intervals: of rates and of differences between them Student's over worlds, one a seed, or what few items leave
-uncertain where that is wider; of losses and of differences at equal loss Student's alone. Claims of at most 1 % are
-about the number itself.
+uncertain where that is wider; of losses Student's alone. Claims of at most 1 % are about the number itself.
 Cost on two cores: 18 minutes.
 """
 
