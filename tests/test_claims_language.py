@@ -1223,8 +1223,8 @@ EXPERIMENTS = {
                 )
                 for times in (4, 32)
             ),
-            case("arbitrary, fine-tuned", mentions=(0.0, 0.01)),
-            case("composed, held out", mentions=(0.01, 0.0)),
+            case("arbitrary, fine-tuned: mentions raise the share told after 4 exposures", mentions=(0.0, 0.01)),
+            case("composed, held out: mentions raise the share told after 4 exposures", mentions=(0.01, 0.0)),
             case(says=9, left_out=True),
         ],
     ),
@@ -1370,7 +1370,7 @@ EXPERIMENTS = {
                 for made in (
                     case(f"{match}: private items", twofold={match: 0.0}),
                     case(f"{match}: where nothing overlaps not", excess={match: (0.01, 0.1)}),
-                    case(f"{match}: where nothing overlaps not", excess={match: (-0.1, -0.01)}),
+                    case(excess={match: (-0.1, -0.01)}),
                     case(f"{match}: where nothing overlaps more", trained={match: 0.0}),
                     case(f"{match}: before", untrained={match: (0.01, 0.1)}),
                     case(f"{match}: before", untrained={match: (-0.1, -0.01)}),
