@@ -22,7 +22,7 @@ from difflab.autoregressive.train import cross_entropy, train
 from difflab.errors import InputError
 from difflab.randomness import stream
 from difflab.runs.crew import HERE, PROCESSES, RAY, crew
-from difflab.runs.rows import select
+from difflab.runs.rows import Row, select
 from difflab.statistics.intervals import mean
 from difflab.statistics.verbatim import common_runs
 from difflab.training.federated import one_round
@@ -307,6 +307,14 @@ def test_methods_are_compared_where_their_losses_are_equal_but_never_with_an_unt
     # Of what is below the level after its first round nothing is said.
     quick = [one | {"loss": np.array([untrained, 1.4, 1.0])} for one in some]
     assert not list(client_rows.level_rows({"a": quick, "b": slower}, ["verbatim 6"], [("a", "b")]))
+
+
+def test_of_what_is_nothing_on_both_sides_in_all_worlds_nothing_is_claimed():
+    rows = [Row("total_difference", value, -0.1, 0.1, 5, {"match": name}, sd)
+            for value, sd, name in ((0.0, 0.0, "a"), (0.0, 0.1, "b"), (0.2, 0.0, "b"), (-0.1, 0.2, "c"))]  # fmt: skip
+    assert client_rows.telling(rows, "total_difference") == rows[1:]
+    assert client_rows.telling(rows, "total_difference", match="b") == rows[1:3]
+    assert not client_rows.telling(rows, "inter_difference")
 
 
 def test_differences_are_those_of_loops_and_have_a_width_where_all_worlds_agree():

@@ -1,13 +1,13 @@
 """Who completes whose texts: rates of matches between clients, beside those of a client that never took part."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from difflab.audits.client_worlds import PRIVATE
-from difflab.runs.rows import Row, gap_row
+from difflab.runs.rows import Row, gap_row, select
 from difflab.statistics.intervals import POSITIVE, SHARE, Interval, mean, pooled, share_interval
 from difflab.statistics.levels import at_level, common_level
 
@@ -181,6 +181,12 @@ def twofold_row(own: Sequence[Interval], other: Sequence[Interval], setting: dic
     """By how much more comes back with the owner's than twice what does with others'."""
     doubled = [Interval(*(2 * end for end in one)) for one in other]
     return gap_row("twofold_difference", own, doubled, setting, (-2.0, 1.0))
+
+
+def telling(rows: Iterable[Row], metric: str, **setting: str) -> list[Row]:
+    """The differences of which something can be claimed: not those that are 0 in all worlds alike, as where nothing
+    comes back on either side."""
+    return [row for row in select(rows, metric, **setting) if row.value or row.worlds_sd]
 
 
 def level_rows(found: ByCondition, names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Iterator[Row]:
