@@ -23,10 +23,11 @@ by a threshold far lower, fitted on scenes that had not gone through the autoenc
 paper's numbers are comparable. Training steps are equal; the loss of scenes that nobody saw stands beside, for students
 do not end equally good. Numbers are means over worlds, one a seed.
 
-Differs: teachers are tiny pipelines trained here, one a world for the sake of intervals, and not the planted Stable
-Diffusion that difflab ships, of which there is one. LLAVADI's students are smaller than the teacher. Students of
-features see the middle block, not the last layer; a student of predictions does not meet pictures' own noise, only the
-teacher's answer to it.
+Differs: no student is distilled from the planted Stable Diffusion that difflab ships, for there is one of it: students
+of one teacher differ by their own seeds alone, and no interval would say what another teacher passes on. Teachers are
+tiny pipelines trained here, one a world, each beside an oracle of its own. LLAVADI's students are smaller than the
+teacher. Students of features see the middle block, not the last layer; a student of predictions does not meet pictures'
+own noise, only the teacher's answer to it.
 Cost on two cores: about 30 minutes; the recorded run took 33 beside other work.
 """
 
