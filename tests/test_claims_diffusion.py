@@ -535,11 +535,15 @@ def pictures_distilled(
     return [*rows, row("weights_difference", 0.5, weights, 0.9, channel="predictions")]
 
 
+FLOORS = ("twofold_difference", "kind_difference", "total_difference")
+
+
 def cross_client_pictures(
-    own=0.01, never=0.01, twofold=0.01, excess=None, chance=None, kinds=None, central=0.01, prox=0.01, whole=True
-):
+    own=0.01, never=0.01, twofold=0.01, excess=None, chance=None, kinds=None, central=0.01, prox=0.01, whole=True,
+    floor=False,
+):  # fmt: skip
     """By condition the ends of what is drawn of others beyond chance, and what the client that never took part draws;
-    by kind of items how much more often they come back."""
+    by kind of items how much more often they come back. At the floor nothing does."""
     rows = []
     for condition in ("federated", "FedProx", "centralized", "alone"):
         low, high = (excess or {}).get(condition, (0.0, 0.0))
@@ -565,6 +569,8 @@ def cross_client_pictures(
         return rows
     for condition, against, low in (("federated", "centralized", central), ("FedProx", "federated", prox)):
         rows.append(row("total_difference", 0.2, low, 0.4, condition=condition, against=against, match="copied"))
+    if floor:
+        rows = [one._replace(value=0.0) if one.metric in FLOORS else one for one in rows]
     return [*rows, row("never_seen_fraction", never, condition="alone", items="private")]
 
 
@@ -591,6 +597,7 @@ EXPERIMENTS = {
             case("more than rows in one place", central=0.0),
             case("more than FedAvg", prox=0.0),
             case(says=7, whole=False),
+            case(says=9, floor=True),
         ],
     ),
     "pictures_charted": Experiment(

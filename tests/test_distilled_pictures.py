@@ -30,7 +30,10 @@ from difflab.diffusion.panels.distillation import leak_figure
 from difflab.diffusion.tokens import tokens
 from difflab.diffusion.train import Shown, plain, train
 from difflab.errors import InputError
-from difflab.runs.rows import Row
+from difflab.runs.rows import Row, select
+from difflab.statistics.intervals import share_interval, wilson
+from difflab.statistics.ranking import newcombe
+from experiments.diffusion import pictures_distilled
 from experiments.diffusion.pictures_distilled import SMOKE
 
 WORLD = replace(SMOKE.world, seed=5)
@@ -166,6 +169,36 @@ def test_every_channel_has_a_student_of_the_model_and_one_of_the_oracle(trained)
     assert all(told["loss"].shape == told["drawn"].shape == (8,) for told in one.answers.values())
     assert len({told["loss"].tobytes() for told in one.answers.values()}) == len(one.answers)
     assert set(one.copied) == {(who, of) for who in TEACHERS for of in ("background captions", "captions of items")}
+    scenes = scenes_of(WORLD)
+    for (who, of), found in one.copied.items():
+        n = len(scenes.background) if of == "background captions" else int(scenes.copies.sum())
+        share = float(trained[1][audit.key(WORLD.name, "drawn", who)][of])
+        assert found == share_interval(share, n)
+
+
+def test_intervals_have_a_width_where_all_worlds_agree(monkeypatch):
+    world = SMOKE.world
+    copies = np.repeat(world.copies, 2 * world.items)
+    loss = np.concatenate([-copies.astype(float), np.zeros(len(copies))])
+    said = {
+        who: {"loss": times * loss, "drawn": loss < 0, "unseen": np.array(1.0)}
+        for who, times in ((MODEL, 2), (ORACLE, 1))
+    }
+    names = [TAUGHT_BY, *(channel.name for channel in CHANNELS)]
+    copied = {(MODEL, "captions of items"): wilson(9, 9), (ORACLE, "captions of items"): wilson(0, 9)}
+    one = DistilledPictures(copies, {(name, who): said[who] for name in names for who in TEACHERS}, copied)
+    monkeypatch.setattr(pictures_distilled, "distilled_pictures", lambda *_: [one, one])
+    rows = [row for row in pictures_distilled.run(SMOKE, Memory()) if isinstance(row, Row)]
+    drawn, never = (select(rows, "copied_fraction", teacher=who)[0] for who in TEACHERS)
+    # Of 9 pictures none: Wilson's upper end is .299, of 4 .49; of two worlds a root of two less.
+    assert drawn.interval == pytest.approx((1, 1 - 0.299 / 2**0.5, 1), abs=1e-3)
+    assert never.interval == pytest.approx((0, 0, 0.299 / 2**0.5), abs=1e-3)
+    told = select(rows, "tpr_fraction")
+    assert len(told) == 2 * 2 * len(names)
+    for row in told:
+        assert row.interval == pytest.approx((1, 1 - 0.49 / 2**0.5, 1), abs=1e-3)
+    for row in select(rows, "repeated_auc"):
+        assert row.value == 1 == row.high and row.low == pytest.approx(1 - (1 - newcombe(1.0, 8, 8, 0.99).low) / 2**0.5)
 
 
 def test_nothing_is_trained_or_drawn_twice(trained, monkeypatch):

@@ -21,18 +21,24 @@ from difflab.audits.distilled_texts import (
     distilled,
     objective_of,
 )
-from difflab.audits.text_items import Items
+from difflab.audits.text_items import Items, items_of
 from difflab.audits.text_reading import Questions
 from difflab.audits.text_sizes import first_weights
 from difflab.audits.text_worlds import MODEL, ORACLE, TextWorld, language, ledger_of, tokens_of, untrained
 from difflab.autoregressive.distillation import on_features, on_logits, written
 from difflab.autoregressive.train import cross_entropy
 from difflab.errors import InputError
+from difflab.runs.rows import Row, select
+from difflab.statistics.intervals import wilson
+from difflab.statistics.ranking import newcombe
+from experiments.language import distillation_leak
+from experiments.language.distillation_leak import SMOKE
 
 WORLD = TextWorld(
     kinds=("natural", "random"), copies=(0, 4), items=(3, 3), timed=0, item=20, length=42, sequences=64, vocabulary=64,
     size="nano", batch=16,
 )  # fmt: skip
+CHANNEL_NAMES = [TAUGHT_BY, *(channel.name for channel in CHANNELS)]
 ROWS = torch.from_numpy(np.stack(texts_of([9, 9, 9])))
 
 
@@ -153,9 +159,31 @@ def test_what_the_teacher_wrote_is_searched_for_halves_of_items():
     (ids,), (other,) = repeated.values(), twin.values()
     documents = [ids, ids[12:40], ids[:23], other, np.array([1, 2, 3])]
     texts = {"tokens": np.concatenate(documents), "sizes": np.array([len(one) for one in documents])}
-    assert distilled_texts._held(world, texts, "natural", False) == 2 / 5
-    assert distilled_texts._held(world, texts, "natural", True) == 1 / 5
-    assert distilled_texts._held(world, texts, "random", False) == 0
+    assert distilled_texts._held(world, texts, "natural", False) == wilson(2, 5)
+    assert distilled_texts._held(world, texts, "natural", True) == wilson(1, 5)
+    assert distilled_texts._held(world, texts, "random", False) == wilson(0, 5)
+
+
+def test_intervals_have_a_width_where_all_worlds_agree(monkeypatch):
+    items = items_of(SMOKE.world)
+    known = np.where(items.twin, -1.0, items.copies)
+    said = {
+        who: {"score loss": times * known, f"success exact {SMOKE.prefix}": items.copies > 0}
+        for who, times in ((MODEL, 2), (ORACLE, 1))
+    }
+    held = {(MODEL, "natural", False): wilson(9, 9), (ORACLE, "natural", False): wilson(0, 9)}
+    one = Distilled(items, {(name, who): said[who] for name in CHANNEL_NAMES for who in said}, held)
+    monkeypatch.setattr(distillation_leak, "distilled", lambda *_: [one, one])
+    rows = [row for row in distillation_leak.run(SMOKE, Kept()) if isinstance(row, Row)]
+    (wrote,), (never,) = (select(rows, "written_fraction", teacher=who) for who in (MODEL, ORACLE))
+    # Of 9 texts none: Wilson's upper end is .299; of two worlds a root of two less.
+    assert wrote.interval == pytest.approx((1, 1 - 0.299 / 2**0.5, 1), abs=1e-3)
+    assert never.interval == pytest.approx((0, 0, 0.299 / 2**0.5), abs=1e-3)
+    whole = select(rows, "repeated_auc", kind="natural")
+    for row in whole:
+        wider = newcombe(1.0, int(items.repeated("natural").sum()), int(items.twins("natural").sum()), 0.99)
+        assert row.value == 1 == row.high and row.low == pytest.approx(1 - (1 - wider.low) / 2**0.5), row
+    assert len(whole) == 2 * len(CHANNEL_NAMES)
 
 
 def test_a_gap_is_the_mean_of_the_most_repeated_items_less_that_of_twins_in_bits():

@@ -22,6 +22,7 @@ from difflab.autoregressive.train import cross_entropy, train
 from difflab.errors import InputError
 from difflab.randomness import stream
 from difflab.runs.crew import HERE, PROCESSES, RAY, crew
+from difflab.runs.rows import Row, select
 from difflab.statistics.intervals import mean
 from difflab.statistics.verbatim import common_runs
 from difflab.training.federated import one_round
@@ -293,10 +294,27 @@ def test_methods_are_compared_where_their_losses_are_equal_but_never_with_an_unt
         totals = [rate(one, "verbatim 6", place, TOTAL, np.ones(4, bool)) for place in range(3)]
         # The level is 1.5: half way between the looks of the first, the last look of the second.
         gaps.append((totals[1] + totals[2]) / 2 - totals[2])
-    assert row.interval == pytest.approx(mean(gaps)) and row.metric == "total_difference"
+    found = mean(gaps)
+    assert row.interval == pytest.approx((found.value, max(-1, found.low), min(1, found.high)))
+    assert row.metric == "total_difference"
+    for run, other, value in ((0, 0, 0), (12, 0, 1)):
+        alike = {"a": [one | {"run": np.full((3, 4, 4, 4), run)} for one in some],
+                 "b": [one | {"run": np.full((3, 4, 4, 4), other)} for one in slower]}  # fmt: skip
+        (row,) = client_rows.level_rows(alike, ["verbatim 6"], [("a", "b")])
+        # Of 12 items none: Wilson's upper end is .2425; of two worlds a root of two less.
+        below, above = (0.2425, 0) if run else (0.2425 / 2**0.5,) * 2
+        assert row.interval == pytest.approx((value, value - below, value + above), abs=1e-3), row
     # Of what is below the level after its first round nothing is said.
     quick = [one | {"loss": np.array([untrained, 1.4, 1.0])} for one in some]
     assert not list(client_rows.level_rows({"a": quick, "b": slower}, ["verbatim 6"], [("a", "b")]))
+
+
+def test_of_what_is_nothing_on_both_sides_in_all_worlds_nothing_is_claimed():
+    rows = [Row("total_difference", value, -0.1, 0.1, 5, {"match": name}, sd)
+            for value, sd, name in ((0.0, 0.0, "a"), (0.0, 0.1, "b"), (0.2, 0.0, "b"), (-0.1, 0.2, "c"))]  # fmt: skip
+    assert client_rows.telling(rows, "total_difference") == rows[1:]
+    assert client_rows.telling(rows, "total_difference", match="b") == rows[1:3]
+    assert not client_rows.telling(rows, "inter_difference")
 
 
 def test_differences_are_those_of_loops_and_have_a_width_where_all_worlds_agree():
@@ -322,6 +340,12 @@ def test_differences_are_those_of_loops_and_have_a_width_where_all_worlds_agree(
     for row in client_rows.gap_rows(dict.fromkeys(worlds, nothing), dict.fromkeys(worlds, world), ["verbatim 6"]):
         # Of 9 or 12 items none: Wilson's upper end is .3 or .24; of two worlds a root of two less.
         assert row.value == 0 and row.interval.low < -0.15 and row.interval.high > 0.15, row
+    own = nothing[0]["run"].copy()
+    own[:, range(3), :, range(3)] = 12
+    alike = [looks | {"run": own} for looks in nothing]
+    rows = client_rows.gap_rows(dict.fromkeys(worlds, alike), dict.fromkeys(worlds, world), ["verbatim 6"])
+    twofold = select(rows, "twofold_difference")
+    assert [row.value for row in twofold] == [1] * 3 == [row.high for row in twofold] and twofold[0].low < 0.8
 
 
 def test_conditions_differ_in_one_thing_or_hold_the_epochs():

@@ -123,6 +123,24 @@ def test_rows_are_differences_world_by_world():
     assert {row.value for row in select(shares, "untrained_fraction")} == {0.5}
 
 
+def test_differences_have_a_width_where_all_worlds_agree_and_end_where_shares_do():
+    every = {(kind, n, context): 1.0 for kind in idioms.KINDS for n in (0, 1, 2) for context in idioms.CONTEXTS}
+    lacking = {("arbitrary", 1, idioms.ALONE): 0.0, ("composed", 1, idioms.CLUE): 0.0}
+    rows = list(difference_rows([looks(every | lacking)] * 2, WORLD))
+    wanted = {("arbitrary", idioms.ALONE): 1.0, ("composed", idioms.CLUE): 1.0}
+    for row in select(rows, "copies_difference"):
+        assert row.value == wanted.get((row.setting["kind"], row.setting["context"]), 0.0)
+        # Of 6 phrases all: Wilson's lower end is .61; of two worlds a root of two less.
+        assert -1 <= row.low < row.value - 0.25 and (row.high == 1 if row.value else row.high > 0.25), row
+    at = {tuple(row.setting.values()): row for row in select(rows, "clue_difference")}
+    assert at["composed", 1].interval == pytest.approx((-1, -1, -0.61), abs=1e-3)
+    assert at["arbitrary", 1].interval == pytest.approx((1, 0.61, 1), abs=1e-3)
+    # Of 12 phrases never met all, with a clue and without.
+    assert at["arbitrary", 0].interval == pytest.approx((0, -0.2425 / 2**0.5, 0.2425 / 2**0.5), abs=1e-3)
+    (gain,) = select(rows, "clue_gain_difference")
+    assert gain.value == 2 == gain.high and gain.low < 1.6
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

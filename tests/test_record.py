@@ -212,6 +212,22 @@ def test_numbers_are_written_from_rows():
     ]
 
 
+def test_a_column_of_another_metric_stands_beside_a_table():
+    losses = [
+        Row("validation_loss", 0.5, 0.25, 0.75, 5, {"a": 2}),
+        Row("validation_loss", 1.0, None, None, 5, {"a": 3}),
+    ]
+    run = Numbers({"toy": [made_up()]})("toy")
+    assert run.table("hit_fraction", "a", "b", 2, losses).splitlines() == [
+        "| a | left | right | validation loss |",
+        "| --- | --- | --- | --- |",
+        "| 1 | 0.75 [0.50, 0.88] | 0.25 |  |",
+        "| 2 | 0.00 |  | 0.50 [0.25, 0.75] |",
+    ]
+    with pytest.raises(InputError, match="several rows"):
+        run.table("hit_fraction", "a", "b", 2, losses[:1] * 2)
+
+
 def test_a_verdict_is_that_of_the_claims():
     run = replace(RUNS[0], claims={"one": True, "two": True, "three": False})
     told = Recorded(run)

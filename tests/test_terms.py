@@ -141,6 +141,25 @@ def test_rows_are_differences_world_by_world_at_the_looks_that_are_named():
     assert all(row.value == 0 for row in select(shares, "untrained_fraction"))
 
 
+def test_differences_have_a_width_where_all_worlds_agree_and_end_where_shares_do():
+    none = {
+        (kind, mentions, role, terms.ASKED): [0.0, 0.0, 0.0, float(role == terms.TUNED)]
+        for kind in terms.KINDS for mentions in WORLD.mentions for role in (*terms.ROLES, terms.EXCHANGED)
+    }  # fmt: skip
+    rows = list(difference_rows([looks(none)] * 2, WORLD, 1))
+    # Of 4 terms none: Wilson's upper end is .49, of 8 .324; of two worlds a root of two less.
+    few, many = (end / 2**0.5 for end in (0.490, 0.3244))
+    for row in rows:
+        name, times = row.metric.removesuffix("_difference"), row.setting["exposures"]
+        if name == "gained" and times == 2:
+            assert row.value == 1 == row.high and row.low < 0.6
+        elif name == "mentions":
+            assert row.value == 0 and row.low < -0.2 and row.high > 0.2, row
+        else:
+            below, above = {"gained": (few, few), "chance": (many, many), "recalled": (many, few)}[name]
+            assert row.interval == pytest.approx((0, -below, above), abs=2e-3), row
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -21,14 +21,14 @@ from difflab.audits.client_rows import (
     Looks,
     cell_rows,
     chosen_of,
-    gap_row,
     level_rows,
     rate_rows,
     shares_of,
+    twofold_row,
 )
 from difflab.audits.client_worlds import PRIVATE, SHARED
-from difflab.runs.rows import Row
-from difflab.statistics.intervals import Interval, grouped_fraction
+from difflab.runs.rows import Row, gap_row
+from difflab.statistics.intervals import grouped_fraction
 
 ALONE = "alone"
 """Every client's own model: what it draws of the captions of its client."""
@@ -90,7 +90,7 @@ def _difference_rows(some: Sequence[Looks], world: PictureClients, condition: st
     yield gap_row("own_difference", own, chance, here)
     if condition != ALONE:  # Whose model has never seen what others have.
         yield gap_row("excess_difference", other, chance, here)
-    yield gap_row("twofold_difference", own, [Interval(*(2 * end for end in one)) for one in other], here)
+    yield twofold_row(own, other, here)
     for kind in (SHARED, NEAR):
         if chosen_of(world, kind).any():
             there = shares_of(some, world, COPIED, INTRA, kind)

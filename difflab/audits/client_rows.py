@@ -1,14 +1,14 @@
 """Who completes whose texts: rates of matches between clients, beside those of a client that never took part."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from difflab.audits.client_worlds import PRIVATE
-from difflab.runs.rows import Row
-from difflab.statistics.intervals import POSITIVE, SHARE, Interval, apart, mean, pooled, share_interval
+from difflab.runs.rows import Row, gap_row, select
+from difflab.statistics.intervals import POSITIVE, SHARE, Interval, mean, pooled, share_interval
 from difflab.statistics.levels import at_level, common_level
 
 APPROXIMATE = "approximate"
@@ -165,10 +165,9 @@ def gap_rows(found: ByCondition, worlds: Mapping[str, Clients], names: Sequence[
             own, other, chance, never = (
                 shares_of(some, world, match, of, PRIVATE) for of in (INTRA, INTER, UNSEEN, UNTRAINED)
             )
-            doubled = [Interval(*(2 * end for end in one)) for one in other]
             yield gap_row("excess_difference", other, chance, setting)
             yield gap_row("trained_difference", other, never, setting)
-            yield gap_row("twofold_difference", own, doubled, setting)
+            yield twofold_row(own, other, setting)
         first, world = found[NONE], worlds[NONE]
         own, chance = (shares_of(first, world, match, of, place=0) for of in (INTRA, UNSEEN))
         yield gap_row("untrained_difference", own, chance, {"match": match})
@@ -178,10 +177,16 @@ def gap_rows(found: ByCondition, worlds: Mapping[str, Clients], names: Sequence[
             yield gap_row("inter_difference", there, without, {"condition": condition, "against": NONE, "match": match})
 
 
-def gap_row(metric: str, first: Sequence[Interval], second: Sequence[Interval], setting: dict[str, str]) -> Row:
-    """A difference, world by world, with what the items of each leave uncertain."""
-    told = pooled([apart(one, other) for one, other in zip(first, second, strict=True)])
-    return Row(metric, *told[:3], len(first), setting, told.sd)
+def twofold_row(own: Sequence[Interval], other: Sequence[Interval], setting: dict[str, str]) -> Row:
+    """By how much more comes back with the owner's than twice what does with others'."""
+    doubled = [Interval(*(2 * end for end in one)) for one in other]
+    return gap_row("twofold_difference", own, doubled, setting, (-2.0, 1.0))
+
+
+def telling(rows: Iterable[Row], metric: str, **setting: str) -> list[Row]:
+    """The differences of which something can be claimed: not those that are 0 in all worlds alike, as where nothing
+    comes back on either side."""
+    return [row for row in select(rows, metric, **setting) if row.value or row.worlds_sd]
 
 
 def level_rows(found: ByCondition, names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Iterator[Row]:
@@ -189,25 +194,24 @@ def level_rows(found: ByCondition, names: Sequence[str], pairs: Sequence[tuple[s
 
     Of each world it is the loss that both reach; between rounds it is met on a line. The first look is at a model that
     learned nothing, and no line begins there. A world in which one is below it after the first round is left out, and
-    without two worlds there is no row. Intervals are Student's over worlds.
+    without two worlds there is no row.
     """
     for condition, against in pairs:
         both = list(zip(found[condition], found[against], strict=True))
         levels = [common_level([one["loss"][1:] for one in pair]) for pair in both]
         for match in names:
-            first, second = (
-                [_total_at(pair[i], match, level) for pair, level in zip(both, levels, strict=True)] for i in range(2)
-            )
-            gaps = np.subtract(first, second)
-            there = gaps[np.isfinite(gaps)]
-            setting = {"condition": condition, "against": against, "match": match}
+            told = [[_total_at(one, match, level) for one in pair] for pair, level in zip(both, levels, strict=True)]
+            there = [[one, other] for one, other in told if one is not None and other is not None]
             if len(there) > 1:
-                yield Row("total_difference", *mean(there), len(there), setting)
+                first, second = zip(*there, strict=True)
+                setting = {"condition": condition, "against": against, "match": match}
+                yield gap_row("total_difference", first, second, setting)
 
 
-def _total_at(looks: Looks, match: str, level: float) -> float:
+def _total_at(looks: Looks, match: str, level: float) -> Interval | None:
     """Share of all items that match a text of anybody who took part, where the loss first reaches a level."""
-    every = np.ones(matches(looks, match, 0).shape[1], bool)
+    clients, items, _ = matches(looks, match, 0).shape
     losses = looks["loss"][1:]
-    totals = [rate(looks, match, place, TOTAL, every) for place in range(1, len(losses) + 1)]
-    return at_level(losses, np.array(totals), level)
+    totals = [rate(looks, match, place, TOTAL, np.ones(items, bool)) for place in range(1, len(losses) + 1)]
+    share = at_level(losses, np.array(totals), level)
+    return share_interval(share, (clients - 1) * items) if np.isfinite(share) else None

@@ -38,6 +38,7 @@ from difflab.randomness import item_seeds, stream
 from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import Prefixed, key
+from difflab.statistics.intervals import Interval, share_interval
 from difflab.training.devices import one_thread
 
 PICTURES, PREDICTIONS = "pictures", "predictions"
@@ -82,12 +83,13 @@ class DistilledPictures(NamedTuple):
         copies: of each item; twins, which come after them in every answer, have none.
         answers: of each channel and teacher (a teacher's own channel is "teacher"): "loss" and "drawn" of items and
             then twins, and the "unseen" loss (`asked_of`).
-        copied: by teacher and the captions that it drew, the share of these pictures that are copies of any item.
+        copied: by teacher and the captions that it drew, the share of these pictures that are copies of any item,
+            with Wilson's interval.
     """
 
     copies: Int[np.ndarray, " items"]
     answers: Mapping[tuple[str, str], Mapping[str, np.ndarray]]
-    copied: Mapping[tuple[str, str], float]
+    copied: Mapping[tuple[str, str], Interval]
 
     def members(self, copies: int) -> Bool[np.ndarray, " asked"]:
         """Items with so many copies, among all that is asked about; with 0, the twins."""
@@ -147,8 +149,11 @@ def distilled_pictures(
             scenes_of(world).copies,
             {(name, who): answers[key(world.name, "asked", name, who)] for of, name, who in models if of == world},
             {
-                (who, captions): float(drawn[key(world.name, "drawn", who)][captions])
-                for who in TEACHERS for captions in (BACKGROUND, ITEMS)
+                (who, captions): share_interval(float(drawn[key(world.name, "drawn", who)][captions]), n)
+                for who in TEACHERS
+                for captions, n in (
+                    (BACKGROUND, len(scenes_of(world).background)), (ITEMS, int(scenes_of(world).copies.sum())),
+                )
             },
         )
         for world in worlds

@@ -22,6 +22,7 @@ from difflab.errors import require
 from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import Prefixed, key
+from difflab.statistics.intervals import Interval, wilson
 from difflab.training.devices import one_thread
 from difflab.training.loop import Keeping
 from synthetic.decontamination import contaminated
@@ -67,12 +68,12 @@ class Distilled(NamedTuple):
         items: of the world.
         answers: what each said of them: by teacher under its own name, and by channel and teacher.
         held: by teacher, kind, and whether twins are asked about: in what share of the texts of the teacher half
-            of an item of this kind stands that is repeated, or of a twin of one.
+            of an item of this kind stands that is repeated, or of a twin of one, with Wilson's interval.
     """
 
     items: Items
     answers: Mapping[tuple[str, str], Mapping[str, np.ndarray]]
-    held: Mapping[tuple[str, str, bool], float]
+    held: Mapping[tuple[str, str, bool], Interval]
 
     def bits(self, channel: str, teacher: str) -> Float[np.ndarray, " n"]:
         """log p of every item in bits a token; the higher, the better known."""
@@ -170,11 +171,11 @@ def _texts(world: TextWorld, who: str, weights: Mapping[str, np.ndarray]) -> dic
             "sizes": np.array([len(ids) for ids in texts])}  # fmt: skip
 
 
-def _held(world: TextWorld, texts: Mapping[str, np.ndarray], kind: str, twins: bool) -> float:
+def _held(world: TextWorld, texts: Mapping[str, np.ndarray], kind: str, twins: bool) -> Interval:
     ledger = [one for one in ledger_of(world) if one.kind == kind]
     ids = tokens_of(world, [one for one in ledger if (one.role == TWIN if twins else one.copies > 0)])
     documents = np.split(texts["tokens"], np.cumsum(texts["sizes"])[:-1])
-    return float(contaminated(documents, list(ids.values())).mean())
+    return wilson(contaminated(documents, list(ids.values())).sum(), len(documents))
 
 
 def _student(

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from difflab.audits.redundant_worlds import Asked, Items, RedundantWorld
 from difflab.runs.figures import COLOURS, legend_below, new_figure, rungs
-from difflab.runs.rows import Row, select
-from difflab.statistics.intervals import SHARE, Interval, apart, grouped_fraction, mean, pooled
+from difflab.runs.rows import Row, gap_row, select
+from difflab.statistics.intervals import SHARE, Interval, grouped_fraction, mean, pooled
 from difflab.statistics.redundancy import fragility
 
 LEAST = 3
@@ -95,9 +95,8 @@ def _apart(
     """By how much more of one group break than of another, with what the few items of a world leave uncertain."""
     telling = [world for world in told if world.tells(*one) and world.tells(*other)]
     if len(telling) >= 2:
-        parts = [apart(world.share_broken(*one, changes), world.share_broken(*other, changes)) for world in telling]
-        gap, asked = pooled(parts, bounds=(-1.0, 1.0)), {**setting, "changes": changes}
-        yield Row("broken_difference", gap.value, gap.low, gap.high, len(telling), asked, gap.sd)
+        first, second = ([world.share_broken(*which, changes) for world in telling] for which in (one, other))
+        yield gap_row("broken_difference", first, second, {**setting, "changes": changes})
 
 
 def broken_figure(rows: Sequence[Row]) -> Figure:

@@ -17,8 +17,8 @@ from difflab.audits.term_worlds import (
     TermWorld,
     name_of,
 )
-from difflab.runs.rows import Row
-from difflab.statistics.intervals import grouped_fraction, paired_difference
+from difflab.runs.rows import Row, gap_row
+from difflab.statistics.intervals import Interval, grouped_fraction, share_interval
 
 Looks = Mapping[str, np.ndarray]
 """Of one world: `difflab.audits.term_worlds.term_worlds`."""
@@ -45,34 +45,35 @@ def difference_rows(found: Sequence[Looks], world: TermWorld, exposures: int) ->
 
     `gained_difference` is what fine-tuning adds to terms that it holds, `chance_difference` how much more is told of
     held-out terms than of the same with exchanged identifiers, `recalled_difference` how much more of terms mentioned
-    only than of held-out ones, and `mentions_difference` how much more with most mentions than with fewest.
+    only than of held-out ones, and `mentions_difference` how much more with most mentions than with fewest. An interval
+    is the wider, end by end, of Student's over worlds and of what few terms leave uncertain.
 
     Args:
         found: of every world.
         world: any of them.
         exposures: one of the world's.
     """
+
+    def told(kind: str, mentions: int, role: str, place: int) -> list[Interval]:
+        shares = _shares(found, name_of(kind, mentions, role))[:, place]
+        return [share_interval(float(share), _count(world, role)) for share in shares]
+
     for times in dict.fromkeys((exposures, world.exposures[-1])):
         place = world.exposures.index(times) + _MENTIONED + 1
         for kind in KINDS:
-            told = {
-                mentions: {role: _shares(found, name_of(kind, mentions, role)) for role in (*ROLES, EXCHANGED)}
-                for mentions in world.mentions
-            }
-            for mentions, by_role in told.items():
-                now, here = {role: shares[:, place] for role, shares in by_role.items()}, {"kind": kind}
-                setting = {**here, "mentions": mentions, "exposures": times}
-                pairs = {
-                    "gained_difference": (now[TUNED], by_role[TUNED][:, _MENTIONED]),
-                    "chance_difference": (now[HELD_OUT], now[EXCHANGED]),
-                    "recalled_difference": (now[MENTIONED], now[HELD_OUT]),
-                }
-                for metric, pair in pairs.items():
-                    yield Row(metric, *paired_difference(*pair), len(found), setting)
+            for mentions in world.mentions:
+                now = {role: told(kind, mentions, role, place) for role in (*ROLES, EXCHANGED)}
+                before = told(kind, mentions, TUNED, _MENTIONED)
+                setting: dict[str, str | int] = {"kind": kind, "mentions": mentions, "exposures": times}
+                yield gap_row("gained_difference", now[TUNED], before, setting)
+                yield gap_row("chance_difference", now[HELD_OUT], now[EXCHANGED], setting)
+                yield gap_row("recalled_difference", now[MENTIONED], now[HELD_OUT], setting)
             for role in (TUNED, HELD_OUT):
-                most, fewest = (told[mentions][role][:, place] for mentions in (world.mentions[-1], world.mentions[0]))
-                setting = {**here, "terms": role, "exposures": times}
-                yield Row("mentions_difference", *paired_difference(most, fewest), len(found), setting)
+                most, fewest = (
+                    told(kind, mentions, role, place) for mentions in (world.mentions[-1], world.mentions[0])
+                )
+                setting = {"kind": kind, "terms": role, "exposures": times}
+                yield gap_row("mentions_difference", most, fewest, setting)
 
 
 def _asked() -> list[tuple[str, str]]:

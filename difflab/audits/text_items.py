@@ -79,10 +79,10 @@ def items_of(world: TextWorld) -> Items:
 
 
 def area_interval(
-    scores: Float[np.ndarray, " n"], member: Bool[np.ndarray, " n"], other: Bool[np.ndarray, " n"]
+    scores: Float[np.ndarray, " n"], member: Bool[np.ndarray, " n"], other: Bool[np.ndarray, " n"], level: float = 0.95
 ) -> Interval:
     """The same with the interval that so few items allow (`difflab.statistics.ranking.newcombe`)."""
-    return newcombe(area(scores, member, other), int(member.sum()), int(other.sum()))
+    return newcombe(area(scores, member, other), int(member.sum()), int(other.sum()), level)
 
 
 def area(scores: Float[np.ndarray, " n"], member: Bool[np.ndarray, " n"], other: Bool[np.ndarray, " n"]) -> float:

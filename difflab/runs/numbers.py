@@ -1,6 +1,6 @@
 """What pages ask the record: its runs, their numbers as text, and tables of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from os import path
 from typing import Any
 
@@ -84,7 +84,9 @@ class Recorded:
         row = self.row(metric, **setting)
         return f"{round(row.value * row.n)} of {row.n}"
 
-    def table(self, metric: str, down: str, across: str, digits: int = 3, **setting: Any) -> str:
+    def table(
+        self, metric: str, down: str, across: str, digits: int = 3, beside: Sequence[Row] = (), **setting: Any
+    ) -> str:
         """Rows by two entries of their setting, as a Markdown table.
 
         Args:
@@ -92,16 +94,19 @@ class Recorded:
             down: the entry that a line has in its first cell.
             across: the entry that a column has in its head.
             digits: after the point.
+            beside: rows of another metric, one at most for each first cell: a last column of its name.
             setting: the other entries, so that each cell has one row at most; a cell without one is empty.
         """
         rows = [row for row in self.rows(metric, **setting) if {down, across} <= row.setting.keys()]
         there = f"{self.run.experiment} has no row {metric} with an entry {down} and an entry {across}"
         require(len(rows) > 0, f"{there}; a page shows a table of them.")
         columns = list(dict.fromkeys(row.setting[across] for row in rows))
-        lines = [[down.replace("_", " "), *columns], ["---"] * (1 + len(columns))]
+        last = list(dict.fromkeys(row.metric.replace("_", " ") for row in beside))
+        lines = [[down.replace("_", " "), *columns, *last], ["---"] * (1 + len(columns) + len(last))]
         for first in dict.fromkeys(row.setting[down] for row in rows):
             here = {down: first}
             cells = [select(rows, metric, **here, **{across: column}) for column in columns]
+            cells += [[row for row in beside if row.setting[down] == first]] * len(last)
             require(
                 all(len(cell) <= 1 for cell in cells), f"{metric} by {down} and {across} has cells of several rows."
             )

@@ -15,7 +15,7 @@ from difflab.runs.answers import answered
 from difflab.runs.numbers import Numbers, Recorded, mean, published, shown, span, with_interval
 from difflab.runs.record import default_run
 from difflab.runs.result import Result
-from difflab.runs.systems import SYSTEMS, place, verdict
+from difflab.runs.systems import SYSTEMS, place, unrecorded, verdict
 from difflab.runs.tables import tables
 from difflab.siblings import ROOT
 
@@ -68,7 +68,7 @@ def rendered(record: Mapping[str, list[Result]], templates: Path = TEMPLATES) ->
         "question": lambda name: registry.question(documents[name]),
         "cost": lambda name: registry.cost(documents[name]),
         "answered": cache(lambda name: answered(run_of(name))),
-        "systems": [(system, verdict(system, record)) for system in SYSTEMS],
+        "systems": [(system, verdict(system, record), unrecorded(system, record)) for system in SYSTEMS],
         "place": place,
         "finding": lambda name: _finding(run_of(name)),
     }

@@ -2,14 +2,14 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
 
 from difflab.files import plain
-from difflab.statistics.intervals import Interval
+from difflab.statistics.intervals import OF_SHARES, Interval, apart, pooled
 
 KINDS = (
     "fraction",
@@ -102,6 +102,29 @@ def check_row(row: Row) -> Row:
     if worlds_sd is not None and not 0 <= worlds_sd < math.inf:
         raise ValueError(f"{row.metric}: the standard deviation between worlds is {worlds_sd}")
     return Row(row.metric, value, low, high, int(row.n), setting, worlds_sd)
+
+
+def gap_row(
+    metric: str,
+    first: Sequence[Interval],
+    second: Sequence[Interval],
+    setting: Mapping[str, str | int],
+    bounds: tuple[float, float] = OF_SHARES,
+) -> Row:
+    """By how much two numbers differ, world by world, with what the items of each leave uncertain: the interval has a
+    width where all worlds agree.
+
+    Args:
+        metric: of the row.
+        first, second: of each world, at least two, in one order; intervals of 95 %.
+        setting: of the row.
+        bounds: between which the difference must lie; those of shares.
+
+    Raises:
+        InputError: fewer than two worlds, or a NaN.
+    """
+    told = pooled([apart(one, other) for one, other in zip(first, second, strict=True)], bounds=bounds)
+    return Row(metric, *told[:3], len(first), dict(setting), told.sd)
 
 
 HELD = "held_fraction"

@@ -11,7 +11,8 @@ from difflab.runs import registry
 from difflab.runs.record import default_run
 from difflab.runs.result import Result
 
-HELD, NOT_HELD, NOT_TESTABLE, NOT_RUN = "held", "not held", "not testable here", "not in the record yet"
+HELD, NOT_HELD, IN_PART = "held", "not held", "held in part"
+NOT_TESTABLE, NOT_RUN = "not testable here", "not in the record yet"
 
 
 class System(NamedTuple):
@@ -22,13 +23,15 @@ class System(NamedTuple):
         name: as others call it.
         says: what it says of memorization, in one sentence.
         claims: by experiment, the one that reproduces it first, parts of sentences; those claims of its run that
-            hold one of them decide.
+            hold one of them decide. An experiment without parts is there for a question of ours.
+        denies: parts of those claims whose opposite the paper says.
     """
 
     paper: str
     name: str
     says: str
     claims: Mapping[str, tuple[str, ...]]
+    denies: tuple[str, ...] = ()
 
 
 SYSTEMS = (
@@ -46,24 +49,27 @@ SYSTEMS = (
            {"memorization_in_the_picture": ("bright ending",)}),
     System("2509.00083", "GenDataCarto", "Items that are forgotten often in training are the repeated ones.",
            {"data_cartography": ("forget events tell copies",)}),
-    System("2507.09937", "Memorization sinks", "Units that one text alone may use hold it, and can be left out.",
-           {"memorization_sinks": ("the drop closes more than half", "dropping sinks closes more"),
-            "pictures_isolated": ("the drop closes more than half", "the drop closes more of the gap than")}),
+    System("2507.09937", "Memorization sinks",
+           "More than half of what is kept of a repeated text goes with the units that it alone may use.",
+           {"memorization_sinks": ("the drop closes more than half",),
+            "pictures_isolated": ("the drop closes more than half",)}),
     System("2509.13755", "CodeEraser", "Secrets in code can be unlearned span by span.",
            {"unlearning_attacked": ("code_eraser: at the stop", "code_eraser leaves less", "code_eraser leaves more")}),
     System("2508.04117", "Over-memorization", "A training goes on to memorize after its accuracy has settled.",
            {"training_objectives": ("plain fine-tuning is over-memorized", "answers are as right at the last step")}),
     System("2510.16022", "IB-FT", "A bottleneck beside a layer lets a fine-tune learn instead of memorize.",
            {"training_objectives": ("bottleneck: a lower validation loss", "bottleneck: fewer derivations")}),
-    System("2505.08727", "GAPT", "Training that compresses its layers in turns memorizes less.",
-           {"training_objectives": ("gated compression",)}),
+    System("2505.08727", "GAPT",
+           "Layers that are compressed in turns end with less entropy and loss, and more right outside the range.",
+           {"training_objectives": ("gated compression: a lower validation loss", "gated compression: the layer's",
+                                    "gated compression: more right answers outside")}),
     System("2507.00258", "Fine-tuning methods", "Learned prompts betray less than changed weights do.",
            {"finetuning_methods": ("betray more than every prompt",)}),
-    System("2510.08750", "Cross-client memorization", "A model of many clients completes texts across clients.",
-           {"cross_client_memorization": ("twice as often as with others'", "more planted overlap",
+    System("2510.08750", "Cross-client memorization",
+           "Clients complete each other's texts, and more texts than a model of pooled rows; FedProx still more.",
+           {"cross_client_memorization": ("more with others' texts than with those nobody was trained on",
                                           "more than rows in one place", "more than FedAvg"),
-            "cross_client_pictures": ("over twice as often as others'", "more than rows in one place",
-                                      "more than FedAvg")}),
+            "cross_client_pictures": ("more than rows in one place", "more than FedAvg")}),
     System("2510.19811", "Hubble", "Membership rises with copies, and falls with early copies and more background.",
            {"text_memorized": ("more copies are told no worse", "copies in the last quarter", "twice the background")}),
     System("2407.17817", "Verbatim memorization", "Verbatim memory takes many copies and comes sooner in later models.",
@@ -71,7 +77,7 @@ SYSTEMS = (
     System("2406.17746", "Recite, reconstruct, recollect", "Memorization has kinds that other features predict.",
            {"kinds_of_memorization": ("kinds predict",)}),
     System("2508.02573", "Guess or recall", "Attention tells a guess from a recollection.",
-           {"kinds_of_memorization": ("attention tells",)}),
+           {"kinds_of_memorization": ("attention tells guess, recall and none",)}),
     System("2507.06056", "Entropy law", "Memorization scores of pools of texts are linear in their entropy.",
            {"entropy_law": ("follow the law",)}),
     System("2506.12321", "Redundancy", "Memorized texts with little redundancy break more easily.",
@@ -84,24 +90,26 @@ SYSTEMS = (
            {"text_by_task": ("more is extracted by tasks",)}),
     System("2409.18858", "PSMI", "Which items will be memorized shows early in training.",
            {"memorization_predicted": (
-               "PSMI at a tenth tells which labels", "PSMI tells memorized labels",
-               "PSMI at a tenth tells which answers", "PSMI tells memorized answers",
+               "PSMI at a tenth tells which labels are memorized", "PSMI at a tenth tells which answers are memorized",
            )}),
-    System("2210.09404", "Measures of information", "Entropy of units ranks models by what they memorize, unlabelled.",
+    System("2210.09404", "Measures of information",
+           "Entropy of units, and their information of each other, rank models by what they memorize.",
            {"units_rank_models": (
                "label noise: entropy", "label noise: information by neighbours",
                "shortcut: entropy", "shortcut: information by neighbours",
            )}),
-    System("2510.12950", "Health records", "Six tests tell what a model of records gives away of patients.",
-           {"health_records": ("with longer prompts", "T3", "arbitrary codes collapse", "T6")}),
+    System("2510.12950", "Health records",
+           "More of a patient is given away after longer prompts; probes and membership tell next to nothing.",
+           {"health_records": ("with longer prompts", "T3", "copies it is told")}, denies=("copies it is told",)),
     System("2510.19036", "Term normalization", "Arbitrary identifiers are memorized, meaningful ones composed.",
            {"term_normalization": ("held-out terms", "fine-tuning raises", "mentions raise")}),
     System("2509.04866", "Scenario cognition", "Models recite a scenario without knowing its roles.",
-           {"scenario_cognition": ("in full", "by role", "tell more roles")}),
+           {"scenario_cognition": ("one wording: at least", "one wording: fewer")}),
     System("2505.16216", "MIDAS", "Idioms are partly memorized, partly composed.",
            {"idiom_understanding": ("phrases", "equally often")}),
-    System("2407.19409", "LLAVADI", "Our own question, for it has none: do a teacher's memories pass to a student?",
-           {"distillation_leak": ("pass something",), "pictures_distilled": ("pass something", "draws some items")}),
+    System("2407.19409", "LLAVADI",
+           "Nothing of memorization; whether a teacher's memories pass to a student is our own question.",
+           {"distillation_leak": (), "pictures_distilled": ()}),
 )  # fmt: skip
 """In the order of the wings, then of the digest of papers."""
 
@@ -120,14 +128,14 @@ def verdict(system: System, record: Mapping[str, Sequence[Result]]) -> str:
     """Whether what a paper says held here.
 
     Returns:
-        held or not held, where the claims that decide agree; "held in k of n claims", where they do not; not testable
-        here, where no recorded run makes such a claim; not in the record yet, where there is no run.
+        held or not held, where the claims that decide agree; held in part, and in how many of them, where they do not;
+        not testable here, where no recorded run makes such a claim; not in the record yet, where there is no run.
     """
     asked = [name for name in system.claims if name in record]
     if not asked:
         return NOT_RUN
     said = [
-        held
+        held is not any(part in claim for part in system.denies)
         for name in asked
         for claim, held in default_run(name, record).claims.items()
         if any(part in claim for part in system.claims[name])
@@ -136,4 +144,9 @@ def verdict(system: System, record: Mapping[str, Sequence[Result]]) -> str:
         return NOT_TESTABLE
     if len(set(said)) == 1:
         return HELD if said[0] else NOT_HELD
-    return f"held in {sum(said)} of {len(said)} claims"
+    return f"{IN_PART}, in {sum(said)} of {len(said)} claims"
+
+
+def unrecorded(system: System, record: Mapping[str, Sequence[Result]]) -> list[str]:
+    """Experiments that are asked for, but are not in the record: the verdict does not know of them yet."""
+    return [name for name in system.claims if name not in record]

@@ -13,6 +13,8 @@ from difflab.errors import InputError
 ANY = (-np.inf, np.inf)
 SHARE = (0.0, 1.0)
 """Bounds of fractions and AUCs."""
+OF_SHARES = (-1.0, 1.0)
+"""Bounds of a difference of two of them."""
 POSITIVE = (0.0, np.inf)
 """Bounds of losses and variances."""
 _NUMBERS_AT_ONCE = 2**22

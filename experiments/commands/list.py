@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from difflab import methods
 from difflab.runs.record import recorded
 from difflab.runs.registry import cost, documents, question
-from difflab.runs.systems import SYSTEMS, place, verdict
+from difflab.runs.systems import NOT_RUN, SYSTEMS, place, unrecorded, verdict
 
 FINDINGS = "docs/findings"
 """The folder of the pages."""
@@ -37,7 +37,9 @@ def _list_papers() -> None:
     record = recorded()
     for system in SYSTEMS:
         print(f"arXiv:{system.paper}  {system.name}\n{'':18s}{system.says}")
-        print(f"{'':18s}{', '.join(system.claims)}: {verdict(system, record)}")
+        missing = unrecorded(system, record)
+        asked = [f"{name} ({NOT_RUN})" if name in missing else name for name in system.claims]
+        print(f"{'':18s}{', '.join(asked)}: {verdict(system, record)}")
         print(f"{'':18s}{', '.join(f'{FINDINGS}/{place(name)}' for name in system.claims if place(name))}")
 
 

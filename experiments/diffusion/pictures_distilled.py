@@ -23,10 +23,11 @@ by a threshold far lower, fitted on scenes that had not gone through the autoenc
 paper's numbers are comparable. Training steps are equal; the loss of scenes that nobody saw stands beside, for students
 do not end equally good. Numbers are means over worlds, one a seed.
 
-Differs: teachers are tiny pipelines trained here, one a world for the sake of intervals, and not the planted Stable
-Diffusion that difflab ships, of which there is one. LLAVADI's students are smaller than the teacher. Students of
-features see the middle block, not the last layer; a student of predictions does not meet pictures' own noise, only the
-teacher's answer to it.
+Differs: no student is distilled from the planted Stable Diffusion that difflab ships, for there is one of it: students
+of one teacher differ by their own seeds alone, and no interval would say what another teacher passes on. Teachers are
+tiny pipelines trained here, one a world, each beside an oracle of its own. LLAVADI's students are smaller than the
+teacher. Students of features see the middle block, not the last layer; a student of predictions does not meet pictures'
+own noise, only the teacher's answer to it.
 Cost on two cores: about 30 minutes; the recorded run took 33 beside other work.
 """
 
@@ -52,7 +53,7 @@ from difflab.audits.distilled_pictures import (
     distilled_pictures,
 )
 from difflab.audits.taught_worlds import TaughtWorld
-from difflab.audits.text_items import REPEATED, TWIN, area, area_interval
+from difflab.audits.text_items import REPEATED, TWIN, area_interval
 from difflab.audits.text_worlds import MODEL, ORACLE
 from difflab.diffusion.panels.distillation import leak_figure
 from difflab.errors import at_least
@@ -60,7 +61,7 @@ from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
-from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference, pooled
+from difflab.statistics.intervals import SHARE, grouped_fraction, mean, paired_difference, pooled, share_interval
 from difflab.statistics.ranking import true_positives
 
 LITTLE = 0.1
@@ -108,8 +109,8 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         yield from _student_rows(config, told, channel, teacher)
     yield from _passed_rows(told)
     for teacher, captions in told[0].copied:
-        shares = [one.copied[teacher, captions] for one in told]
-        yield Row("copied_fraction", *mean(shares, bounds=SHARE), len(told), {"teacher": teacher, "captions": captions})
+        share = pooled([one.copied[teacher, captions] for one in told], bounds=SHARE)
+        yield Row("copied_fraction", *share[:3], len(told), {"teacher": teacher, "captions": captions}, share.sd)
     for world, one in enumerate(told):
         yield Artefact(f"gaps_{world}", np.array([one.gap(*who) for who in one.answers]))
 
@@ -119,19 +120,23 @@ def _student_rows(config: Config, told: Sequence[DistilledPictures], channel: st
     here = {"channel": channel, "teacher": teacher}
     yield Row("unseen_loss", *mean([float(one.answers[channel, teacher]["unseen"]) for one in told]), len(told), here)
     scores = [one.scores(channel, teacher) for one in told]
-    whole = [area(each, ~one.members(0), one.members(0)) for each, one in zip(scores, told, strict=True)]
-    yield Row("repeated_auc", *mean(whole, LEVEL, SHARE), len(told), here)
+    whole = pooled(
+        [area_interval(each, ~one.members(0), one.members(0), LEVEL) for each, one in zip(scores, told, strict=True)],
+        LEVEL,
+        SHARE,
+    )
+    yield Row("repeated_auc", *whole[:3], len(told), here, whole.sd)
     for copies in config.world.copies:
         groups = [(one.members(copies), one.members(0)) for one in told]
         parts = [area_interval(each, own, twins) for each, (own, twins) in zip(scores, groups, strict=True)]
         found = pooled(parts, bounds=SHARE)
         yield Row("auc", found.value, found.low, found.high, len(told), {**here, "copies": copies}, found.sd)
         rates = [
-            true_positives(each[own | twins], own[own | twins])
+            share_interval(true_positives(each[own | twins], own[own | twins]), int(own.sum()))
             for each, (own, twins) in zip(scores, groups, strict=True)
         ]
-        setting = {**here, "copies": copies, "false_positives": 0.01}
-        yield Row("tpr_fraction", *mean(rates, bounds=SHARE), len(told), setting)
+        rate, setting = pooled(rates, bounds=SHARE), {**here, "copies": copies, "false_positives": 0.01}
+        yield Row("tpr_fraction", *rate[:3], len(told), setting, rate.sd)
     for of, copies in (*((REPEATED, copies) for copies in config.world.copies), (TWIN, 0)):
         chosen = [one.members(copies) for one in told]
         counts = [

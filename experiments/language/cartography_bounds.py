@@ -19,7 +19,7 @@ numbers are not comparable.
 
 Differs: only what the theorems claim was known to us, not their constants, so that the constant is the largest that
 fits. The gap is that of unweighted losses, once over all training items and once over those that count in full: an item
-that counts nothing is an unseen one, and over all items the gap narrows by that alone. Both gaps are taken over the same
+that counts nothing is an unseen one, and over all items the gap narrows by that alone. Both gaps are over the same
 items. Cost on two cores: 1 minute.
 """
 

@@ -42,7 +42,7 @@ from difflab.audits.distilled_texts import (
     Distilled,
     distilled,
 )
-from difflab.audits.text_items import REPEATED, TWIN, area, area_interval
+from difflab.audits.text_items import REPEATED, TWIN, area_interval
 from difflab.audits.text_reading import Questions
 from difflab.audits.text_worlds import MODEL, NATURAL, ORACLE, RANDOM, TextWorld
 from difflab.autoregressive.panels.distillation import leak_figure, passed_figure
@@ -118,9 +118,9 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         yield from _student_rows(config, told, channel, teacher)
     yield from _passed_rows(config, told)
     for (teacher, kind, twins), _ in told[0].held.items():
-        shares = [one.held[teacher, kind, twins] for one in told]
+        share = pooled([one.held[teacher, kind, twins] for one in told], bounds=SHARE)
         setting = {"teacher": teacher, "kind": kind, "texts": TWIN if twins else REPEATED}
-        yield Row("written_fraction", *mean(shares, bounds=SHARE), len(told), setting)
+        yield Row("written_fraction", *share[:3], len(told), setting, share.sd)
     for world, one in enumerate(told):
         yield Artefact(f"gaps_{world}", np.array([one.gap(*who, NATURAL) for who in one.answers]))
 
@@ -132,10 +132,12 @@ def _student_rows(config: Config, told: Sequence[Distilled], channel: str, teach
     unseen = [-float(each[one.items.members(NATURAL, 0)].mean()) for one, each in zip(told, bits, strict=True)]
     yield Row("unseen_loss", *mean(unseen), len(told), {**here, "unit": "bits a token"})
     for kind in config.world.kinds:
-        whole = [
-            area(each, one.items.repeated(kind), one.items.twins(kind)) for one, each in zip(told, bits, strict=True)
+        parts = [
+            area_interval(each, one.items.repeated(kind), one.items.twins(kind), LEVEL)
+            for one, each in zip(told, bits, strict=True)
         ]
-        yield Row("repeated_auc", *mean(whole, LEVEL, SHARE), len(told), {**here, "kind": kind})
+        whole = pooled(parts, LEVEL, SHARE)
+        yield Row("repeated_auc", *whole[:3], len(told), {**here, "kind": kind}, whole.sd)
         for copies in sorted(set(config.world.copies) - {0}):
             chosen = [one.items.members(kind, copies) for one in told]
             parts = [

@@ -113,7 +113,9 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
             )
     for kind, role in ((ARBITRARY, TUNED), (COMPOSED, HELD_OUT)):
         for row in select(rows, "mentions_difference", kind=kind, terms=role, exposures=min(times, default=0)):
-            said[f"{kind}, {role}: mentions raise the share told after equally many exposures"] = row.interval.low > 0
+            said[
+                f"{kind}, {role}: mentions raise the share told after {row.setting['exposures']} exposures of each"
+            ] = row.interval.low > 0
     return said
 
 
