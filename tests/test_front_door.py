@@ -47,13 +47,17 @@ def test_importing_it_is_light_and_its_face_is_complete(tmp_path):
         difflab.adit  # noqa: B018
 
 
+def own_packages(place, *names):
+    """A place where the user's own packages have our names."""
+    for name in names:
+        (place / name).mkdir()
+        (place / name / "__init__.py").write_text("OWN = True\n")
+    return place
+
+
 @pytest.fixture
 def hidden(tmp_path):
-    """A place where the user's own packages have our names."""
-    for name in ("experiments", "theory", "synthetic"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text("OWN = True\n")
-    return tmp_path
+    return own_packages(tmp_path, "experiments", "theory", "synthetic")
 
 
 def test_folders_of_the_users_own_are_no_hindrance(hidden):
@@ -76,6 +80,34 @@ def test_hidden_experiments_are_one_sentence(hidden):
     assert line.returncode == 2 and "hides" in line.stderr and "Traceback" not in line.stderr
 
 
+WORKERS = """import numpy, synthetic
+from difflab import InputError, siblings
+from difflab.runs.parallel import in_processes
+
+assert synthetic.OWN
+if __name__ == "__main__":
+    pictures = siblings.load("difflab.audits.references").reference_pictures
+    try:
+        list(in_processes(pictures, [("nowhere", 8, 8)], 1))
+    except InputError as error:
+        print(error)
+    with siblings.at_home():
+        from synthetic.decontamination import occurrences
+        ((_, found),) = in_processes(occurrences, [([numpy.arange(3)], [numpy.array([2])])], 1)
+    print(type(found).__module__, found.offset.tolist())
+    import synthetic
+    print(synthetic.OWN)
+"""
+
+
+def test_workers_import_ours_and_a_script_of_the_users_imports_theirs(tmp_path):
+    script = own_packages(tmp_path, "theory", "synthetic") / "mine.py"
+    script.write_text(WORKERS)
+    answer = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    first, *rest = answer.stdout.splitlines() or [""]
+    assert "nowhere" in first and rest == ["synthetic.decontamination [2]", "True"], answer.stderr
+
+
 FIVE = {
     "crossover_predicted": {"n": 8, "variances": (1.0,), "times": 3, "replicates": 2},
     "digits_trained": {"samples": 20, "steps": 20, "chunk": 10},
@@ -88,14 +120,14 @@ FIVE = {
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    """Five smoke runs from one plain Python process that leaves jax at its own precision."""
+    """Five smoke runs from one plain Python process beside the user's packages, with jax at its own precision."""
     out = tmp_path_factory.mktemp("plain")
     script = (
         f"import difflab\nfor name, flags in {FIVE}.items(): difflab.run(name, smoke=True, out={str(out)!r}, **flags)\n"
-        "import jax; print(jax.numpy.ones(1).dtype)"
+        "import jax, synthetic, theory; print(jax.numpy.ones(1).dtype, theory.OWN, synthetic.OWN)"
     )
-    answer = python(script, out, JAX_ENABLE_X64="0")
-    assert answer.stdout.strip() == "float32", answer.stderr
+    answer = python(script, own_packages(out, "theory", "synthetic"), JAX_ENABLE_X64="0")
+    assert answer.stdout.strip() == "float32 True True", answer.stderr
     return out
 
 
