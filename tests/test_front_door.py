@@ -255,9 +255,14 @@ def test_a_pipeline_in_memory_is_audited_as_the_directory_is(pairs, tmp_path):
 
 def test_pictures_in_memory_are_audited(pairs):
     pictures, captions = pairs
-    found = difflab.audit("planted", pairs, captions=3, seeds=2, steps=1, detectors="noise_magnitude")
-    assert found.config["data"].startswith("memory:")
+    quickly = {"captions": 3, "seeds": 2, "steps": 1, "detectors": "noise_magnitude"}
+    found = difflab.audit("planted", pairs, prompts=["a cat", "a dog"], **quickly)
+    assert found.config["data"].startswith("memory:") and found.config["prompts"].startswith("memory:")
     assert select(found.rows, "memorized_fraction", measure="pixel", seeds="any")[0].value == 0
+    (extra,) = select(found.rows, "memorized_fraction", measure="pixel", seeds="any", captions="prompts")
+    assert extra.n == 2
+    with pytest.raises(InputError, match="prompts holds ' '; give a list of texts"):
+        difflab.audit("planted", pairs, prompts=["a cat", " "])
     with pytest.raises(InputError, match=r"the pictures are \(16, 16, 3\)"):
         difflab.audit("planted", (pictures[:, :16, :16], captions), seeds=2)
 
