@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import torch
@@ -131,20 +132,24 @@ def plain(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("setting", "01")
-def test_the_command_line_gives_the_rows_of_plain_python(setting, plain, tmp_path):
-    """Some of the five with jax's own precision in the environment, and the others without."""
-    names = list(FIVE)[int(setting) :: 2]
-    words = [["run", name, "--smoke", "--out", str(tmp_path)] for name in names]
-    for name, command in zip(names, words, strict=True):
-        for flag, value in FIVE[name].items():
-            command += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
-    script = (
-        "from difflab.runs.registry import command_line\nimport sys\ncommand = command_line()\n"
-        f"for words in {words!r}: sys.argv[1:] = words; command()"
-    )
-    answer = python(script, ROOT, JAX_ENABLE_X64=setting)
-    assert answer.returncode == 0, answer.stderr
+@pytest.mark.parametrize("setting", [None, "0", "1"])
+def test_the_command_line_gives_the_rows_of_plain_python(setting, plain, tmp_path, monkeypatch):
+    """All five with float64 in the environment, the exact one with float32 and with nothing, too."""
+    monkeypatch.delenv("JAX_ENABLE_X64")
+    if setting is not None:
+        monkeypatch.setenv("JAX_ENABLE_X64", setting)
+    names = list(FIVE) if setting == "1" else ["crossover_predicted"]
+    # What jax has read where a process starts so.
+    jax.config.update("jax_enable_x64", setting == "1")
+    try:
+        for name in names:
+            words = ["run", name, "--smoke", "--out", str(tmp_path)]
+            for flag, value in FIVE[name].items():
+                words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
+            command_line.main(words)
+        assert jax.config.jax_enable_x64 == (setting == "1")
+    finally:
+        jax.config.update("jax_enable_x64", True)
     for name in names:
         (mine,), (other,) = ((place / name).glob("*/rows.jsonl") for place in (plain, tmp_path))
         assert mine.parent.name == other.parent.name and mine.read_bytes() == other.read_bytes()
