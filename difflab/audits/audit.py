@@ -61,7 +61,7 @@ from difflab.diffusion.similarity import (
 )
 from difflab.diffusion.tokens import say_cut
 from difflab.errors import InapplicableError, at_least, require
-from difflab.randomness import item_seeds
+from difflab.randomness import item_seeds, resampling
 from difflab.runs.configs import from_keywords
 from difflab.runs.execute import execute
 from difflab.runs.figures import COLOURS, legend_below, new_figure, picture_strips
@@ -349,10 +349,10 @@ def _detector_rows(
     for group, whole in groups.items():
         here = whole[: len(scores)]
         if here.sum() > 1:
-            middle = bootstrap(scores[here], np.median, np.random.default_rng(0))
+            middle = bootstrap(scores[here], np.median, resampling())
             yield Row("median_score", *middle, int(here.sum()), {"detector": name, "captions": group})
     if copied.any() and not copied.all():
-        found = auc_interval(scores, copied, np.random.default_rng(0), 1000)
+        found = auc_interval(scores, copied, resampling(), 1000)
         yield Row("auc", *found, len(scores), {"detector": name, "finds": "copies by the pixel measure"})
 
 

@@ -18,6 +18,7 @@ from difflab.clip.model import WEIGHTS, Clip, load_clip
 from difflab.clip.train import train_all
 from difflab.datasets.labelled import Labelled, classes_of, files_of, labelled, pixel_digests
 from difflab.errors import require
+from difflab.randomness import stream
 from difflab.runs.results import Checkpoints
 from synthetic.data import collages as drawn
 from synthetic.data.collages import Collages
@@ -147,7 +148,7 @@ def named(**flags: str | Path | Clip | None) -> tuple[dict[str, str], dict[str, 
 
 def in_memory(clip: Clip) -> str:
     """How a config names this model: by its weights, and by what it sees of a picture and of a caption."""
-    picture = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    picture = stream(0, "fingerprint").numpy().integers(0, 256, (256, 256, 3), np.uint8)
     inputs = {"picture": clip.transform(Image.fromarray(picture)), "caption": clip.tokenizer(["a photo of a dog"])}
     found = hashlib.sha256()
     for name, value in (clip.model.state_dict() | inputs).items():

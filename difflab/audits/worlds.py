@@ -24,7 +24,7 @@ from difflab.diffusion.pipeline import ORACLE, SHIPPED, found_model, picture_siz
 from difflab.diffusion.similarity import NEAREST, Measure
 from difflab.diffusion.tokens import say_cut
 from difflab.errors import InputError, require
-from difflab.randomness import item_seeds, stream
+from difflab.randomness import begin_torch, item_seeds, stream
 from difflab.runs.rows import Note
 from synthetic import plan as plans
 from synthetic.plan import Plan, Planted
@@ -160,7 +160,7 @@ def random_network(pipeline: StableDiffusionPipeline, seed: int = 0) -> StableDi
     """The same text encoder and autoencoder around a U-Net that was never trained; its first weights are of a seed."""
     other = copy.copy(pipeline)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, "random network").integer)
+        begin_torch(stream(seed, "random network").integer)
         unet = type(pipeline.unet).from_config(pipeline.unet.config)
     # Told the dtype that it has, diffusers warns.
     unet = unet if unet.dtype == pipeline.unet.dtype else unet.to(pipeline.unet.dtype)
