@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from difflab.audits.inspect import inspect
     from difflab.audits.membership import membership
     from difflab.audits.records import records
+    from difflab.audits.run import open_run, run
     from difflab.audits.stress import stress
     from difflab.audits.unlearn import unlearn
     from difflab.diffusion.pipeline import load
     from difflab.errors import InputError
-    from difflab.runs.calls import open_run, run
     from difflab.runs.result import Result
 
 __all__ = [
@@ -67,9 +67,9 @@ _HOMES = {
     "inspect": "difflab.audits.inspect",
     "load": "difflab.diffusion.pipeline",
     "membership": "difflab.audits.membership",
-    "open_run": "difflab.runs.calls",
+    "open_run": "difflab.audits.run",
     "records": "difflab.audits.records",
-    "run": "difflab.runs.calls",
+    "run": "difflab.audits.run",
     "stress": "difflab.audits.stress",
     "unlearn": "difflab.audits.unlearn",
 }

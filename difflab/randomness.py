@@ -2,6 +2,9 @@
 
 A stream is named after what is drawn from it: `stream(seed, "attack", i)`. Seeds are never added to or multiplied, so
 that no stream of one seed can be another stream of the next one.
+
+Some chance is older than the names and begins at a number as it is. Shipped weights and recorded numbers were made so,
+which is why it stays; `torch_from`, `begin_torch`, `numpy_from`, `numbered` and `resampling` say what of it meets.
 """
 
 import hashlib
@@ -71,7 +74,53 @@ def item_seeds(seed: int, name: str, n: int) -> list[int]:
 def numbered(seed: int, number: int) -> int:
     """The seed of one step of a training, in [0, 2^32): steps are told apart by counting, not by hashing.
 
-    Shipped weights were trained by it, which is why it stays. Seeds are spread by the golden ratio, so that the steps
-    of two trainings can share a number only where their seeds are about 10^5 apart or their steps 10^4.
+    Seeds are spread by the golden ratio, so that the steps of two trainings can share a number only where their seeds
+    are about 10^5 apart or their steps 10^4. Of seed 0 the steps are 0, 1, 2, ...: its step k draws the noise from the
+    numbers from which a network of seed k has its first weights, if those begin at k itself (`begin_torch`). Trainings
+    of one seed share all steps: clients of a federation with as many rows see them in the same order.
     """
     return (seed * 0x9E3779B1 + number) % 2**32
+
+
+def torch_from(seed: int) -> "torch.Generator":
+    """A torch generator on the CPU that begins at this number, in [0, 2^64).
+
+    Of `item_seeds`, `Stream.integer` and numbers drawn by another generator no two meet but by accident. An autoencoder
+    begins at the seed that the user gave: its pictures and noise are drawn from the numbers that its own first weights,
+    and those of the other networks of that seed, were drawn from (`begin_torch`).
+    """
+    import torch
+
+    return torch.Generator().manual_seed(seed)
+
+
+def begin_torch(seed: int) -> None:
+    """Let torch's own generator begin at this number: for first weights, adapters and dropout, which take no other.
+
+    The text encoder, the U-Net and the autoencoder of a pipeline each begin at the recipe's seed, so that the size of
+    one does not change the others, and so do a CLIP and the pair around a text encoder at that of their training. Their
+    first weights are drawn from the same numbers where seeds are equal. Language models, adapters and the CLIPs of
+    experiments begin at integers of streams, which meet nothing.
+    """
+    import torch
+
+    torch.manual_seed(seed)
+
+
+def numpy_from(*numbers: int) -> np.random.Generator:
+    """A numpy generator that begins at these numbers, each at least 0.
+
+    Of a plan's own seed are drawn both its pictures and the order in which unique ones stand in for those left out, and
+    of a world of collages which classes are partners. These meet where seeds are equal: the order of stand-ins is no
+    chance apart from the pictures'. What defenses draw begins at integers of streams, which meet nothing.
+    """
+    return np.random.default_rng(numbers)
+
+
+def resampling() -> np.random.Generator:
+    """The chance of intervals that are drawn anew from numbers of an experiment, and of points moved aside in a figure.
+
+    It always begins at 0: all intervals that begin here resample the same places where they have as many numbers, so
+    that two of them err alike.
+    """
+    return np.random.default_rng(0)

@@ -3,13 +3,16 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).parents[1]
 _NEEDED = ("theory", "synthetic")
+_OURS: dict[str, ModuleType] = {}
+"""What was imported beside the user's, so that it is imported once."""
 
 
 def hidden(name: str) -> Path | None:
@@ -25,29 +28,48 @@ def hidden(name: str) -> Path | None:
 
 
 def load(name: str) -> ModuleType:
-    """A module of difflab that imports its siblings, imported where they are found."""
+    """A module that imports our packages, imported where they are found."""
     if name in sys.modules:
         return sys.modules[name]
-    with _uncovered():
+    with at_home():
         return importlib.import_module(name)
 
 
 @contextmanager
-def _uncovered() -> Iterator[None]:
-    """Within the context our packages are imported, after it the user's are again."""
+def at_home() -> Iterator[None]:
+    """Within the context our packages are imported and pickled, after it the user's are again."""
     names = {name for name in _NEEDED if hidden(name) is not None}
     if not names:
         yield
         return
-    theirs = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in names}
-    for name in theirs:
-        del sys.modules[name]
-    sys.path.insert(0, str(ROOT))
-    importlib.invalidate_caches()
+    theirs = _taken(names)
+    sys.modules.update(_OURS)
+    sys.meta_path.insert(0, _Ours)
     try:
         yield
     finally:
-        sys.path.remove(str(ROOT))
-        for name in [name for name in sys.modules if name.partition(".")[0] in names]:
-            del sys.modules[name]
+        sys.meta_path.remove(_Ours)
+        _OURS.update(_taken(names))
         sys.modules.update(theirs)
+
+
+def settle() -> None:
+    """Import our packages from now on, in a process that does nothing else."""
+    _taken({name for name in _NEEDED if hidden(name) is not None})
+    sys.meta_path.insert(0, _Ours)
+
+
+class _Ours:
+    """Finds our packages before any path is searched; the path itself stays, for processes that start with it."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        return PathFinder.find_spec(name, [str(ROOT)]) if name in _NEEDED else None
+
+
+def _taken(names: set[str]) -> Mapping[str, ModuleType]:
+    """The modules of these packages, which are no longer imported."""
+    found = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in names}
+    for name in found:
+        del sys.modules[name]
+    return found

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from difflab import siblings
 from difflab.errors import InputError
 from difflab.runs.registry import document
 
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if command not in COMMANDS:
             raise InputError(f"there is no command {command!r}; the commands are {', '.join(COMMANDS)}.")
-        importlib.import_module(f"experiments.commands.{command}").main(rest)
+        with siblings.at_home():
+            importlib.import_module(f"experiments.commands.{command}").main(rest)
     except InputError as mistake:
         print(f"difflab: {mistake}", file=sys.stderr)
         sys.exit(2)

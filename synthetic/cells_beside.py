@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from jaxtyping import Int
 
+from difflab.randomness import resampling
 from difflab.runs.numbers import Recorded
 from difflab.runs.rows import Row, select
 from difflab.statistics.intervals import bootstrap, summary
@@ -82,7 +83,7 @@ def variance_row(
         if ratios:
             errors.append(float(np.mean(np.abs(np.array(ratios) - 1))))
     if len(errors) > 1:
-        interval = bootstrap(np.array(errors), np.mean, np.random.default_rng(0))
+        interval = bootstrap(np.array(errors), np.mean, resampling())
         yield Row("variance_error_ratio", *interval, len(errors), {"among": among})
 
 

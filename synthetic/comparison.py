@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from difflab.randomness import stream
+from difflab.randomness import resampling, stream
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import POSITIVE, Interval, bootstrap, grouped_fraction, paired_difference, summary
 from synthetic.data.dataset import Dataset
@@ -172,4 +172,4 @@ def spread_rows(by_data_set: Sequence[Float[np.ndarray, " s"]]) -> Iterator[Row]
 
 
 def _resampled(values: Float[np.ndarray, " s"]) -> Interval:
-    return bootstrap(values, np.mean, np.random.default_rng(0))
+    return bootstrap(values, np.mean, resampling())

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from difflab.errors import InputError, require
+from difflab.randomness import numpy_from
 from synthetic.data import scenes as drawn
 from synthetic.data.emoji import emoji
 from synthetic.data.scenes import CITIES, WORDINGS, Scenes
@@ -185,7 +186,7 @@ class Planted:
         gone = np.isin(rows, without)
         require(len(unique) > 0, "there is no unique picture to stand in for the targets left out.")
         # In another order than the list's, which begins with the emoji.
-        stand_ins = np.random.default_rng(self.plan.seed).permutation(unique)
+        stand_ins = numpy_from(self.plan.seed).permutation(unique)
         rows[gone] = stand_ins[np.arange(gone.sum()) % len(unique)]
         return rows
 
@@ -232,14 +233,14 @@ def draw(plan: Plan) -> Planted:
     Raises:
         InputError: the plan asks for more emoji than there are.
     """
-    generator = np.random.default_rng(plan.seed)
+    generator = numpy_from(plan.seed)
     names = emoji(plan.side).captions
     half = plan.per_rung // 2
     held_out_emoji = plan.held_out // 20
     needed = half * len(plan.ladder) * (1 + plan.twins) + held_out_emoji
     require(needed <= len(names), f"the plan asks for {needed} emoji; there are {len(names)}.")
     # Its own generator: another number of emoji must not change the scenes.
-    glyphs = np.random.default_rng([plan.seed, 1]).permutation(len(names))
+    glyphs = numpy_from(plan.seed, 1).permutation(len(names))
     draft = _Draft(generator, iter([names[glyph] for glyph in glyphs]))
     _add_repeated(plan, draft)
     _add_recaptioned(plan, draft)

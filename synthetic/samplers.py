@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from difflab.randomness import stream
+from difflab.randomness import resampling, stream
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import bootstrap, summary
 from synthetic.cells import CELLS, CRITERIA, cells_by_size, copies_by_criterion, distance_ratios, level_rows, sizes_at
@@ -111,7 +111,7 @@ def criterion_errors(
             here = {"sampler": sampler_name(times), "criterion": round(factor, 3)}
             for name, values in ((CELLS, np.array(told)), (CONSTANT, np.full(len(told), CONSTANT_FRACTION))):
                 if len(found) > 1:
-                    interval = bootstrap(np.abs(values - np.array(found)), np.mean, np.random.default_rng(0))
+                    interval = bootstrap(np.abs(values - np.array(found)), np.mean, resampling())
                     yield Row("error_fraction", *interval, len(found), {**here, "prediction": name})
 
 

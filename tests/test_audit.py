@@ -13,9 +13,12 @@ from diffusers import AutoencoderTiny, PNDMScheduler, StableDiffusionPipeline, U
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+import difflab
 from difflab.audits import audit
+from difflab.datasets.captioned import captioned_folder
 from difflab.diffusion.pipeline import SHIPPED, load
 from difflab.diffusion.pruning import save_mask, value_layers
+from difflab.errors import InputError
 from difflab.methods import methods
 from difflab.runs import registry, results
 from difflab.runs.execute import execute
@@ -116,7 +119,7 @@ def test_a_pipeline_that_we_did_not_make_is_audited(theirs, folder, tmp_path, ca
 def test_a_copy_is_found_and_the_same_audit_is_not_done_twice(theirs, folder, tmp_path, monkeypatch, capsys):
     """With pictures of the folder in place of drawn ones, every caption counts as a copy."""
     module = audit
-    own = module.captioned_folder(folder, 16)
+    own = captioned_folder(folder, 16)
     order = np.argsort(-own.copies, kind="stable")
     monkeypatch.setattr(module, "ask", lambda *_: np.repeat(own.pictures[order][:, None], 2, axis=1))
     arguments = ["audit", str(theirs), "--data", str(folder), "--out", str(tmp_path), *QUICKLY]
@@ -285,18 +288,28 @@ def test_experiments_on_the_planted_case_take_anybodys(name, theirs, folder, nev
     assert all(row.value != 1 for row in select(run.rows, "held_out_ratio") if row.setting["defense"] == "magnitude")
 
 
-def test_a_second_pipeline_that_claims_to_be_cured_is_stressed(theirs, folder, never, tmp_path, capsys):
+def test_a_second_pipeline_is_stressed_in_files_and_in_memory(theirs, folder, never, tmp_path):
+    table = tmp_path / "prompts.csv"
+    table.write_text("prompt\ngreen fish\ndog\n")
+    flags = {"targets": 2, "held_out": 4, "draws": 2, "dori.keep": (0, 1), "dori.batch": 2, "steps": 2, "seeds": 2}
     other = tmp_path / "cured"
     shutil.copytree(theirs, other)
-    words = ["stress", theirs, "--defense", other, "--images", folder, "--never", never, "--out", tmp_path / "out"]
-    command_line.main([*map(str, words), *SEARCH])
-    (run,) = results.finished_runs(tmp_path / "out")[0]
+    run = difflab.stress(theirs, defense=other, images=folder, never=never, prompts=table, **flags)
     assert select(run.rows, "held_out_ratio", captions="unrelated")[0].value == 1
     rates = select(run.rows, "memorized_fraction", target="repeated", seeds="median", attack="nothing")
     by_state = {
         state: [row.value for row in rates if row.setting["state"] == state] for state in ("defended", "undefended")
     }
     assert by_state["defended"] == by_state["undefended"] and len(by_state["defended"]) == 3
+    pairs = {name: captioned_folder(place, 16)[:2] for name, place in (("images", folder), ("never", never))}
+    prompts, cured = ["green fish", "dog"], load(other)
+    found = difflab.stress(theirs, defense=cured, **pairs, prompts=prompts, **flags)
+    assert found.rows == run.rows
+    assert all(found.config[name].startswith("memory:") for name in ("defense", "images", "never", "prompts"))
+    with pytest.raises(InputError, match="--images and --never go together"):
+        difflab.stress(theirs, images=pairs["images"])
+    with pytest.raises(InputError, match="prompts holds 'nothing'; give a list of texts"):
+        difflab.stress(theirs, prompts=[])
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,12 @@ from conformance import says_one_sentence
 from PIL import Image
 from safetensors.torch import save_file
 
+import difflab
 from difflab.audits import dejavu as clip_audited
+from difflab.audits.clips import in_memory
 from difflab.audits.dejavu import NEVER, PERMUTED, SECOND
 from difflab.clip.model import WEIGHTS, Architecture, build, embed_images, embed_texts, load_clip, save_clip
+from difflab.errors import InputError
 from difflab.runs.rows import select
 from experiments import __main__ as command_line
 from synthetic.data import collages as drawn
@@ -123,6 +126,23 @@ def test_one_model_needs_no_reference(own, tmp_path):
     plain = {"naive Bayes", "nearest by words"}
     assert references == plain | {f"{name}{PERMUTED}" for name in plain}
     assert not select(run.rows, "gap_score", trained=NEVER)
+
+
+def test_models_in_memory_are_asked_as_those_in_files(own, tmp_path):
+    root, _, (target, reference) = own
+    files = {name: root / place for name, place in (("data", "data"), ("objects", "data.jsonl"))}
+    files |= {name: root / place for name, place in (("public", "public"), ("public_objects", "public.jsonl"))}
+    found = difflab.dejavu(model=target, reference=reference, **files, k=K, replicates=20)
+    named = difflab.dejavu(model=root / "model", reference=root / "reference.safetensors", **files, k=K, replicates=20)
+    assert found.rows == named.rows and found.config["model"].startswith("memory:")
+    assert found.config["model"] == in_memory(load_clip(str(root / "model"))) != found.config["reference"]
+    assert in_memory(target._replace(transform=lambda picture: target.transform(picture) / 2)) != in_memory(target)
+    for wrong, said in (
+        ({"model": target, "reference": root / "reference.safetensors"}, "model is in memory, and so is its reference"),
+        ({"model": target, "reference": target}, "have the same weights"),
+    ):
+        with pytest.raises(InputError, match=said):
+            difflab.dejavu(**wrong, **files)
 
 
 def test_one_model_is_asked_about_pairs_that_it_never_saw(own, tmp_path):

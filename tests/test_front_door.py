@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import torch
@@ -47,13 +48,17 @@ def test_importing_it_is_light_and_its_face_is_complete(tmp_path):
         difflab.adit  # noqa: B018
 
 
+def own_packages(place, *names):
+    """A place where the user's own packages have our names."""
+    for name in names:
+        (place / name).mkdir()
+        (place / name / "__init__.py").write_text("OWN = True\n")
+    return place
+
+
 @pytest.fixture
 def hidden(tmp_path):
-    """A place where the user's own packages have our names."""
-    for name in ("experiments", "theory", "synthetic"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text("OWN = True\n")
-    return tmp_path
+    return own_packages(tmp_path, "experiments", "theory", "synthetic")
 
 
 def test_folders_of_the_users_own_are_no_hindrance(hidden):
@@ -76,6 +81,34 @@ def test_hidden_experiments_are_one_sentence(hidden):
     assert line.returncode == 2 and "hides" in line.stderr and "Traceback" not in line.stderr
 
 
+WORKERS = """import numpy, synthetic
+from difflab import InputError, siblings
+from difflab.runs.parallel import in_processes
+
+assert synthetic.OWN
+if __name__ == "__main__":
+    pictures = siblings.load("difflab.audits.references").reference_pictures
+    try:
+        list(in_processes(pictures, [("nowhere", 8, 8)], 1))
+    except InputError as error:
+        print(error)
+    with siblings.at_home():
+        from synthetic.decontamination import occurrences
+        ((_, found),) = in_processes(occurrences, [([numpy.arange(3)], [numpy.array([2])])], 1)
+    print(type(found).__module__, found.offset.tolist())
+    import synthetic
+    print(synthetic.OWN)
+"""
+
+
+def test_workers_import_ours_and_a_script_of_the_users_imports_theirs(tmp_path):
+    script = own_packages(tmp_path, "theory", "synthetic") / "mine.py"
+    script.write_text(WORKERS)
+    answer = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    first, *rest = answer.stdout.splitlines() or [""]
+    assert "nowhere" in first and rest == ["synthetic.decontamination [2]", "True"], answer.stderr
+
+
 FIVE = {
     "crossover_predicted": {"n": 8, "variances": (1.0,), "times": 3, "replicates": 2},
     "digits_trained": {"samples": 20, "steps": 20, "chunk": 10},
@@ -88,31 +121,35 @@ FIVE = {
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    """Five smoke runs from one plain Python process that leaves jax at its own precision."""
+    """Five smoke runs from one plain Python process beside the user's packages, with jax at its own precision."""
     out = tmp_path_factory.mktemp("plain")
     script = (
         f"import difflab\nfor name, flags in {FIVE}.items(): difflab.run(name, smoke=True, out={str(out)!r}, **flags)\n"
-        "import jax; print(jax.numpy.ones(1).dtype)"
+        "import jax, synthetic, theory; print(jax.numpy.ones(1).dtype, theory.OWN, synthetic.OWN)"
     )
-    answer = python(script, out, JAX_ENABLE_X64="0")
-    assert answer.stdout.strip() == "float32", answer.stderr
+    answer = python(script, own_packages(out, "theory", "synthetic"), JAX_ENABLE_X64="0")
+    assert answer.stdout.strip() == "float32 True True", answer.stderr
     return out
 
 
-@pytest.mark.parametrize("setting", "01")
-def test_the_command_line_gives_the_rows_of_plain_python(setting, plain, tmp_path):
-    """Some of the five with jax's own precision in the environment, and the others without."""
-    names = list(FIVE)[int(setting) :: 2]
-    words = [["run", name, "--smoke", "--out", str(tmp_path)] for name in names]
-    for name, command in zip(names, words, strict=True):
-        for flag, value in FIVE[name].items():
-            command += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
-    script = (
-        "from difflab.runs.registry import command_line\nimport sys\ncommand = command_line()\n"
-        f"for words in {words!r}: sys.argv[1:] = words; command()"
-    )
-    answer = python(script, ROOT, JAX_ENABLE_X64=setting)
-    assert answer.returncode == 0, answer.stderr
+@pytest.mark.parametrize("setting", [None, "0", "1"])
+def test_the_command_line_gives_the_rows_of_plain_python(setting, plain, tmp_path, monkeypatch):
+    """All five with float64 in the environment, the exact one with float32 and with nothing, too."""
+    monkeypatch.delenv("JAX_ENABLE_X64")
+    if setting is not None:
+        monkeypatch.setenv("JAX_ENABLE_X64", setting)
+    names = list(FIVE) if setting == "1" else ["crossover_predicted"]
+    # What jax has read where a process starts so.
+    jax.config.update("jax_enable_x64", setting == "1")
+    try:
+        for name in names:
+            words = ["run", name, "--smoke", "--out", str(tmp_path)]
+            for flag, value in FIVE[name].items():
+                words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
+            command_line.main(words)
+        assert jax.config.jax_enable_x64 == (setting == "1")
+    finally:
+        jax.config.update("jax_enable_x64", True)
     for name in names:
         (mine,), (other,) = ((place / name).glob("*/rows.jsonl") for place in (plain, tmp_path))
         assert mine.parent.name == other.parent.name and mine.read_bytes() == other.read_bytes()
@@ -223,9 +260,14 @@ def test_a_pipeline_in_memory_is_audited_as_the_directory_is(pairs, tmp_path):
 
 def test_pictures_in_memory_are_audited(pairs):
     pictures, captions = pairs
-    found = difflab.audit("planted", pairs, captions=3, seeds=2, steps=1, detectors="noise_magnitude")
-    assert found.config["data"].startswith("memory:")
+    quickly = {"captions": 3, "seeds": 2, "steps": 1, "detectors": "noise_magnitude"}
+    found = difflab.audit("planted", pairs, prompts=["a cat", "a dog"], **quickly)
+    assert found.config["data"].startswith("memory:") and found.config["prompts"].startswith("memory:")
     assert select(found.rows, "memorized_fraction", measure="pixel", seeds="any")[0].value == 0
+    (extra,) = select(found.rows, "memorized_fraction", measure="pixel", seeds="any", captions="prompts")
+    assert extra.n == 2
+    with pytest.raises(InputError, match="prompts holds ' '; give a list of texts"):
+        difflab.audit("planted", pairs, prompts=["a cat", " "])
     with pytest.raises(InputError, match=r"the pictures are \(16, 16, 3\)"):
         difflab.audit("planted", (pictures[:, :16, :16], captions), seeds=2)
 

@@ -6,7 +6,9 @@ import shutil
 from collections import Counter
 from dataclasses import asdict, replace
 
+import jinja2
 import pytest
+from jinja2 import nodes
 from kept_runs import RECORD as FOUND
 from PIL import Image
 
@@ -55,6 +57,31 @@ def typed_numbers(template):
     text = re.sub(r"(?m)^ {4}.*$|`[^`]*`", "", text)  # commands and code
     text = re.sub("|".join(ALLOWED), "", text)
     return re.findall(r"\S*\d\S*", text)
+
+
+def in_expressions(template):
+    """Numbers within expressions that are printed and read from no row; those that choose rows and digits are not."""
+    found = []
+
+    def look(node):
+        if isinstance(node, nodes.Const) and not isinstance(node.value, bool | None):
+            found.extend(typed_numbers(str(node.value)))
+        elif isinstance(node, nodes.Call):
+            look(node.node)
+            # These two write a number that they are given.
+            if isinstance(node.node, nodes.Name) and node.node.name in ("shown", "number"):
+                look(node.args[0])
+        elif isinstance(node, nodes.Filter):
+            if node.name != "format":
+                look(node.node)
+        elif isinstance(node, nodes.Getitem | nodes.Test):
+            look(node.node)
+        elif not isinstance(node, nodes.Compare | nodes.TemplateData | nodes.Import | nodes.FromImport):
+            for child in node.iter_child_nodes():
+                look(child)
+
+    look(jinja2.Environment().parse(template))
+    return found
 
 
 @pytest.mark.parametrize("run", RUNS, ids=named)
@@ -117,9 +144,34 @@ def test_every_link_and_figure_of_the_pages_is_there(texts):
         assert [name for name, times in figures.items() if times > 1] == [], path
 
 
-@pytest.mark.parametrize("template", sorted(pages.TEMPLATES.rglob("*.jinja")), ids=lambda path: path.name)
+@pytest.mark.parametrize("template", sorted(pages.TEMPLATES.rglob("*.jinja*")), ids=lambda path: path.name)
 def test_no_measured_number_is_typed_by_hand(template):
-    assert typed_numbers(template.read_text("utf-8")) == []
+    text = template.read_text("utf-8")
+    assert typed_numbers(text) == [] and in_expressions(text) == []
+
+
+@pytest.mark.parametrize("template", sorted(pages.TEMPLATES.rglob("*.jinja*")), ids=lambda path: path.name)
+def test_no_verdict_is_typed_by_hand(template):
+    prose = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "", template.read_text("utf-8"), flags=re.S)
+    assert not re.search(r"\| *(?:not held|held)\b", prose)
+
+
+@pytest.mark.parametrize(
+    ("line", "numbers"),
+    [
+        ("{% set straight = 0.99 %}", ["0.99"]),
+        ("{{ shown(0.99) }} and {{ 'in 12 of them' }}", ["0.99", "12"]),
+        ("{{ r.number('a', 2) ~ ' of 7' }}", ["7"]),
+        ("{{ 0.5 | mean }}{{ 5 if x else 'about 6' }}", ["0.5", "5", "6"]),
+        ("{{ r.number('a', 2, size=64) }} {{ r.rows('a') | selectattr('value', 'ge', 0.99) | mean(2) }}", []),
+        (
+            "{{ r.config.n[0] }} {{ shown(x, 3) }} {{ 'yes' if x > 0.5 }} {{ '%.2f' | format(x) }} {{ 'variance 1' }}",
+            [],
+        ),
+    ],
+)
+def test_a_number_typed_within_an_expression_is_found(line, numbers):
+    assert in_expressions(line) == numbers
 
 
 @pytest.mark.parametrize(
@@ -226,6 +278,25 @@ def test_a_column_of_another_metric_stands_beside_a_table():
     ]
     with pytest.raises(InputError, match="several rows"):
         run.table("hit_fraction", "a", "b", 2, losses[:1] * 2)
+
+
+def test_what_a_run_took_is_said_unless_it_was_resumed():
+    told = {
+        seconds: Recorded(replace(made_up(), meta={"seconds": seconds, "resumed": False})).minutes()
+        for seconds in (46.2, 2109.0, 120_000.0)
+    }
+    assert list(told.values()) == ["0.8 minutes", "35 minutes", "2,000 minutes"]
+    assert Recorded(replace(made_up(), meta={"seconds": 46.2, "resumed": True})).minutes() == ""
+
+
+def test_costs_on_pages_are_those_of_the_record(texts):
+    page = "".join(texts.values())
+    for run in (Recorded(pages.default_run(name, FOUND)) for name in FOUND):
+        (section,) = re.findall(rf"\n### {run.run.experiment}\n\n(.*?)\n\n", page, re.S)
+        took = f"; the recorded run took {run.minutes()}, beside other work or not."
+        assert section.endswith(took) if run.minutes() else "recorded run" not in section
+    audited = Recorded(pages.default_run("pipeline_audited", FOUND))
+    assert f"does the small pipeline draw copies? {audited.minutes()}\n" in page
 
 
 def test_a_verdict_is_that_of_the_claims():

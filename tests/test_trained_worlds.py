@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import difflab
 from difflab.audits import over_worlds as together
 from difflab.audits.trained_worlds import Seeded, Worlds, kept, top_rung
 from difflab.diffusion.architecture import Architecture
@@ -296,6 +297,13 @@ def test_run_takes_worlds_where_a_world_says_something(tmp_path, capsys, monkeyp
     monkeypatch.chdir(tmp_path)
     said = refused(capsys, "run", "memorization_planted", "--worlds", "2", "--worlds-folder", "nowhere")
     assert "nowhere holds 0 finished worlds of this plan; difflab worlds --seeds 2 --out nowhere" in said
+    with pytest.raises(InputError, match="nowhere holds 0 finished worlds of this plan"):
+        difflab.run("memorization_planted", worlds=2, worlds_folder="nowhere")
+    for words in ({"worlds": 1}, {"worlds": "two"}):
+        with pytest.raises(InputError, match="give at least 2"):
+            difflab.run("memorization_planted", **words)
+    with pytest.raises(InputError, match="no flag 'worlds'"):
+        difflab.run("crossover_trained", worlds=2)
     with pytest.raises(SystemExit) as ended:
         command_line.main(["run", "crossover_trained", "--worlds", "2"])
     assert ended.value.code == 2

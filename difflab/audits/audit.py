@@ -27,9 +27,18 @@ from jaxtyping import Bool, Float, Int, UInt8
 from matplotlib.figure import Figure
 
 from difflab import methods
-from difflab.audits.pipelines import IN_MEMORY, OnPipeline, identity, named
+from difflab.audits.pipelines import OnPipeline, identity, named, on_disk
 from difflab.audits.references import PACKAGED, reference_pictures
-from difflab.datasets.captioned import Captioned, captioned, captioned_folder, prompt_table, prompts
+from difflab.audits.user_pictures import (
+    Pictures,
+    Prompts,
+    check_size,
+    named_pictures,
+    named_prompts,
+    read_pictures,
+    read_prompts,
+)
+from difflab.datasets.captioned import Captioned, prompt_table
 from difflab.datasets.lists import folder_list, pictures_in
 from difflab.datasets.pixels import parts
 from difflab.diffusion.autoencoder import encode
@@ -52,8 +61,7 @@ from difflab.diffusion.similarity import (
 )
 from difflab.diffusion.tokens import say_cut
 from difflab.errors import InapplicableError, at_least, require
-from difflab.files import sha256
-from difflab.randomness import item_seeds
+from difflab.randomness import item_seeds, resampling
 from difflab.runs.configs import from_keywords
 from difflab.runs.execute import execute
 from difflab.runs.figures import COLOURS, legend_below, new_figure, picture_strips
@@ -68,7 +76,6 @@ from synthetic.plan import Plan
 
 NAME = "pipeline_audited"
 """Of the experiment that this is."""
-Data = str | Path | tuple[UInt8[np.ndarray, "n h w 3"], Sequence[str]] | None
 
 
 @dataclass(frozen=True)
@@ -96,10 +103,10 @@ class Config(OnPipeline):
             detector.configured(steps=self.steps, guidance=self.guidance)
         at_least(self, 1, "captions")
         # Every line is looked at before anything is loaded.
-        if self.data and not self.data.startswith(IN_MEMORY):
-            folder_list(Path(self.data))
-        if self.prompts:
-            prompt_table(Path(self.prompts))
+        for folder in on_disk(self.data):
+            folder_list(Path(folder))
+        for table in on_disk(self.prompts):
+            prompt_table(Path(table))
         references = [str(path) for path in pictures_in(Path(self.reference))] if self.reference else []
         others = (self.prompts, self.lora, self.sscd, *references)
         object.__setattr__(
@@ -112,8 +119,9 @@ SMOKE = Config(captions=12, seeds=2, steps=4)
 
 def audit(
     model: str | Path | StableDiffusionPipeline = "planted",
-    data: Data = None,
+    data: Pictures | None = None,
     *,
+    prompts: Prompts | None = None,
     out: str | Path | None = None,
     **flags: Any,
 ) -> Result:
@@ -123,10 +131,11 @@ def audit(
         model: a pipeline in memory, a directory in diffusers' format, "planted", or with download=True a hub id.
         data: its training pictures: a folder with a metadata.jsonl, or pictures and captions in memory; None: some
             planted pictures of the shipped pipeline.
+        prompts: captions to ask for beside those of the pictures: a list, or a CSV file with a column named prompt.
         out: the folder of results that the run is kept in; None keeps it in memory.
-        flags: every flag of `difflab audit`, under its name: prompts=None, reference=None, lora=None, no_lora=False,
-            captions=200, seeds=4, steps=20, guidance=3.0, detectors="all", sscd, device="auto", dtype="float32",
-            download=False, seed=0.
+        flags: every flag of `difflab audit`, under its name: reference=None, lora=None, no_lora=False, captions=200,
+            seeds=4, steps=20, guidance=3.0, detectors="all", sscd, device="auto", dtype="float32", download=False,
+            seed=0.
 
     Returns:
         Rows memorized_fraction (by measure, group of captions, and median or any seed), threshold_similarity,
@@ -138,16 +147,10 @@ def audit(
     """
     flags = {name: value for name, value in flags.items() if value is not None}
     flags["model"], given = named(model)
-    own: dict[str, Captioned] = {}
-    if isinstance(data, tuple):
-        require(len(data) == 2, f"data holds {len(data)} parts; give pictures and captions.")
-        pictures, captions = np.asanyarray(data[0]), tuple(data[1])
-        own["own"] = captioned(pictures, captions)
-        flags["data"] = IN_MEMORY + sha256(pictures.tobytes() + repr(captions).encode())[:12]
-    elif data is not None:
-        flags["data"] = str(data)
-    config = from_keywords(Config(), flags)
-    return execute(NAME, sys.modules[__name__], config, None if out is None else Path(out), **given, **own)
+    pictures, own = named_pictures(data=data)
+    texts, asked = named_prompts(prompts)
+    config = from_keywords(Config(), flags | pictures | texts)
+    return execute(NAME, sys.modules[__name__], config, None if out is None else Path(out), **given, **own, **asked)
 
 
 class _Groups(NamedTuple):
@@ -168,21 +171,17 @@ def run(
     config: Config,
     checkpoints: Checkpoints,
     pipeline: StableDiffusionPipeline | None = None,
-    own: Captioned | None = None,
+    data: Captioned | None = None,
+    prompts: tuple[str, ...] | None = None,
 ) -> Iterator[Row | Artefact | Note]:
     """Draw every caption, compare, score, and say which detector would have found the copies."""
     pipeline = config.opened(pipeline)
     size = picture_size(pipeline)
-    if own is None:
-        own = captioned_folder(Path(config.data), size) if config.data else _planted()
-    drawn_as = (*size, 3)
-    require(
-        own.pictures.shape[1:] == drawn_as,
-        f"the pictures are {own.pictures.shape[1:]}; this pipeline draws {drawn_as}.",
-    )
+    own = read_pictures(config.data, data, size) if config.data else _planted()
+    check_size(own, size)
     known, left_out = config.measures(size)
     yield from left_out
-    extra = prompts(Path(config.prompts)) if config.prompts else ()
+    extra = read_prompts(config.prompts, prompts)
     places = np.argsort(-own.copies, kind="stable")[: config.captions]
     captions = [*(own.captions[i] for i in places), *extra]
     asked = _Groups(captions, places, _groups(own, places, len(extra)))
@@ -350,10 +349,10 @@ def _detector_rows(
     for group, whole in groups.items():
         here = whole[: len(scores)]
         if here.sum() > 1:
-            middle = bootstrap(scores[here], np.median, np.random.default_rng(0))
+            middle = bootstrap(scores[here], np.median, resampling())
             yield Row("median_score", *middle, int(here.sum()), {"detector": name, "captions": group})
     if copied.any() and not copied.all():
-        found = auc_interval(scores, copied, np.random.default_rng(0), 1000)
+        found = auc_interval(scores, copied, resampling(), 1000)
         yield Row("auc", *found, len(scores), {"detector": name, "finds": "copies by the pixel measure"})
 
 

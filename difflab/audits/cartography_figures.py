@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from matplotlib.figure import Figure
 
+from difflab.randomness import resampling
 from difflab.runs.figures import COLOURS, legend_below, new_figure, points_with_intervals
 from difflab.runs.rows import Row, select
 
@@ -20,7 +21,7 @@ def map_figure(
     Items that were forgotten as often lie beside each other, a little up and down, so that they can be seen.
     """
     figure, (ax,) = new_figure("Items of the training set", "early loss", "share of epochs that forget the item")
-    chance = np.random.default_rng(0)
+    chance = resampling()
     names, counts = np.unique(groups, return_counts=True)
     levels = np.unique(memorization)
     gap = float(np.diff(levels).min()) if len(levels) > 1 else 1.0

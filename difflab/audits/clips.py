@@ -1,20 +1,24 @@
 """Whose CLIP models, pairs and gallery are tested: a user's files, or small models on collages as if they were."""
 
+import hashlib
 import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import tyro
 from PIL import Image
 
 from difflab import files
 from difflab.audits.collage_models import Study, gallery, job, training_set
+from difflab.audits.pipelines import IN_MEMORY, on_disk
 from difflab.clip.model import WEIGHTS, Clip, load_clip
 from difflab.clip.train import train_all
 from difflab.datasets.labelled import Labelled, classes_of, files_of, labelled, pixel_digests
 from difflab.errors import require
+from difflab.randomness import stream
 from difflab.runs.results import Checkpoints
 from synthetic.data import collages as drawn
 from synthetic.data.collages import Collages
@@ -59,6 +63,10 @@ class OnClips:
     """Checksums of checkpoints, lists and pictures."""
 
     def __post_init__(self) -> None:
+        require(
+            not self.model.startswith(IN_MEMORY) or not any((*on_disk(self.target, self.reference), self.preprocess)),
+            "model is in memory, and so is its reference; leave target and preprocess out.",
+        )
         # Training pairs, their objects, the gallery and its objects go together, and no other flag does without them.
         needed = {"model": self.model, "data": self.data, "objects": self.objects}
         needed |= {"public": self.public, "public-objects": self.public_objects}
@@ -90,7 +98,7 @@ class OnClips:
         parts += [path for path in inside if path.name != WEIGHTS or not self.target]
         pairs = filter(None, (self.data, self.reference_data, self.public))
         parts += [path for source in pairs for path in files_of(Path(source))]
-        return [Path(path) for path in lists if path] + [path for path in parts if path.is_file()]
+        return [Path(path) for path in on_disk(*lists)] + [path for path in parts if path.is_file()]
 
 
 class OpenedClips(NamedTuple):
@@ -104,18 +112,51 @@ class OpenedClips(NamedTuple):
     classes: tuple[str, ...]
 
 
-def open_clips(case: OnClips, checkpoints: Checkpoints) -> OpenedClips:
+def open_clips(
+    case: OnClips, checkpoints: Checkpoints, model: Clip | None = None, reference: Clip | None = None
+) -> OpenedClips:
     """Load the models and read the pairs, or train and draw small ones.
+
+    Args:
+        case: what the flags say.
+        checkpoints: where small models are kept.
+        model, reference: those that are in memory.
 
     Raises:
         InputError: something is missing or does not fit, a file lies in two sets, or the two models are the same.
     """
-    opened = _files(case) if case.data else _collages(case, checkpoints)
+    opened = _files(case, model, reference) if case.data else _collages(case, checkpoints)
     _check_overlap(opened, case)
     return opened
 
 
-def _files(case: OnClips) -> OpenedClips:
+def named(**flags: str | Path | Clip | None) -> tuple[dict[str, str], dict[str, Clip]]:
+    """How a config names models, and those in memory, which are handed to the run beside it.
+
+    Raises:
+        InputError: one of them is another object.
+    """
+    names, given = dict[str, str](), dict[str, Clip]()
+    for flag, one in flags.items():
+        if isinstance(one, Clip):
+            names[flag], given[flag] = in_memory(one), one
+        elif one is not None:
+            require(isinstance(one, str | Path), f"{flag} is a {type(one).__name__}; give a Clip, or where it lies.")
+            names[flag] = str(one)
+    return names, given
+
+
+def in_memory(clip: Clip) -> str:
+    """How a config names this model: by its weights, and by what it sees of a picture and of a caption."""
+    picture = stream(0, "fingerprint").numpy().integers(0, 256, (256, 256, 3), np.uint8)
+    inputs = {"picture": clip.transform(Image.fromarray(picture)), "caption": clip.tokenizer(["a photo of a dog"])}
+    found = hashlib.sha256()
+    for name, value in (clip.model.state_dict() | inputs).items():
+        found.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
+    return IN_MEMORY + found.hexdigest()[:12]
+
+
+def _files(case: OnClips, model: Clip | None, reference: Clip | None) -> OpenedClips:
     lists = [Path(path) for path in (case.objects, case.public_objects, case.reference_objects) if path]
     listed = files.read_text(Path(case.classes)).split("\n") if case.classes else ()
     classes = tuple(line.strip() for line in listed if line.strip()) or classes_of(*lists)
@@ -125,8 +166,10 @@ def _files(case: OnClips) -> OpenedClips:
         for source, objects in ((case.data, case.objects), (case.public, case.public_objects))
     )
     other = labelled(Path(case.reference_data), Path(case.reference_objects), classes) if case.reference_data else None
-    target = load_clip(case.model, case.target, case.preprocess, case.device)
-    stranger = None if case.one_model else load_clip(case.model, case.reference, case.preprocess, case.device)
+    target = model or load_clip(case.model, case.target, case.preprocess, case.device)
+    stranger = None
+    if not case.one_model:
+        stranger = reference or load_clip(case.model, case.reference, case.preprocess, case.device)
     return OpenedClips(target, stranger, asked, other, public, classes)
 
 

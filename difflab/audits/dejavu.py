@@ -27,7 +27,7 @@ from jaxtyping import Float, Real
 from matplotlib.figure import Figure
 from PIL import Image
 
-from difflab.audits.clips import OnClips, OpenedClips, open_clips
+from difflab.audits.clips import OnClips, OpenedClips, named, open_clips
 from difflab.audits.collage_models import SMALLEST, Study
 from difflab.clip.gap import by_target, hidden_auc
 from difflab.clip.inference import SEARCHES, Neighbours, nearest, union, votes
@@ -87,14 +87,24 @@ class Config(OnClips):
 SMOKE = Config(study=Study(**SMALLEST), targets=30, replicates=20)
 
 
-def dejavu(*, out: str | Path | None = None, **flags: Any) -> Result:
+def dejavu(
+    *,
+    model: str | Path | Clip | None = None,
+    reference: str | Path | Clip | None = None,
+    out: str | Path | None = None,
+    **flags: Any,
+) -> Result:
     """Does a CLIP model reveal objects of its training pictures that their captions never name?
 
     Args:
+        model: the model under test: a `difflab.clip.model.Clip` in memory (its parts are open_clip's), a folder in
+            open_clip's format, a JSON model config, or a name of open_clip.
+        reference: one that never saw the pairs: a Clip in memory, or a checkpoint of a model of the same kind.
         out: the folder of results that the run is kept in; None keeps it in memory.
-        flags: every flag of `difflab dejavu`, under its name: model, target, reference, preprocess, data, objects,
-            reference_data, reference_objects, public, public_objects, classes, one_model=False, targets=10000, k=10,
-            search="exact", device="auto", seed=0 and others. None of them: two small models on collages.
+        flags: every flag of `difflab dejavu`, under its name: target, preprocess, data, objects, reference_data,
+            reference_objects, public, public_objects, classes, one_model=False, targets=10000, k=10, search="exact",
+            device="auto", seed=0 and others. Pairs, objects and galleries are files, for they may be larger than
+            memory. No model and no data: two small models on collages.
 
     Returns:
         Rows hidden_auc and gap_score (by reference), gallery_size, targets_size; figures; pictures.
@@ -102,15 +112,18 @@ def dejavu(*, out: str | Path | None = None, **flags: Any) -> Result:
     Raises:
         InputError: a flag, a file or a model is not usable; the sentence says why.
     """
-    config = from_keywords(Config(), {name: value for name, value in flags.items() if value is not None})
-    return execute(NAME, sys.modules[__name__], config, None if out is None else Path(out))
+    names, given = named(model=model, reference=reference)
+    config = from_keywords(Config(), {name: value for name, value in flags.items() if value is not None} | names)
+    return execute(NAME, sys.modules[__name__], config, None if out is None else Path(out), **given)
 
 
-def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+def run(
+    config: Config, checkpoints: Checkpoints, model: Clip | None = None, reference: Clip | None = None
+) -> Iterator[Row | Artefact]:
     """Embed, search and compare; embeddings are kept, so that a killed run does not embed twice."""
     if config.sentence_model:
         sentences(["a word"])
-    opened = open_clips(config, checkpoints)
+    opened = open_clips(config, checkpoints, model, reference)
     n = len(opened.public.names)
     require(config.k <= n, f"k is {config.k} and the gallery holds {n} pictures; give a k from 1 to {n}.")
     directions = [("target", opened.target, opened.reference, _some(opened.asked, config))]

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float32, Int
 
 from difflab.errors import at_least, require
-from difflab.randomness import numbered, stream
+from difflab.randomness import numbered, stream, torch_from
 from difflab.runs.results import Checkpoints
 from difflab.statistics.neighbours import memorized, nearest
 from difflab.training.loop import Keeping
@@ -117,7 +117,7 @@ def trained_classifiers(
     network, each = untrained_classifiers(config, models, size, seed), torch.arange(models)[:, None]
 
     def losses(step: int) -> Float[torch.Tensor, " m"]:
-        chance = torch.Generator().manual_seed(numbered(stream(seed, "order").integer, step))
+        chance = torch_from(numbered(stream(seed, "order").integer, step))
         drawn = torch.randint(rows.shape[1], (len(rows), config.batch), generator=chance)
         picked = rows.gather(1, drawn)
         logits = network(inputs[each, picked])[-1]
@@ -188,7 +188,7 @@ def trained_denoisers(
     shape = (len(pictures), config.batch)
 
     def losses(step: int) -> Float[torch.Tensor, " m"]:
-        chance = torch.Generator().manual_seed(numbered(stream(seed, "order").integer, step))
+        chance = torch_from(numbered(stream(seed, "order").integer, step))
         picked = (torch.rand(shape, generator=chance) * counts[:, None]).long() + first[:, None]
         times = TIMES[0] + (TIMES[1] - TIMES[0]) * torch.rand(shape, generator=chance)
         clean = points[picked]

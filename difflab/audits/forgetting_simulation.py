@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from difflab.autoregressive.objectives.compression import matrix_entropy
 from difflab.errors import at_least, require
-from difflab.randomness import stream
+from difflab.randomness import begin_torch, stream
 from difflab.runs.parallel import kept
 from difflab.runs.result import digest
 from difflab.runs.results import Checkpoints
@@ -129,7 +129,7 @@ def _simulated(simulation: Simulation, way: str, checkpoints: Checkpoints) -> di
         # As many in each of the two parts.
         steps = np.concatenate([chance.permutation(both), chance.permutation(alone)])
     with one_thread(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(simulation.seed, "weights").integer)
+        begin_torch(stream(simulation.seed, "weights").integer)
         d, h = simulation.width, simulation.hidden
         network = torch.nn.Sequential(torch.nn.Linear(d, h), torch.nn.ReLU(), torch.nn.Linear(h, d))
         trainer = _Trainer(simulation, way, network, steps)

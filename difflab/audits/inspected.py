@@ -23,7 +23,7 @@ from difflab.diffusion.inside import Times
 from difflab.diffusion.tokens import say_cut
 from difflab.errors import require
 from difflab.progress import progress
-from difflab.randomness import item_seeds, stream
+from difflab.randomness import item_seeds, stream, torch_from
 from difflab.statistics.readings import GROUPS, Inside
 
 MODEL, UNTRAINED = "model", "untrained"
@@ -153,7 +153,7 @@ def _drawn(
     steps: int,
 ) -> Float[torch.Tensor, "n c h w"]:
     """The latents of one picture for each prompt."""
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    generators = [torch_from(seed) for seed in seeds]
     found = []
     with progress(len(seeds), "pictures drawn") as advance:
         for rows, taken in batches(pipeline, embeddings, generators, steps, _GUIDANCE, fitting(pipeline)):

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from difflab import files
-from difflab.audits.pipelines import IN_MEMORY
+from difflab.audits.pipelines import IN_MEMORY, on_disk
 from difflab.autoregressive.loading import checksum, load_language_model
 from difflab.autoregressive.model import LanguageModel
 from difflab.errors import require
@@ -62,8 +62,7 @@ class LoadedLanguageModel:
 
     def weights(self, *others: str) -> str:
         """Checksums of all weights that are read, this model's and those of other sources; "" stands for none."""
-        sources = [source for source in (self.model, *others) if source and not source.startswith(IN_MEMORY)]
-        sums = [checksum(source, self.download) for source in sources]
+        sums = [checksum(source, self.download) for source in on_disk(self.model, *others)]
         beside = [path for path in (self.tokenizer, self.lora) if path]
         return " ".join([*sums, *(_of_folder(Path(path)) for path in beside)])
 

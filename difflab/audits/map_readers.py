@@ -9,7 +9,7 @@ from jaxtyping import Float, Float32, Int
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedKFold
 
-from difflab.randomness import numbered, stream
+from difflab.randomness import begin_torch, numbered, stream
 from difflab.statistics.confusion import f1_by_class
 from difflab.training.loop import Plan, optimize
 from difflab.training.schedules import constant
@@ -139,7 +139,7 @@ def _trained(
     maps: Float[torch.Tensor, "n layers t t"], kinds: Int[torch.Tensor, " n"], classes: int, reader: Reader, seed: int
 ) -> Callable[..., torch.Tensor]:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        begin_torch(seed)
         network = torch.nn.Sequential(
             torch.nn.Conv2d(maps.shape[1], reader.maps, reader.kernel), torch.nn.ReLU(), torch.nn.Dropout(),
             torch.nn.MaxPool2d(2),
@@ -154,7 +154,7 @@ def _trained(
         steps = max(1, reader.epochs * len(maps) // reader.batch)
 
         def loss(step: int) -> Float[torch.Tensor, ""]:
-            torch.manual_seed(numbered(seed, step))
+            begin_torch(numbered(seed, step))
             rows = torch.randint(len(maps), (min(reader.batch, len(maps)),))
             return torch.nn.functional.cross_entropy(network(maps[rows]), kinds[rows])
 

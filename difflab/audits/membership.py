@@ -24,7 +24,7 @@ import numpy as np
 import torch
 import tyro
 from diffusers import StableDiffusionPipeline
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from difflab import methods
@@ -33,14 +33,14 @@ from difflab.audits.comparison_figures import areas_figure, inference_figure
 from difflab.audits.comparisons import Asked, comparison_claims, comparison_rows, unresolved
 from difflab.audits.dataset_inference import Samples, inference_rows
 from difflab.audits.members import Items, of_folders, of_plan
-from difflab.audits.pipelines import IN_MEMORY, Loaded, identity, named
-from difflab.datasets.captioned import Captioned, captioned, captioned_folder
+from difflab.audits.pipelines import Loaded, identity, named, on_disk
+from difflab.audits.user_pictures import Pictures, named_pictures, read_pictures
+from difflab.datasets.captioned import Captioned
 from difflab.datasets.lists import folder_list
 from difflab.diffusion.autoencoder import encode
 from difflab.diffusion.pipeline import SHIPPED, found_model, picture_size
 from difflab.diffusion.tokens import say_cut
 from difflab.errors import InapplicableError, at_least, require
-from difflab.files import sha256
 from difflab.progress import progress
 from difflab.randomness import item_seeds
 from difflab.runs.configs import from_keywords
@@ -54,7 +54,6 @@ from synthetic.plan import Plan
 
 NAME = "membership_audited"
 """Of the experiment that this is."""
-Data = str | Path | tuple[UInt8[np.ndarray, "_ _ _ 3"], Sequence[str]] | None
 
 
 @dataclass(frozen=True)
@@ -104,9 +103,8 @@ class Config(Loaded):
             f"what {self.model} was trained on is not known; give --members FOLDER and --non-members FOLDER.",
         )
         # Every line is looked at before anything is loaded.
-        for folder in (self.members, self.non_members):
-            if folder and not folder.startswith(IN_MEMORY):
-                folder_list(Path(folder))
+        for folder in on_disk(self.members, self.non_members):
+            folder_list(Path(folder))
         read = identity(self.model, others=(self.lora,), data=(self.members, self.non_members), download=self.download)
         object.__setattr__(self, "contents", read)
 
@@ -117,8 +115,8 @@ SMOKE = Config(methods="single_loss,pia", items=20, samples=(10,), resamples=2, 
 def membership(
     model: str | Path | StableDiffusionPipeline = "planted",
     *,
-    members: Data = None,
-    non_members: Data = None,
+    members: Pictures | None = None,
+    non_members: Pictures | None = None,
     out: str | Path | None = None,
     **flags: Any,
 ) -> Result:
@@ -145,16 +143,8 @@ def membership(
     """
     flags = {name: value for name, value in flags.items() if value is not None}
     flags["model"], given = named(model)
-    own: dict[str, Captioned] = {}
-    for name, data in (("members", members), ("non_members", non_members)):
-        if isinstance(data, tuple):
-            require(len(data) == 2, f"{name} holds {len(data)} parts; give pictures and captions.")
-            own[name] = captioned(np.asanyarray(data[0]), tuple(data[1]))
-            content = own[name].pictures.tobytes() + repr(own[name].captions).encode()
-            flags[name] = IN_MEMORY + sha256(content)[:12]
-        elif data is not None:
-            flags[name] = str(data)
-    config = from_keywords(Config(), flags)
+    pictures, own = named_pictures(members=members, non_members=non_members)
+    config = from_keywords(Config(), flags | pictures)
     return execute(NAME, sys.modules[__name__], config, None if out is None else Path(out), **given, **own)
 
 
@@ -198,13 +188,10 @@ def _items(config: Config, size: tuple[int, int], members: Captioned | None, non
     """The pictures of the flags; all that they can be refused for comes before anything is scored."""
     if not config.members:
         return of_plan(plans.draw(Plan()), config.items, config.seed)
-    inside = members or captioned_folder(Path(config.members), size)
-    outside = non_members or captioned_folder(Path(config.non_members), size)
-    for found in (inside, outside):
-        require(
-            found.pictures.shape[1:] == (*size, 3),
-            f"the pictures are {found.pictures.shape[1:]}; this pipeline draws {(*size, 3)}.",
-        )
+    inside, outside = (
+        read_pictures(folder, given, size)
+        for folder, given in ((config.members, members), (config.non_members, non_members))
+    )
     return of_folders(inside, outside, config.items, config.seed)
 
 

@@ -32,7 +32,7 @@ from difflab.diffusion.generate import embed, generate, seeded
 from difflab.diffusion.membership.clid import clid
 from difflab.diffusion.membership.multiple_loss import multiple_loss
 from difflab.errors import at_least, require
-from difflab.randomness import item_seeds
+from difflab.randomness import item_seeds, torch_from
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import Prefixed, key, made_once
 from difflab.statistics.kernel_distance import kernel_distance
@@ -208,7 +208,7 @@ def _looked(
     found: dict[str, np.ndarray] = dict(judge.alike(pictures, items.pictures[items.asked]))
     if like:
         # A chance of its own each: pictures that begin alike are more alike than the distance takes them to be.
-        own = [torch.Generator().manual_seed(one) for one in item_seeds(chance.seed, "quality", len(judge.captions))]
+        own = [torch_from(one) for one in item_seeds(chance.seed, "quality", len(judge.captions))]
         seen = features(draw(list(judge.captions), own))
         found |= {name: np.array(kernel_distance(seen, others)) for name, others in like.items()}
     return found | {DRAWN: pictures[:, 0]}

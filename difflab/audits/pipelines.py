@@ -114,16 +114,17 @@ def identity(*models: str, others: Sequence[str] = (), data: Sequence[str] = (),
         InputError: one of them is missing.
     """
     sums = []
-    for model in _on_disk(models):
+    for model in on_disk(*models):
         path = Path(model)
         sums.append(files.checksum(path)[:12] if path.is_file() else checksum(model, download))
-    for folder in _on_disk(data):
+    for folder in on_disk(*data):
         pictures = [files.checksum(path) for path in files_of(Path(folder))]
         sums.append(files.sha256(" ".join(pictures).encode())[:12])
-    return " ".join([*sums, *(files.checksum(Path(other))[:12] for other in _on_disk(others))])
+    return " ".join([*sums, *(files.checksum(Path(other))[:12] for other in on_disk(*others))])
 
 
-def _on_disk(sources: Sequence[str]) -> list[str]:
+def on_disk(*sources: str) -> list[str]:
+    """Those that are neither empty nor in memory."""
     return [source for source in sources if source and not source.startswith(IN_MEMORY)]
 
 

@@ -15,6 +15,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from difflab.clip.model import Architecture, Clip, build
 from difflab.clip.train import Training, train
 from difflab.diffusion.tokens import tokens
+from difflab.randomness import begin_torch
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import made_once
 
@@ -70,7 +71,7 @@ def paired(pipeline: StableDiffusionPipeline, side: int, seed: int) -> Clip:
     # Only its pictures' half is used.
     other = build(small, (), seed)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        begin_torch(seed)
         pair = Pair(other.model.visual, copy.deepcopy(pipeline.text_encoder), width)
     return Clip(pair.eval(), _Tokens(pipeline.tokenizer), other.transform, other.config)
 

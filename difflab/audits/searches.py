@@ -19,6 +19,7 @@ from difflab.diffusion.loss import denoising_loss
 from difflab.diffusion.search import extended
 from difflab.diffusion.trigger import Trigger
 from difflab.errors import require
+from difflab.randomness import resampling
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import bootstrap, mean
 
@@ -144,5 +145,5 @@ def rows(
 
 def loss_row(losses: np.ndarray, setting: Mapping[str, str | int | float]) -> Row:
     """The median of `target_losses`."""
-    middle = bootstrap(losses, np.median, np.random.default_rng(0))
+    middle = bootstrap(losses, np.median, resampling())
     return Row("target_loss", *middle, len(losses), dict(setting))

@@ -25,7 +25,7 @@ from diffusers import StableDiffusionPipeline
 from matplotlib.figure import Figure
 
 from difflab import methods
-from difflab.audits.pipelines import identity, named
+from difflab.audits.pipelines import identity, in_memory, named, on_disk
 from difflab.audits.searches import (
     check_retained,
     held_out_rows,
@@ -36,7 +36,8 @@ from difflab.audits.searches import (
     surrogates,
     target_losses,
 )
-from difflab.audits.worlds import OnWorld, Targets, World, generators, open_world
+from difflab.audits.user_pictures import Pictures, Prompts, named_pictures, named_prompts
+from difflab.audits.worlds import ALL_NAMED, Given, OnWorld, Targets, World, generators, open_world
 from difflab.diffusion.attacks.dori import Dori
 from difflab.diffusion.attacks.weights_restored import check_alike
 from difflab.diffusion.autoencoder import encode
@@ -44,6 +45,7 @@ from difflab.diffusion.defended import Defended, pruned, undefended
 from difflab.diffusion.defenses.nemo import Nemo, nemo
 from difflab.diffusion.defenses.wanda import Wanda, wanda
 from difflab.diffusion.panels.attacks import over_steps
+from difflab.diffusion.pipeline import load
 from difflab.diffusion.pruning import check, read_mask
 from difflab.diffusion.trigger import Trigger
 from difflab.errors import InputError, reason, require
@@ -97,7 +99,7 @@ class Config(OnWorld):
         path = Path(self.defense)
         if path.is_dir() or path.suffix == ".safetensors":
             object.__setattr__(self, "contents", f"{self.contents} {identity(self.defense)}")
-        else:
+        elif on_disk(self.defense):
             used.append(_named_defense(self.defense))
         own = [str(method.path) for method in used if not method.shipped]
         if own:
@@ -117,16 +119,28 @@ SMOKE = Config(
 
 
 def stress(
-    model: str | Path | StableDiffusionPipeline = "planted", *, out: str | Path | None = None, **flags: Any
+    model: str | Path | StableDiffusionPipeline = "planted",
+    *,
+    defense: str | Path | StableDiffusionPipeline = "nemo",
+    images: Pictures | None = None,
+    never: Pictures | None = None,
+    prompts: Prompts | None = None,
+    out: str | Path | None = None,
+    **flags: Any,
 ) -> Result:
     """Does a defense hold when its prompts are searched?
 
     Args:
         model: a pipeline in memory, a directory in diffusers' format, "planted", or with download=True a hub id.
+        defense: a pipeline in memory that claims to be cured, or its directory; a file of a mask, the name of a defense
+            ('difflab list --methods'), or a .py file of one.
+        images: memorized training pictures: a folder with a metadata.jsonl, or pictures and captions in memory; None:
+            the most repeated pictures of the plan.
+        never: pictures that the model never saw, given likewise; the two go together.
+        prompts: captions never trained on, a list or a CSV file with a column named prompt; None: those of never.
         out: the folder of results that the run is kept in; None keeps it in memory.
-        flags: every flag of `difflab stress`, under its name: defense="nemo", attacks="dori", targets=12, images,
-            never, prompts, oracle, lora, no_lora=False, held_out=240, seeds=4,
-            steps=20, guidance=3.0, device="auto", seed=0 and others.
+        flags: every flag of `difflab stress`, under its name: attacks="dori", targets=12, oracle (a directory), lora,
+            no_lora=False, held_out=240, seeds=4, steps=20, guidance=3.0, device="auto", seed=0 and others.
 
     Returns:
         Rows memorized_fraction (by state, target, attack, its steps and its variant), original_similarity,
@@ -137,9 +151,15 @@ def stress(
         InputError: a flag, a file or the model is not usable; the sentence says why.
     """
     flags = {name: value for name, value in flags.items() if value is not None}
-    flags["model"], given = named(model)
-    config = from_keywords(Config(), flags)
-    return execute(NAME, sys.modules[__name__], config, None if out is None else Path(out), **given)
+    flags["model"], own = named(model)
+    in_place = defense if isinstance(defense, StableDiffusionPipeline) else None
+    flags["defense"] = str(defense) if in_place is None else in_memory(in_place)
+    names, pictures = named_pictures(images=images, never=never)
+    texts, asked = named_prompts(prompts)
+    config = from_keywords(Config(), flags | names | texts)
+    given = Given(own.get("pipeline"), pictures.get("images"), pictures.get("never"), asked.get("prompts"))
+    place = None if out is None else Path(out)
+    return execute(NAME, sys.modules[__name__], config, place, given=given, cured=in_place)
 
 
 class Try(NamedTuple):
@@ -162,19 +182,22 @@ class Cell(NamedTuple):
 
 
 def run(
-    config: Config, checkpoints: Checkpoints, pipeline: StableDiffusionPipeline | None = None
+    config: Config,
+    checkpoints: Checkpoints,
+    given: Given = ALL_NAMED,
+    cured: StableDiffusionPipeline | None = None,
 ) -> Iterator[Row | Artefact | Note]:
     """Defend, search and draw; a killed run goes on with the next attack on the next group of pictures."""
-    world = open_world(config, pipeline)
+    world = open_world(config, given)
     yield from world.left_out
     repeated = world.groups["repeated"]
-    defended = defended_by(world, config)
-    cells, given = _cells(world, defended, config), given_to_attacks(world, defended, config)
+    defended = defended_by(world, config, cured)
+    cells, shown = _cells(world, defended, config), given_to_attacks(world, defended, config)
     yield from held_out_rows(config, world, {"yours": defended})
     for cell in cells:
         strip = []
         met = cell.defended.of(cell.pictures.captions)
-        for attack, tries in attacked(cell, met, world, given, config, checkpoints):
+        for attack, tries in attacked(cell, met, world, shown, config, checkpoints):
             if attack == "dori":
                 moved = lengths(met, tries[-1].trigger).double().cpu().numpy()
                 yield Row("moved_ratio", *mean(moved), len(moved), {"state": cell.state, "target": cell.target})
@@ -186,8 +209,8 @@ def run(
                 if attack != ALWAYS and one.whole:
                     yield Artefact(_name(cell, attack, trigger), trigger.arrays())
         if cell.target == "repeated" and cell.state != "oracle":
-            shown = [repeated.pictures, *strip] if cell.state == "defended" else strip[:1]
-            yield Artefact(f"drawn_{cell.state}", np.stack(shown, axis=1))
+            columns = [repeated.pictures, *strip] if cell.state == "defended" else strip[:1]
+            yield Artefact(f"drawn_{cell.state}", np.stack(columns, axis=1))
 
 
 def try_rows(cell: Cell, attack: str, one: Try, world: World) -> Iterator[Row]:
@@ -330,12 +353,14 @@ def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]
     }
 
 
-def defended_by(world: World, config: Config) -> Defended:
-    """What the name, file or directory stands for.
+def defended_by(world: World, config: Config, cured: StableDiffusionPipeline | None = None) -> Defended:
+    """What the name, file or directory stands for, or a pipeline in memory.
 
     Raises:
         InputError: a file does not fit the model, or a defense of the user's own fails.
     """
+    if cured is not None:
+        return _cured(world, config, load(cured))
     if not config.defense.endswith(".py"):
         return _defended_by(world, config)
     captions = world.groups["repeated"].captions
@@ -358,13 +383,16 @@ def defended_by(world: World, config: Config) -> Defended:
     return found
 
 
+def _cured(world: World, config: Config, other: StableDiffusionPipeline) -> Defended:
+    same = other.unet.config.cross_attention_dim == world.pipeline.unet.config.cross_attention_dim
+    require(same, f"{config.defense} reads embeddings of another width than {config.model}.")
+    return undefended(other, world.groups["repeated"].captions)
+
+
 def _defended_by(world: World, config: Config) -> Any:
     path, pipeline, captions = Path(config.defense), world.pipeline, world.groups["repeated"].captions
     if path.is_dir():
-        other = config.load(str(path))
-        same = other.unet.config.cross_attention_dim == pipeline.unet.config.cross_attention_dim
-        require(same, f"{path} reads embeddings of another width than {config.model}.")
-        return undefended(other, captions)
+        return _cured(world, config, config.load(str(path)))
     if path.suffix == ".safetensors":
         mask = read_mask(path)
         check(pipeline.unet, mask)

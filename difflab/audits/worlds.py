@@ -12,8 +12,9 @@ import tyro
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Int, UInt8
 
-from difflab.audits.pipelines import OnPipeline, identity
-from difflab.datasets.captioned import Captioned, captioned_folder, in_both, prompt_table, prompts
+from difflab.audits.pipelines import OnPipeline, identity, on_disk
+from difflab.audits.user_pictures import read_pictures, read_prompts
+from difflab.datasets.captioned import Captioned, in_both, prompt_table
 from difflab.datasets.lists import folder_list
 from difflab.diffusion.alignment import fit_alignment
 from difflab.diffusion.calibration import apart, different
@@ -23,7 +24,7 @@ from difflab.diffusion.pipeline import ORACLE, SHIPPED, found_model, picture_siz
 from difflab.diffusion.similarity import NEAREST, Measure
 from difflab.diffusion.tokens import say_cut
 from difflab.errors import InputError, require
-from difflab.randomness import item_seeds, stream
+from difflab.randomness import begin_torch, item_seeds, stream
 from difflab.runs.rows import Note
 from synthetic import plan as plans
 from synthetic.plan import Plan, Planted
@@ -65,10 +66,10 @@ class OnWorld(OnPipeline):
         require(self.retained >= 50, f"retained is {self.retained}; give at least 50.")
         require(bool(self.images) == bool(self.never), "--images and --never go together: one is the other's control.")
         # Every line is looked at before anything is loaded.
-        for folder in filter(None, (self.images, self.never)):
+        for folder in on_disk(self.images, self.never):
             folder_list(Path(folder))
-        if self.prompts:
-            prompt_table(Path(self.prompts))
+        for table in on_disk(self.prompts):
+            prompt_table(Path(table))
         frozen = _folder(self.model) / _THRESHOLDS
         others = (self.prompts, self.lora, self.sscd, str(frozen) if frozen.is_file() else "")
         read = identity(
@@ -81,6 +82,25 @@ class OnWorld(OnPipeline):
         """The oracle: the one asked for, or the shipped one where its own model and targets are meant."""
         ours = found_model(self.model) == SHIPPED and not (self.images or self.lora) and self.plan == Plan()
         return self.oracle or (str(ORACLE) if ours else "")
+
+
+class Given(NamedTuple):
+    """What is in memory; the config names each by its content.
+
+    Attributes:
+        pipeline: the model.
+        images, never: pictures with captions.
+        prompts: captions never trained on.
+    """
+
+    pipeline: StableDiffusionPipeline | None = None
+    images: Captioned | None = None
+    never: Captioned | None = None
+    prompts: tuple[str, ...] | None = None
+
+
+ALL_NAMED = Given()
+"""Nothing is."""
 
 
 class Targets(NamedTuple):
@@ -114,19 +134,21 @@ class World(NamedTuple):
     left_out: tuple[Note, ...] = ()
 
 
-def open_world(config: OnWorld, pipeline: StableDiffusionPipeline | None = None) -> World:
+def open_world(config: OnWorld, given: Given = ALL_NAMED) -> World:
     """Load the models and draw or read the pictures.
 
     Args:
         config: what the flags say.
-        pipeline: the model, where it is in memory.
+        given: what of it is in memory.
 
     Raises:
         InputError: something is missing, or the oracle was trained on a target.
     """
-    pipeline = config.opened(pipeline)
+    pipeline = config.opened(given.pipeline)
     oracle = config.load(config.oracle_model) if config.oracle_model else None
-    return (_of_folders if config.images else _planted)(config, pipeline, oracle)
+    if config.images:
+        return _of_folders(config, pipeline, oracle, given)
+    return _planted(config, pipeline, oracle)
 
 
 def generators(config: OnWorld, n: int, purpose: str = "attack") -> list[torch.Generator]:
@@ -138,7 +160,7 @@ def random_network(pipeline: StableDiffusionPipeline, seed: int = 0) -> StableDi
     """The same text encoder and autoencoder around a U-Net that was never trained; its first weights are of a seed."""
     other = copy.copy(pipeline)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, "random network").integer)
+        begin_torch(stream(seed, "random network").integer)
         unet = type(pipeline.unet).from_config(pipeline.unet.config)
     # Told the dtype that it has, diffusers warns.
     unet = unet if unet.dtype == pipeline.unet.dtype else unet.to(pipeline.unet.dtype)
@@ -182,11 +204,15 @@ def _planted(config: OnWorld, pipeline: StableDiffusionPipeline, oracle: StableD
     )
 
 
-def _of_folders(config: OnWorld, pipeline: StableDiffusionPipeline, oracle: StableDiffusionPipeline | None) -> World:
+def _of_folders(
+    config: OnWorld, pipeline: StableDiffusionPipeline, oracle: StableDiffusionPipeline | None, given: Given
+) -> World:
     """Targets: the first pictures of one folder, and of another that the model never saw; then the other's rest."""
     size = picture_size(pipeline)
-    images, never = (captioned_folder(Path(folder), size) for folder in (config.images, config.never))
-    unseen = prompts(Path(config.prompts)) if config.prompts else never.captions
+    images, never = (
+        read_pictures(folder, own, size) for folder, own in ((config.images, given.images), (config.never, given.never))
+    )
+    unseen = read_prompts(config.prompts, given.prompts) or never.captions
     _check_controls(images, never)
     every = np.concatenate([images.pictures, never.pictures])
     references = every[different(every)]

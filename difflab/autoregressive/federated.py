@@ -67,7 +67,7 @@ def federated(
         config: of the model, which all clients begin with.
         clients: rows of each; a client counts as much as it has rows.
         how: rounds, and what a client does in one.
-        seed: of the first weights, and of every client's order.
+        seed: of the first weights, and of every client's order, which clients with as many rows share.
         checkpoints: where the last round is kept; it is gone on from, and not yielded again.
         crew: does the clients of a round.
 

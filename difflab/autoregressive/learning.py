@@ -13,7 +13,7 @@ from difflab.autoregressive.padded import Batch, shown
 from difflab.autoregressive.shown import Said
 from difflab.autoregressive.unlearning import Wanted
 from difflab.errors import InputError, require
-from difflab.randomness import stream
+from difflab.randomness import begin_torch, stream
 
 BRANCH = "bottleneck"
 """How a network calls its bottleneck."""
@@ -66,7 +66,7 @@ def with_bottleneck(model: LanguageModel, width: int, seed: int) -> LanguageMode
     """
     network: Any = copy.deepcopy(model.model)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, BRANCH).integer)
+        begin_torch(stream(seed, BRANCH).integer)
         branch = Bottleneck(model.config.hidden_size, width)
     branch.requires_grad_(any(weight.requires_grad for weight in network.parameters()))
     setattr(network, BRANCH, branch.to(model.device))

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrain
 from difflab.autoregressive.model import LanguageModel, Tokens
 from difflab.autoregressive.tokenizers import numbers
 from difflab.errors import at_least, require
-from difflab.randomness import stream
+from difflab.randomness import begin_torch, stream
 
 FAMILIES = ("gpt2", "llama")
 
@@ -120,7 +120,7 @@ def build(
         name: how pages call it.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, "weights").integer)
+        begin_torch(stream(seed, "weights").integer)
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     words = numbers(config.get_text_config().vocab_size) if tokenizer is None else tokenizer
     return LanguageModel(model.eval().requires_grad_(False), words, name)

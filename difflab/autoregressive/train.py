@@ -14,7 +14,7 @@ from difflab.autoregressive.model import LanguageModel
 from difflab.autoregressive.recipe import Recipe, build
 from difflab.errors import require
 from difflab.progress import Advance
-from difflab.randomness import numbered, stream
+from difflab.randomness import begin_torch, numbered, stream
 from difflab.training.loop import NOWHERE, Keeping, Loss, Plan, optimize, silent
 from difflab.training.schedules import warmup_constant, warmup_cosine
 
@@ -194,7 +194,7 @@ def _loss(model: LanguageModel, sequences: Sequences, batch: int, seed: int, obj
     def loss(step: int) -> Float[torch.Tensor, ""]:
         (rows, *beside), weights = drawn(step)
         shown = torch.from_numpy(rows.astype(np.int64, copy=False)).to(model.device)
-        torch.manual_seed(numbered(seed, step))
+        begin_torch(numbered(seed, step))
         lost = objective(model.model, shown, *beside)
         if weights is None:
             return lost.mean()

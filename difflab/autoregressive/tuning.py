@@ -8,6 +8,7 @@ from peft import LoraConfig, PeftConfig, PrefixTuningConfig, PromptEncoderConfig
 
 from difflab.autoregressive.model import LanguageModel
 from difflab.errors import require
+from difflab.randomness import begin_torch
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
@@ -72,7 +73,7 @@ def adapted(model: LanguageModel, method: str, sizes: Sizes, seed: int) -> Langu
         network.get_parameter("lm_head.weight").requires_grad_(True)
         return LanguageModel(network, model.tokenizer, method)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        begin_torch(seed)
         beside = get_peft_model(network, _config(method, sizes), autocast_adapter_dtype=False)
     return LanguageModel(beside.eval(), model.tokenizer, method)
 

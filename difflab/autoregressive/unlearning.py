@@ -20,7 +20,7 @@ from difflab.autoregressive.shown import Said
 from difflab.autoregressive.spans import Span
 from difflab.errors import at_least, require
 from difflab.progress import Advance
-from difflab.randomness import numbered, stream
+from difflab.randomness import begin_torch, numbered, stream
 from difflab.training.loop import NOWHERE, Keeping, Plan, optimize, silent
 from difflab.training.schedules import constant
 
@@ -107,7 +107,7 @@ def movable(model: LanguageModel, rank: int = 0, only: str = "", seed: int = 0) 
     require(kinds == {torch.float32}, f"{model.name} has weights that are no float32; load it in float32 to change it.")
     if rank:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream(seed, "adapters").integer)
+            begin_torch(stream(seed, "adapters").integer)
             # GPT-2 keeps its maps turned.
             turned = any(type(module).__name__ == "Conv1D" for module in network.modules())
             network = get_peft_model(
@@ -173,7 +173,7 @@ def unlearned(
         first, second = places(material, pace.batch, seed, step)
         forget, retain = _chosen(material.forget, first), _chosen(material.retain, second)
         spans = None if material.spans is None else _chosen(material.spans, first)
-        torch.manual_seed(numbered(seed, step))
+        begin_torch(numbered(seed, step))
         return wanted.objective(
             Said(
                 read(batch_of(model, forget, spans), fields=fields["forget"]) if _is_asked(wanted, "forget") else None,

@@ -27,6 +27,7 @@ from transformers import PreTrainedTokenizerFast
 
 from difflab.errors import InputError, require
 from difflab.files import json_bytes, write_atomically
+from difflab.randomness import begin_torch
 from difflab.training.devices import device as find_device
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
@@ -111,7 +112,7 @@ def build(architecture: Architecture, vocabulary: Sequence[str], seed: int) -> C
         registered = f"difflab-{architecture.width}x{architecture.layers}-{architecture.side}-{size}"
         _register(registered, config["model_cfg"])
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            begin_torch(seed)
             model = _empty(registered)
     return Clip(model.eval(), tokenizer, _transform(config["preprocess_cfg"]), config)
 

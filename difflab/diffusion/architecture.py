@@ -10,6 +10,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from difflab.diffusion.pipeline import ready
 from difflab.diffusion.tokens import learn_tokenizer
 from difflab.errors import require
+from difflab.randomness import begin_torch
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,11 @@ def build(captions: Sequence[str], architecture: Architecture, seed: int) -> Sta
     tokenizer = learn_tokenizer(captions, architecture.length)
     with torch.random.fork_rng(devices=[]):
         # Anew for every part: another number of words must not change the others' first weights.
-        torch.manual_seed(seed)
+        begin_torch(seed)
         text_encoder = _text_encoder(architecture, tokenizer)
-        torch.manual_seed(seed)
+        begin_torch(seed)
         unet = _unet(architecture)
-        torch.manual_seed(seed)
+        begin_torch(seed)
         vae = _autoencoder(architecture)
     pipeline = StableDiffusionPipeline(
         vae=vae,

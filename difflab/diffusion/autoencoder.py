@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 
 from difflab.errors import require
 from difflab.progress import progress
+from difflab.randomness import torch_from
 from difflab.training.loop import NOWHERE, Keeping, Plan, optimize
 from difflab.training.schedules import warmed_cosine
 
@@ -117,7 +118,7 @@ def train_autoencoder(
     require(steps >= 1, f"autoencoder steps is {steps}; give at least 1.")
     vae.requires_grad_(True).train()
     optimizer = torch.optim.AdamW(vae.parameters(), RATE, weight_decay=1e-4, fused=True)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch_from(seed)
     chance = torch.ones(len(pictures)) if weights is None else torch.from_numpy(weights).float()
 
     def loss(_: int) -> Float[torch.Tensor, ""]:

@@ -15,6 +15,7 @@ from torch.nn.utils import parametrize
 
 from difflab.errors import InputError, require
 from difflab.progress import progress
+from difflab.randomness import torch_from
 from difflab.training.loop import Plan, optimize
 from difflab.training.schedules import linear_one_cycle
 
@@ -128,7 +129,7 @@ def finetune(
     """
     tuned = copy.copy(pipeline)
     tuned.unet = copy.deepcopy(pipeline.unet)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch_from(seed)
     moving = _moving(tuned.unet, config, generator)
     require(len(moving) > 0, f"the U-Net has no weights for parameters={config.parameters!r}.")
     optimizer = torch.optim.AdamW(moving, config.rate, weight_decay=0.0)

@@ -23,6 +23,7 @@ from difflab.diffusion.samplers import STOCHASTIC
 from difflab.diffusion.tokens import tokens
 from difflab.errors import require
 from difflab.progress import progress
+from difflab.randomness import torch_from
 
 
 class Step(NamedTuple):
@@ -80,7 +81,7 @@ def seeded(n: int, seeds: Sequence[int]) -> list[torch.Generator]:
 
     The k-th seed means the same initial noise for every prompt, as in the papers.
     """
-    return [torch.Generator().manual_seed(seed) for _ in range(n) for seed in seeds]
+    return [torch_from(seed) for _ in range(n) for seed in seeds]
 
 
 def initial_noise(

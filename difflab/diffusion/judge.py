@@ -17,6 +17,7 @@ from difflab.diffusion.loss import denoising_loss
 from difflab.diffusion.samplers import with_sampler
 from difflab.diffusion.similarity import Measure, described, similarity
 from difflab.diffusion.trigger import Trigger
+from difflab.randomness import resampling
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import Interval, bootstrap
 
@@ -139,8 +140,8 @@ def held_out_losses(
 def loss_ratio(defended: Float[np.ndarray, " n"], plain: Float[np.ndarray, " n"]) -> Interval:
     """Mean of the losses with a defense over that without, bootstrapped over pictures: 1 = it costs nothing."""
     pairs = np.stack([defended, plain], axis=1)
-    return bootstrap(pairs, lambda p: float(p[:, 0].mean() / p[:, 1].mean()), np.random.default_rng(0))
+    return bootstrap(pairs, lambda p: float(p[:, 0].mean() / p[:, 1].mean()), resampling())
 
 
 def _middle(values: Float[np.ndarray, " n"]) -> Interval:
-    return bootstrap(values, np.median, np.random.default_rng(0))
+    return bootstrap(values, np.median, resampling())

@@ -11,6 +11,7 @@ from difflab.diffusion.alignment import aligned, word_features
 from difflab.diffusion.autoencoder import given_back
 from difflab.diffusion.copies import SWEEP, Threshold, ask, compare_by, diversity, memorized
 from difflab.diffusion.judge import ALIGNED_BY, Judge
+from difflab.randomness import resampling
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import bootstrap, wilson
 
@@ -83,7 +84,7 @@ def look_rows(
     for name, metric in medians.items():
         for group, here in asked.groups():
             if name in found and here.sum() > 1:
-                middle = bootstrap(found[name][here], np.median, np.random.default_rng(0))
+                middle = bootstrap(found[name][here], np.median, resampling())
                 yield Row(metric, *middle, int(here.sum()), {"step": step, **group, "measure": ALIGNED_BY})
 
 
@@ -99,5 +100,5 @@ def _rates(alike: np.ndarray, asked: Asked, measure: str, threshold: float, step
                 rate = memorized(values, threshold, seeds)
                 yield Row("memorized_fraction", *rate, len(values), setting | {"seeds": seeds})
             if source == "all" and len(values) > 1:
-                middle = bootstrap(np.median(values, axis=1), np.median, np.random.default_rng(0))
+                middle = bootstrap(np.median(values, axis=1), np.median, resampling())
                 yield Row("original_similarity", *middle, len(values), setting)

@@ -12,6 +12,7 @@ from scipy.stats import hypergeom
 
 from difflab.diffusion.pruning import Mask, feedforward_layers, value_layers
 from difflab.errors import require
+from difflab.randomness import resampling
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import bootstrap, mean, wilson
 
@@ -214,7 +215,7 @@ def chance_overlap(first: int, second: int, n: int) -> float:
 
 def pair_rows(metric: str, matrix: Matrix, setting: Mapping[str, str | int]) -> Iterator[Row]:
     """One row, the mean over the pairs that count; none where no pair does."""
-    found = over_pairs(matrix, np.random.default_rng(0))
+    found = over_pairs(matrix, resampling())
     if found is not None:
         yield Row(metric, *found, dict(setting))
 

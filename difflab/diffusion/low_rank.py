@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 from difflab.diffusion.pipeline import load
 from difflab.errors import require
+from difflab.randomness import begin_torch
 
 PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
 """What diffusers' scripts adapt: all projections of attention, cross-attention and self-attention alike."""
@@ -39,7 +40,7 @@ def with_adapters(pipeline: StableDiffusionPipeline, rank: int, seed: int) -> St
     adapted = copy.copy(pipeline)
     adapted.unet = copy.deepcopy(pipeline.unet)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        begin_torch(seed)
         adapted.unet.add_adapter(
             LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=list(PROJECTIONS))
         )

@@ -10,6 +10,7 @@ from difflab.diffusion.batch_sizes import within
 from difflab.diffusion.generate import embed
 from difflab.diffusion.loss import as_noise, levels
 from difflab.errors import require
+from difflab.randomness import torch_from
 
 
 def asked(
@@ -43,7 +44,7 @@ def seeded_noise(latents: Float[torch.Tensor, "n c h w"], seeds: Sequence[int]) 
         InputError: there is no seed.
     """
     require(len(seeds) > 0, "there is no seed to draw noise with; give at least one.")
-    drawn = [torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    drawn = [torch.randn(latents.shape[1:], generator=torch_from(seed)) for seed in seeds]
     return torch.stack(drawn).to(latents)
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from difflab.diffusion.loss import wanted
 from difflab.errors import require
 from difflab.progress import progress
-from difflab.randomness import numbered
+from difflab.randomness import numbered, torch_from
 from difflab.training.loop import NOWHERE, Keeping, Loss, Plan, optimize
 from difflab.training.schedules import constant, cosine, one_cycle
 
@@ -198,7 +198,7 @@ def _loss(
 
 def _generator(config: Training, number: int) -> torch.Generator:
     """A generator of this number, told apart from those of other seeds."""
-    return torch.Generator().manual_seed(numbered(config.seed, number))
+    return torch_from(numbered(config.seed, number))
 
 
 def _empty(pipeline: StableDiffusionPipeline) -> Int[torch.Tensor, "1 length"]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from matplotlib.figure import Figure
 
+from difflab import siblings
 from difflab.runs import papers, registry
 from difflab.runs.figures import picture
 from difflab.runs.locks import held
@@ -68,7 +69,7 @@ def execute(name: str, module: Experiment, config: Any, out: Path | None, **give
     Returns:
         The result.
     """
-    with double_precision():
+    with siblings.at_home(), double_precision():
         if out is not None:
             return _on_disk(name, module, config, out, given)
         with tempfile.TemporaryDirectory(prefix="difflab-") as folder:

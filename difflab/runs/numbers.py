@@ -113,6 +113,11 @@ class Recorded:
             lines.append([first, *(with_interval(cell[0], digits) if cell else "" for cell in cells)])
         return "\n".join(f"| {' | '.join(map(_plain, line))} |" for line in lines)
 
+    def minutes(self) -> str:
+        """How long the run took, as "35 minutes"; "" where it went on from a checkpoint, and nobody knows."""
+        minutes = self.run.meta["seconds"] / 60
+        return "" if self.run.meta["resumed"] else f"{shown(minutes, int(minutes < 10))} minutes"
+
     def claims(self) -> str:
         """Every claim with its verdict, as a Markdown list."""
         told = verdicts(self.run.claims, self.run.rows)

@@ -64,7 +64,9 @@ def rendered(record: Mapping[str, list[Result]], templates: Path = TEMPLATES) ->
         "number": with_interval,
         "shown": shown,
         "published": published,
-        "heading": lambda name: _heading(name, documents[name]),
+        "heading": lambda name: _heading(
+            name, documents[name], Recorded(run_of(name)).minutes() if name in record else ""
+        ),
         "question": lambda name: registry.question(documents[name]),
         "cost": lambda name: registry.cost(documents[name]),
         "answered": cache(lambda name: answered(run_of(name))),
@@ -115,6 +117,7 @@ def _finding(run: Result) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def _heading(name: str, document: str) -> str:
-    """How the section of an experiment begins: its name, what it asks, and what it takes on two cores."""
-    return f"### {name}\n\n*{registry.question(document)}*\nCost on two cores: {registry.cost(document)}."
+def _heading(name: str, document: str, took: str) -> str:
+    """How the section of an experiment begins: its name, what it asks, what it takes, and what it took here."""
+    beside = f"; the recorded run took {took}, beside other work or not" if took else ""
+    return f"### {name}\n\n*{registry.question(document)}*\nCost on two cores: {registry.cost(document)}{beside}."

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from difflab import siblings
 from difflab.errors import InputError, require
 from difflab.progress import progress
 from difflab.runs.results import Checkpoints
@@ -147,10 +148,14 @@ def kept(
 
 
 def begin_worker(shares: Any, begin: Callable[..., None] | None, beginning: tuple[Any, ...]) -> None:
-    """In a new process: Ctrl-C is the parent's to answer, and nobody works on for a parent that was killed."""
+    """In a new process: Ctrl-C is the parent's to answer, and nobody works on for a parent that was killed.
+
+    Whatever packages of these names the parent's user has, ours are imported.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_to(shares.get())
+    siblings.settle()
     if begin is not None:
         begin(*beginning)
 

@@ -2,7 +2,7 @@
 
 import ast
 import difflib
-import importlib
+import importlib.util
 import inspect
 from collections.abc import Callable
 from functools import cache
@@ -69,7 +69,7 @@ def load(name: str) -> ModuleType:
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
         raise InputError(f"there is no experiment {name!r}; did you mean {close[0]}? 'difflab list' shows all.")
-    return importlib.import_module(known[name].module)
+    return siblings.load(known[name].module)
 
 
 def command_line() -> Callable[[], None]:

@@ -2,13 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from difflab.audits.run import WORLDS, asked, takes_worlds
 from difflab.runs import registry
 from difflab.runs.configs import from_arguments
-from difflab.runs.execute import execute
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -23,15 +22,9 @@ def main(arguments: Sequence[str]) -> None:
         print("difflab run NAME --help shows the flags")
         print(f"experiments: {', '.join(registry.experiments())}")
         return
-    module = registry.load(known.name)
-    asked, rest = _worlds(known.name, rest)
+    worlds, rest = _worlds(known.name, rest)
     config = configured(known.name, known.smoke, rest)
-    if asked.worlds is not None:
-        from difflab.audits.over_worlds import over_worlds
-
-        print(over_worlds(known.name, module, config, asked.worlds_folder, asked.worlds, known.out).folder)
-    else:
-        print(execute(known.name, module, config, known.out).folder)
+    print(asked(known.name, config, known.out, **vars(worlds)).folder)
 
 
 def _worlds(name: str, rest: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -39,16 +32,8 @@ def _worlds(name: str, rest: Sequence[str]) -> tuple[argparse.Namespace, list[st
     parser = argparse.ArgumentParser(prog=f"difflab run {name}", add_help=False, allow_abbrev=False)
     if takes_worlds(registry.load(name).Config):
         parser.add_argument("--worlds", type=int)
-        parser.add_argument("--worlds-folder", type=Path, default=Path("worlds"))
-    else:
-        parser.set_defaults(worlds=None)
+        parser.add_argument("--worlds-folder", type=Path, default=Path(WORLDS))
     return parser.parse_known_args(rest)
-
-
-def takes_worlds(config: type) -> bool:
-    """Whether an experiment of this config asks a model of a plan, and has no worlds of its own."""
-    names = {field.name for field in fields(config)}
-    return {"model", "plan"} <= names and "worlds" not in names
 
 
 def configured(name: str, smoke: bool, rest: Sequence[str]) -> Any:

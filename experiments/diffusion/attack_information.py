@@ -30,7 +30,7 @@ from difflab.diffusion.defenses.nemo import Nemo, nemo
 from difflab.diffusion.panels.attacks import cuts_figure
 from difflab.diffusion.trigger_information import drawn_from, quantised, turned
 from difflab.errors import require
-from difflab.randomness import stream
+from difflab.randomness import resampling, stream
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
@@ -168,5 +168,5 @@ def _rows(
             here = setting | {"cut": cut} | more
             yield from world.judge.rows(pictures, targets.pictures, targets.captions, here)
         after = found["loss"][1 + k]
-        gap = bootstrap(1 - after / before, np.median, np.random.default_rng(0))
+        gap = bootstrap(1 - after / before, np.median, resampling())
         yield Row("gained_difference", *gap, len(before), setting | free_rows)

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from difflab.errors import require
 from difflab.files import sha256
+from difflab.randomness import numpy_from
 from synthetic.data.emoji import emoji
 from synthetic.data.scenes import CITIES, COLOURS, SHAPES, solid
 
@@ -224,7 +225,7 @@ def _framed(sprites: Float[np.ndarray, "classes cell cell 4"]) -> Float[np.ndarr
 
 def _partners(world: World) -> Int[np.ndarray, " classes"]:
     """Every class's partner, never itself: the next one around a circle in random order."""
-    around = np.random.default_rng(world.seed).permutation(world.classes)
+    around = numpy_from(world.seed).permutation(world.classes)
     partner = np.empty(world.classes, np.int64)
     partner[around] = np.roll(around, -1)
     return partner

@@ -29,7 +29,7 @@ from difflab.autoregressive.codecs.grid import Codec, summed
 from difflab.autoregressive.model import LanguageModel
 from difflab.autoregressive.recipe import architecture
 from difflab.errors import require
-from difflab.randomness import stream
+from difflab.randomness import begin_torch, stream
 
 
 class Network(torch.nn.Module):
@@ -209,6 +209,6 @@ def build_picture_model(
     vocabulary = len(codec.sides) * codec.codes + len(tokenizer)
     config = architecture(family, size, vocabulary, words + codec.length)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, "weights").integer)
+        begin_torch(stream(seed, "weights").integer)
         network = Network(config, codec)
     return PictureModel(network.eval().requires_grad_(False), tokenizer, name)

@@ -15,6 +15,7 @@ from difflab.diffusion.search import Kept, Search, searched_from
 from difflab.diffusion.tokens import vocabulary
 from difflab.diffusion.trigger import Trigger
 from difflab.errors import require
+from difflab.randomness import torch_from
 
 STARTS = ("noise", "tokens")
 
@@ -91,7 +92,7 @@ def restarts(
     z = latents.repeat_interleave(r, dim=0)
 
     def random() -> list[torch.Generator]:
-        return [torch.Generator().manual_seed(seed) for seed in seeds for _ in range(r)]
+        return [torch_from(seed) for seed in seeds for _ in range(r)]
 
     at_once = searches_at_once(defended.pipeline, config.batch)
     found = searched_from(many, z, random(), config, at_once)

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 
 from difflab.diffusion.defended import Defended, pruned
 from difflab.diffusion.pruning import Mask, value_layers
 from difflab.errors import require
+from difflab.randomness import numpy_from
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def random_neurons(
     numbers = config.neurons * len(captions) if len(config.neurons) == 1 else config.neurons
     require(len(numbers) == len(captions), f"{len(numbers)} numbers for {len(captions)} captions; give one for each.")
     require(max(numbers, default=0) <= total, f"there are {total} value neurons; ask for no more.")
-    generator = np.random.default_rng(seed)
+    generator = numpy_from(seed)
     masks = list[Mask]()
     for number in numbers:
         off = torch.zeros(total, dtype=torch.bool)

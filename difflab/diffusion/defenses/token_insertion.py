@@ -12,6 +12,7 @@ from difflab.diffusion.defended import Defended, rewritten
 from difflab.diffusion.generate import embed_tokens
 from difflab.diffusion.tokens import tokens, unpadded, vocabulary
 from difflab.errors import require
+from difflab.randomness import numpy_from
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def inserted(plain: Sequence[int], others: Int[np.ndarray, " v"], k: int, seed: 
         k: how many.
         seed: together with the ids it seeds the draw, so that captions of one length differ in their places.
     """
-    generator = np.random.default_rng([seed, *plain])
+    generator = numpy_from(seed, *plain)
     longer = list(plain)
     # One after the other: every arrangement of the k tokens among the caption's is equally likely.
     for token in generator.choice(others, k).tolist():
