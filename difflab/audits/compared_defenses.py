@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from difflab.errors import require
 from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key
@@ -75,6 +76,25 @@ def compared(family: Family, worlds: Sequence[Any], checkpoints: Checkpoints, wo
 def training_of(defense: str) -> str:
     """Whose training a defended model is made of."""
     return defense if defense in TRAINED else NOTHING
+
+
+def at_share(weights: Mapping[str, Any], share: float) -> Arrays:
+    """Weights as a training leaves them after a share of its steps; `left_at` finds them again."""
+    return {f"{share:g} {name}": np.array(value) for name, value in weights.items()}
+
+
+def left_at(left: Mapping[str, np.ndarray], share: float) -> Arrays:
+    """The weights that a training left after a share of its steps."""
+    there = f"{share:g} "
+    return {name.removeprefix(there): value for name, value in left.items() if name.startswith(there)}
+
+
+def check_earlier(earlier: Sequence[float]) -> None:
+    """Raises InputError where these are no shares of a training, falling."""
+    require(
+        len(earlier) > 0 and list(earlier) == sorted(set(earlier), reverse=True) and 0 < earlier[-1] <= earlier[0] < 1,
+        f"earlier is {tuple(earlier)}; give falling shares between 0 and 1.",
+    )
 
 
 def strongest(models: Sequence[Model], loss: Callable[[Model], float], most: float) -> Model:

@@ -30,6 +30,9 @@ from difflab.audits.compared_defenses import (
     VALIDATION,
     Arrays,
     Family,
+    at_share,
+    check_earlier,
+    left_at,
     strongest,
 )
 from difflab.audits.erasure_questions import Asked, Attacks, by_route
@@ -95,7 +98,7 @@ class ComparedTexts:
     held_out: int = 64
     """Documents of each domain that tell how good a model is, and as many by which it is told how strong a defense may
     be."""
-    attacks: Attacks = field(default_factory=lambda: Attacks(Relearning((5, 10, 20), 8, 5e-4), suffix=32))
+    attacks: Attacks = field(default_factory=lambda: Attacks(Relearning((5, 10, 20), 8, 2e-4), suffix=32))
     """What follows; the first half of the items of each kind is taught again."""
 
     def __post_init__(self) -> None:
@@ -121,14 +124,6 @@ class ComparedTexts:
         return len(self.text.kinds) * (self.text.items[0] - self.text.items[0] // 2)
 
 
-def check_earlier(earlier: Sequence[float]) -> None:
-    """Raises InputError where these are no shares of a training, falling."""
-    require(
-        len(earlier) > 0 and list(earlier) == sorted(set(earlier), reverse=True) and 0 < earlier[-1] <= earlier[0] < 1,
-        f"earlier is {tuple(earlier)}; give falling shares between 0 and 1.",
-    )
-
-
 def _trained(world: ComparedTexts, defense: str, checkpoints: Checkpoints) -> Arrays:
     """Trained in one go, so that its cost is counted whole: a killed run begins this piece anew."""
     text = replace(world.text, copies=(1,)) if defense == DEDUPLICATED else world.text
@@ -145,7 +140,7 @@ def _trained(world: ComparedTexts, defense: str, checkpoints: Checkpoints) -> Ar
         for share in (*(reversed(world.earlier) if defense == NOTHING else ()), 1.0):
             until, objective = round(share * recipe.steps), _objective(world, defense)
             model = train(start, step_rows, recipe, text.seed, keeping, objective=objective, until=until)
-            found |= {f"{share:g} {name}": weight.numpy() for name, weight in model.model.state_dict().items()}
+            found |= at_share(model.model.state_dict(), share)
     return found | {READS: np.array(reads.count)}
 
 
@@ -219,10 +214,7 @@ def _ends(world: ComparedTexts, tokens: Mapping[str, Tokens], names: Sequence[st
 
 
 def _defended(world: ComparedTexts, defense: str, left: Mapping[str, np.ndarray], asked: _Asking) -> LanguageModel:
-    def at(share: float) -> dict[str, np.ndarray]:
-        return {name.split(" ", 1)[1]: value for name, value in left.items() if name.startswith(f"{share:g} ")}
-
-    last = with_weights(world.text, at(1.0), defense)
+    last = with_weights(world.text, left_at(left, 1.0), defense)
     if defense == SINKS:
         sinks = replace(world.sinks, seed=world.text.seed)
         return with_factors(last, dropped(sinks, maps_down(last.model).units))
@@ -230,7 +222,8 @@ def _defended(world: ComparedTexts, defense: str, left: Mapping[str, np.ndarray]
         return last
     most = (1 + world.dearer) * mean_loss(last, asked.choosing)
     if defense == AVERAGED:
-        merged = [with_weights(world.text, averaged([at(share), at(1.0)]), defense) for share in world.earlier]
+        both = [[left_at(left, share), left_at(left, 1.0)] for share in world.earlier]
+        merged = [with_weights(world.text, averaged(some), defense) for some in both]
         return strongest(merged, lambda model: mean_loss(model, asked.choosing), most)
     return _forgotten(world, defense, last, asked, most)
 

@@ -5,16 +5,17 @@ left out or counting differently. A picture is compared with its target as the a
 the held-out pictures on which the threshold is fitted: so small an autoencoder blurs, whatever the U-Net has learned.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Bool, Float, Int, UInt8
 
+from difflab.audits.compared_defenses import strongest
 from difflab.audits.isolated_pictures import OWN, REDRAWN, RETRAINED, STANDARD, IsolatedWorld, begun, items_of, trained
 from difflab.audits.pruned_models import alike
 from difflab.diffusion.attacks.dori import dori
@@ -39,7 +40,6 @@ from difflab.training.devices import one_thread
 from difflab.training.sinks import dropped, everything, expected_scale, published_scale, random_general
 from synthetic.plan import Planted
 
-Pruning = TypeVar("Pruning")
 OTHER, ALL = "sinks on that nobody had", "all sinks on"
 DROPPED, EXPECTED, PUBLISHED = "sinks dropped", "sinks dropped, expected scale", "sinks dropped, published scale"
 GENERAL, EXCISED = "general units dropped", "sinks cut out"
@@ -252,17 +252,17 @@ def _models(asked: Asked, pipelines: Mapping[str, StableDiffusionPipeline]) -> d
 
 
 def _prunings(asked: Asked, standard: StableDiffusionPipeline) -> dict[str, list[Defended]]:
-    """Of the pictures with most copies, from the weakest pruning to the strongest."""
-    world, captions = asked.world, asked.captions[: asked.top]
-    seed = stream(world.seed, "defense").integer
-    candidates = replace(world.nemo, refine=False)
-    return {
-        NEMO: [nemo(standard, captions, asked.unseen, seed, one) for one in (world.nemo, candidates)],
-        WANDA: [wanda(standard, captions, asked.unseen, seed, Wanda(sparsity)) for sparsity in world.sparsities],
-    }
+    return {NEMO: by_nemo(asked, standard), WANDA: by_wanda(asked, standard)}
 
 
-def strongest(defenses: Sequence[Pruning], loss: Callable[[Pruning], float], most: float) -> Pruning:
-    """The last one whose loss is at most so much; the first one, where none is."""
-    fitting = [one for one in defenses if loss(one) <= most]
-    return fitting[-1] if fitting else defenses[0]
+def by_nemo(asked: Asked, standard: StableDiffusionPipeline) -> list[Defended]:
+    """The model without what NeMo finds of the pictures with most copies: the weaker search, and the stronger."""
+    captions, seed = asked.captions[: asked.top], stream(asked.world.seed, "defense").integer
+    candidates = replace(asked.world.nemo, refine=False)
+    return [nemo(standard, captions, asked.unseen, seed, one) for one in (asked.world.nemo, candidates)]
+
+
+def by_wanda(asked: Asked, standard: StableDiffusionPipeline) -> list[Defended]:
+    """The model without what Wanda finds of the pictures with most copies, from the lowest sparsity to the highest."""
+    captions, seed = asked.captions[: asked.top], stream(asked.world.seed, "defense").integer
+    return [wanda(standard, captions, asked.unseen, seed, Wanda(sparsity)) for sparsity in asked.world.sparsities]
