@@ -78,9 +78,9 @@ def training_of(defense: str) -> str:
     return defense if defense in TRAINED else NOTHING
 
 
-def at_share(weights: Mapping[str, Any], share: float) -> Arrays:
+def at_share(weights: Mapping[str, np.ndarray], share: float) -> Arrays:
     """Weights as a training leaves them after a share of its steps; `left_at` finds them again."""
-    return {f"{share:g} {name}": np.array(value) for name, value in weights.items()}
+    return {f"{share:g} {name}": value for name, value in weights.items()}
 
 
 def left_at(left: Mapping[str, np.ndarray], share: float) -> Arrays:

@@ -6,7 +6,7 @@ in `difflab.audits.isolated_copies`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -98,6 +98,15 @@ class ComparedPictures:
         """Pictures that a model is asked for, and as many twins."""
         return self.models.plan.per_rung
 
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """Names of the ways to a picture."""
+        return PLAIN, SEARCH, *(relearning(steps) for steps in self.models.relearning.keep)
+
+    def seeded(self, seed: int) -> "ComparedPictures":
+        """The world of another seed."""
+        return replace(self, models=replace(self.models, seed=seed))
+
     def objective(self, defense: str) -> Objective:
         """What the training of a defense lowers."""
         if defense == SINKS:
@@ -110,13 +119,14 @@ def _trained(world: ComparedPictures, defense: str, checkpoints: Checkpoints) ->
     planted, recipe = world.models.planted(), world.models.recipe()
     changed = planted.where("repeated") if defense in (ORACLE, DEDUPLICATED) else None
     material = Material(*planted.material(changed, once=defense == DEDUPLICATED))
-    shares = {round(share * recipe.training.steps): share for share in reversed(world.earlier)}
+    steps = {share: round(share * recipe.training.steps) for share in reversed(world.earlier)}
     found = Arrays()
 
     def reached(step: int, pipeline: StableDiffusionPipeline) -> None:
-        found.update(at_share(weights_of(pipeline), shares[step]))
+        for share in [one for one in steps if steps[one] == step]:
+            found.update(at_share(weights_of(pipeline), share))
 
-    stops = Stops([*shares], reached) if defense == NOTHING else None
+    stops = Stops(sorted(set(steps.values())), reached) if defense == NOTHING else None
     with one_thread():
         base = begun(world.models, checkpoints)
         with reads_of(UNet2DConditionModel) as reads:
@@ -142,8 +152,8 @@ def _told(world: ComparedPictures, defense: str, left: Mapping[str, np.ndarray],
         for route, by_role in routes.items()
         for role, back in zip(ROLES, by_role, strict=True)
     }
-    found = shares | {VALIDATION: told["validation "], READS: left[READS] + reads.count}
-    return {name: np.array(value) for name, value in found.items()}
+    numbers = {**shares, VALIDATION: told["validation "], READS: left[READS] + reads.count}
+    return {name: np.array(value) for name, value in numbers.items()}
 
 
 def _defended(

@@ -123,6 +123,10 @@ class ComparedTexts:
         """Items that a model is asked for, and as many twins."""
         return len(self.text.kinds) * (self.text.items[0] - self.text.items[0] // 2)
 
+    def seeded(self, seed: int) -> "ComparedTexts":
+        """The world of another seed."""
+        return replace(self, text=replace(self.text, seed=seed))
+
 
 def _trained(world: ComparedTexts, defense: str, checkpoints: Checkpoints) -> Arrays:
     """Trained in one go, so that its cost is counted whole: a killed run begins this piece anew."""
@@ -140,7 +144,8 @@ def _trained(world: ComparedTexts, defense: str, checkpoints: Checkpoints) -> Ar
         for share in (*(reversed(world.earlier) if defense == NOTHING else ()), 1.0):
             until, objective = round(share * recipe.steps), _objective(world, defense)
             model = train(start, step_rows, recipe, text.seed, keeping, objective=objective, until=until)
-            found |= at_share(model.model.state_dict(), share)
+            weights = {name: weight.numpy() for name, weight in model.model.state_dict().items()}
+            found |= at_share(weights, share)
     return found | {READS: np.array(reads.count)}
 
 
@@ -162,9 +167,9 @@ def _told(world: ComparedTexts, defense: str, left: Mapping[str, np.ndarray], ch
             model = _defended(world, defense, left, asked)
         routes = by_route(model, asked.items, asked.taught, world.attacks, world.text.seed)
         validation = mean_loss(model, asked.telling)
-    found = {name.removeprefix("extracted "): value for name, value in routes.items() if name.startswith("extracted ")}
-    found |= {VALIDATION: validation, READS: left[READS] + reads.count}
-    return {name: np.array(value) for name, value in found.items()}
+    shares = {name.removeprefix("extracted "): value for name, value in routes.items() if name.startswith("extracted ")}
+    numbers = {**shares, VALIDATION: validation, READS: float(left[READS] + reads.count)}
+    return {name: np.array(value) for name, value in numbers.items()}
 
 
 class _Asking(NamedTuple):
