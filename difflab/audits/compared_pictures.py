@@ -143,16 +143,17 @@ def _told(world: ComparedPictures, defense: str, left: Mapping[str, np.ndarray],
         asked = Asked(world.models, base)
         with reads_of(UNet2DConditionModel) as reads:
             model = _defended(world, defense, left, asked, base)
-        told = asked.of("", [model])
-        routes = {PLAIN: told["copied "], SEARCH: asked.searched("", model)["searched "]}
-        looks = asked.relearned("", model)["relearned copied "][1:]
-    routes |= {relearning(steps): look for steps, look in zip(world.models.relearning.keep, looks, strict=True)}
+        routes = {PLAIN: asked.copied(asked.met_by_all(model)), SEARCH: asked.searched("", model)["searched "].ravel()}
+        taught = asked.taught(model.of(asked.captions[: asked.top]))
+        for steps, one in zip(world.models.relearning.keep, taught, strict=True):
+            routes[relearning(steps)] = asked.copied(asked.met_by_all(one))
+        validation = asked.loss(model, asked.telling)
     shares = {
         f"{role} {route}": back.mean()
-        for route, by_role in routes.items()
-        for role, back in zip(ROLES, by_role, strict=True)
+        for route, copied in routes.items()
+        for role, back in zip(ROLES, copied.reshape(2, -1), strict=True)
     }
-    numbers = {**shares, VALIDATION: told["validation "], READS: left[READS] + reads.count}
+    numbers = {**shares, VALIDATION: validation, READS: left[READS] + reads.count}
     return {name: np.array(value) for name, value in numbers.items()}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from difflab.audits.compared_defenses import NOTHING, PLANTED, READS, ROLES, VALIDATION, Arrays, Family
 from difflab.audits.erasure_questions import PLAIN
 from difflab.runs.rows import Row
-from difflab.statistics.intervals import Interval, apart, grouped_fraction, mean, pooled, wilson
+from difflab.statistics.intervals import POSITIVE, Interval, apart, grouped_fraction, mean, pooled, wilson
 
 
 def compared_rows(
@@ -40,7 +40,7 @@ def compared_rows(
         yield Row("returned_difference", *_risen(counts[attack], counts[PLAIN], items), n * items, strongest)
         for metric, name in (("validation_ratio", VALIDATION), ("cost_ratio", READS)):
             ratios = [float(one[defense][name]) / float(one[NOTHING][name]) for one in told]
-            yield Row(metric, *mean(ratios), n, here)
+            yield Row(metric, *mean(ratios, bounds=POSITIVE), n, here)
 
 
 def _counts(models: Sequence[Mapping[str, np.ndarray]], role: str, route: str, items: int) -> list[int]:
