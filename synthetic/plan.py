@@ -169,12 +169,13 @@ class Planted:
         """What these pictures are called."""
         return [self.listed[i].caption for i in index]
 
-    def training(self, without: Int[np.ndarray, " k"] | None = None) -> Int[np.ndarray, " rows"]:
+    def training(self, without: Int[np.ndarray, " k"] | None = None, once: bool = False) -> Int[np.ndarray, " rows"]:
         """One row for every copy in the training set.
 
         Args:
             without: pictures to leave out, for a model that has never seen them. The others keep their rows, and the
                 rows left empty go to unique pictures, so that every other picture meets the same steps of training.
+            once: those pictures keep one row each, their first.
 
         Returns:
             Places in `listed`.
@@ -184,6 +185,8 @@ class Planted:
             return rows
         unique = np.setdiff1d(self.where("unique"), without)
         gone = np.isin(rows, without)
+        if once:
+            gone[np.unique(rows, return_index=True)[1]] = False
         require(len(unique) > 0, "there is no unique picture to stand in for the targets left out.")
         # In another order than the list's, which begins with the emoji.
         stand_ins = numpy_from(self.plan.seed).permutation(unique)
@@ -191,7 +194,7 @@ class Planted:
         return rows
 
     def material(
-        self, without: Int[np.ndarray, " k"] | None = None
+        self, without: Int[np.ndarray, " k"] | None = None, once: bool = False
     ) -> tuple[
         UInt8[np.ndarray, "m side side 3"], list[str], Int[np.ndarray, " rows"], Float[np.ndarray, " m"], list[str]
     ]:
@@ -199,13 +202,14 @@ class Planted:
 
         Args:
             without: pictures to leave out.
+            once: they are shown once instead.
 
         Returns:
             Every different picture and its caption; one row for every copy, as places in them; how often an
             autoencoder should meet each: emoji eight times as often as scenes, being few and hard; and the other
             captions, of pictures that are never shown.
         """
-        index, rows = np.unique(self.training(without), return_inverse=True)
+        index, rows = np.unique(self.training(without, once), return_inverse=True)
         weights = np.where(self.glyph[index] >= 0, 8.0, 1.0)
         others = np.setdiff1d(np.arange(len(self.listed)), index)
         return self.pictures(index), self.captions(index), rows, weights, self.captions(others)

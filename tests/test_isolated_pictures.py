@@ -7,6 +7,7 @@ import pytest
 from conformance import says_one_sentence
 
 from difflab.audits import isolated_copies, isolated_pictures
+from difflab.audits.compared_defenses import strongest
 from difflab.audits.isolated_copies import (
     ALL,
     DROPPED,
@@ -21,7 +22,6 @@ from difflab.audits.isolated_copies import (
     WANDA,
     Asked,
     Isolated,
-    strongest,
 )
 from difflab.audits.isolated_picture_rows import RELEARNING, SEARCH, attack_rows, comparison_rows, isolation_rows
 from difflab.audits.isolated_pictures import OWN, REDRAWN, RETRAINED, STANDARD, begun, items_of

@@ -277,6 +277,19 @@ def test_training_without_targets_keeps_every_other_row(planted, data):
     assert np.isin(without[gone], planted.where("unique")).all()
 
 
+def test_pictures_shown_once_keep_their_first_row_and_all_others_theirs(planted):
+    targets = planted.where("repeated")
+    rows, once = planted.training(), planted.training(without=targets, once=True)
+    places = {i: int(np.flatnonzero(rows == i)[0]) for i in targets}
+    for i, first in places.items():
+        assert np.flatnonzero(once == i).tolist() == [first]
+    kept = ~np.isin(rows, targets)
+    np.testing.assert_array_equal(once[kept], rows[kept])
+    emptied = np.setdiff1d(np.flatnonzero(~kept), [*places.values()])
+    assert np.isin(once[emptied], planted.where("unique")).all()
+    assert np.unique(planted.material(targets, once=True)[2]).size == np.unique(rows).size
+
+
 def test_rows_left_empty_go_to_many_unique_pictures(planted):
     targets = planted.where("repeated", copies=64)
     without = planted.training(without=targets)

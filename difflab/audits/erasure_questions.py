@@ -185,23 +185,42 @@ def told_after_prefixes(model: LanguageModel, asked: Asked, prefixes: Prefixes, 
     return float(best.mean()), float((best == 1).mean())
 
 
+def by_route(
+    model: LanguageModel, asked: Mapping[str, Asked], others: Sequence[Tokens], attacks: Attacks, seed: int
+) -> dict[str, float]:
+    """What a model says of items as it is and under every attack.
+
+    Args:
+        model: that is asked.
+        asked: items by role.
+        others: items that it is taught again, none of those asked.
+        attacks: which.
+        seed: of the attacks.
+
+    Returns:
+        Numbers "accuracy ROLE ROUTE" and "extracted ROLE ROUTE" (`told`).
+    """
+    models, found = {PLAIN: model, BITS: rounded(model, _FEW_BITS)}, dict[str, float]()
+    taught = relearned(model, others, attacks.relearning, seed)
+    models |= {relearning(steps): one for steps, one in zip(attacks.relearning.keep, taught, strict=True)}
+    for role, items in asked.items():
+        for route, one in models.items():
+            found[f"accuracy {role} {route}"], found[f"extracted {role} {route}"] = told(one, items)
+        found[f"accuracy {role} {PREFIXES}"], found[f"extracted {role} {PREFIXES}"] = told_after_prefixes(
+            model, items, attacks.prefixes, seed
+        )
+    return found
+
+
 def battery(model: LanguageModel, asked: Questions) -> dict[str, np.ndarray]:
     """What a model says of items to forget, and of twins, as it is and under every attack; and how good it still is.
 
     Returns:
-        Numbers "accuracy ROLE ROUTE" and "extracted ROLE ROUTE", "accuracy other plain", "utility" and "validation";
-        "ratios" and "scores ROLE", one number an item.
+        Numbers as `by_route` has them, "accuracy other plain", "utility" and "validation"; "ratios" and "scores ROLE",
+        one number an item.
     """
-    attacks, found = asked.attacks, dict[str, float]()
-    models = {PLAIN: model, BITS: rounded(model, _FEW_BITS)}
-    taught = relearned(model, asked.items["other"].texts, attacks.relearning, asked.seed)
-    models |= {relearning(steps): one for steps, one in zip(attacks.relearning.keep, taught, strict=True)}
-    for role in (FORGET, UNSEEN):
-        for route, one in models.items():
-            found[f"accuracy {role} {route}"], found[f"extracted {role} {route}"] = told(one, asked.items[role])
-        found[f"accuracy {role} {PREFIXES}"], found[f"extracted {role} {PREFIXES}"] = told_after_prefixes(
-            model, asked.items[role], attacks.prefixes, asked.seed
-        )
+    items = {role: asked.items[role] for role in (FORGET, UNSEEN)}
+    found = by_route(model, items, asked.items["other"].texts, asked.attacks, asked.seed)
     found["accuracy other plain"] = told(model, asked.items["other"])[0]
     found["utility"] = utility(model, asked)
     found["validation"] = accuracy(model, asked.validation)[1]

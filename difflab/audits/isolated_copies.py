@@ -5,16 +5,17 @@ left out or counting differently. A picture is compared with its target as the a
 the held-out pictures on which the threshold is fitted: so small an autoencoder blurs, whatever the U-Net has learned.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Bool, Float, Int, UInt8
 
+from difflab.audits.compared_defenses import strongest
 from difflab.audits.isolated_pictures import OWN, REDRAWN, RETRAINED, STANDARD, IsolatedWorld, begun, items_of, trained
 from difflab.audits.pruned_models import alike
 from difflab.diffusion.attacks.dori import dori
@@ -28,7 +29,7 @@ from difflab.diffusion.finetuning import Retained, with_weights
 from difflab.diffusion.generate import seeded
 from difflab.diffusion.judge import Judge
 from difflab.diffusion.loss import denoising_loss
-from difflab.diffusion.similarity import measures
+from difflab.diffusion.similarity import pixel
 from difflab.diffusion.sinks import own_masks, units_off, weighed
 from difflab.diffusion.trigger import Trigger
 from difflab.randomness import item_seeds, stream
@@ -39,7 +40,6 @@ from difflab.training.devices import one_thread
 from difflab.training.sinks import dropped, everything, expected_scale, published_scale, random_general
 from synthetic.plan import Planted
 
-Pruning = TypeVar("Pruning")
 OTHER, ALL = "sinks on that nobody had", "all sinks on"
 DROPPED, EXPECTED, PUBLISHED = "sinks dropped", "sinks dropped, expected scale", "sinks dropped, published scale"
 GENERAL, EXCISED = "general units dropped", "sinks cut out"
@@ -137,10 +137,10 @@ class Asked:
 
         A model is met by all items, or by those with most copies and all others like them.
         """
-        met = [self._all(model) for model in models]
+        met = [self.met_by_all(model) for model in models]
         return {
             f"losses {who}": np.mean([self._losses(one) for one in met], axis=0).reshape(2, -1),
-            f"copied {who}": np.all([self._copied(one) for one in met], axis=0).reshape(2, -1),
+            f"copied {who}": np.all([self.copied(one) for one in met], axis=0).reshape(2, -1),
             f"validation {who}": np.mean([self.loss(one, self.telling) for one in models]),
         }
 
@@ -151,15 +151,19 @@ class Asked:
         met = model.of([self.captions[i] for i in places])
         random = [stream(self.world.seed, "dori", int(i)).torch() for i in places]
         trigger = dori(met, self.latents[places], random, self.world.dori)[-1]
-        return {f"searched {who}": self._copied(met, trigger, places).reshape(2, -1)}
+        return {f"searched {who}": self.copied(met, trigger, places).reshape(2, -1)}
 
     def relearned(self, who: str, model: Defended) -> dict[str, np.ndarray]:
         """What `of` says before and after a training on ordinary pictures."""
-        random = [stream(self.world.seed, "relearning", i).torch() for i in range(self.top)]
         met = model.of(self.captions[: self.top])
-        triggers = relearning(met, self.latents[: self.top], random, self.world.relearning, self.retained)
-        looks = [self.of("", [one.on(met)]) for one in (Trigger(), *triggers)]
+        looks = [self.of("", [one]) for one in (met, *self.taught(met))]
         return {f"relearned {name}{who}": np.stack([look[name] for look in looks]) for name in looks[0]}
+
+    def taught(self, met: Defended) -> list[Defended]:
+        """The model after each number of steps of training on ordinary pictures, as those with most copies meet it."""
+        random = [stream(self.world.seed, "relearning", i).torch() for i in range(self.top)]
+        triggers = relearning(met, self.latents[: self.top], random, self.world.relearning, self.retained)
+        return [trigger.on(met) for trigger in triggers]
 
     def loss(self, model: Defended, group: "_Group") -> float:
         """Of held-out scenes, mean over them."""
@@ -167,7 +171,7 @@ class Asked:
         drawn = self.world.draws
         return float(denoising_loss(met.pipeline, group.latents, met.embeddings, random, drawn, masks=met.masks).mean())
 
-    def _all(self, model: Defended) -> Defended:
+    def met_by_all(self, model: Defended) -> Defended:
         """The model as all items meet it; one that says of all of them what it takes away stays as it is."""
         return model if len(model.masks) == len(self.captions) else model.of(self.captions)
 
@@ -176,7 +180,7 @@ class Asked:
         found = denoising_loss(met.pipeline, self.latents, met.embeddings, random, self.world.draws, masks=met.masks)
         return found.double().numpy()
 
-    def _copied(
+    def copied(
         self, met: Defended, trigger: Trigger | None = None, places: Int[np.ndarray, " n"] | None = None
     ) -> Bool[np.ndarray, " n"]:
         """Whether the median over seeds is a copy."""
@@ -204,7 +208,7 @@ def _given_back(
 def _judge(world: IsolatedWorld, base: StableDiffusionPipeline, planted: Planted) -> Judge:
     """The pixel measure between pictures as the autoencoder gives them back, and one threshold for scenes and emoji,
     from held-out ones of both."""
-    pixel = {"pixel": measures()["pixel"]}
+    measures = {"pixel": pixel()}
     back = {
         name: _given_back(base, planted, places)[0]
         for name, places in {
@@ -213,9 +217,9 @@ def _judge(world: IsolatedWorld, base: StableDiffusionPipeline, planted: Planted
             "references": planted.where("unique"),
         }.items()
     }
-    thresholds = fit_thresholds(pixel, back["held out"], back["training"], back["references"])
+    thresholds = fit_thresholds(measures, back["held out"], back["training"], back["references"])
     seeds = item_seeds(world.seed, "judge", world.seeds)
-    return Judge(pixel, thresholds, back["references"], seeds, world.sampler_steps, world.guidance)
+    return Judge(measures, thresholds, back["references"], seeds, world.sampler_steps, world.guidance)
 
 
 def _models(asked: Asked, pipelines: Mapping[str, StableDiffusionPipeline]) -> dict[str, list[Defended]]:
@@ -252,17 +256,17 @@ def _models(asked: Asked, pipelines: Mapping[str, StableDiffusionPipeline]) -> d
 
 
 def _prunings(asked: Asked, standard: StableDiffusionPipeline) -> dict[str, list[Defended]]:
-    """Of the pictures with most copies, from the weakest pruning to the strongest."""
-    world, captions = asked.world, asked.captions[: asked.top]
-    seed = stream(world.seed, "defense").integer
-    candidates = replace(world.nemo, refine=False)
-    return {
-        NEMO: [nemo(standard, captions, asked.unseen, seed, one) for one in (world.nemo, candidates)],
-        WANDA: [wanda(standard, captions, asked.unseen, seed, Wanda(sparsity)) for sparsity in world.sparsities],
-    }
+    return {NEMO: by_nemo(asked, standard), WANDA: by_wanda(asked, standard)}
 
 
-def strongest(defenses: Sequence[Pruning], loss: Callable[[Pruning], float], most: float) -> Pruning:
-    """The last one whose loss is at most so much; the first one, where none is."""
-    fitting = [one for one in defenses if loss(one) <= most]
-    return fitting[-1] if fitting else defenses[0]
+def by_nemo(asked: Asked, standard: StableDiffusionPipeline) -> list[Defended]:
+    """The model without what NeMo finds of the pictures with most copies: the weaker search, and the stronger."""
+    captions, seed = asked.captions[: asked.top], stream(asked.world.seed, "defense").integer
+    candidates = replace(asked.world.nemo, refine=False)
+    return [nemo(standard, captions, asked.unseen, seed, one) for one in (asked.world.nemo, candidates)]
+
+
+def by_wanda(asked: Asked, standard: StableDiffusionPipeline) -> list[Defended]:
+    """The model without what Wanda finds of the pictures with most copies, from the lowest sparsity to the highest."""
+    captions, seed = asked.captions[: asked.top], stream(asked.world.seed, "defense").integer
+    return [wanda(standard, captions, asked.unseen, seed, Wanda(sparsity)) for sparsity in asked.world.sparsities]

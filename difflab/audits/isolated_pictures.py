@@ -146,15 +146,19 @@ def trained(
         checkpoints: where arrays and half-done trainings are kept.
         workers: processes; they do not change the numbers.
     """
-    made_once(checkpoints, "autoencoder_begun", _begun, worlds[0], checkpoints)
+    prepare(worlds[0], checkpoints)
     names = {(place, variant): key(world.name, variant) for place, world in enumerate(worlds) for variant in TRAINED}
     given = {name: (worlds[place], variant, checkpoints) for (place, variant), name in names.items()}
     found = kept(_trained, given, checkpoints, workers, "U-Nets")
     return {pair: found[name] for pair, name in names.items()}
 
 
+def prepare(world: IsolatedWorld, checkpoints: Checkpoints) -> None:
+    """Train the autoencoder of all worlds like this one, before they ask for it in several processes."""
+    made_once(checkpoints, "autoencoder_begun", _begun, world, checkpoints)
+
+
 def _begun(world: IsolatedWorld, checkpoints: Checkpoints) -> dict[str, np.ndarray]:
-    """Before worlds in several processes ask for it."""
     with one_thread():
         begun(world, checkpoints)
     return {"begun": np.array(True)}

@@ -24,14 +24,14 @@ from difflab.runs.rows import Row
 from difflab.statistics.intervals import bootstrap, mean
 
 
-def surrogates(world: World, *prunings: Defended) -> UInt8[np.ndarray, "n h w 3"]:
+def surrogates(judge: Judge, targets: Targets, *prunings: Defended) -> UInt8[np.ndarray, "n h w 3"]:
     """Of what the pruned model draws under each memorized caption the picture least like the memorized one.
 
     Args:
-        world: the model and its pictures.
+        judge: draws and compares.
+        targets: the memorized pictures, in the order of the prunings' prompts.
         prunings: where a copy is left under the first, the next one draws instead.
     """
-    targets, judge = world.groups["repeated"], world.judge
     limit = judge.thresholds["pixel"].value
     chosen, alike = np.empty_like(targets.pictures), np.full(len(targets.captions), np.inf)
     for pruning in prunings:

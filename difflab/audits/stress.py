@@ -404,5 +404,5 @@ def _defended_by(world: World, config: Config) -> Any:
     check_retained(world)
     few = nemo(pipeline, captions, world.unseen, seed, config.nemo)
     most = wanda(pipeline, captions, world.unseen, seed, Wanda(0.3))
-    seen = known(world, surrogates(world, few, most))
+    seen = known(world, surrogates(world.judge, world.groups["repeated"], few, most))
     return defense.function(pipeline, captions, world.unseen, seed, settings, seen)

@@ -107,13 +107,18 @@ def measures(sscd: Path | None = None) -> dict[str, Measure]:
         InputError: the file is missing or is no TorchScript model.
     """
     found = [
-        Measure("pixel", lambda pictures: _tiles(pictures, 1), False, ""),
+        pixel(),
         Measure("patch", lambda pictures: _tiles(pictures, 4), False, "", 4),
         efficientnet(),
     ]
     if sscd is not None:
         found.append(_torchscript(sscd))
     return {measure.name: measure for measure in found}
+
+
+def pixel() -> Measure:
+    """Distances of whole pictures."""
+    return Measure("pixel", lambda pictures: _tiles(pictures, 1), False, "")
 
 
 def efficientnet(side: int = 96) -> Measure:

@@ -96,7 +96,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     repeated, seed = world.groups["repeated"], stream(config.seed, "defense").integer
     pruned = nemo(world.pipeline, repeated.captions, world.unseen, seed, config.nemo)
     most = wanda(world.pipeline, repeated.captions, world.unseen, seed, Wanda(max(config.sparsities)))
-    instead = surrogates(world, pruned, most)
+    instead = surrogates(world.judge, repeated, pruned, most)
     yield from world.judge.rows(instead[:, None], repeated.pictures, repeated.captions, {"defense": "surrogates"})
     defenses = {"nothing": undefended(world.pipeline, repeated.captions), "nemo": pruned}
     for sparsity in config.sparsities:

@@ -1,0 +1,340 @@
+"""Defenses side by side: what they are made of, how strong they may be, what they cost; what models are asked; rows."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conformance import says_one_sentence
+
+from difflab.audits import compared_pictures, compared_texts
+from difflab.audits.compared_defenses import (
+    ADVERSARIAL,
+    AVERAGED,
+    DEDUPLICATED,
+    DIFFERENCE,
+    FOCAL,
+    NEMO,
+    NOTHING,
+    ORACLE,
+    PLANTED,
+    PREFERENCE,
+    READS,
+    SINKS,
+    TRAINED,
+    TWIN,
+    VALIDATION,
+    WANDA,
+    Family,
+    at_share,
+    compared,
+    left_at,
+    training_of,
+)
+from difflab.audits.compared_rows import compared_rows
+from difflab.audits.isolated_copies import Asked
+from difflab.audits.isolated_pictures import begun, items_of
+from difflab.audits.isolated_texts import mean_loss
+from difflab.audits.text_worlds import language, ledger_of, tokens_of, untrained
+from difflab.autoregressive.sinks import with_factors
+from difflab.autoregressive.train import cross_entropy
+from difflab.autoregressive.units import maps_down
+from difflab.diffusion.defended import undefended
+from difflab.diffusion.finetuning import weights_of
+from difflab.diffusion.focal import Focal
+from difflab.diffusion.sinks import WithSinks
+from difflab.diffusion.train import plain
+from difflab.runs.resuming import InMemory
+from difflab.runs.rows import check_row, select
+from difflab.training.averaging import averaged
+from difflab.training.reads import reads_of
+from difflab.training.sinks import dropped
+from experiments.language.defenses_compared import SMOKE
+
+TEXTS, PICTURES = SMOKE.texts, SMOKE.pictures
+
+
+def test_what_is_read_with_gradients_counts_three_times_and_by_copies_too():
+    network = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU())
+    other = copy.deepcopy(network)
+    with reads_of(torch.nn.Linear) as reads:
+        network(torch.ones(5, 3)).sum().backward()
+        assert reads.count == 3 * 15
+        with torch.no_grad():
+            other(torch.ones(2, 3))
+        assert reads.count == 3 * 15 + 6
+    network(torch.ones(7, 3))
+    assert reads.count == 3 * 15 + 6
+    with reads_of(torch.nn.Linear):
+        assert "by names alone" in says_one_sentence(lambda: network[0](input=torch.ones(1, 3)))
+
+
+def test_every_defense_gets_what_its_training_left_and_nothing_is_done_twice():
+    done = []
+
+    def trained(world, defense, checkpoints):
+        done.append((world.name, defense))
+        return {"from": np.array([ord(defense[0]), world.number])}
+
+    def told(world, defense, left, checkpoints):
+        done.append((world.name, defense, "told"))
+        return {"left": left["from"]}
+
+    class World:
+        def __init__(self, number):
+            self.number, self.name = number, f"w{number}"
+
+    family, kept = Family("texts", (*TRAINED, AVERAGED, NEMO), trained, told), InMemory()
+    worlds = [World(1), World(2)]
+    found = compared(family, worlds, kept, 1)
+    assert len(done) == len(set(done)) == 2 * (len(TRAINED) + len(family.defenses))
+    for world, one in zip(worlds, found, strict=True):
+        for defense in family.defenses:
+            assert one[defense]["left"].tolist() == [ord(training_of(defense)[0]), world.number]
+    assert training_of(AVERAGED) == training_of(NEMO) == NOTHING and training_of(SINKS) == SINKS
+    again = compared(family, worlds, kept, 1)
+    assert len(done) == 2 * (len(TRAINED) + len(family.defenses)) and again[1].keys() == found[1].keys()
+
+
+def test_weights_are_found_again_by_the_share_of_the_training():
+    left = at_share({"a b": np.ones(2)}, 0.5) | at_share({"a b": np.zeros(2)}, 1.0)
+    assert [left_at(left, share)["a b"].tolist() for share in (0.5, 1.0)] == [[1, 1], [0, 0]]
+    assert left_at(left, 0.25) == {}
+
+
+# Texts.
+
+
+@pytest.mark.parametrize("defense", TRAINED)
+def test_texts_are_trained_on_the_right_rows_with_the_right_objective(defense, monkeypatch):
+    seen = []
+
+    def train(start, step_rows, recipe, seed, keeping, objective, until):
+        seen.append((step_rows(0), objective, until, recipe.steps))
+        return start
+
+    monkeypatch.setattr(compared_texts, "train", train)
+    left = compared_texts._trained(TEXTS, defense, InMemory())
+    steps = TEXTS.text.recipe().steps
+    shares = [0.5, 0.75, 0.9] if defense == NOTHING else []
+    assert [until for _, _, until, _ in seen] == [*(round(share * steps) for share in shares), steps]
+    assert all(len(left_at(left, share)) > 0 for share in (*shares, 1.0)) and left[READS] == 0
+    rows = seen[-1][0] if defense != SINKS else seen[-1][0][0]
+    model, oracle = (language(TEXTS.text, variant).rows for variant in ("model", "oracle"))
+    once, ledger = language(replace(TEXTS.text, copies=(1,)))
+    wanted = {ORACLE: oracle, DEDUPLICATED: once}.get(defense, model)
+    np.testing.assert_array_equal(rows, wanted[: TEXTS.text.batch])
+    # The same items, each in one place.
+    assert [one.text for one in ledger] == [one.text for one in ledger_of(TEXTS.text)]
+    assert all(len(one.places) == (one.copies > 0) for one in ledger)
+    objective = seen[-1][1]
+    if defense in (NOTHING, ORACLE, DEDUPLICATED):
+        assert objective is cross_entropy
+    if defense == SINKS:
+        assert seen[-1][0][1].shape == rows.shape
+    if defense == FOCAL:
+        network, ids = untrained(TEXTS.text).model, torch.from_numpy(rows)
+        losses = cross_entropy(network, ids)
+        torch.testing.assert_close(objective(network, ids), ((1 - (-losses).exp()) * losses).mean())
+
+
+def test_a_training_of_texts_costs_three_reads_of_every_row():
+    left = compared_texts._trained(TEXTS, ORACLE, InMemory())
+    recipe = TEXTS.text.recipe()
+    assert left[READS] == 3 * recipe.steps * recipe.batch * TEXTS.text.length
+
+
+def test_no_item_that_is_asked_is_taught_and_each_has_a_twin_of_its_kind():
+    asked, ledger = compared_texts._asked(TEXTS), ledger_of(TEXTS.text)
+    tokens = tokens_of(TEXTS.text, ledger)
+    names = {ids.tobytes(): name for name, ids in tokens.items()}
+    told = {role: [names[ids.tobytes()] for ids in one.texts] for role, one in asked.items.items()}
+    taught = [names[ids.tobytes()] for ids in asked.taught]
+    assert len(told[PLANTED]) == len(told[TWIN]) == TEXTS.asked == 4 and len(taught) == 4
+    assert len({*told[PLANTED], *told[TWIN], *taught}) == 12
+    assert {*told[PLANTED], *taught} == {names[ids.tobytes()] for ids in asked.repeated}
+    copies = {entry.item: entry.copies for entry in ledger}
+    assert {copies[name] for name in told[PLANTED]} == {8} and {copies[name] for name in told[TWIN]} == {0}
+    kinds = {role: [name.split()[0] for name in some] for role, some in told.items()}
+    assert kinds[PLANTED] == kinds[TWIN] == ["natural", "natural", "random", "random"]
+    assert all(span.tolist() == [False] * 4 + [True] * 12 for span in asked.items[PLANTED].spans)
+    documents = [ids.tobytes() for ids in (*asked.choosing, *asked.telling)]
+    assert len(asked.choosing) == len(asked.telling) and len(set(documents)) == len(documents)
+
+
+def test_defenses_of_texts_are_made_of_what_was_left():
+    asked, start = compared_texts._asked(TEXTS), untrained(TEXTS.text)
+    last = {name: weight.numpy() for name, weight in start.model.state_dict().items()}
+    shares = {share: {name: (1 + share) * value for name, value in last.items()} for share in TEXTS.earlier}
+    left = at_share(last, 1.0)
+    for share, weights in shares.items():
+        left |= at_share(weights, share)
+
+    def weights(defense, **changes):
+        model = compared_texts._defended(replace(TEXTS, **changes), defense, left, asked)
+        return {name: weight.numpy() for name, weight in model.model.state_dict().items()}
+
+    for defense in (NOTHING, ORACLE, DEDUPLICATED, FOCAL):
+        np.testing.assert_equal(weights(defense), last)
+    # What costs too much is the average with the last checkpoint, what costs nothing is that with the earliest.
+    np.testing.assert_equal(weights(AVERAGED, dearer=1e6), averaged([shares[0.5], last]))
+    factors = dropped(TEXTS.sinks, maps_down(start.model).units)
+    without = with_factors(start, factors).model.state_dict()
+    np.testing.assert_equal(weights(SINKS), {name: weight.numpy() for name, weight in without.items()})
+
+
+@pytest.mark.parametrize("defense", [PREFERENCE, DIFFERENCE])
+def test_unlearning_goes_as_far_as_others_may_be_dearer(defense):
+    asked, start = compared_texts._asked(TEXTS), untrained(TEXTS.text)
+    before, items = mean_loss(start, asked.choosing), mean_loss(start, asked.repeated)
+    far = replace(TEXTS, unlearning=replace(TEXTS.unlearning, steps=12, rate=1e-2))
+    free = compared_texts._forgotten(far, defense, start, asked, 1e6)
+    assert mean_loss(free, asked.repeated) > items
+    most = before + (mean_loss(free, asked.choosing) - before) / 2
+    bound = compared_texts._forgotten(far, defense, start, asked, most)
+    assert before < mean_loss(bound, asked.choosing) <= most < mean_loss(free, asked.choosing)
+    nothing = compared_texts._forgotten(far, defense, start, asked, before)
+    assert mean_loss(nothing, asked.choosing) <= before
+
+
+# Pictures.
+
+
+@pytest.fixture(scope="module")
+def base():
+    return begun(PICTURES.models, InMemory())
+
+
+@pytest.mark.parametrize("defense", TRAINED)
+def test_pictures_are_trained_on_the_right_rows_with_the_right_objective(defense, base, monkeypatch):
+    seen = []
+
+    def train_pipeline(material, recipe, checkpoints, given, stops=None, objective=plain):
+        seen.append((material, objective))
+        for step in [] if stops is None else stops.steps:
+            stops.reached(step, given)
+        return given
+
+    monkeypatch.setattr(compared_pictures, "train_pipeline", train_pipeline)
+    monkeypatch.setattr(compared_pictures, "begun", lambda *_: base)
+    left = compared_pictures._trained(PICTURES, defense, InMemory())
+    assert [share for share in (0.5, 0.75, 0.9, 1.0) if left_at(left, share)] == (
+        [0.5, 0.75, 0.9, 1.0] if defense == NOTHING else [1.0]
+    )
+    ((material, objective),) = seen
+    planted = PICTURES.models.planted()
+    copies = dict.fromkeys(planted.captions(planted.where("repeated")), 0)
+    for place in material.rows:
+        if material.captions[place] in copies:
+            copies[material.captions[place]] += 1
+    assert set(copies.values()) == {{ORACLE: 0, DEDUPLICATED: 1}.get(defense, 3)}
+    assert len(material.rows) == len(planted.training())
+    if defense == SINKS:
+        assert isinstance(objective, WithSinks) and not objective.redrawn
+    else:
+        assert objective == (Focal() if defense == FOCAL else plain)
+
+
+def test_defenses_of_pictures_are_made_of_what_was_left(base, monkeypatch):
+    asked, last = Asked(PICTURES.models, base), weights_of(base)
+    early = {name: 2 * value for name, value in last.items()}
+    left = at_share(last, 1.0) | {
+        name: array for share in PICTURES.earlier for name, array in at_share(early, share).items()
+    }
+    marks = {name: [undefended(base, asked.captions) for _ in range(3)] for name in (NEMO, WANDA)}
+    monkeypatch.setattr(compared_pictures, "by_nemo", lambda *_: marks[NEMO])
+    monkeypatch.setattr(compared_pictures, "by_wanda", lambda *_: marks[WANDA])
+    losses = {}
+    monkeypatch.setattr(asked, "loss", lambda model, group: losses.get(id(model), 1.0))
+
+    def defended(defense):
+        return compared_pictures._defended(PICTURES, defense, left, asked, base)
+
+    for defense in (NOTHING, ORACLE, DEDUPLICATED, FOCAL):
+        np.testing.assert_equal(weights_of(defended(defense).pipeline), last)
+    for name in (NEMO, WANDA):
+        losses |= {id(marks[name][1]): 1.02, id(marks[name][2]): 1.03}
+        assert defended(name) is marks[name][1]
+    np.testing.assert_equal(weights_of(defended(AVERAGED).pipeline), averaged([early, last]))
+    off = defended(SINKS).pipeline.unet.state_dict()
+    changed = [name for name, value in off.items() if not np.array_equal(value.numpy(), last[name])]
+    assert changed and all("ff.net.2.weight" in name for name in changed)
+
+
+def test_what_is_fine_tuned_away_gives_way_to_what_a_pruned_model_draws(base, monkeypatch):
+    asked, seen = Asked(PICTURES.models, base), []
+    monkeypatch.setattr(compared_pictures, "by_nemo", lambda *_: ["nemo", "candidates"])
+    monkeypatch.setattr(compared_pictures, "by_wanda", lambda *_: ["few", "most"])
+    monkeypatch.setattr(compared_pictures, "surrogates", lambda *given: seen.append(given) or given[1].pictures[::-1])
+    tuned, given = undefended(base, asked.captions), []
+    monkeypatch.setattr(compared_pictures, "adversarial_finetuning", lambda *some: given.append(some) or tuned)
+    left = at_share(weights_of(base), 1.0)
+    assert compared_pictures._defended(PICTURES, ADVERSARIAL, left, asked, base) is tuned
+    ((_, targets, *prunings),), ((_, captions, _, _, config, known),) = seen, given
+    assert prunings == ["nemo", "most"] and config is PICTURES.adversarial
+    repeated = asked.world.planted().captions(items_of(asked.world.planted())[0])
+    assert list(captions) == repeated == list(targets.captions)
+    torch.testing.assert_close(known.targets, asked.latents[: len(repeated)])
+    assert len(known.surrogates) == len(repeated) and not set(known.retained_captions) & set(asked.captions)
+
+
+# Rows.
+
+
+def _told(back, validation, reads):
+    """Of ten items: what comes back by the plain route, under "a" and under "b"."""
+    shares = {
+        f"{PLANTED} {route}": np.array(share / 10) for route, share in zip(("plain", "a", "b"), back, strict=True)
+    }
+    return shares | {f"{TWIN} {route}": np.array(0.0) for route in ("plain", "a", "b")} | {
+        VALIDATION: np.array(validation), READS: np.array(reads)
+    }  # fmt: skip
+
+
+def test_rows_are_done_by_hand_and_the_strongest_attack_is_that_of_all_worlds():
+    family = Family("texts", (NOTHING, SINKS), None, None)
+    worlds = [
+        {NOTHING: _told((9, 9, 5), 2.0, 100), SINKS: _told((1, 2, 4), 2.2, 150)},
+        {NOTHING: _told((8, 8, 2), 4.0, 100), SINKS: _told((1, 5, 4), 4.4, 170)},
+    ]
+    rows = [check_row(row) for row in compared_rows(family, worlds, ("plain", "a", "b"), 10)]
+
+    def one(metric, **setting):
+        (found,) = select(rows, metric, **setting)
+        return found
+
+    assert one("strongest_fraction", defense=NOTHING).setting["attack"] == "plain"
+    strongest = one("strongest_fraction", defense=SINKS)
+    assert strongest.setting == {"family": "texts", "defense": SINKS, "attack": "b"}
+    assert (strongest.value, strongest.n) == (0.4, 20) and strongest.low < 0.4 < strongest.high
+    returned = one("returned_difference", defense=SINKS)
+    assert returned.value == pytest.approx(0.3) and returned.low < 0.3 < returned.high
+    assert one("returned_difference", defense=NOTHING).value == 0
+    assert one("memorized_fraction", defense=SINKS, attack="a", of=PLANTED).value == pytest.approx(0.35)
+    assert one("memorized_fraction", defense=SINKS, attack="a", of=TWIN).value == 0
+    assert one("validation_ratio", defense=SINKS).value == pytest.approx(1.1)
+    assert one("cost_ratio", defense=SINKS).value == pytest.approx(1.6)
+    assert one("cost_ratio", defense=NOTHING).interval == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "word"),
+    [
+        (lambda: replace(TEXTS, earlier=(0.5, 0.9)), "give falling shares"),
+        (lambda: replace(PICTURES, earlier=(1.0,)), "give falling shares"),
+        (lambda: replace(PICTURES, earlier=()), "give falling shares"),
+        (lambda: replace(TEXTS, text=replace(TEXTS.text, copies=(1,))), "copies is (1,)"),
+        (lambda: replace(TEXTS, attacks=replace(TEXTS.attacks, suffix=16)), "suffix is 16"),
+        (lambda: replace(TEXTS, dearer=-0.1), "dearer is -0.1"),
+        (
+            lambda: replace(
+                PICTURES, models=replace(PICTURES.models, plan=replace(PICTURES.models.plan, ladder=(1, 3)))
+            ),
+            "plan.ladder is (1, 3)",
+        ),
+        (lambda: replace(SMOKE, worlds=1), "worlds is 1"),
+    ],
+)
+def test_mistakes_are_one_sentence(call, word):
+    assert word in says_one_sentence(call)
