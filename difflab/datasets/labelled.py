@@ -3,7 +3,6 @@
 Pictures are opened one by one, for a gallery may be larger than memory.
 """
 
-import re
 import sys
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from PIL import Image
 from difflab.datasets.lists import LISTS, folder_list, json_lines, list_file, same_name
 from difflab.datasets.pixels import decoded, pixel_digest
 from difflab.datasets.shards import read_shards, shard_paths
+from difflab.datasets.words import is_letter, signs_apart
 from difflab.errors import InputError, require
 from difflab.files import sha256
 from difflab.progress import progress
@@ -70,7 +70,8 @@ def labelled(source: Path, objects: Path, classes: Sequence[str]) -> Labelled:
             .txt, or in .json with "caption" or "text".
         objects: JSON lines: {"file_name": ..., "objects": [labels]} for each picture, or a list of labels, one line
             for each picture in order. A caption names a label if it holds its words, one or more of the thing, in
-            whatever case and spelling of Unicode ("traffic_light": "two traffic lights"); synonyms it cannot know,
+            whatever case and spelling of Unicode ("traffic_light": "two traffic lights"); in scripts without spaces,
+            and in Korean, if it holds its signs in a row, were they part of a longer word. Synonyms it cannot know,
             and a line may say better: "named": [labels].
         classes: every label that may occur.
 
@@ -205,5 +206,6 @@ class _Words:
 
 
 def _told(text: str) -> tuple[str, ...]:
-    """The words of a label or a caption: one form of Unicode, no case; underscores and signs part them."""
-    return tuple(re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).casefold()))
+    """The words of a label or a caption: one form of Unicode, no case; underscores and what is no letter part them."""
+    told = signs_apart(unicodedata.normalize("NFKC", text).casefold())
+    return tuple("".join(sign if is_letter(sign) else " " for sign in told).split())
