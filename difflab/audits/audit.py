@@ -31,9 +31,10 @@ from difflab.audits.pipelines import IN_MEMORY, OnPipeline, identity, named
 from difflab.audits.references import PACKAGED, reference_pictures
 from difflab.datasets.captioned import Captioned, captioned, captioned_folder, prompt_table, prompts
 from difflab.datasets.lists import folder_list, pictures_in
+from difflab.datasets.near_copies import different
 from difflab.datasets.pixels import parts
 from difflab.diffusion.autoencoder import encode
-from difflab.diffusion.calibration import Calibration, calibration, different, enough
+from difflab.diffusion.calibration import Calibration, calibration, enough
 from difflab.diffusion.copies import ask, fit_threshold, memorized
 from difflab.diffusion.pipeline import picture_size
 from difflab.diffusion.sampled_once import sampled_once
