@@ -8,8 +8,9 @@ from PIL import Image
 
 import difflab
 from difflab.datasets import pixels
+from difflab.datasets.near_copies import different
 from difflab.diffusion import copies, similarity
-from difflab.diffusion.calibration import apart, calibration, different, enough
+from difflab.diffusion.calibration import apart, calibration, enough
 from difflab.diffusion.similarity import Gallery, described, leave_one_out, measures, nearest_similarity
 from difflab.runs.results import open_run
 from difflab.runs.rows import select

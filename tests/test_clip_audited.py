@@ -145,6 +145,44 @@ def test_models_in_memory_are_asked_as_those_in_files(own, tmp_path):
             difflab.dejavu(**wrong, **files)
 
 
+def _stored_again(root, picture, *places):
+    """Other files of this picture, larger, one in each folder, in the place of its fourth."""
+    large = Image.fromarray(picture).resize((64, 64), Image.Resampling.BICUBIC)
+    for quality, place in enumerate(places, start=80):
+        path = next((root / place).glob("3.*"))
+        large.save(path.with_suffix(".jpg"), quality=quality)
+        for listed in (root / place / "metadata.jsonl", root / f"{place}.jsonl"):
+            listed.write_text(listed.read_text().replace('"3.png"', '"3.jpg"'))
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_near_copies_of_targets_are_no_controls(own, tmp_path, overlap):
+    root, sets, _ = own
+    shutil.copytree(root, tmp_path / "own")
+    _stored_again(tmp_path / "own", sets["data"].pictures[5], "public", "other")
+    data = {"reference_data": tmp_path / "own/other", "reference_objects": tmp_path / "own/other.jsonl"}
+    run = _run(tmp_path / "own", tmp_path / "out", *(["--overlap"] if overlap else []), **data)
+    sizes = {row.setting["trained"]: row.value for row in select(run.rows, "targets_size")}
+    gone = 0 if overlap else 1
+    # What both models were trained on is no target of either; what is left has no near-copy in the gallery.
+    assert sizes == {"target": N - gone, "reference": N - gone}
+    notes = [] if overlap else [
+        "1 pictures of --data are left out: they are near-copies of pictures of --reference-data.",
+        "1 pictures of --reference-data are left out: they are near-copies of pictures of --data.",
+    ]  # fmt: skip
+    assert run.meta.get("notes", []) == notes
+    assert select(run.rows, "gallery_size")[0].value == 40
+
+
+def test_near_copies_of_targets_leave_the_gallery(own, tmp_path):
+    root, sets, _ = own
+    shutil.copytree(root, tmp_path / "own")
+    _stored_again(tmp_path / "own", sets["data"].pictures[5], "public")
+    run = _run(tmp_path / "own", tmp_path / "out", "--one-model", reference=None)
+    assert select(run.rows, "gallery_size")[0].value == 39 and select(run.rows, "targets_size")[0].value == N
+    assert "1 pictures of --public are left out" in run.meta["notes"][0]
+
+
 def test_one_model_is_asked_about_pairs_that_it_never_saw(own, tmp_path):
     root, sets, clips = own
     data = {"reference_data": root / "other", "reference_objects": root / "other.jsonl"}

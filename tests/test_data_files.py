@@ -14,7 +14,7 @@ import difflab
 from difflab.audits import audit, dejavu, stress
 from difflab.datasets import pixels
 from difflab.datasets.captioned import captioned, captioned_folder, prompts
-from difflab.datasets.labelled import labelled, pixel_digests
+from difflab.datasets.labelled import labelled, looks
 from difflab.datasets.lists import folder_list
 from difflab.datasets.tables import read_table
 from difflab.errors import InputError
@@ -268,7 +268,7 @@ def test_the_same_picture_in_another_file_has_the_same_digest(tmp_path):
     (other / "9.bmp").write_bytes(_png(0, kind="BMP"))
     sets = [labelled(place, _objects(tmp_path / "o.jsonl", 1), ("cat", "dog")) for place in (one, other)]
     assert sets[0].digests != sets[1].digests
-    assert pixel_digests(sets[0], "one") == pixel_digests(sets[1], "other")
+    assert looks(sets[0], "one").digests == looks(sets[1], "other").digests
 
 
 def test_a_control_that_is_a_target_is_refused(tmp_path, capsys):

@@ -195,3 +195,13 @@ def test_captions_name_things_in_other_words_of_the_same_kind(folder, tmp_path):
     said = [[classes[c] for c in np.flatnonzero(row)] for row in found.named]
     # What is named counts as named whether the picture holds it or not.
     assert said == [["traffic_light", "bus"], ["café", "cup"], ["dog"]]
+
+
+def test_captions_in_scripts_without_spaces_name_what_they_hold(folder, tmp_path):
+    classes = ("狗", "熊猫", "เสือ", "ปู", "개", "हाथी", "dog")
+    texts = ("草地上的狗和小熊,一只猫。", "ปีนี้มีเสือ 一只dog", "개가 हाथी के साथ, हथौड़ा")
+    _lines(folder / "metadata.jsonl", [{"file_name": f"{i}.png", "text": text} for i, text in enumerate(texts)])
+    found = labelled(folder, _lines(tmp_path / "o.jsonl", [["狗"], ["狗"], ["狗"]]), classes)
+    said = [[classes[c] for c in np.flatnonzero(row)] for row in found.named]
+    # Vowels count: "ปี" is no "ปู"; and 熊 far from 猫 is no 熊猫.
+    assert said == [["狗"], ["เสือ", "dog"], ["개", "हाथी"]]

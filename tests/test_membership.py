@@ -383,6 +383,8 @@ def test_the_blind_baseline_finds_what_can_be_seen_and_read_and_no_more():
         return auc(blind_scores(blind_features(pictures, captions), member, stream(0, "blind")), member)
 
     assert area(pictures, captions) > 0.95 and 0.2 < area(pictures, same) < 0.8
+    numbered = [f"{'狗' if one else '猫'}在第{i}号照片" for i, one in enumerate(member)]
+    assert area(pictures, numbered) > 0.95
     darker = np.where(member[:, None, None, None], pictures // 2, pictures).astype(np.uint8)
     assert area(darker, same) > 0.95
     found = blind_features(pictures[:2], ["red cat", "red dog"])

@@ -62,6 +62,15 @@ def test_references_find_what_goes_with_a_named_object_and_nothing_else():
                 assert area.mean() < areas["exact"].mean() + 4 * error, name
 
 
+def test_words_of_scripts_without_spaces_are_known_to_references():
+    public = ("草地上的狗", "狗在雨里", "猫在雨里", "草地上的猫") * 5
+    held = np.array(["狗" in caption for caption in public])[:, None]
+    dog, cat = naive_bayes(("一只狗在睡觉", "一只猫在睡觉"), public, held)[:, 0]
+    assert dog > 0.9 > 0.1 > cat
+    captions, gallery = bag_of_words(("一只狗在睡觉",), public)
+    assert "狗" in public[int(np.argmax(gallery @ captions[0]))]
+
+
 def test_a_bag_of_words_has_length_one_and_forgets_unknown_words():
     queries, gallery = bag_of_words(["oslo red", "zebra"], PUBLIC)
     np.testing.assert_allclose(np.linalg.norm(gallery, axis=1), 1, rtol=1e-6)

@@ -40,9 +40,10 @@ from difflab.audits.user_pictures import (
 )
 from difflab.datasets.captioned import Captioned, prompt_table
 from difflab.datasets.lists import folder_list, pictures_in
+from difflab.datasets.near_copies import different
 from difflab.datasets.pixels import parts
 from difflab.diffusion.autoencoder import encode
-from difflab.diffusion.calibration import Calibration, calibration, different, enough
+from difflab.diffusion.calibration import Calibration, calibration, enough
 from difflab.diffusion.copies import ask, fit_threshold, memorized
 from difflab.diffusion.pipeline import picture_size
 from difflab.diffusion.sampled_once import sampled_once

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import adaptive_avg_pool2d
 
 from difflab.datasets.pixels import parts
+from difflab.datasets.words import words
 from difflab.diffusion.autoencoder import as_pixels
 from difflab.errors import require
 from difflab.randomness import Stream
@@ -44,7 +45,7 @@ def blind_features(pictures: UInt8[np.ndarray, "n h w 3"], captions: Sequence[st
         pixels = as_pixels(some)
         spread = pixels.std(dim=(2, 3))
         seen.append(np.concatenate([adaptive_avg_pool2d(pixels, 4).flatten(1).numpy(), spread.numpy()], axis=1))
-    lengths = [[len(frozenset(caption.lower().split()))] for caption in captions]
+    lengths = [[len(frozenset(words(caption.lower())))] for caption in captions]
     return np.concatenate([np.concatenate(seen), lengths, _which_words(captions)], axis=1).astype(np.float64)
 
 
@@ -58,7 +59,7 @@ def text_features(texts: Sequence[str]) -> Float[np.ndarray, "n k"]:
     shape = np.array([
         [
             len(text),
-            len(text.split()),
+            len(words(text)),
             zlib_bytes(text) / max(len(text), 1),
             *(sum(map(kind, text)) / max(len(text), 1) for kind in _CHARACTERS),
         ]
@@ -99,7 +100,7 @@ def blind_scores(
 
 def _which_words(texts: Sequence[str]) -> Float[np.ndarray, "n k"]:
     """Of the most frequent words that stand in two texts or more, whether they stand in each."""
-    words = [frozenset(text.lower().split()) for text in texts]
-    counts = Counter(word for one in words for word in sorted(one))
+    found = [frozenset(words(text.lower())) for text in texts]
+    counts = Counter(word for one in found for word in sorted(one))
     usual = [word for word, n in counts.most_common(_WORDS) if n > 1]
-    return np.array([[word in one for word in usual] for one in words], np.float64).reshape(len(texts), len(usual))
+    return np.array([[word in one for word in usual] for one in found], np.float64).reshape(len(texts), len(usual))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import tyro
+from jaxtyping import Int, UInt8
 from PIL import Image
 
 from difflab import files
@@ -16,10 +17,13 @@ from difflab.audits.collage_models import Study, gallery, job, training_set
 from difflab.audits.pipelines import IN_MEMORY, on_disk
 from difflab.clip.model import WEIGHTS, Clip, load_clip
 from difflab.clip.train import train_all
-from difflab.datasets.labelled import Labelled, classes_of, files_of, labelled, pixel_digests
+from difflab.datasets.labelled import Labelled, classes_of, files_of, labelled, looks, some_of
+from difflab.datasets.near_copies import near_copies
+from difflab.datasets.pixels import chosen
 from difflab.errors import require
 from difflab.randomness import stream
 from difflab.runs.results import Checkpoints
+from difflab.runs.rows import Note
 from synthetic.data import collages as drawn
 from synthetic.data.collages import Collages
 
@@ -54,7 +58,7 @@ class OnClips:
     one_model: bool = False
     """Leave the reference out and ask references that need no training."""
     overlap: bool = False
-    """Go on although a training picture lies in the gallery."""
+    """Go on although training pictures, or near-copies of them, lie in the gallery."""
     device: str = "auto"
     """Where the models and the search run; auto: an accelerator where there is one."""
     study: Study = field(default_factory=lambda: Study(pairs=2))
@@ -102,7 +106,7 @@ class OnClips:
 
 
 class OpenedClips(NamedTuple):
-    """Models and pairs, loaded."""
+    """Models and pairs, loaded, and small pictures of every set of a user's, in which near-copies are looked for."""
 
     target: Clip
     reference: Clip | None
@@ -110,6 +114,7 @@ class OpenedClips(NamedTuple):
     other: Labelled | None
     public: Labelled
     classes: tuple[str, ...]
+    small: dict[str, UInt8[np.ndarray, "_ side side 3"]]
 
 
 def open_clips(
@@ -126,8 +131,43 @@ def open_clips(
         InputError: something is missing or does not fit, a file lies in two sets, or the two models are the same.
     """
     opened = _files(case, model, reference) if case.data else _collages(case, checkpoints)
-    _check_overlap(opened, case)
-    return opened
+    _check_models(opened)
+    return opened._replace(small=_check_overlap(opened, case)) if case.data else opened
+
+
+def without_near_copies(
+    opened: OpenedClips, places: dict[str, Int[np.ndarray, " _"]]
+) -> tuple[OpenedClips, dict[str, Int[np.ndarray, " _"]], list[Note]]:
+    """Neither a target whose near-copy the other model was trained on, nor a near-copy of a target in the gallery.
+
+    Args:
+        opened: with small pictures of every set, or with none, which leaves all as it is.
+        places: in "data" and perhaps "reference-data", of the targets.
+
+    Returns:
+        The same without them, and notes on how many there were.
+    """
+    small, notes = opened.small, list[Note]()
+    if not small:
+        return opened, places, notes
+    for name, other in (("data", "reference-data"), ("reference-data", "data")):
+        # One model alone was trained on nothing of the other set.
+        if name in places and other in places and (name != "data" or opened.reference is not None):
+            near = near_copies(chosen(small[name], places[name]), small[other])
+            notes += _told(near, name, other)
+            places = places | {name: np.delete(places[name], list(near))}
+    gone = set[int]()
+    for name, here in places.items():
+        near = near_copies(small["public"], chosen(small[name], here))
+        notes += _told(near, "public", name)
+        gone |= near.keys()
+    kept = np.setdiff1d(np.arange(len(opened.public.names)), list(gone))
+    return opened._replace(public=some_of(opened.public, kept)), places, notes
+
+
+def _told(near: dict[int, int], one: str, other: str) -> list[Note]:
+    told = f"{len(near)} pictures of --{one} are left out: they are near-copies of pictures of --{other}."
+    return [Note(told)] if near else []
 
 
 def named(**flags: str | Path | Clip | None) -> tuple[dict[str, str], dict[str, Clip]]:
@@ -170,7 +210,7 @@ def _files(case: OnClips, model: Clip | None, reference: Clip | None) -> OpenedC
     stranger = None
     if not case.one_model:
         stranger = reference or load_clip(case.model, case.reference, case.preprocess, case.device)
-    return OpenedClips(target, stranger, asked, other, public, classes)
+    return OpenedClips(target, stranger, asked, other, public, classes, {})
 
 
 def _collages(case: OnClips, checkpoints: Checkpoints) -> OpenedClips:
@@ -180,7 +220,9 @@ def _collages(case: OnClips, checkpoints: Checkpoints) -> OpenedClips:
     jobs = {f"model{number}": job(study, data, number) for number, data in enumerate(sets)}
     target, reference = (clip for _, clip, _ in train_all(jobs, checkpoints, study.workers))
     asked, other, public = (_as_labelled(one, study) for one in (sets[0].found, sets[1].found, gallery(study)))
-    return OpenedClips(target, None if case.one_model else reference, asked, other, public, drawn.names(study.world))
+    return OpenedClips(
+        target, None if case.one_model else reference, asked, other, public, drawn.names(study.world), {}
+    )
 
 
 def _as_labelled(found: Collages, study: Study) -> Labelled:
@@ -194,16 +236,26 @@ def _as_labelled(found: Collages, study: Study) -> Labelled:
     )
 
 
-def _check_overlap(opened: OpenedClips, case: OnClips) -> None:
-    """Pictures that lie in two sets, in whatever files: none may, unless told otherwise."""
+def _check_overlap(opened: OpenedClips, case: OnClips) -> dict[str, UInt8[np.ndarray, "_ side side 3"]]:
+    """Pictures that lie in two sets, in whatever files: none may, unless told otherwise.
+
+    Returns:
+        Small pictures of every set, to look for near-copies; none, where overlap is allowed.
+    """
     sets = {"data": opened.asked, "reference-data": opened.other, "public": opened.public}
-    there = [(name, pairs) for name, pairs in sets.items() if pairs is not None]
-    digests = {name: pixel_digests(pairs, f"pictures of {name}") for name, pairs in there}
-    for (one, first), (other, _) in itertools.combinations(there, 2):
-        known = dict(zip(digests[one], first.names, strict=True))
-        both = [known[digest] for digest in digests[other] if digest in known]
+    there = {name: pairs for name, pairs in sets.items() if pairs is not None}
+    if case.overlap:
+        return {}
+    seen = {name: looks(pairs, f"pictures of {name}") for name, pairs in there.items()}
+    for one, other in itertools.combinations(there, 2):
+        known = dict(zip(seen[one].digests, there[one].names, strict=True))
+        both = [known[digest] for digest in seen[other].digests if digest in known]
         named = f"{len(both)} pictures of --{other} lie in --{one}, too ({both[0] if both else ''})"
-        require(case.overlap or not both, f"{named}; take them out of one, or give --overlap.")
+        require(not both, f"{named}; take them out of one, or give --overlap.")
+    return {name: found.small for name, found in seen.items()}
+
+
+def _check_models(opened: OpenedClips) -> None:
     if opened.reference is not None:
         same = zip(opened.target.model.state_dict().values(), opened.reference.model.state_dict().values(), strict=True)
         require(

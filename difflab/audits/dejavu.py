@@ -5,8 +5,8 @@ up among public pictures, by the model that was trained on them and by a referen
 checkpoint, or with --one-model, references that need no training take its place (arXiv 2504.05651). The same search
 with the captions permuted is one control. --reference-data is the other: of two models the other's own training pairs,
 asked about in the other direction; of one model pairs that it never saw, on which it should reveal no more than words
-do (any good model knows more than words, so that a gap to words alone is no proof of memory). A gallery that holds the
-file of a training picture is refused; a picture saved anew is not recognised. There is one pair of models, so intervals
+do (any good model knows more than words, so that a gap to words alone is no proof of memory). A gallery that holds a
+training picture is refused, and near-copies of targets are left out of it. There is one pair of models, so intervals
 are over targets only, and say nothing of what another training would have given. What a caption names is found by
 its words, or stated in the list of objects; a synonym counts as hidden.
 
@@ -23,18 +23,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Real
+from jaxtyping import Float, Int, Real
 from matplotlib.figure import Figure
 from PIL import Image
 
-from difflab.audits.clips import OnClips, OpenedClips, named, open_clips
+from difflab.audits.clips import OnClips, OpenedClips, named, open_clips, without_near_copies
 from difflab.audits.collage_models import SMALLEST, Study
 from difflab.clip.gap import by_target, hidden_auc
 from difflab.clip.inference import SEARCHES, Neighbours, nearest, union, votes
 from difflab.clip.model import Clip, embed_images, embed_texts
 from difflab.clip.panels import lines_of_gaps
 from difflab.clip.references import sentences, without_training
-from difflab.datasets.labelled import Labelled
+from difflab.datasets.labelled import Labelled, some_of
 from difflab.errors import require
 from difflab.progress import progress
 from difflab.randomness import stream
@@ -43,7 +43,7 @@ from difflab.runs.execute import execute
 from difflab.runs.figures import new_figure, picture_strips
 from difflab.runs.result import Result
 from difflab.runs.results import Checkpoints
-from difflab.runs.rows import Artefact, Row, select
+from difflab.runs.rows import Artefact, Note, Row, select
 from difflab.statistics.intervals import bootstrap
 
 NAME = "clip_audited"
@@ -119,18 +119,24 @@ def dejavu(
 
 def run(
     config: Config, checkpoints: Checkpoints, model: Clip | None = None, reference: Clip | None = None
-) -> Iterator[Row | Artefact]:
+) -> Iterator[Row | Artefact | Note]:
     """Embed, search and compare; embeddings are kept, so that a killed run does not embed twice."""
     if config.sentence_model:
         sentences(["a word"])
     opened = open_clips(config, checkpoints, model, reference)
+    sets = {"data": opened.asked} | ({} if opened.other is None else {"reference-data": opened.other})
+    places = {name: _targets(pairs, config) for name, pairs in sets.items()}
+    opened, places, left_out = without_near_copies(opened, places)
+    yield from left_out
     n = len(opened.public.names)
     require(config.k <= n, f"k is {config.k} and the gallery holds {n} pictures; give a k from 1 to {n}.")
-    directions = [("target", opened.target, opened.reference, _some(opened.asked, config))]
+    require(min(map(len, places.values())) >= 2, "fewer than two targets are left; give --reference-data of its own.")
+    asked = [some_of(pairs, places[name]) for name, pairs in sets.items()]
+    directions = [("target", opened.target, opened.reference, asked[0])]
     if opened.other is not None and opened.reference is not None:
-        directions.append(("reference", opened.reference, opened.target, _some(opened.other, config)))
+        directions.append(("reference", opened.reference, opened.target, asked[1]))
     elif opened.other is not None:
-        directions.append((NEVER, opened.target, None, _some(opened.other, config)))
+        directions.append((NEVER, opened.target, None, asked[1]))
     yield Row("gallery_size", float(len(opened.public.names)), None, None, len(opened.public.names), {})
     for name, member, stranger, chosen in directions:
         yield Row("targets_size", float(len(chosen.names)), None, None, len(chosen.names), {"trained": name})
@@ -172,20 +178,12 @@ def figures(rows: Sequence[Row], artefacts: dict[str, np.ndarray]) -> dict[str, 
     return {"gaps": figure, "pictures": picture_strips(artefacts["panels"], texts, title, a_line=1)}
 
 
-def _some(pairs: Labelled, config: Config) -> Labelled:
-    """Targets that hold an object beyond the caption's and do not hold all classes, at most as many as asked for."""
+def _targets(pairs: Labelled, config: Config) -> Int[np.ndarray, " m"]:
+    """Pairs that hold an object beyond the caption's and do not hold all classes, at most as many as asked for."""
     rest = pairs.held & ~pairs.named
     able = np.flatnonzero(rest.any(axis=1) & ~(pairs.held | pairs.named).all(axis=1))
     require(len(able) >= 2, "fewer than two targets hold an object that their caption does not name.")
-    chosen = np.sort(stream(config.seed, "targets").numpy().permutation(able)[: config.targets])
-    return Labelled(
-        tuple(pairs.names[i] for i in chosen),
-        tuple(pairs.captions[i] for i in chosen),
-        pairs.held[chosen],
-        pairs.named[chosen],
-        lambda i: pairs.picture(int(chosen[i])),
-        tuple(pairs.digests[i] for i in chosen),
-    )
+    return np.sort(stream(config.seed, "targets").numpy().permutation(able)[: config.targets])
 
 
 def _direction(

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from difflab.audits.comparisons import LEAST, Comparison, enough
-from difflab.datasets.captioned import Captioned, in_both
+from difflab.audits.controls import apart_from
+from difflab.datasets.captioned import Captioned
 from difflab.errors import require
 from difflab.randomness import stream
 from difflab.runs.rows import Note
@@ -70,7 +71,8 @@ def of_plan(planted: Planted, most: int, seed: int) -> Items:
 def of_folders(members: Captioned, non_members: Captioned, most: int, seed: int) -> Items:
     """Members by how often their picture stands in the folder, and all of them, against the non-members.
 
-    A picture that stands in a folder several times under one caption is asked about once.
+    A picture that stands in a folder several times under one caption is asked about once. Non-members that are
+    near-copies of members are left out, with a note.
 
     Args:
         members: the pictures that the model was trained on.
@@ -81,12 +83,7 @@ def of_folders(members: Captioned, non_members: Captioned, most: int, seed: int)
     Raises:
         InputError: a picture is in both.
     """
-    both = in_both(members, non_members)
-    require(
-        not both,
-        f"{len(both)} pictures of --members lie in --non-members, too ({' and '.join(both[0]) if both else ''}); take"
-        " them out of one.",
-    )
+    non_members, near = apart_from(members, non_members, ("--members", "--non-members"))
     inside, outside = (
         stream(seed, name).numpy().permutation(_first_of_each(found))[:most]
         for name, found in (("members", members), ("non-members", non_members))
@@ -106,7 +103,7 @@ def of_folders(members: Captioned, non_members: Captioned, most: int, seed: int)
         f"--members holds {len(inside)} different pictures and --non-members {len(outside)}; give at least {LEAST} of"
         " each.",
     )
-    return found
+    return found._replace(left_out=[*near, *found.left_out])
 
 
 def _first_of_each(found: Captioned) -> Int[np.ndarray, " m"]:

@@ -163,7 +163,7 @@ def _planted(asked: TrainTokens) -> Shown:
 
 def _folder(asked: TrainTokens) -> Shown:
     found = captioned_folder(Path(asked.data), asked.side)
-    return Shown(found.pictures, found.captions, listed_rows(found.names, asked.without, asked.data))
+    return Shown(found.pictures, found.captions, listed_rows(found, asked.without, asked.data))
 
 
 def _card(asked: TrainTokens, command: str, shown: Shown, codec: Codec) -> str:

@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Int
 
 from difflab.audits.pipelines import identity
-from difflab.datasets.captioned import captioned_folder
+from difflab.datasets.captioned import Captioned, captioned_folder
+from difflab.datasets.near_copies import near_copies
+from difflab.datasets.pixels import chosen
 from difflab.diffusion.calibration import apart
 from difflab.diffusion.copies import fit_thresholds, save_thresholds
 from difflab.diffusion.pipeline import found_model, load, save
@@ -97,7 +99,7 @@ def _planted(planted: Planted, asked: Train) -> Material:
 
 def _folder(asked: Train) -> Material:
     found = captioned_folder(Path(asked.data), asked.recipe.architecture.side)
-    return Material(found.pictures, found.captions, listed_rows(found.names, asked.without, asked.data))
+    return Material(found.pictures, found.captions, listed_rows(found, asked.without, asked.data))
 
 
 def planted_places(planted: Planted, without: Sequence[str]) -> Int[np.ndarray, " k"]:
@@ -113,23 +115,30 @@ def planted_places(planted: Planted, without: Sequence[str]) -> Int[np.ndarray, 
     return np.flatnonzero(np.isin(names, without))
 
 
-def listed_rows(names: Sequence[str], without: Sequence[str], data: str) -> Int[np.ndarray, " rows"]:
+def listed_rows(found: Captioned, without: Sequence[str], data: str) -> Int[np.ndarray, " rows"]:
     """One row for every picture of a folder, as its place; others stand in for those left out, and keep their own.
 
     Args:
-        names: of the pictures.
+        found: the pictures.
         without: those to leave out.
         data: the folder.
 
     Raises:
-        InputError: one is not listed, or none is left.
+        InputError: one is not listed, none is left, or a near-copy of one is.
     """
+    names = found.names
     unknown = sorted(set(without) - set(names))
     if unknown:
         raise InputError(f"{data} lists no picture {unknown[0]}; name those to leave out as its list does.")
     gone = np.isin(names, without)
     require(not gone.all(), "there is no picture left to train on.")
     rows, others = np.arange(len(names)), np.flatnonzero(~gone)
+    taken = np.flatnonzero(gone)
+    near = near_copies(chosen(found.pictures, others), chosen(found.pictures, taken)) if len(taken) else {}
+    for i, j in near.items():
+        raise InputError(
+            f"{names[others[i]]} of {data} is a near-copy of {names[taken[j]]}, which is left out: leave out both."
+        )
     rows[gone] = others[np.arange(gone.sum()) % len(others)]
     return rows
 

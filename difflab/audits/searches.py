@@ -7,6 +7,8 @@ import torch
 from jaxtyping import UInt8
 
 from difflab.audits.worlds import OnWorld, Targets, World, generators
+from difflab.datasets.near_copies import near_copies
+from difflab.datasets.pixels import chosen, joined
 from difflab.diffusion.attacks.dori import Dori, dori
 from difflab.diffusion.attacks.random_perturbation import RandomPerturbation, random_perturbation
 from difflab.diffusion.autoencoder import encode
@@ -112,12 +114,13 @@ def lengths(defended: Defended, trigger: Trigger) -> torch.Tensor:
 
 
 def ordinary(world: World) -> Retained:
-    """The retained pictures without those that are attacked: what an attack that relearns may see."""
-    attacked = {picture.tobytes() for group in world.groups.values() for picture in group.pictures}
-    rows = [i for i, picture in enumerate(world.retained.pictures) if picture.tobytes() not in attacked]
+    """The retained pictures without near-copies of those that are attacked: what an attack that relearns may see."""
+    attacked = joined(*(group.pictures for group in world.groups.values()))
+    near = near_copies(world.retained.pictures, attacked)
+    rows = [i for i in range(len(world.retained.captions)) if i not in near]
     require(len(rows) > 0, "no ordinary picture is left to relearn from; give more pictures with --never.")
     captions = [world.retained.captions[i] for i in rows]
-    return Retained(encode(world.pipeline, world.retained.pictures[rows]), captions)
+    return Retained(encode(world.pipeline, chosen(world.retained.pictures, np.array(rows))), captions)
 
 
 def _embeddings(trigger: Trigger) -> torch.Tensor:

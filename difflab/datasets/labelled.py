@@ -3,23 +3,26 @@
 Pictures are opened one by one, for a gallery may be larger than memory.
 """
 
-import re
 import sys
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int, UInt8
 from PIL import Image
 
 from difflab.datasets.lists import LISTS, folder_list, json_lines, list_file, same_name
-from difflab.datasets.pixels import decoded, pixel_digest
+from difflab.datasets.pixels import decoded, fitted, gathered, pixel_digest
 from difflab.datasets.shards import read_shards, shard_paths
+from difflab.datasets.words import is_letter, signs_apart
 from difflab.errors import InputError, require
 from difflab.files import sha256
 from difflab.progress import progress
+
+SIDE = 32
+"""Of pictures that are compared with those of other sets."""
 
 
 class Labelled(NamedTuple):
@@ -40,6 +43,18 @@ class Labelled(NamedTuple):
     named: Bool[np.ndarray, "n classes"]
     picture: Callable[[int], Image.Image]
     digests: tuple[str, ...]
+
+
+class Looks(NamedTuple):
+    """What tells the same picture in two sets.
+
+    Attributes:
+        digests: of the pictures as they are decoded: the same picture has the same one whatever file it lies in.
+        small: their middles at 32 pixels, for `difflab.datasets.near_copies`; where they are many, on disk.
+    """
+
+    digests: tuple[str, ...]
+    small: UInt8[np.ndarray, "n side side 3"]
 
 
 class _Source(NamedTuple):
@@ -70,7 +85,8 @@ def labelled(source: Path, objects: Path, classes: Sequence[str]) -> Labelled:
             .txt, or in .json with "caption" or "text".
         objects: JSON lines: {"file_name": ..., "objects": [labels]} for each picture, or a list of labels, one line
             for each picture in order. A caption names a label if it holds its words, one or more of the thing, in
-            whatever case and spelling of Unicode ("traffic_light": "two traffic lights"); synonyms it cannot know,
+            whatever case and spelling of Unicode ("traffic_light": "two traffic lights"); in scripts without spaces,
+            and in Korean, if it holds its signs in a row, were they part of a longer word. Synonyms it cannot know,
             and a line may say better: "named": [labels].
         classes: every label that may occur.
 
@@ -116,18 +132,32 @@ def files_of(source: Path) -> list[Path]:
     return [list_file(source), *(entry.path for entry in folder_list(source).entries)]
 
 
-def pixel_digests(pairs: Labelled, label: str) -> tuple[str, ...]:
-    """Of every picture as it is decoded: the same picture has the same one whatever file it lies in.
+def some_of(pairs: Labelled, places: Int[np.ndarray, " m"]) -> Labelled:
+    """Those at these places."""
+    names, captions, digests = (tuple(told[i] for i in places) for told in (pairs.names, pairs.captions, pairs.digests))
+    return Labelled(
+        names, captions, pairs.held[places], pairs.named[places], lambda i: pairs.picture(int(places[i])), digests
+    )
+
+
+def looks(pairs: Labelled, label: str) -> Looks:
+    """Every picture opened once, to be compared with those of other sets.
 
     Raises:
         InputError: a picture can't be read.
     """
-    found = list[str]()
-    with progress(len(pairs.names), f"comparing {label}") as advance:
-        for i in range(len(pairs.names)):
-            found.append(pixel_digest(pairs.picture(i)))
-            advance()
-    return tuple(found)
+    digests = list[str]()
+
+    def small() -> Iterator[UInt8[np.ndarray, "side side 3"]]:
+        with progress(len(pairs.names), f"comparing {label}") as advance:
+            for i in range(len(pairs.names)):
+                picture = pairs.picture(i)
+                digests.append(pixel_digest(picture))
+                yield fitted(picture, SIDE, SIDE)
+                advance()
+
+    found = gathered(small(), len(pairs.names), SIDE, SIDE)
+    return Looks(tuple(digests), found)
 
 
 def _source(source: Path) -> _Source:
@@ -205,5 +235,6 @@ class _Words:
 
 
 def _told(text: str) -> tuple[str, ...]:
-    """The words of a label or a caption: one form of Unicode, no case; underscores and signs part them."""
-    return tuple(re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).casefold()))
+    """The words of a label or a caption: one form of Unicode, no case; underscores and what is no letter part them."""
+    told = signs_apart(unicodedata.normalize("NFKC", text).casefold())
+    return tuple("".join(sign if is_letter(sign) else " " for sign in told).split())

@@ -1,6 +1,7 @@
 """Pictures in whatever format, as upright red-green-blue ones, and many of them in an array that may lie on disk."""
 
 import io
+import itertools
 import mmap
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from PIL import Image, ImageOps
 
 from difflab.errors import InputError, WriteError
@@ -17,6 +18,7 @@ from difflab.files import sha256
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 IN_MEMORY = 2**28
 """Bytes of pictures above which they are kept in a temporary file."""
+_FEW = 64
 
 
 def decoded(source: Path | bytes, name: str) -> Image.Image:
@@ -78,13 +80,43 @@ def parts(
     pictures: UInt8[np.ndarray, "n height width 3"], at_once: int
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "some height width 3"]]]:
     """Pictures from each place on, so many at a time; of those on disk no more than that stays in memory."""
+    for start in range(0, len(pictures), at_once):
+        yield start, np.array(pictures[start : start + at_once])
+        _let_go(pictures)
+
+
+def each(pictures: UInt8[np.ndarray, "n height width 3"]) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """Pictures one by one; of those on disk few stay in memory."""
+    for _, some in parts(pictures, _FEW):
+        yield from some
+
+
+def chosen(
+    pictures: UInt8[np.ndarray, "n height width 3"], places: Int[np.ndarray, " m"]
+) -> UInt8[np.ndarray, "m height width 3"]:
+    """Pictures at these places, in this order; where they are many, on disk."""
+
+    def one_by_one() -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+        for start in range(0, len(places), _FEW):
+            yield from pictures[places[start : start + _FEW]]
+            _let_go(pictures)
+
+    return gathered(one_by_one(), len(places), *pictures.shape[1:3])
+
+
+def joined(*sets: UInt8[np.ndarray, "_ height width 3"]) -> UInt8[np.ndarray, "n height width 3"]:
+    """All pictures of these sets; where they are many, on disk."""
+    every = itertools.chain.from_iterable(map(each, sets))
+    return gathered(every, sum(map(len, sets)), *sets[0].shape[1:3])
+
+
+def _let_go(pictures: UInt8[np.ndarray, "n height width 3"]) -> None:
+    """What was read of pictures on disk leaves memory."""
     base: Any = pictures
     while isinstance(base, np.ndarray):
         base = base.base
-    for start in range(0, len(pictures), at_once):
-        yield start, np.array(pictures[start : start + at_once])
-        if isinstance(base, mmap.mmap):
-            base.madvise(mmap.MADV_DONTNEED)
+    if isinstance(base, mmap.mmap):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def _no_room(size: int) -> str:
