@@ -16,7 +16,7 @@ interval, or Wilson's over phrases where that is wider.
 
 Differs: the paper evaluates models as they are, on a dataset; here one is trained. Words are single tokens, a meaning
 is two symbols, clues are synonyms that name it, the other options are meanings of other phrases of the same kind, and
-the choice is read off likelihoods, not off an answer in words. Cost on two cores: about 3 minutes.
+the choice is read off likelihoods, not off an answer in words. Cost on two cores: about 1 minute.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
