@@ -10,9 +10,10 @@ from scipy import stats
 from difflab.randomness import resampling, stream
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import POSITIVE, Interval, bootstrap, grouped_fraction, paired_difference, summary
-from synthetic.data.dataset import Dataset
+from synthetic.data.dataset import Dataset, data_keys
+from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.locate import located
-from synthetic.models import Model
+from synthetic.models import LearnedMixture, Model
 from synthetic.predictions import (
     BOUNDS,
     CONSTANT,
@@ -54,6 +55,16 @@ def copies_by_size(
         "closed_forms": np.array([closed_forms(dataset.law, objective) for dataset in data if dataset.law is not None]),
         **exact_arrays(seed, data, objective, study.replicates),
     }
+
+
+def copies_of_laws(laws: Sequence[GaussianMixture], study: Study, seed: int, refined: int) -> dict[str, np.ndarray]:
+    """The arrays of :func:`copies_by_size` for laws of one n and dim, each with as many data sets as the study says."""
+    data = [
+        gaussian_mixture(key, law)
+        for law in laws
+        for key in data_keys(seed, study.seeds, law.n, law.dim, law.components)
+    ]
+    return copies_by_size(study, seed, data, LearnedMixture, refined, study.objective())
 
 
 def of_data_sets(arrays: Mapping[str, np.ndarray], members: slice) -> dict[str, np.ndarray]:
@@ -112,6 +123,24 @@ def compare(
         rows.append(Row("crossover_fraction", value, None, None, s, {**labels, "prediction": name}))
     predicted = {EXACT: exact.value, **closed, CONSTANT: CONSTANT_FRACTION}
     return Comparison(labels, points.middle, reached(fractions, copies, study.samples), predicted, losses), rows
+
+
+def compare_laws(
+    study: Study, seed: int, laws: Sequence[GaussianMixture], arrays: Mapping[str, np.ndarray]
+) -> Iterator[tuple[Comparison, list[Row]]]:
+    """Every law with its transition and predictions, and its rows; arrays are those of :func:`copies_of_laws`."""
+    for k, law in enumerate(laws):
+        labels = {"n": law.n, "dim": law.dim, "components": law.components}
+        own = of_data_sets(arrays, slice(k * study.seeds, (k + 1) * study.seeds))
+        yield compare(study, seed, labels, own, study.objective(), law.components)
+
+
+def found_and_told(
+    settings: Sequence[Comparison],
+) -> tuple[Float[np.ndarray, " s"], dict[str, Float[np.ndarray, " s"]]]:
+    """M/N of settings that all have a transition, and what each prediction says of them."""
+    found = np.array([one.transition.value for one in settings if one.transition])
+    return found, {name: np.array([one.predicted[name] for one in settings]) for name in settings[0].predicted}
 
 
 def _variance_rows(

@@ -9,6 +9,8 @@ from jaxtyping import Array, Float, Int, Key
 from scipy import stats
 
 from difflab.randomness import stream
+from difflab.runs.parallel import kept
+from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import SHARE, summary
 from difflab.statistics.neighbours import nearest
@@ -141,6 +143,15 @@ def criterion_rows(law: GaussianMixture, arrays: Mapping[str, np.ndarray], sampl
             yield Row("halves_similarity", *summary(likeness[:, i]), len(likeness), there)
 
 
+def rows_of_halves(
+    law: GaussianMixture, study: Study, seed: int, fractions: Sequence[float], checkpoints: Checkpoints
+) -> Iterator[Row]:
+    """The rows of :func:`criterion_rows`; the arrays of :func:`halves_by_size` are kept."""
+    given = {"halves": (law, study, seed, fractions)}
+    (arrays,) = kept(halves_by_size, given, checkpoints, 1, "models of halves").values()
+    yield from criterion_rows(law, arrays, study.samples)
+
+
 def copies_of_size(law: GaussianMixture, size: int, study: Study, seed: int) -> dict[str, np.ndarray]:
     """Copies of models of one size trained on law.n points, (data set,), and of cells denoisers of the same."""
     keys = data_keys(seed, study.seeds, law.n, law.dim, law.components)
@@ -185,3 +196,22 @@ def largest_rows(
             if np.isfinite(where).all():
                 here = {"denoiser": name, "criterion": LARGEST, "point": point}
                 yield Row("transition_fraction", *summary(where), len(where), here)
+
+
+def rows_of_size(
+    size: int, laws: Sequence[GaussianMixture], study: Study, seed: int, checkpoints: Checkpoints, workers: int
+) -> Iterator[Row]:
+    """The rows of :func:`largest_rows`; what :func:`copies_of_size` says of each law is kept.
+
+    Args:
+        size: M.
+        laws: which differ in their growing numbers of points.
+        study: data sets, training and samples.
+        seed: of everything.
+        checkpoints: where copies are kept.
+        workers: processes.
+    """
+    given = {f"n{law.n}": (law, size, study, seed) for law in laws}
+    by_n = list(kept(copies_of_size, given, checkpoints, workers, "numbers of points").values())
+    copies = {name: np.stack([one[name] for one in by_n], axis=1) for name in (TRAINED, CELLS)}
+    yield from largest_rows(size, [law.n for law in laws], copies, study.samples)

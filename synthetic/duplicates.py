@@ -9,9 +9,10 @@ from jaxtyping import Bool, Int
 from difflab.randomness import stream
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import summary
-from synthetic.data.dataset import Dataset
+from synthetic.data.dataset import Dataset, data_keys
+from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.locate import located
-from synthetic.models import Model
+from synthetic.models import LearnedMixture, Model
 from synthetic.predictions import BOUNDS, exact_arrays, exact_row, losses_of_each
 from synthetic.problem import Objective
 from synthetic.study import Study
@@ -60,6 +61,15 @@ def copies_by_point(
         "copies": ladder.copies,
         **exact_arrays(seed, data, objective, study.replicates, counts),
     }
+
+
+def copies_of_law(
+    law: GaussianMixture, study: Study, seed: int, counts: Int[np.ndarray, " n"], refined: int
+) -> dict[str, np.ndarray]:
+    """The arrays of :func:`copies_by_point` for data sets of a law; the same ones whatever the counts."""
+    keys = data_keys(seed, study.seeds, law.n, law.dim, law.components)
+    data = [gaussian_mixture(key, law) for key in keys]
+    return copies_by_point(study, seed, data, LearnedMixture, refined, counts)
 
 
 def group_rows(

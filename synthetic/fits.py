@@ -1,13 +1,14 @@
 """Weights over time that are fitted to measured transitions, judged on settings that they did not see."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from difflab.randomness import stream
-from synthetic.comparison import Comparison
+from difflab.runs.rows import Artefact, Row
+from synthetic.comparison import Comparison, error_rows, found_and_told, spread_rows
 from synthetic.problem import Objective
 from theory.regression import crossings, fitted_weight
 
@@ -79,3 +80,25 @@ def loss_gap(setting: Comparison, fractions: Float[np.ndarray, " m"]) -> Float[n
     gaps = [(one.partly_memorizing - one.generalizing[:, None]).mean(axis=0) / dim for one in setting.losses]
     sizes = setting.losses[0].sizes / setting.losses[0].n_points
     return np.stack([np.interp(fractions, sizes, column) for column in np.mean(gaps, axis=0).T], axis=1)
+
+
+def setting_rows(
+    seed: int, settings: Sequence[Comparison], objective: Objective, variance: float
+) -> Iterator[Row | Artefact]:
+    """Over settings: errors of what was predicted and of fits, how much settings differ, and what fits say of each.
+
+    Args:
+        seed: of the folds.
+        settings: at least FOLDS, each with a transition.
+        objective: of training.
+        variance: within-cluster variance of all settings.
+    """
+    found, told = found_and_told(settings)
+    fitted = fits(seed, settings, found, objective, variance)
+    yield from error_rows(found, told | fitted.unseen | fitted.seen)
+    if len(settings[0].by_data_set) > 1:
+        yield from spread_rows([setting.by_data_set for setting in settings])
+    for name, values in fitted.unseen.items():
+        for setting, value in zip(settings, values, strict=True):
+            yield Row("crossover_fraction", float(value), None, None, 1, {**setting.labels, "prediction": name})
+    yield Artefact("fitted_weights", fitted.weights)

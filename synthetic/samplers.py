@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from difflab.randomness import resampling, stream
+from difflab.runs.parallel import kept
+from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import bootstrap, summary
 from synthetic.cells import CELLS, CRITERIA, cells_by_size, copies_by_criterion, distance_ratios, level_rows, sizes_at
@@ -80,6 +82,17 @@ def sampler_name(times: int) -> str:
     return "exact draws" if times == EXACT_DRAWS else f"{times} times"
 
 
+def times_of(sampler: str) -> int:
+    """How many times a sampler of this name has, which is not that of exact draws."""
+    return int(sampler.split()[0])
+
+
+def fewest_and_exact(samplers: Sequence[str]) -> tuple[str, str]:
+    """Of these names that of the sampler with the fewest times, and that of exact draws."""
+    exact = sampler_name(EXACT_DRAWS)
+    return min((name for name in samplers if name != exact), key=times_of, default=exact), exact
+
+
 def sampler_rows(
     shape: Shape, arrays: Mapping[str, np.ndarray], samples: int, samplers: Sequence[int]
 ) -> Iterator[Row]:
@@ -135,3 +148,32 @@ def shift_rows(
             if np.isfinite(shifts).all():
                 here = {"sampler": sampler_name(times), "prediction": prediction}
                 yield Row("shift_fraction", *summary(shifts), len(shifts), here)
+
+
+def rows_of_shapes(
+    shapes: Mapping[str, Shape],
+    study: Study,
+    seed: int,
+    fractions: Sequence[float],
+    samplers: Sequence[int],
+    checkpoints: Checkpoints,
+    workers: int,
+) -> Iterator[Row]:
+    """All rows of shapes: their transitions, errors over laws, and shifts with the variance.
+
+    Args:
+        shapes: by the name under which the arrays of each are kept.
+        study: data sets of a law, training and samples.
+        seed: of everything.
+        fractions: M / N.
+        samplers: numbers of times of the sampler; 0 draws from the law itself.
+        checkpoints: where arrays are kept.
+        workers: processes.
+    """
+    given = {name: (shape, study, seed, fractions, samplers) for name, shape in shapes.items()}
+    arrays = kept(copies_of_both, given, checkpoints, workers, "dimensions")
+    pairs = list(zip(shapes.values(), arrays.values(), strict=True))
+    for shape, one in pairs:
+        yield from sampler_rows(shape, one, study.samples, samplers)
+    yield from criterion_errors(pairs, study.samples, samplers)
+    yield from shift_rows(pairs, study.samples, samplers)

@@ -8,6 +8,7 @@ from scipy import stats
 
 from difflab.runs.rows import Row, select
 from difflab.statistics.intervals import Interval, summary
+from synthetic.data.gaussian_mixture import GaussianMixture
 from synthetic.transition import LEVELS, reached
 
 WIDTH, EXPONENT = "width_fraction", "exponent_score"
@@ -24,6 +25,14 @@ def width_rows(each: Float[np.ndarray, " s"], labels: Mapping[str, str | int | f
     """The mean width over data sets; none where one does not get there."""
     if np.isfinite(each).all():
         yield Row(WIDTH, *summary(each), len(each), dict(labels))
+
+
+def law_width_rows(
+    law: GaussianMixture, prediction: str, sizes: Int[np.ndarray, " m"], copies: Int[np.ndarray, "s m"], samples: int
+) -> Iterator[Row]:
+    """The width of one law, by whatever was sampled."""
+    labels: dict[str, str | int | float] = {"n": law.n, "dim": law.dim, "components": law.components}
+    yield from width_rows(widths(sizes / law.n, copies, samples), {**labels, "prediction": prediction})
 
 
 def recorded_widths(rows: Sequence[Row], prediction: str) -> Iterator[Row]:

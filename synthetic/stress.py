@@ -1,6 +1,6 @@
 """What the paper held fixed, varied one at a time: clusters, noise, weight, training, and what counts as a copy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -10,8 +10,10 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from difflab.errors import require
+from difflab.runs.parallel import kept
+from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Row
-from synthetic.comparison import Comparison, compare, copies_by_size
+from synthetic.comparison import Comparison, compare, copies_by_size, error_rows, found_and_told, shift_rows
 from synthetic.data.dataset import Dataset, data_keys
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.data.low_rank_mixture import LowRankMixture, low_rank_mixture
@@ -147,6 +149,40 @@ def compare_under(
         exact = exact_row(seed, labels, losses, np.asarray(objective.weight))
         rows.append(exact._replace(setting={**labels, "prediction": ROUND}))
     return comparison, rows
+
+
+def stress_rows(
+    settings: Sequence[Stress],
+    law: GaussianMixture,
+    study: Study,
+    seed: int,
+    refined: int,
+    checkpoints: Checkpoints,
+    workers: int,
+) -> Iterator[Row]:
+    """Every setting beside its predictions, its shift from the base, and errors over what the theory knows.
+
+    Args:
+        settings: the first is the base.
+        law: whose n, dim and components all have.
+        study: of the base.
+        seed: of data and training.
+        refined: sizes of the second ladder; 0 for none.
+        checkpoints: where the arrays of a setting are kept.
+        workers: processes, in each of which one setting is measured at a time.
+    """
+    given = (study, seed, law.n, law.dim, law.components, refined)
+    arguments = {f"setting{i}": (setting, *given) for i, setting in enumerate(settings)}
+    by_setting = kept(copies_under, arguments, checkpoints, workers, "settings")
+    comparisons = []
+    for setting, arrays in zip(settings, by_setting.values(), strict=True):
+        comparison, rows = compare_under(setting, study, seed, arrays, law.components)
+        comparisons.append(comparison)
+        yield from rows
+    yield from shift_rows(comparisons[0], comparisons[1:])
+    known = [one for one in comparisons if one.transition is not None and one.labels["kind"] in (BASE, *THEORY)]
+    if len(known) >= 2:
+        yield from error_rows(*found_and_told(known))
 
 
 def clusters(key: Key[Array, ""], law: GaussianMixture | LowRankMixture) -> Dataset:

@@ -9,7 +9,15 @@ from difflab.runs.rows import check_row, select
 from difflab.statistics.intervals import Interval
 from experiments.edge import edge_sweep
 from experiments.edge.edge_stress import Config
-from synthetic.comparison import Comparison, compare, error_rows, of_data_sets, shift_rows, spread_rows
+from synthetic.comparison import (
+    Comparison,
+    compare,
+    copies_of_laws,
+    error_rows,
+    of_data_sets,
+    shift_rows,
+    spread_rows,
+)
 from synthetic.data.gaussian_mixture import GaussianMixture
 from synthetic.data.low_rank_mixture import LowRankMixture, low_rank_mixture
 from synthetic.fits import loss_gap
@@ -156,7 +164,7 @@ def test_measured_arrays_hold_what_was_asked():
                                study=Study(sizes=(3, 12), seeds=2, samples=20, times=6, replicates=2,
                                            training=edge_sweep.SMOKE.study.training))  # fmt: skip
     with jax.debug_key_reuse(False):
-        arrays = edge_sweep._of_shape(config, 12, 4)
+        arrays = copies_of_laws([GaussianMixture(12, 4, 2, 0.5)], config.study, 0, 0)
     expected = [crossover_fraction(0.5, *config.study.objective(), bound) for bound in (1.0, 2.0)]
     assert arrays["closed_forms"] == pytest.approx(np.tile(expected, (2, 1)))
     assert arrays["partly_memorizing"].shape == (2, 2, len(arrays["loss_sizes"]), 6)

@@ -5,6 +5,7 @@ import os
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 import difflab
+from difflab.audits import stress
 from difflab.audits.pipelines import in_memory
 from difflab.diffusion.pipeline import MODELS, found_model, load
 from difflab.diffusion.trigger import Trigger
@@ -319,6 +321,8 @@ def test_an_attack_is_given_what_it_needs_and_meets_the_oracle(tmp_path, monkeyp
     (tmp_path / "attacks").mkdir()
     (tmp_path / "attacks" / "greedy.py").write_text(ATTACK)
     monkeypatch.setenv("DIFFLAB_METHODS", str(tmp_path))
+    every = [attack.name for attack in stress.in_order(replace(stress.SMOKE, attacks="all"))]
+    assert every[0] == "nothing" and "greedy" in every and every[-1] == "random_perturbation"
     flags = {"targets": 2, "held_out": 4, "draws": 2, "seeds": 2, "steps": 2, "retained": 60, "defense": "magnitude"}
     found = difflab.stress("planted", attacks="greedy", **flags)
     rates = select(found.rows, "memorized_fraction", measure="pixel", seeds="any")

@@ -1,6 +1,7 @@
-"""Who may import whom, read off the syntax trees; and how files may be called."""
+"""Who may import whom, read off the syntax trees; how files may be called, and how long things may be."""
 
 import ast
+import statistics
 import sys
 from pathlib import Path
 
@@ -44,6 +45,7 @@ EVERYTHING = {"difflab.randomness"}
 """Gives streams to torch and to jax, and imports neither until it is asked for one."""
 THEORY_NEEDS = {"jax", "numpy", "scipy", "jaxtyping"}
 UNSAFE = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+MOST_PARAMETERS, MEDIAN_OF_LINES = 8, 150
 EMPTY_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "manager", "managers", "core"}
 
 
@@ -132,9 +134,23 @@ def _loading_faults(tree, module):
             yield f"{module}:{node.lineno}: numpy.load must not allow pickle"
 
 
+def _parameter_faults(tree, module):
+    """Functions with more parameters than anybody can tell apart; self and what *args and **flags gather are none."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            names = [one.arg for one in given if one.arg not in ("self", "cls")]
+            if len(names) > MOST_PARAMETERS:
+                yield f"{module}:{node.lineno}: {len(names)} parameters, at most {MOST_PARAMETERS}"
+
+
 def _faults(source, module, is_package=False):
     tree = ast.parse(source)
-    return [*_import_faults(tree, module, is_package), *_loading_faults(tree, module)]
+    return [
+        *_import_faults(tree, module, is_package),
+        *_loading_faults(tree, module),
+        *_parameter_faults(tree, module),
+    ]
 
 
 def _files():
@@ -156,6 +172,13 @@ def test_every_package_was_found():
 def test_files_and_folders_say_what_they_hold():
     named = {part for path in _files() for part in path.relative_to(ROOT).with_suffix("").parts}
     assert named.isdisjoint(EMPTY_NAMES)
+
+
+def test_experiments_are_short():
+    """What they share, and rows and figures of one, stand in the library, in synthetic, and in theory."""
+    paths = [path for path in (ROOT / "experiments").glob("*/*.py") if path.parent.name != "commands"]
+    lines = [len(path.read_text(encoding="utf-8").splitlines()) for path in paths if path.stem != "__init__"]
+    assert len(lines) >= 69 and statistics.median(lines) <= MEDIAN_OF_LINES
 
 
 def test_tests_are_flat_and_no_package():
@@ -218,6 +241,8 @@ def test_tests_are_flat_and_no_package():
         ("experiments.edge.digits_trained", "from experiments.edge.crossover_trained import Config"),
         ("experiments.edge.digits_trained", "from . import crossover_trained"),
         ("experiments.edge.digits_trained", "from experiments.commands import run"),
+        ("difflab.runs.results", "def f(a, b, c, d, /, e, f, *, g, h, i=0):\n    pass"),
+        ("difflab.runs.results", "f = lambda a, b, c, d, e, f, g, h, i: a"),
         ("difflab.runs.results", "import pickle"),
         ("experiments.edge.digits_trained", "from pickle import loads"),
         ("difflab.diffusion.train", "import torch\ntorch.load('a')"),
@@ -251,6 +276,7 @@ def test_a_forbidden_line_is_found(module, source):
             "experiments.edge.digits_trained",
             "import torch, jax\nfrom difflab.diffusion import train\nimport synthetic.train",
         ),
+        ("difflab.runs.results", "class A:\n    def f(self, a, b, c, d, e, f, g, h, *i, **j):\n        pass"),
         ("experiments.__main__", "import importlib\nimportlib.import_module(f'experiments.{name}')"),
     ],
 )

@@ -171,7 +171,7 @@ def test_texts_are_counted_by_copies_beside_twins():
     ("change", "said"),
     [
         ({"sizes": ("tiny", "nano")}, "in this order"),
-        ({"sizes": ("tiny",)}, "at least two of"),
+        ({"sizes": ("tiny",)}, "at least 2 of"),
         ({"prefix": 7}, "give at least 8, two windows"),
         ({"suffix": 17}, "an item has 24 tokens, not 25"),
         ({"seeds": 1}, "seeds is 1"),

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from handmade import copies
 
 import difflab
 from difflab.audits import over_worlds as together
-from difflab.audits.trained_worlds import Seeded, Worlds, kept, top_rung
+from difflab.audits.trained_worlds import MODEL, ORACLE, Seeded, Worlds, claims, kept, top_rung
 from difflab.diffusion.architecture import Architecture
 from difflab.diffusion.copies import read_thresholds
 from difflab.diffusion.pipeline import SHIPPED, load
@@ -307,6 +308,24 @@ def test_run_takes_worlds_where_a_world_says_something(tmp_path, capsys, monkeyp
     with pytest.raises(SystemExit) as ended:
         command_line.main(["run", "crossover_trained", "--worlds", "2"])
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "oracle", "held"),
+    [
+        (0.95, 0.0, [True, True]),
+        (0.9, 0.02, [True, True]),
+        (0.89, 0.02, [False, True]),
+        (0.9, 0.03, [True, False]),
+        (0.0, 1.0, [False, False]),
+    ],
+)
+def test_claims_of_a_world(model, oracle, held):
+    """Rows made by hand; those of other measures, seeds and targets say the contrary."""
+    rates = {MODEL: model, ORACLE: oracle}
+    rows = [one for name, rate in rates.items() for one in copies(rate, model=name, target="repeated")]
+    rows += [one for name, rate in rates.items() for one in copies(1 - rate, model=name, target="twin")]
+    assert list(claims(rows).values()) == held
 
 
 def test_a_trained_model_is_not_trained_again(monkeypatch):

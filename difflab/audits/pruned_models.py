@@ -1,25 +1,71 @@
 """Small models that are trained to be pruned: who judges them, what prunes them, and when pruning works."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from diffusers import StableDiffusionPipeline
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
+from difflab.diffusion.architecture import Architecture
 from difflab.diffusion.autoencoder import given_back
 from difflab.diffusion.copies import compare_by, fit_thresholds
 from difflab.diffusion.defended import Defended, undefended
 from difflab.diffusion.defenses.nemo import Nemo, nemo
 from difflab.diffusion.defenses.random_neurons import RandomNeurons, random_neurons
 from difflab.diffusion.defenses.wanda import Wanda, wanda
-from difflab.diffusion.judge import Judge
+from difflab.diffusion.judge import Judge, held_out_losses, loss_ratio
+from difflab.diffusion.pruning import size
+from difflab.diffusion.recipe import Recipe
 from difflab.diffusion.similarity import measures
+from difflab.diffusion.train import Training
 from difflab.randomness import stream
 from difflab.runs.rows import Row, select
 from synthetic.plan import Planted
 
 DEFENSES = {"nothing": "control", "nemo": "memorizing", "random_neurons": "generalizing", "wanda": "trained"}
 """With the colours of their points."""
+
+
+class Cell(NamedTuple):
+    """One model.
+
+    Attributes:
+        copies: of every repeated picture.
+        steps: of training.
+        widths: of the U-Net's blocks.
+        text: "frozen" or "joint".
+    """
+
+    copies: int = 256
+    steps: int = 3000
+    widths: tuple[int, ...] = (32, 48)
+    text: str = "frozen"
+
+    @property
+    def name(self) -> str:
+        """As rows and checkpoints call it."""
+        return f"{self.copies} copies, {self.steps} steps, width {self.widths[-1]}, {self.text}"
+
+    def recipe(self, side: int, autoencoder_steps: int) -> Recipe:
+        """How it is trained, on pictures of this side."""
+        training = Training(steps=self.steps, text=self.text)
+        return Recipe(Architecture(side=side, widths=self.widths), autoencoder_steps, training)
+
+
+MIDDLE = Cell()
+GRID = (
+    MIDDLE,
+    MIDDLE._replace(copies=64),
+    MIDDLE._replace(copies=1024),
+    MIDDLE._replace(steps=1000),
+    MIDDLE._replace(steps=6000),
+    MIDDLE._replace(widths=(16, 32)),
+    MIDDLE._replace(widths=(64, 96)),
+    MIDDLE._replace(text="joint"),
+    MIDDLE._replace(text="joint", copies=1024),
+)
+"""One thing changed at a time."""
 
 
 def pixel_judge(
@@ -78,6 +124,41 @@ def prunings(
     found["random_neurons"] = random_neurons(pipeline, captions, unseen, chance, as_many)
     found["wanda"] = wanda(pipeline, captions, unseen, chance, Wanda(sparsity))
     return found
+
+
+def pruned_rows(
+    planted: Planted,
+    judge: Judge,
+    defenses: Mapping[str, Defended],
+    repeated: Int[np.ndarray, " n"],
+    held_out: int,
+    setting: Mapping[str, str],
+) -> Iterator[Row]:
+    """Rates of repeated pictures and of twins under every defense, and the loss of held-out scenes.
+
+    Args:
+        planted: the pictures.
+        judge: draws and compares them.
+        defenses: by name, the first one is none.
+        repeated: places of the repeated pictures.
+        held_out: scenes never trained on, at most.
+        setting: of all rows.
+    """
+    others = planted.where("held_out", source="scene")[:held_out]
+    groups = {"repeated": repeated, "twin": planted.where("twin")}
+    losses = list[np.ndarray]()
+    for defense, defended in defenses.items():
+        here = {**setting, "defense": defense}
+        sizes = [size(mask) for mask in defended.switched_off]
+        yield Row("switched_off_count", float(np.mean(sizes)), None, None, len(sizes), here)
+        for role, index in groups.items():
+            asked = planted.captions(index)
+            drawn = judge.draw(defended.of(asked))
+            for row in judge.rows(drawn, planted.pictures(index), asked, here | {"role": role}):
+                if row.setting.get("seeds") == "median":
+                    yield row
+        losses.append(held_out_losses(defended.of(planted.captions(others)), planted.pictures(others)))
+        yield Row("held_out_ratio", *loss_ratio(losses[-1], losses[0]), len(others), here)
 
 
 def lets_pruning_work(rows: Sequence[Row], cell: str) -> bool:

@@ -20,6 +20,12 @@ BEFORE = "before fine-tuning"
 WEIGHTS_OVER_PROMPTS, PROJECTIONS_OVER_ATTENTION, REFERENCE_OVER_LOSS = (
     "weights over prompts", "projections over attention", "reference over loss",
 )  # fmt: skip
+CLAIMED = {
+    WEIGHTS_OVER_PROMPTS: "full fine-tuning and LoRA betray more than every prompt that gets there",
+    PROJECTIONS_OVER_ATTENTION: "LoRA on projections betrays more than on attention",
+    REFERENCE_OVER_LOSS: "after full fine-tuning the reference tells more than the loss",
+}
+"""What is compared, as a claim says it."""
 Looks = Mapping[str, np.ndarray]
 """Of one fine-tuning, one entry a look: `difflab.audits.tuned_models.tuned`."""
 ByMethod = Mapping[str, Sequence[Looks]]
@@ -38,6 +44,29 @@ def at_gain(by_method: ByMethod, method: str, name: str, gain: float) -> list[fl
     """One number a world of a method where its validation loss first reaches that of a gain; NaN where it does not."""
     pairs = zip(by_method[method], by_method[FULL], strict=True)
     return [at_level(looks["loss"], looks[name], loss_at(full, gain)) for looks, full in pairs]
+
+
+def tuning_rows(found: Mapping[tuple[TuningWorld, str], Looks], gains: Sequence[float]) -> Iterator[Row | Note]:
+    """All rows: of every size by epoch and at every gain, and the largest size beside the smallest.
+
+    Args:
+        found: for each world and method its looks, sizes ascending; as many worlds of each size, of the same seeds.
+        gains: shares of what full fine-tuning gains.
+    """
+    by_size, first = dict[str, dict[str, list[Looks]]](), dict[str, TuningWorld]()
+    for (world, method), looks in found.items():
+        first.setdefault(world.size, world)
+        by_size.setdefault(world.size, {}).setdefault(method, []).append(looks)
+    for size, by_method in by_size.items():
+        yield from epoch_rows(by_method, first[size])
+        yield from control_rows(by_method, size)
+        for gain in gains:
+            yield from gain_rows(by_method, size, gain)
+            yield from difference_rows(by_method, size, gain)
+    if len(by_size) > 1:
+        smallest, *_, largest = by_size
+        for gain in gains:
+            yield from size_rows(by_size[smallest], by_size[largest], (smallest, largest), gain)
 
 
 def epoch_rows(by_method: ByMethod, world: TuningWorld) -> Iterator[Row]:

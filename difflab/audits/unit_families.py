@@ -1,8 +1,9 @@
 """Families of small models, from those that memorize little to those that memorize much, and what their units say."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from difflab.audits.digit_models import (
 )
 from difflab.errors import at_least, require
 from difflab.randomness import Stream, stream
+from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import Prefixed, key, made_once
 from difflab.statistics.readings import Asked, unit_readings
@@ -212,3 +214,17 @@ def _cued(digits: Digits, levels: Sequence[float], random: Stream) -> Float32[np
     other, turn, ones = chance.integers(CLASSES, size=n), chance.random(n), np.eye(CLASSES, dtype=np.float32)
     cues = [ones[np.where(turn < level, digits.labels, other)] for level in levels]
     return np.stack([np.concatenate([digits.pixels, _CUE * cue], axis=1) for cue in cues])
+
+
+def digits_told(
+    families: Families, seeds: Sequence[int], checkpoints: Checkpoints, workers: int
+) -> list[dict[str, np.ndarray]]:
+    """Of every seed what `classified` and `denoised` say; each is kept."""
+    works = (classified, denoised)
+    given = {key(work.__name__, seed): (work, families, seed, checkpoints) for seed in seeds for work in works}
+    found = kept(_called, given, checkpoints, workers, "models of digits")
+    return [found[key("classified", seed)] | found[key("denoised", seed)] for seed in seeds]
+
+
+def _called(work: Callable[..., dict[str, np.ndarray]], *given: Any) -> dict[str, np.ndarray]:
+    return work(*given)

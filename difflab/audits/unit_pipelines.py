@@ -1,6 +1,7 @@
 """Small pipelines of few and of many pictures, which copy more or less, and what their units say."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -20,8 +21,9 @@ from difflab.diffusion.recorded import Watched, picture_losses
 from difflab.diffusion.train import Training
 from difflab.errors import at_least, require
 from difflab.randomness import item_seeds, stream
+from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
-from difflab.runs.resuming import Prefixed, key
+from difflab.runs.resuming import Prefixed, key, made_once
 from difflab.statistics.neighbours import memorized, nearest
 from difflab.statistics.readings import Asked, unit_readings
 from difflab.training.devices import one_thread
@@ -105,6 +107,28 @@ def begun(config: Pipelines, seed: int, checkpoints: Checkpoints) -> dict[str, n
     with one_thread():
         base_of(config, seed, Prefixed(checkpoints, "base"))
     return {"begun": np.array(True)}
+
+
+def pipelines_told(
+    config: Pipelines, first: int, seeds: Sequence[int], checkpoints: Checkpoints, workers: int
+) -> list[dict[str, np.ndarray]]:
+    """Of every seed what `piped` says of each number of pictures, under "FAMILY|" and its name; each is kept.
+
+    Args:
+        config: sizes.
+        first: seed of the run, of which the autoencoder of all is.
+        seeds: of the pipelines.
+        checkpoints: where they are kept.
+        workers: processes.
+    """
+    made_once(checkpoints, "base_begun", begun, config, first, checkpoints)
+    names = {seed: [key("piped", seed, n) for n in config.pictures] for seed in seeds}
+    given = {key("piped", seed, n): (config, first, seed, n, checkpoints) for seed in seeds for n in config.pictures}
+    found = kept(piped, given, checkpoints, workers, "pipelines")
+    return [
+        {f"{PIPELINES}|{part}": np.array([found[name][part] for name in own]) for part in found[own[0]]}
+        for own in names.values()
+    ]
 
 
 def piped(config: Pipelines, first: int, seed: int, n: int, checkpoints: Checkpoints) -> dict[str, np.ndarray]:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from difflab.audits.unit_families import BY_PICTURES, BY_STEPS, NOISE, SHORTCUT, UNITS, UNTRAINED
-from difflab.audits.unit_pipelines import PIPELINES
+from difflab.audits.unit_families import BY_PICTURES, BY_STEPS, NOISE, SHORTCUT, UNITS, UNTRAINED, Families
+from difflab.audits.unit_pipelines import PIPELINES, Pipelines
 from difflab.runs.rows import Row
 from difflab.statistics.intervals import SHARE, mean, pooled, wilson
 from difflab.statistics.rank_agreement import kendall
@@ -25,6 +25,16 @@ SPOKEN = {
 """The readings of units in words; the paper's information is that by neighbours."""
 Told = Mapping[str, np.ndarray]
 """Of one seed: under "FAMILY|level" one number a model, under "FAMILY|fitted" and "FAMILY|WHO|READING" as many."""
+
+
+def family_rows(told: Sequence[Told], families: Families, pipelines: Pipelines) -> Iterator[Row]:
+    """The rows of `rank_rows` and `level_rows`, of whatever families are told of."""
+    at: dict[str, Sequence[float]] = {NOISE: families.levels, SHORTCUT: families.levels}
+    at |= {BY_PICTURES: families.pictures, BY_STEPS: families.looks, PIPELINES: pipelines.pictures}
+    trials = dict.fromkeys(CLASSIFIERS, families.perceptrons.pictures) | {PIPELINES: pipelines.drawn}
+    trials |= dict.fromkeys((BY_PICTURES, BY_STEPS), families.denoisers.drawn)
+    yield from rank_rows(told)
+    yield from level_rows(told, at, trials)
 
 
 def rank_rows(told: Sequence[Told]) -> Iterator[Row]:

@@ -65,6 +65,14 @@ class Recipe:
         require(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; give at least 0.")
 
 
+def check_sizes(sizes: Sequence[str], least: int) -> None:
+    """Raises InputError unless these are names of SIZES in ascending order, at least so many of them."""
+    known = ", ".join(SIZES)
+    several = "some" if least == 1 else f"at least {least}"
+    ordered = tuple(name for name in SIZES if name in sizes) == tuple(sizes)
+    require(ordered and len(sizes) >= least, f"sizes is {tuple(sizes)}; give {several} of {known}, in this order.")
+
+
 def architecture(
     family: str, size: str | Size, vocabulary: int, context: int, begin: int | None = None
 ) -> PreTrainedConfig:

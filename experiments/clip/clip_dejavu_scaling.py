@@ -11,13 +11,13 @@ Cost on two cores: 66 minutes, beside other work.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from difflab.audits.collage_models import SMALLEST, Study, by_level, over_models, rows, trained_pairs, usefulness
+from difflab.audits.collage_models import SMALLEST, Study, by_level, trained_pairs
+from difflab.audits.collage_sizes import AXES, GRID, Cell, size_rows
 from difflab.clip.panels import axes_figure
 from difflab.clip.train import Training
 from difflab.errors import require
@@ -25,43 +25,6 @@ from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded, with_interval
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
-
-AXES = ("epochs", "pictures, fixed steps", "pictures, fixed epochs", "width")
-
-
-class Cell(NamedTuple):
-    """One size of study.
-
-    Attributes:
-        axis: one of AXES.
-        value: what is changed, as the figure's horizontal axis has it.
-        n: pictures of each model.
-        steps: of training.
-        width: of the towers.
-    """
-
-    axis: str
-    value: int
-    n: int = 500
-    steps: int = 200
-    width: int = 64
-
-
-GRID = (
-    Cell("epochs", 20, steps=40),
-    Cell("epochs", 50, steps=100),
-    Cell("epochs", 100, steps=200),
-    Cell("pictures, fixed steps", 250, n=250),
-    Cell("pictures, fixed steps", 500),
-    Cell("pictures, fixed steps", 1000, n=1000),
-    Cell("pictures, fixed steps", 2000, n=2000),
-    Cell("pictures, fixed epochs", 250, n=250, steps=100),
-    Cell("pictures, fixed epochs", 500, steps=200),
-    Cell("pictures, fixed epochs", 1000, n=1000, steps=400),
-    Cell("width", 32, width=32),
-    Cell("width", 64),
-    Cell("width", 128, width=128),
-)
 
 
 @dataclass(frozen=True)
@@ -92,7 +55,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     for cell in config.cells:
         size = (cell.n, cell.steps, cell.width)
         if size not in done:
-            done[size] = list(_measured(cell, config, checkpoints))
+            done[size] = list(size_rows(cell, config, checkpoints))
         for row in done[size]:
             yield row._replace(setting={**row.setting, "axis": cell.axis, "at": cell.value})
     found = trained_pairs(config, checkpoints, "copies")
@@ -142,16 +105,3 @@ def answer(run: Recorded) -> Answer:
         "gap",
         "Along which axis does the gap rise?",
     )
-
-
-def _measured(cell: Cell, config: Config, checkpoints: Checkpoints) -> Iterator[Row]:
-    study = replace(
-        config,
-        n=cell.n,
-        copies=(1,),
-        training=replace(config.training, steps=cell.steps),
-        architecture=replace(config.architecture, width=cell.width),
-    )
-    found = trained_pairs(study, checkpoints, f"n{cell.n}_steps{cell.steps}_width{cell.width}")
-    yield from rows(found.pairs, study, {})
-    yield from over_models(usefulness(found.clips, found.losses, study), {})

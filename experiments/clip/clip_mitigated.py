@@ -14,20 +14,13 @@ Cost on two cores: 60 minutes, beside other work.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from difflab.audits.collage_models import (
-    SMALLEST,
-    Study,
-    over_models,
-    own_retrieved,
-    rows,
-    trained_pairs,
-    usefulness,
-)
+from difflab.audits.collage_mitigations import GRID, NOTHING, Knob, knob_rows
+from difflab.audits.collage_models import SMALLEST, Study
 from difflab.clip.panels import cost_figure
 from difflab.clip.train import Training
 from difflab.errors import require
@@ -35,41 +28,9 @@ from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded, with_interval
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
-from difflab.statistics.intervals import paired_difference
 
-
-class Knob(NamedTuple):
-    """One change of the training.
-
-    Attributes:
-        name: of the mitigation; "nothing" for none.
-        changes: of `Training`, name and value.
-    """
-
-    name: str
-    changes: tuple[tuple[str, str | float | int], ...] = ()
-
-    @property
-    def label(self) -> str:
-        """As rows and checkpoints call it."""
-        values = [str(value) for _, value in self.changes if not isinstance(value, str)]
-        return " ".join([self.name, *values])
-
-
-GRID = (
-    Knob("nothing"),
-    Knob("random words", (("randomized", 0.15),)),
-    Knob("random words", (("randomized", 0.3),)),
-    Knob("masked words", (("randomized", 0.15), ("randomization", "masked"))),
-    Knob("masked words", (("randomized", 0.3), ("randomization", "masked"))),
-    Knob("masked words", (("randomized", 0.6), ("randomization", "masked"))),
-    Knob("weight decay", (("weight_decay", 1.0),)),
-    Knob("temperature cap", (("scale_cap", 10.0),)),
-    Knob("stopped after", (("stop", 100),)),
-    Knob("stopped after", (("stop", 200),)),
-)
 COLOURS = {
-    "nothing": "memorizing",
+    NOTHING: "memorizing",
     "random words": "generalizing",
     "masked words": "trained",
     "weight decay": "predicted",
@@ -89,7 +50,7 @@ class Config(Study):
     def __post_init__(self) -> None:
         super().__post_init__()
         labels = [knob.label for knob in self.knobs]
-        require("nothing" in labels and len(set(labels)) == len(labels), "give different knobs, one of them nothing.")
+        require(NOTHING in labels and len(set(labels)) == len(labels), "give different knobs, one of them nothing.")
         for knob in self.knobs:
             replace(self.training, **dict[str, Any](knob.changes))
 
@@ -99,24 +60,7 @@ SMOKE = Config(**SMALLEST, knobs=(GRID[0], GRID[2], Knob("stopped after", (("sto
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Train and ask, knob by knob."""
-    gaps, held_out = dict[str, list[float]](), dict[str, list[float]]()
-    for knob in config.knobs:
-        study = replace(config, training=replace(config.training, **dict[str, Any](knob.changes)))
-        name = "".join(letter if letter.isalnum() else "_" for letter in knob.label)
-        found = trained_pairs(study, checkpoints, name)
-        setting = {"mitigation": knob.label}
-        yield from rows(found.pairs, study, setting)
-        measured = usefulness(found.clips, found.losses, study)
-        yield from over_models(measured | {"own_retrieved_fraction": own_retrieved(found)}, setting)
-        gaps[knob.label] = [float(pair["hidden_auc"].mean()) for pair in found.pairs]
-        held_out[knob.label] = measured["retrieved_fraction"]
-    for label, values in gaps.items():
-        if label != "nothing":
-            # The same data, seeds and order: pair by pair.
-            found_difference = paired_difference(values, gaps["nothing"])
-            yield Row("lowered_score", *found_difference, len(values), {"mitigation": label, "of": "hidden_auc"})
-            useful = paired_difference(held_out[label], held_out["nothing"])
-            yield Row("useful_score", *useful, len(held_out[label]), {"mitigation": label, "of": "retrieved"})
+    yield from knob_rows(config.knobs, config, checkpoints)
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:

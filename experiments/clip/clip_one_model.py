@@ -21,8 +21,9 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from difflab.audits.collage_models import SMALLEST, Study, counted, gallery, over_pairs, seen_by, trained_pairs, truth
-from difflab.clip.gap import hidden_auc, reliability
+from difflab.audits.collage_models import SMALLEST, Study, counted, gallery, seen_by, trained_pairs, truth
+from difflab.audits.one_model_rows import ANOTHER, EXACT, TWO_MODELS, reference_rows
+from difflab.clip.gap import hidden_auc
 from difflab.clip.panels import references_figure
 from difflab.clip.references import sentences, without_training
 from difflab.errors import require
@@ -30,10 +31,7 @@ from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded, with_interval
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
-from difflab.statistics.intervals import mean
 from synthetic.data import collages as drawn
-
-TWO_MODELS, ANOTHER, EXACT = "second model", "another second model", "exact chances"
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
                 area = hidden_auc(scores, *known)
                 gaps.setdefault(name, []).append(own - area)
                 areas.setdefault(name, []).append(area)
-        yield from _rows(gaps, areas, study, correlation)
+        yield from reference_rows(gaps, areas, study, correlation)
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
@@ -127,28 +125,3 @@ def answer(run: Recorded) -> Answer:
         "references",
         "Which references show the same gap as two models do?",
     )
-
-
-def _rows(
-    gaps: dict[str, list[Float[np.ndarray, " q"]]],
-    areas: dict[str, list[Float[np.ndarray, " q"]]],
-    study: Study,
-    correlation: float,
-) -> Iterator[Row]:
-    """Gaps, how far they are from the two-model gap, and whether they rank targets alike; intervals over pairs."""
-
-    def by_pair(values: list[Float[np.ndarray, " q"]]) -> Float[np.ndarray, "pairs q2"]:
-        return np.stack(values).reshape(study.pairs, -1)
-
-    for name, values in gaps.items():
-        setting = {"reference": name, "correlation": correlation}
-        own, two = by_pair(values), by_pair(gaps[TWO_MODELS])
-        for metric, numbers in (
-            ("gap_score", own),
-            ("reference_auc", by_pair(areas[name])),
-            ("difference_score", own - two),
-        ):
-            found = over_pairs(numbers, study)
-            yield Row(metric, *found, numbers.size, setting)
-        ranks = [reliability(a, b) for a, b in zip(own, two, strict=True)]
-        yield Row("ranking_similarity", *mean(ranks), len(ranks), setting)

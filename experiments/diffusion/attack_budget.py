@@ -18,13 +18,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from matplotlib.figure import Figure
 
+from difflab.audits.attack_budgets import CONTROLS, MEMORIES, published_rows, searched_models
 from difflab.audits.searches import attacked
 from difflab.audits.searches import rows as rows_of
-from difflab.audits.worlds import OnWorld, open_world, random_network
+from difflab.audits.worlds import OnWorld, open_world
 from difflab.diffusion.attacks.dori import Dori
-from difflab.diffusion.defended import undefended
-from difflab.diffusion.defenses.nemo import Nemo, nemo
-from difflab.diffusion.defenses.wanda import Wanda, wanda
+from difflab.diffusion.defenses.nemo import Nemo
+from difflab.diffusion.defenses.wanda import Wanda
 from difflab.diffusion.panels.attacks import steps_figure
 from difflab.errors import require
 from difflab.randomness import stream
@@ -35,13 +35,6 @@ from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key, made_once
 from difflab.runs.rows import Artefact, Row, select
 
-PUBLISHED = {
-    "repeated, nemo": {0: 0.20, 1: 0.73, 10: 0.79, 25: 0.94, 50: 0.99},
-    "repeated, wanda": {0: 0.0, 1: 0.02, 10: 0.18, 25: 0.49, 50: 0.73},
-    "never": {0: 0.0, 1: 0.0, 10: 0.0, 25: 0.0, 50: 0.02},
-}
-MEMORIES = ("repeated, nemo", "repeated, wanda")
-CONTROLS = ("once", "never", "random network", "oracle")
 COLOURS = {
     "repeated": "trained",
     "repeated, nemo": "memorizing",
@@ -72,32 +65,16 @@ class Config(OnWorld):
 
 
 SMOKE = Config(
-    targets=2,
-    nemo=Nemo(blocks=("up",), seeds=2, unseen=20, refine=False),
-    dori=Dori(keep=(0, 1), batch=1, looks=1),
-    seeds=2,
-    steps=2,
-    held_out=2,
-    draws=1,
-    retained=60,
-)
+    targets=2, nemo=Nemo(blocks=("up",), seeds=2, unseen=20, refine=False), dori=Dori(keep=(0, 1), batch=1, looks=1),
+    seeds=2, steps=2, held_out=2, draws=1, retained=60,
+)  # fmt: skip
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Search for every target at every rate; a killed run goes on with the next curve."""
     world = open_world(config)
-    pipeline, groups, repeated = world.pipeline, world.groups, world.groups["repeated"]
-    captions, seed = repeated.captions, stream(config.seed, "defense").integer
-    plain = undefended(pipeline, captions)
-    pruned = nemo(pipeline, captions, world.unseen, seed, config.nemo)
-    sparse = wanda(pipeline, captions, world.unseen, seed, Wanda(config.sparsity))
-    cells = {"repeated": (repeated, plain), "repeated, nemo": (repeated, pruned), "repeated, wanda": (repeated, sparse)}
-    cells |= {name: (group, plain) for name, group in groups.items() if name != "repeated"}
-    cells |= {"random network": (repeated, undefended(random_network(pipeline), captions))}
-    cells |= {"oracle": (repeated, undefended(world.oracle, captions))} if world.oracle else {}
-    for curve, by_steps in PUBLISHED.items():
-        for k, value in by_steps.items():
-            yield Row("published_fraction", value, None, None, 0, {"curve": curve, "attack_steps": k})
+    cells = searched_models(world, stream(config.seed, "defense").integer, config.nemo, Wanda(config.sparsity))
+    yield from published_rows()
     for rate in config.rates:
         search = replace(config.dori, rate=rate)
         for curve, (targets, defended) in cells.items():

@@ -19,24 +19,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
-from difflab.audits.searches import attacked
-from difflab.audits.worlds import OnWorld, Targets, World, open_world
+from difflab.audits.trigger_cuts import cut_down, cut_rows
+from difflab.audits.worlds import OnWorld, open_world
 from difflab.diffusion.attacks.dori import Dori
-from difflab.diffusion.defended import Defended, undefended
+from difflab.diffusion.defended import undefended
 from difflab.diffusion.defenses.nemo import Nemo, nemo
 from difflab.diffusion.panels.attacks import cuts_figure
-from difflab.diffusion.trigger_information import drawn_from, quantised, turned
 from difflab.errors import require
-from difflab.randomness import resampling, stream
+from difflab.randomness import stream
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key, made_once
 from difflab.runs.rows import Artefact, Row, select
-from difflab.statistics.intervals import bootstrap
 
 COLOURS = {"repeated": "memorizing", "never": "generalizing", "oracle": "exact"}
 
@@ -81,9 +78,10 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
         targets["oracle"] = (repeated, undefended(world.oracle, repeated.captions))
     for target, (group, defended) in targets.items():
         for free in (*config.rows, None):
-            cell = (config, world, defended, group, free, target == "repeated")
-            found = made_once(checkpoints, key(target, free or "all"), _searched, *cell)
-            yield from _rows(world, group, found, config, target, free)
+            search = replace(config.dori, rows=free)
+            cell = (config, world, (group, defended), search, config.bits, target == "repeated")
+            found = made_once(checkpoints, key(target, free or "all"), cut_down, *cell)
+            yield from cut_rows(world, group, found, search, config.bits, target)
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
@@ -133,40 +131,3 @@ def answer(run: Recorded) -> Answer:
         "bits",
         "How coarsely can a trigger be rounded before its picture is gone?",
     )
-
-
-def _searched(
-    config: Config, world: World, defended: Defended, targets: Targets, free: int | None, transfer: bool
-) -> dict[str, np.ndarray]:
-    """Triggers with so many free rows; where all are free they are rounded, and perhaps handed to other models."""
-    found = attacked(config, world.judge, defended, targets, replace(config.dori, rows=free))
-    if free is not None:
-        return found
-    judge, met, triggers = world.judge, defended.of(targets.captions), torch.from_numpy(found["found"])
-    found |= {f"bits_{bits}": drawn_from(judge, met, quantised(triggers, bits)) for bits in config.bits}
-    if transfer:
-        for name, model in {"original": world.pipeline, "oracle": world.oracle}.items():
-            if model is not None:
-                found[f"to_{name}"] = drawn_from(judge, undefended(model, met.embeddings), triggers)
-        found["to_reversed"] = drawn_from(judge, met, turned(triggers))
-    return found
-
-
-def _rows(
-    world: World, targets: Targets, found: dict[str, np.ndarray], config: Config, target: str, free: int | None
-) -> Iterator[Row]:
-    """Rates of triggers as found, rounded and handed on; what the search gained."""
-    before = found["loss"][0]
-    for k, steps in enumerate(config.dori.keep):
-        setting: dict[str, str | int] = {"target": target, "attack_steps": steps}
-        free_rows: dict[str, str | int] = {"kept": str(free or "all")}
-        drawn = [("rows", found["drawn"][1 + k], free_rows)]
-        if free is None:
-            drawn += [("bits", found[f"bits_{bits}"][k], {"bits": bits}) for bits in config.bits]
-            drawn += [("transfer", found[name][k], {"to": name[3:]}) for name in found if name.startswith("to_")]
-        for cut, pictures, more in drawn:
-            here = setting | {"cut": cut} | more
-            yield from world.judge.rows(pictures, targets.pictures, targets.captions, here)
-        after = found["loss"][1 + k]
-        gap = bootstrap(1 - after / before, np.median, resampling())
-        yield Row("gained_difference", *gap, len(before), setting | free_rows)

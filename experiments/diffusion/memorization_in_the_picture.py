@@ -16,25 +16,23 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import tyro
-from diffusers import StableDiffusionPipeline
-from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
+from difflab.audits.copied_regions import layout_rows, map_rows
 from difflab.diffusion.copies import ask
 from difflab.diffusion.detectors.bright_ending import BrightEnding, end_attention
 from difflab.diffusion.panels.regions import layouts_figure, maps_figure
 from difflab.diffusion.pipeline import checksum, load
-from difflab.diffusion.regions import best_overlap, copied_outlines, copied_within, prompt_difference
+from difflab.diffusion.regions import copied_within, prompt_difference
 from difflab.errors import require
 from difflab.randomness import item_seeds
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
-from difflab.statistics.intervals import SHARE, mean, wilson
-from difflab.statistics.ranking import auc
+from difflab.statistics.intervals import wilson
 from synthetic import plan as plans
-from synthetic.plan import Plan, Planted
+from synthetic.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -79,21 +77,14 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     for part, mask in (("inside", truth), ("outside", ~truth)):
         copied = copied_within(mask, drawn, members, held_out)
         yield Row("memorized_fraction", *wilson(int(copied.sum()), len(copied)), len(copied), {"part": part})
-    yield from _layout_rows(pipeline, planted, seeds, held_out, config)
+    yield from layout_rows(pipeline, planted, held_out, seeds, config.steps, config.guidance)
     bright = end_attention(pipeline, captions, seeds, BrightEnding(config.steps, config.guidance)).mean(axis=1)
     maps = {
         "bright ending": bright,
         "prompt's difference": prompt_difference(pipeline, captions, seeds, config.steps, config.guidance),
         "all ones": np.ones_like(bright),
     }
-    for name, found in maps.items():
-        large = np.kron(found, np.ones((1, truth.shape[1] // found.shape[1], truth.shape[2] // found.shape[2])))
-        aucs = [auc(guess.ravel(), mask.ravel()) for mask, guess in zip(truth, large, strict=True)]
-        overlaps = [best_overlap(mask, guess) for mask, guess in zip(truth, large, strict=True)]
-        setting = {"map": name}
-        yield Row("auc", *mean(aucs, bounds=SHARE), len(aucs), setting)
-        yield Row("best_overlap_fraction", *mean(overlaps, bounds=SHARE), len(overlaps), setting)
-        yield Artefact(f"map_{name.split()[0].replace(chr(39), '')}", large)
+    yield from map_rows(maps, truth)
     yield Artefact("drawn", drawn)
     yield Artefact("members", members)
     yield Artefact("truth", truth)
@@ -132,22 +123,3 @@ def answer(run: Recorded) -> Answer:
         "maps",
         "Beside the true mask: which of the two maps is bright where the mask is?",
     )
-
-
-def _layout_rows(
-    pipeline: StableDiffusionPipeline,
-    planted: Planted,
-    seeds: Sequence[int],
-    held_out: UInt8[np.ndarray, "m side side 3"],
-    config: Config,
-) -> Iterator[Row | Artefact]:
-    """Share of layout families whose outlines come back, whatever the colours."""
-    members = planted.where("layout")
-    if not len(members):
-        return
-    by_family = members.reshape(-1, config.plan.family_copies)
-    drawn = ask(pipeline, planted.captions(by_family[:, 0]), seeds, config.steps, config.guidance)
-    copied = copied_outlines(drawn, [planted.pictures(family) for family in by_family], held_out)
-    yield Row("memorized_fraction", *wilson(int(copied.sum()), len(copied)), len(copied), {"part": "layout"})
-    yield Artefact("layouts", drawn)
-    yield Artefact("layout_members", planted.pictures(by_family[:, 0]))

@@ -15,21 +15,25 @@ Cost on two cores: 55 minutes on one of them, beside other work. A killed run go
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import numpy as np
 from diffusers import StableDiffusionPipeline
 from matplotlib.figure import Figure
 
-from difflab.audits.pruned_models import DEFENSES, lets_pruning_work, pixel_judge, prunings, rebuilt
-from difflab.diffusion.architecture import Architecture
+from difflab.audits.pruned_models import (
+    DEFENSES,
+    GRID,
+    Cell,
+    lets_pruning_work,
+    pixel_judge,
+    pruned_rows,
+    prunings,
+    rebuilt,
+)
 from difflab.diffusion.copies import memorized
 from difflab.diffusion.defenses.nemo import Nemo
-from difflab.diffusion.judge import held_out_losses, loss_ratio
 from difflab.diffusion.panels.attacks import cells_figure
-from difflab.diffusion.pruning import size
-from difflab.diffusion.recipe import Material, Recipe, train_pipeline
-from difflab.diffusion.train import Training
+from difflab.diffusion.recipe import Material, train_pipeline
 from difflab.errors import require
 from difflab.randomness import item_seeds
 from difflab.runs.answers import Answer
@@ -39,41 +43,6 @@ from difflab.runs.resuming import Prefixed
 from difflab.runs.rows import Artefact, Row, select
 from synthetic import plan as plans
 from synthetic.plan import Plan, Planted
-
-
-class Cell(NamedTuple):
-    """One model.
-
-    Attributes:
-        copies: of every repeated picture.
-        steps: of training.
-        widths: of the U-Net's blocks.
-        text: "frozen" or "joint".
-    """
-
-    copies: int = 256
-    steps: int = 3000
-    widths: tuple[int, ...] = (32, 48)
-    text: str = "frozen"
-
-    @property
-    def name(self) -> str:
-        """As rows and checkpoints call it."""
-        return f"{self.copies} copies, {self.steps} steps, width {self.widths[-1]}, {self.text}"
-
-
-MIDDLE = Cell()
-GRID = (
-    MIDDLE,
-    MIDDLE._replace(copies=64),
-    MIDDLE._replace(copies=1024),
-    MIDDLE._replace(steps=1000),
-    MIDDLE._replace(steps=6000),
-    MIDDLE._replace(widths=(16, 32)),
-    MIDDLE._replace(widths=(64, 96)),
-    MIDDLE._replace(text="joint"),
-    MIDDLE._replace(text="joint", copies=1024),
-)
 
 
 @dataclass(frozen=True)
@@ -111,12 +80,9 @@ class Config:
 SMOKE = Config(
     cells=(Cell(4, 6, (16,)), Cell(4, 6, (16,), "joint")),
     plan=Plan(side=16, per_rung=2, recaptioned=0, layouts=0, regions=0, unique=60, emoji=40, twins=1, held_out=60),
-    autoencoder_steps=4,
-    nemo=Nemo(blocks=("up",), seeds=2, unseen=20, refine=False, window=3),
-    seeds=2,
-    steps=2,
-    held_out=8,
-)
+    autoencoder_steps=4, nemo=Nemo(blocks=("up",), seeds=2, unseen=20, refine=False, window=3),
+    seeds=2, steps=2, held_out=8,
+)  # fmt: skip
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
@@ -124,11 +90,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     shared = None
     for place, cell in enumerate(config.cells):
         planted = plans.draw(replace(config.plan, ladder=(1, cell.copies)))
-        recipe = Recipe(
-            Architecture(side=config.plan.side, widths=cell.widths),
-            config.autoencoder_steps,
-            Training(steps=cell.steps, text=cell.text),
-        )
+        recipe = cell.recipe(config.plan.side, config.autoencoder_steps)
         material = Material(*planted.material())
         pipeline = train_pipeline(material, recipe, Prefixed(checkpoints, str(place)), shared)
         shared = shared or pipeline
@@ -174,30 +136,13 @@ def answer(run: Recorded) -> Answer:
 def _rows(
     planted: Planted, pipeline: StableDiffusionPipeline, material: Material, cell: Cell, config: Config
 ) -> Iterator[Row]:
-    """Rates of repeated pictures and of twins under every defense, and the loss of held-out ones."""
-    held_out = planted.where("held_out", source="scene")
-    seeds = item_seeds(config.seed, "judge", config.seeds)
-    judge = pixel_judge(planted, material.pictures, seeds, config.steps, config.guidance)
+    """What passes the autoencoder, and what every defense does."""
     repeated, setting = planted.where("repeated", copies=cell.copies), {"cell": cell.name}
+    seeds, n = item_seeds(config.seed, "judge", config.seeds), len(material.rows)
+    judge = pixel_judge(planted, material.pictures, seeds, config.steps, config.guidance)
     passed = rebuilt(judge, pipeline, planted.pictures(repeated))
     yield Row("passed_fraction", *memorized(passed, judge.thresholds["pixel"].value), len(repeated), setting)
-    yield Row(
-        "planted_fraction", len(repeated) * cell.copies / len(material.rows), None, None, len(material.rows), setting
-    )
-    others, captions = planted.where("held_out", source="scene")[: config.held_out], planted.captions(repeated)
-    unseen = planted.captions(held_out)
+    yield Row("planted_fraction", len(repeated) * cell.copies / n, None, None, n, setting)
+    captions, unseen = (planted.captions(some) for some in (repeated, planted.where("held_out", source="scene")))
     defenses = prunings(pipeline, captions, unseen, config.seed, config.nemo, config.sparsity)
-    groups = {"repeated": repeated, "twin": planted.where("twin")}
-    losses = list[np.ndarray]()
-    for defense, defended in defenses.items():
-        here = setting | {"defense": defense}
-        sizes = [size(mask) for mask in defended.switched_off]
-        yield Row("switched_off_count", float(np.mean(sizes)), None, None, len(sizes), here)
-        for role, index in groups.items():
-            asked = planted.captions(index)
-            drawn = judge.draw(defended.of(asked))
-            for row in judge.rows(drawn, planted.pictures(index), asked, here | {"role": role}):
-                if row.setting.get("seeds") == "median":
-                    yield row
-        losses.append(held_out_losses(defended.of(planted.captions(others)), planted.pictures(others)))
-        yield Row("held_out_ratio", *loss_ratio(losses[-1], losses[0]), len(others), here)
+    yield from pruned_rows(planted, judge, defenses, repeated, config.held_out, setting)

@@ -27,35 +27,21 @@ neighbours is of so many pairs of them by chance. All models of a family have as
 16 minutes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from difflab.audits.digit_models import Denoisers, Perceptrons
-from difflab.audits.unit_families import (
-    BY_PICTURES,
-    BY_STEPS,
-    NOISE,
-    OWN,
-    SHORTCUT,
-    TRAINED,
-    UNTRAINED,
-    Families,
-    classified,
-    denoised,
-)
+from difflab.audits.unit_families import BY_PICTURES, NOISE, OWN, TRAINED, UNTRAINED, Families, digits_told
 from difflab.audits.unit_figures import copies_figure, ranks_figure
-from difflab.audits.unit_pipelines import PIPELINES, Pipelines, begun, piped
-from difflab.audits.unit_rank_rows import CLASSIFIERS, DIFFUSION, ENTROPY_RISES, SPOKEN, level_rows, rank_rows
+from difflab.audits.unit_pipelines import PIPELINES, Pipelines, pipelines_told
+from difflab.audits.unit_rank_rows import CLASSIFIERS, DIFFUSION, ENTROPY_RISES, SPOKEN, family_rows
 from difflab.errors import at_least
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
-from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
-from difflab.runs.resuming import key, made_once
 from difflab.runs.rows import Artefact, Row, select
 
 SURELY = 0.8
@@ -105,38 +91,12 @@ SMOKE = Config(
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Train all models, look at their units, and rank."""
     seeds = range(config.seed, config.seed + config.seeds)
-    given = {key(work.__name__, seed): (work, config.families, seed, checkpoints)
-             for seed in seeds for work in (classified, denoised)}  # fmt: skip
-    found = kept(_called, given, checkpoints, config.workers, "models of digits")
-    told = [found[key("classified", seed)] | found[key("denoised", seed)] for seed in seeds]
-    piped_ones = _pipelines(config, checkpoints)
-    families = config.families
-    at = {NOISE: families.levels, SHORTCUT: families.levels, BY_PICTURES: families.pictures, BY_STEPS: families.looks,
-          PIPELINES: config.pipelines.pictures}  # fmt: skip
-    trials = dict.fromkeys(CLASSIFIERS, families.perceptrons.pictures) | {PIPELINES: config.pipelines.drawn}
-    trials |= dict.fromkeys((BY_PICTURES, BY_STEPS), families.denoisers.drawn)
-    for some in (told, piped_ones):
-        yield from rank_rows(some)
-        yield from level_rows(some, at, trials)
-    yield Artefact("first_seed", told[0])
-
-
-def _pipelines(config: Config, checkpoints: Checkpoints) -> list[dict[str, np.ndarray]]:
-    """Of every seed: the same arrays of the pipelines."""
-    made_once(checkpoints, "base_begun", begun, config.pipelines, config.seed, checkpoints)
+    told = digits_told(config.families, seeds, checkpoints, config.workers)
     seeds = range(config.seed, config.seed + config.pipeline_seeds)
-    names = {seed: [key("piped", seed, n) for n in config.pipelines.pictures] for seed in seeds}
-    given = {key("piped", seed, n): (piped, config.pipelines, config.seed, seed, n, checkpoints)
-             for seed in seeds for n in config.pipelines.pictures}  # fmt: skip
-    found = kept(_called, given, checkpoints, config.workers, "pipelines")
-    return [
-        {f"{PIPELINES}|{part}": np.array([found[name][part] for name in own]) for part in found[own[0]]}
-        for own in names.values()
-    ]
-
-
-def _called(work: Callable[..., dict[str, np.ndarray]], *given: Any) -> dict[str, np.ndarray]:
-    return work(*given)
+    drawing = pipelines_told(config.pipelines, config.seed, seeds, checkpoints, config.workers)
+    for some in (told, drawing):
+        yield from family_rows(some, config.families, config.pipelines)
+    yield Artefact("first_seed", told[0])
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:

@@ -26,7 +26,7 @@ from difflab.runs.rows import Artefact, Row, select
 from synthetic.data.dataset import data_keys
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.models import LearnedMixture
-from synthetic.panels.transitions import loss_figure, places_figure, shift_figure, transition_figure, variance_figure
+from synthetic.panels.transitions import study_figures
 from synthetic.study import Study, study, training_losses
 from synthetic.train import Training
 
@@ -56,32 +56,18 @@ class Config:
 
 
 SMOKE = Config(
-    n=20,
-    dim=8,
-    components=2,
-    variances=(0.5, 1.0),
+    n=20, dim=8, components=2, variances=(0.5, 1.0),
     study=Study(
-        sizes=(4, 12, 20),
-        seeds=2,
-        samples=100,
-        loss_draws=2,
-        replicates=4,
-        training=Training(steps=300, chunk=100),
+        sizes=(4, 12, 20), seeds=2, samples=100, loss_draws=2, replicates=4, training=Training(steps=300, chunk=100),
     ),
-)
+)  # fmt: skip
 QUICK = Config(
-    n=60,
-    dim=20,
-    variances=(1.0,),
+    n=60, dim=20, variances=(1.0,),
     study=Study(
-        sizes=(6, 24, 36, 42, 48, 54, 60),
-        seeds=2,
-        samples=500,
-        loss_draws=4,
-        replicates=16,
+        sizes=(6, 24, 36, 42, 48, 54, 60), seeds=2, samples=500, loss_draws=4, replicates=16,
         training=Training(steps=1200, draws=2, learning_rate=2e-2),
     ),
-)
+)  # fmt: skip
 
 
 def cost(config: Config) -> float:
@@ -139,16 +125,7 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
 
 def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]:
     """The paper's figures 2, 6 and 7 (bands are the range of data sets), and the shift with the variance."""
-    variances = _variances(rows)
-    settings = [{"variance": v} for v in variances]
-    middle = settings[len(settings) // 2]
-    return {
-        "transition": transition_figure(rows, settings, "Where trained models start to memorize"),
-        "loss": loss_figure(rows, middle, f"Losses at t near 0.36, variance {middle['variance']:g}"),
-        "learned_variance": variance_figure(rows, variances, "The learned variance shrinks long before the transition"),
-        "learned_means": places_figure(rows, middle, f"Where learned means lie, variance {middle['variance']:g}"),
-        "shift": shift_figure(rows, variances),
-    }
+    return study_figures(rows, _variances(rows))
 
 
 def answer(run: Recorded) -> Answer:

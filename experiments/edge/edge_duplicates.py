@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 from matplotlib.figure import Figure
 
 from difflab.errors import require
@@ -27,19 +26,17 @@ from difflab.runs.numbers import Recorded
 from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
-from synthetic.data.dataset import data_keys
-from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
+from synthetic.data.gaussian_mixture import GaussianMixture
 from synthetic.duplicates import (
     ALL,
     OTHERS,
     REPEATED,
-    copies_by_point,
+    copies_of_law,
     group_rows,
     group_shift_rows,
     groups,
     weighted_prediction_rows,
 )
-from synthetic.models import LearnedMixture
 from synthetic.panels.settings import copies_of_groups_figure, located_groups_figure
 from synthetic.predictions import EXACT
 from synthetic.study import Study
@@ -97,15 +94,16 @@ SMOKE = Config(
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Measure every number of repetitions in a process of its own."""
-    arguments = {f"counts{count}": (config, count) for count in config.counts}
-    found = kept(_of_count, arguments, checkpoints, config.workers, "repetitions")
-    by_count = dict(zip(config.counts, found.values(), strict=True))
+    law = GaussianMixture(config.n, config.dim, config.components, config.variance)
     points = groups(config.n, round(config.share * config.n))
     seed, objective = config.seed, config.study.objective()
+    counts = {count: np.where(points[REPEATED], count, 1) for count in config.counts}
+    given = {f"counts{count}": (law, config.study, seed, own, config.refined) for count, own in counts.items()}
+    found = kept(copies_of_law, given, checkpoints, config.workers, "repetitions")
+    by_count = dict(zip(counts, found.values(), strict=True))
     for count, arrays in by_count.items():
         yield from group_rows(seed, count, arrays, points, config.study.samples)
-        counts = repetitions(config, count)
-        yield from weighted_prediction_rows(seed, {"count": count}, arrays, objective, counts, config.variance)
+        yield from weighted_prediction_rows(seed, {"count": count}, arrays, objective, counts[count], config.variance)
     yield from group_shift_rows(by_count, points)
 
 
@@ -150,17 +148,3 @@ def answer(run: Recorded) -> Answer:
         "located",
         "How much smaller is the model that starts to copy each group, compared with one copy?",
     )
-
-
-def repetitions(config: Config, count: int) -> Int[np.ndarray, " n"]:
-    """How often each point stands in the training set."""
-    return np.where(groups(config.n, round(config.share * config.n))[REPEATED], count, 1)
-
-
-def _of_count(config: Config, count: int) -> dict[str, np.ndarray]:
-    keys = data_keys(config.seed, config.study.seeds, config.n, config.dim, config.components)
-    data = [
-        gaussian_mixture(key, GaussianMixture(config.n, config.dim, config.components, config.variance)) for key in keys
-    ]
-    counts = repetitions(config, count)
-    return copies_by_point(config.study, config.seed, data, LearnedMixture, config.refined, counts)

@@ -20,20 +20,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from difflab.errors import require
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
-from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
-from synthetic.comparison import Comparison, error_rows, shift_rows
+from synthetic.data.gaussian_mixture import GaussianMixture
 from synthetic.panels.predictions import errors_figure, predicted_figure
 from synthetic.panels.settings import shifts_figure
 from synthetic.predictions import EXACT
-from synthetic.stress import BASE, THEORY, chosen, compare_under, copies_under, family, study_for
+from synthetic.stress import BASE, THEORY, chosen, family, stress_rows, study_for
 from synthetic.study import Study
 from synthetic.train import Training
 
@@ -90,21 +88,10 @@ SMOKE = Config(
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Measure every setting in a process of its own, and compare its shift with what was predicted."""
-    settings = chosen(config.only)
-    given = (config.study, config.seed, config.n, config.dim, config.components, config.refined)
-    arguments = {f"setting{i}": (setting, *given) for i, setting in enumerate(settings)}
-    by_setting = kept(copies_under, arguments, checkpoints, config.workers, "settings")
-    comparisons: list[Comparison] = []
-    for setting, arrays in zip(settings, by_setting.values(), strict=True):
-        comparison, rows = compare_under(setting, config.study, config.seed, arrays, config.components)
-        comparisons.append(comparison)
-        yield from rows
-    yield from shift_rows(comparisons[0], comparisons[1:])
-    known = [one for one in comparisons if one.transition is not None and one.labels["kind"] in (BASE, *THEORY)]
-    if len(known) >= 2:
-        transitions = np.array([one.transition.value for one in known if one.transition])
-        predicted = {name: np.array([one.predicted[name] for one in known]) for name in known[0].predicted}
-        yield from error_rows(transitions, predicted)
+    law = GaussianMixture(config.n, config.dim, config.components)
+    yield from stress_rows(
+        chosen(config.only), law, config.study, config.seed, config.refined, checkpoints, config.workers
+    )
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:

@@ -29,11 +29,9 @@ from difflab.runs.numbers import Recorded, mean, span
 from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
-from synthetic.comparison import Comparison, compare, copies_by_size, error_rows, of_data_sets, spread_rows
-from synthetic.data.dataset import data_keys
-from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
-from synthetic.fits import FITS, FOLDS, SEEN, fits
-from synthetic.models import LearnedMixture
+from synthetic.comparison import compare_laws, copies_of_laws
+from synthetic.data.gaussian_mixture import GaussianMixture
+from synthetic.fits import FITS, FOLDS, SEEN, setting_rows
 from synthetic.panels.predictions import errors_figure, predicted_figure, weights_figure
 from synthetic.panels.settings import curves_figure, located_figure
 from synthetic.predictions import CONSTANT_FRACTION, EXACT
@@ -78,41 +76,26 @@ class Config:
 
 
 SMOKE = Config(
-    n=(20,),
-    dim=(6,),
-    components=(2, 3, 4, 5),
-    refined=1,
-    workers=1,
+    n=(20,), dim=(6,), components=(2, 3, 4, 5), refined=1, workers=1,
     study=Study(sizes=(4, 10, 16, 20), seeds=2, samples=60, replicates=3, training=Training(steps=200, draws=2)),
-)
+)  # fmt: skip
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Measure every shape of data in a process of its own, and compare with what was predicted."""
-    shapes = list(product(config.n, config.dim))
-    arguments = {f"n{n}_d{dim}": (config, n, dim) for n, dim in shapes}
-    by_shape = kept(_of_shape, arguments, checkpoints, config.workers, "shapes of data")
-    seeds, objective = config.study.seeds, config.study.objective()
-    settings: list[Comparison] = []
-    for (n, dim), arrays in zip(shapes, by_shape.values(), strict=True):
-        for k, components in enumerate(config.components):
-            labels = {"n": n, "dim": dim, "components": components}
-            own = of_data_sets(arrays, slice(k * seeds, (k + 1) * seeds))
-            setting, rows = compare(config.study, config.seed, labels, own, objective, components)
+    shapes = {
+        f"n{n}_d{dim}": tuple(GaussianMixture(n, dim, k, config.variance) for k in config.components)
+        for n, dim in product(config.n, config.dim)
+    }
+    given = {name: (laws, config.study, config.seed, config.refined) for name, laws in shapes.items()}
+    settings = []
+    for name, arrays in kept(copies_of_laws, given, checkpoints, config.workers, "shapes of data").items():
+        for setting, rows in compare_laws(config.study, config.seed, shapes[name], arrays):
             yield from rows
             if setting.transition is not None:
                 settings.append(setting)
     if len(settings) >= FOLDS:
-        transitions = np.array([setting.transition.value for setting in settings if setting.transition])
-        predicted = {name: np.array([s.predicted[name] for s in settings]) for name in settings[0].predicted}
-        fitted = fits(config.seed, settings, transitions, objective, config.variance)
-        yield from error_rows(transitions, predicted | fitted.unseen | fitted.seen)
-        if seeds > 1:
-            yield from spread_rows([setting.by_data_set for setting in settings])
-        for name, values in fitted.unseen.items():
-            for setting, value in zip(settings, values, strict=True):
-                yield Row("crossover_fraction", float(value), None, None, 1, {**setting.labels, "prediction": name})
-        yield Artefact("fitted_weights", fitted.weights)
+        yield from setting_rows(config.seed, settings, config.study.objective(), config.variance)
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
@@ -152,8 +135,7 @@ def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]
         "predicted": predicted_figure(rows, "components", "Found and predicted by exact losses"),
     }
     if select(rows, "error_fraction"):
-        shown["errors"] = errors_figure(rows)
-        shown["weights"] = weights_figure(FITS[1:], artefacts["fitted_weights"])
+        shown |= {"errors": errors_figure(rows), "weights": weights_figure(FITS[1:], artefacts["fitted_weights"])}
     return shown
 
 
@@ -166,13 +148,3 @@ def answer(run: Recorded) -> Answer:
         "located",
         "Do the settings lie on one line, whatever N, d and K are?",
     )
-
-
-def _of_shape(config: Config, n: int, dim: int) -> dict[str, np.ndarray]:
-    """All numbers of clusters and all seeds that share a shape of data."""
-    data = [
-        gaussian_mixture(key, GaussianMixture(n, dim, components, config.variance))
-        for components in config.components
-        for key in data_keys(config.seed, config.study.seeds, n, dim, components)
-    ]
-    return copies_by_size(config.study, config.seed, data, LearnedMixture, config.refined, config.study.objective())

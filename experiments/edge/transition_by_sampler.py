@@ -27,22 +27,12 @@ from matplotlib.figure import Figure
 from difflab.errors import require
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded, mean
-from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from synthetic.cells import CELLS
 from synthetic.data.gaussian_mixture import GaussianMixture
 from synthetic.panels.samplers import by_criterion_figure, by_variance_figure
-from synthetic.samplers import (
-    EXACT_DRAWS,
-    FOUND,
-    Shape,
-    copies_of_both,
-    criterion_errors,
-    sampler_name,
-    sampler_rows,
-    shift_rows,
-)
+from synthetic.samplers import EXACT_DRAWS, FOUND, Shape, fewest_and_exact, rows_of_shapes, sampler_name, times_of
 from synthetic.study import Study
 from synthetic.train import Training
 
@@ -89,33 +79,22 @@ class Config:
 
 
 SMOKE = Config(
-    n=20,
-    dim=(6,),
-    components=(2,),
-    variances=(0.5, 2.0),
-    samplers=(6, 24, EXACT_DRAWS),
-    fractions=(0.2, 0.5, 0.8, 1.0),
-    workers=1,
+    n=20, dim=(6,), components=(2,), variances=(0.5, 2.0), samplers=(6, 24, EXACT_DRAWS),
+    fractions=(0.2, 0.5, 0.8, 1.0), workers=1,
     study=Study(seeds=2, samples=60, times=6, training=Training(steps=200, draws=2)),
-)
+)  # fmt: skip
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Train all laws of a dimension together, sample in every way, and take shifts data set by data set."""
-    shapes = [
-        Shape(tuple(GaussianMixture(config.n, dim, k, v) for k, v in product(config.components, config.variances)))
+    shapes = {
+        f"d{dim}": Shape(
+            tuple(GaussianMixture(config.n, dim, k, v) for k, v in product(config.components, config.variances))
+        )
         for dim in config.dim
-    ]
-    arguments = {
-        f"d{dim}": (shape, config.study, config.seed, config.fractions, config.samplers)
-        for dim, shape in zip(config.dim, shapes, strict=True)
     }
-    arrays = list(kept(copies_of_both, arguments, checkpoints, config.workers, "dimensions").values())
-    pairs = list(zip(shapes, arrays, strict=True))
-    for shape, one in pairs:
-        yield from sampler_rows(shape, one, config.study.samples, config.samplers)
-    yield from criterion_errors(pairs, config.study.samples, config.samplers)
-    yield from shift_rows(pairs, config.study.samples, config.samplers)
+    how = (config.study, config.seed, config.fractions, config.samplers)
+    yield from rows_of_shapes(shapes, *how, checkpoints, config.workers)
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
@@ -128,11 +107,11 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
             said[f"{name}: the shift with the variance is 0 within 0.02"] = shift.low >= -0.02 and shift.high <= 0.02
         if name in told:
             said[f"{name}: cells shift as trained models do, within 0.02"] = abs(shift.value - told[name]) <= 0.02
-    stepped = sorted((name for name in shifts if name != EXACTLY), key=_times)
+    stepped = sorted((name for name in shifts if name != EXACTLY), key=times_of)
     if stepped:
         said[f"{stepped[0]}: the transition moves up with the variance"] = shifts[stepped[0]].low > 0
     for name in stepped[1:]:
-        share = _times(stepped[0]) / _times(name)
+        share = times_of(stepped[0]) / times_of(name)
         least, most = (share * end for end in (shifts[stepped[0]].low, shifts[stepped[0]].high))
         said[f"{name}: what is left of the shift is {share:g} of it: the intervals of both meet"] = (
             shifts[name].low <= most and least <= shifts[name].high
@@ -151,21 +130,13 @@ def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]
 def answer(run: Recorded) -> Answer:
     """The shift with and without a sampler, and where the transition lies without one."""
     shifts = run.rows("shift_fraction", prediction=FOUND)
-    first, last = (run.number("shift_fraction", prediction=FOUND, sampler=name) for name in _ends(shifts))
+    ends = fewest_and_exact([row.setting["sampler"] for row in shifts])
+    first, last = (run.number("shift_fraction", prediction=FOUND, sampler=name) for name in ends)
     exact = mean(run.rows("transition_fraction", sampler=EXACTLY, criterion=THIRD))
     return Answer(
-        f"From the smallest to the largest variance the transition moves by {first} of N with {_ends(shifts)[0]} of "
+        f"From the smallest to the largest variance the transition moves by {first} of N with {ends[0]} of "
         f"the sampler and by {last} with exact draws, where it lies at {exact}.",
         "0.8",
         "by_variance",
         "Are the lines level on the last panel?",
     )
-
-
-def _times(name: str) -> int:
-    return int(name.split()[0])
-
-
-def _ends(shifts: Sequence[Row]) -> tuple[str, str]:
-    stepped = sorted((row.setting["sampler"] for row in shifts if row.setting["sampler"] != EXACTLY), key=_times)
-    return (stepped or [EXACTLY])[0], EXACTLY

@@ -28,20 +28,10 @@ from difflab.runs.record import recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from synthetic.cells import CELLS, CRITERIA, predicted_copies
-from synthetic.comparison import copies_by_size
-from synthetic.data.dataset import data_keys
-from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
-from synthetic.models import LearnedMixture
+from synthetic.comparison import copies_of_laws
+from synthetic.data.gaussian_mixture import GaussianMixture
 from synthetic.panels.sharpness import width_figure
-from synthetic.sharpness import (
-    ALL,
-    EXPONENT,
-    exponent_rows,
-    recorded_widths,
-    whole_exponent_row,
-    width_rows,
-    widths,
-)
+from synthetic.sharpness import ALL, EXPONENT, exponent_rows, law_width_rows, recorded_widths, whole_exponent_row
 from synthetic.stress import GRID
 from synthetic.study import Study
 from synthetic.train import Training
@@ -90,44 +80,36 @@ class Config:
 
 
 SMOKE = Config(
-    n=(20, 40),
-    train=(20,),
-    dim=(30,),
-    components=3,
-    fractions=(0.3, 0.5, 0.7, 0.8, 0.9, 1.0),
-    refined=0,
-    workers=1,
+    n=(20, 40), train=(20,), dim=(30,), components=3, fractions=(0.3, 0.5, 0.7, 0.8, 0.9, 1.0), refined=0, workers=1,
     study=Study(
         sizes=(4, 10, 16, 20), seeds=2, samples=40, times=8, replicates=2, training=Training(steps=200, draws=2)
     ),
-)
+)  # fmt: skip
 
 
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Cells at every N and dimension, trained models where the record has none, and exponents of their widths."""
     sweep = Numbers(recorded())("edge_sweep", parameterization="x0").run.rows
-    exact = list(product(config.n, config.dim))
+    cells, models = (
+        {(n, dim): GaussianMixture(n, dim, config.components) for n, dim in product(numbers, config.dim)}
+        for numbers in (config.n, config.train)
+    )
     given = {
         f"cells{n}_{dim}": (GRID[0], config.study, config.seed, (n, dim, config.components), config.fractions)
-        for n, dim in exact
+        for n, dim in cells
     }
     by_cells = kept(predicted_copies, given, checkpoints, config.workers, "cells denoisers")
-    models = list(product(config.train, config.dim))
-    by_models = kept(
-        _trained, {f"trained{n}_{dim}": (config, n, dim) for n, dim in models}, checkpoints, config.workers, "training"
-    )
+    training = {
+        f"trained{n}_{dim}": ([law], config.study, config.seed, config.refined) for (n, dim), law in models.items()
+    }
+    by_models = kept(copies_of_laws, training, checkpoints, config.workers, "training")
     known = list(recorded_widths(sweep, TRAINED))
     rows = list(known)
-    for (n, dim), arrays in zip(exact, by_cells.values(), strict=True):
-        here = {**_labels(config, n, dim), "prediction": CELLS}
-        rows += width_rows(widths(arrays["sizes"] / n, arrays["copies"][:, :, _THIRD], config.study.samples), here)
-    for (n, dim), arrays in zip(models, by_models.values(), strict=True):
-        here = {**_labels(config, n, dim), "prediction": TRAINED}
-        rows += width_rows(widths(arrays["sizes"] / n, arrays["copies"], config.study.samples), here)
-    yield from rows
-    yield from exponent_rows(rows)
-    yield from whole_exponent_row(known, TRAINED)
-    yield from whole_exponent_row(rows, CELLS)
+    for law, arrays in zip(cells.values(), by_cells.values(), strict=True):
+        rows += law_width_rows(law, CELLS, arrays["sizes"], arrays["copies"][:, :, _THIRD], config.study.samples)
+    for law, arrays in zip(models.values(), by_models.values(), strict=True):
+        rows += law_width_rows(law, TRAINED, arrays["sizes"], arrays["copies"], config.study.samples)
+    yield from (*rows, *exponent_rows(rows), *whole_exponent_row(known, TRAINED), *whole_exponent_row(rows, CELLS))
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
@@ -165,15 +147,3 @@ def answer(run: Recorded) -> Answer:
         "width",
         "Do the points fall from left to right?",
     )
-
-
-def _labels(config: Config, n: int, dim: int) -> dict[str, str | int | float]:
-    return {"n": n, "dim": dim, "components": config.components}
-
-
-def _trained(config: Config, n: int, dim: int) -> dict[str, Any]:
-    data = [
-        gaussian_mixture(key, GaussianMixture(n, dim, config.components))
-        for key in data_keys(config.seed, config.study.seeds, n, dim, config.components)
-    ]
-    return copies_by_size(config.study, config.seed, data, LearnedMixture, config.refined, config.study.objective())

@@ -23,27 +23,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from difflab.errors import require
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
-from difflab.runs.parallel import kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.rows import Artefact, Row, select
 from synthetic.cells import CELLS
-from synthetic.criteria import (
-    COPIES,
-    HALVES,
-    LARGEST,
-    TRAINED,
-    WHOLE,
-    copies_of_size,
-    criterion_rows,
-    halves_by_size,
-    largest_rows,
-)
+from synthetic.criteria import COPIES, HALVES, LARGEST, TRAINED, WHOLE, rows_of_halves, rows_of_size
 from synthetic.data.gaussian_mixture import GaussianMixture
 from synthetic.panels.criteria import curves_figure, halves_figure
 from synthetic.study import Study
@@ -102,16 +90,9 @@ SMOKE = Config(
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     """Models of halves along M / N, then models of one size along N."""
     law = GaussianMixture(config.n, config.dim, config.components)
-    halves = {"halves": (law, config.study, config.seed, config.fractions)}
-    (arrays,) = kept(halves_by_size, halves, checkpoints, 1, "models of halves").values()
-    yield from criterion_rows(law, arrays, config.study.samples)
-    given = {
-        f"n{n}": (GaussianMixture(n, config.dim, config.components), config.size, config.study, config.seed)
-        for n in config.n_of_size
-    }
-    by_n = list(kept(copies_of_size, given, checkpoints, config.workers, "numbers of points").values())
-    copies = {name: np.stack([one[name] for one in by_n], axis=1) for name in (TRAINED, CELLS)}
-    yield from largest_rows(config.size, config.n_of_size, copies, config.study.samples)
+    yield from rows_of_halves(law, config.study, config.seed, config.fractions, checkpoints)
+    laws = [GaussianMixture(n, config.dim, config.components) for n in config.n_of_size]
+    yield from rows_of_size(config.size, laws, config.study, config.seed, checkpoints, config.workers)
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:

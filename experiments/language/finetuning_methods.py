@@ -17,9 +17,8 @@ small prompts may hardly learn. The mechanism is reproduced, the paper's numbers
 over worlds, one a seed, with Student's interval, and Wilson's beside it where items are counted.
 
 Differs: the paper's models have 124 million to 7 billion weights and natural texts; its adapter sizes and rates could
-not be read, so these are ours, with about as many numbers trained by LoRA and prefix, half as
-many by prompt and three times as many by P-tuning. Its comparison is by
-epoch, which is shown, too. Cost on two cores: about 6 minutes.
+not be read, so these are ours, with about as many numbers trained by LoRA and prefix, half as many by prompt and three
+times as many by P-tuning. Its comparison is by epoch, which is shown, too. Cost on two cores: about 6 minutes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,18 +28,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from difflab.audits.tuned_models import TuningWorld, tuned
-from difflab.audits.tuning_comparisons import (
-    PROJECTIONS_OVER_ATTENTION,
-    REFERENCE_OVER_LOSS,
-    WEIGHTS_OVER_PROMPTS,
-    control_rows,
-    difference_rows,
-    epoch_rows,
-    gain_rows,
-    size_rows,
-)
+from difflab.audits.tuning_comparisons import CLAIMED, tuning_rows
 from difflab.autoregressive.panels.tuning import courses_figure, gains_figure
-from difflab.autoregressive.recipe import SIZES
+from difflab.autoregressive.recipe import check_sizes
 from difflab.autoregressive.tuning import FULL, LORA_BOTH, METHODS, PROMPTS, Sizes
 from difflab.errors import at_least, require
 from difflab.runs.answers import Answer
@@ -51,11 +41,6 @@ from difflab.runs.rows import Artefact, Note, Row, select
 
 FLAT = 0.1
 """By how much an area may grow that stays flat."""
-CLAIMED = {
-    WEIGHTS_OVER_PROMPTS: "full fine-tuning and LoRA betray more than every prompt that gets there",
-    PROJECTIONS_OVER_ATTENTION: "LoRA on projections betrays more than on attention",
-    REFERENCE_OVER_LOSS: "after full fine-tuning the reference tells more than the loss",
-}
 
 
 @dataclass(frozen=True)
@@ -79,11 +64,7 @@ class Config:
         at_least(self, 2, "seeds")
         at_least(self, 1, "workers")
         at_least(self, 0, "seed")
-        order = [name for name in SIZES if name in self.sizes]
-        require(
-            len(order) >= 1 and tuple(order) == self.sizes,
-            f"sizes is {self.sizes}; give some of {', '.join(SIZES)}, in this order.",
-        )
+        check_sizes(self.sizes, 1)
         require(
             len(self.gains) > 0 and min(self.gains) > 0 and max(self.gains) <= 1,
             f"gains is {self.gains}; give shares above 0 and at most 1.",
@@ -104,21 +85,9 @@ SMOKE = Config(
 def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact | Note]:
     """Fine-tune every model in every way, and compare by epoch and at equal validation loss."""
     seeds = range(config.seed, config.seed + config.seeds)
-    worlds = {size: [replace(config.world, size=size, seed=seed) for seed in seeds] for size in config.sizes}
-    found = tuned([world for each in worlds.values() for world in each], METHODS, checkpoints, config.workers)
-    by_size = {
-        size: {method: [found[world, method] for world in each] for method in METHODS} for size, each in worlds.items()
-    }
-    for size, by_method in by_size.items():
-        yield from epoch_rows(by_method, worlds[size][0])
-        yield from control_rows(by_method, size)
-        for gain in config.gains:
-            yield from gain_rows(by_method, size, gain)
-            yield from difference_rows(by_method, size, gain)
-    if len(config.sizes) > 1:
-        smallest, largest = config.sizes[0], config.sizes[-1]
-        for gain in config.gains:
-            yield from size_rows(by_size[smallest], by_size[largest], (smallest, largest), gain)
+    worlds = [replace(config.world, size=size, seed=seed) for size in config.sizes for seed in seeds]
+    found = tuned(worlds, METHODS, checkpoints, config.workers)
+    yield from tuning_rows(found, config.gains)
     for (world, method), looks in found.items():
         yield Artefact(key("looks", world.size, method, world.seed), looks)
 

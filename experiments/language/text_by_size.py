@@ -40,7 +40,7 @@ from difflab.audits.text_items import TWIN
 from difflab.audits.text_sizes import Sized, sized_worlds
 from difflab.audits.text_worlds import NATURAL, TextWorld
 from difflab.autoregressive.panels.sizes import boundary_figure, transitions_figure
-from difflab.autoregressive.recipe import SIZES
+from difflab.autoregressive.recipe import check_sizes
 from difflab.errors import at_least, require
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
@@ -80,11 +80,7 @@ class Config:
         at_least(self, 2, "seeds")
         at_least(self, 1, "suffix", "window", "workers")
         at_least(self, 0, "seed")
-        order = [name for name in SIZES if name in self.sizes]
-        require(
-            len(order) >= 2 and tuple(order) == self.sizes,
-            f"sizes is {self.sizes}; give at least two of {', '.join(SIZES)}, in this order.",
-        )
+        check_sizes(self.sizes, 2)
         require(
             self.prefix >= 2 * self.window,
             f"prefix is {self.prefix}; give at least {2 * self.window}, two windows: one place is in its middle.",

@@ -125,3 +125,16 @@ def _picture(point: Float[np.ndarray, "c d"]) -> UInt8[np.ndarray, "h w 3"]:
     rgb = np.repeat(point, 3, axis=0) if channels == 1 else point[:3]
     picture = 0.5 + 0.25 * rgb.reshape(-1, side, side).transpose(1, 2, 0)
     return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
+
+
+def study_figures(rows: Sequence[Row], variances: Sequence[float]) -> dict[str, Figure]:
+    """All figures of a study over variances; those of one setting are of the middle one."""
+    settings = [{"variance": v} for v in variances]
+    middle = settings[len(settings) // 2]
+    return {
+        "transition": transition_figure(rows, settings, "Where trained models start to memorize"),
+        "loss": loss_figure(rows, middle, f"Losses at t near 0.36, variance {middle['variance']:g}"),
+        "learned_variance": variance_figure(rows, variances, "The learned variance shrinks long before the transition"),
+        "learned_means": places_figure(rows, middle, f"Where learned means lie, variance {middle['variance']:g}"),
+        "shift": shift_figure(rows, variances),
+    }
