@@ -17,11 +17,12 @@ stronger is as strong as leaves the loss of others at most 2 % higher: both unle
 
 Controls: the oracle under all attacks, and twins that nobody was trained on. Shares are over worlds, one a seed, and
 have Wilson's interval or Student's, whichever is wider; ratios have Student's.
-EXPECT
+Expect exact deduplication to leave nothing by any route, and what is unlearned or pruned to come back under attack.
 
 Differs: published defenses are not compared across families, and each has a model and a measure of its own. The models
 are tiny, and the numbers not comparable to published ones. The attacker of texts holds half of the items. Checkpoints
-that are averaged are of one training, as the over-memorized stage that MAR cures is not there. COST
+that are averaged are of one training, as the over-memorized stage that MAR cures is not there. Cost on
+two cores: not measured yet; it is meant to stay below an hour.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
