@@ -27,7 +27,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from matplotlib.figure import Figure
 
 from difflab import methods
-from difflab.audits.pipelines import IN_MEMORY, OnPipeline, identity, named
+from difflab.audits.pipelines import IN_MEMORY, OnPipeline, content, identity, named
 from difflab.audits.references import PACKAGED, reference_pictures
 from difflab.datasets.captioned import Captioned, captioned, captioned_folder, prompt_table, prompts
 from difflab.datasets.lists import folder_list, pictures_in
@@ -43,7 +43,7 @@ from difflab.diffusion.similarity import (
     Described,
     Gallery,
     Measure,
-    at_once,
+    at_once_compared,
     at_places,
     described,
     gallery,
@@ -53,7 +53,6 @@ from difflab.diffusion.similarity import (
 )
 from difflab.diffusion.tokens import say_cut
 from difflab.errors import InapplicableError, at_least, require
-from difflab.files import sha256
 from difflab.randomness import item_seeds
 from difflab.runs.configs import from_keywords
 from difflab.runs.execute import execute
@@ -144,7 +143,7 @@ def audit(
         require(len(data) == 2, f"data holds {len(data)} parts; give pictures and captions.")
         pictures, captions = np.asanyarray(data[0]), tuple(data[1])
         own["own"] = captioned(pictures, captions)
-        flags["data"] = IN_MEMORY + sha256(pictures.tobytes() + repr(captions).encode())[:12]
+        flags["data"] = content(pictures, captions)
     elif data is not None:
         flags["data"] = str(data)
     config = from_keywords(Config(), flags)
@@ -254,7 +253,7 @@ def _compared(
     n, k = drawn.shape[:2]
     mine, alike, which = np.repeat(asked.places, k), np.empty(n * k), np.empty(n * k, np.int64)
     flat = drawn.reshape(-1, *drawn.shape[2:])
-    for start, some in parts(flat, min(512, 4 * at_once(flat))):
+    for start, some in parts(flat, at_once_compared(flat)):
         here = slice(start, start + len(some))
         looked = described(measure, some, references)
         alike[here], which[here] = nearest_similarity(measure, looked, whole)

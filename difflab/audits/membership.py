@@ -33,14 +33,13 @@ from difflab.audits.comparison_figures import areas_figure, inference_figure
 from difflab.audits.comparisons import Asked, comparison_claims, comparison_rows, unresolved
 from difflab.audits.dataset_inference import Samples, inference_rows
 from difflab.audits.members import Items, of_folders, of_plan
-from difflab.audits.pipelines import IN_MEMORY, Loaded, identity, named
+from difflab.audits.pipelines import IN_MEMORY, Loaded, content, identity, named
 from difflab.datasets.captioned import Captioned, captioned, captioned_folder
 from difflab.datasets.lists import folder_list
 from difflab.diffusion.autoencoder import encode
 from difflab.diffusion.pipeline import SHIPPED, found_model, picture_size
 from difflab.diffusion.tokens import say_cut
 from difflab.errors import InapplicableError, at_least, require
-from difflab.files import sha256
 from difflab.progress import progress
 from difflab.randomness import item_seeds
 from difflab.runs.configs import from_keywords
@@ -150,8 +149,7 @@ def membership(
         if isinstance(data, tuple):
             require(len(data) == 2, f"{name} holds {len(data)} parts; give pictures and captions.")
             own[name] = captioned(np.asanyarray(data[0]), tuple(data[1]))
-            content = own[name].pictures.tobytes() + repr(own[name].captions).encode()
-            flags[name] = IN_MEMORY + sha256(content)[:12]
+            flags[name] = content(own[name].pictures, own[name].captions)
         elif data is not None:
             flags[name] = str(data)
     config = from_keywords(Config(), flags)

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from diffusers import StableDiffusionPipeline
+from jaxtyping import UInt8
 
 from difflab import files
 from difflab.datasets.captioned import files_of
+from difflab.datasets.pixels import each
 from difflab.diffusion.memory import memory
 from difflab.diffusion.pipeline import SHIPPED, checksum, load
 from difflab.diffusion.similarity import Measure, measures
@@ -121,6 +124,15 @@ def identity(*models: str, others: Sequence[str] = (), data: Sequence[str] = (),
         pictures = [files.checksum(path) for path in files_of(Path(folder))]
         sums.append(files.sha256(" ".join(pictures).encode())[:12])
     return " ".join([*sums, *(files.checksum(Path(other))[:12] for other in _on_disk(others))])
+
+
+def content(pictures: UInt8[np.ndarray, "n h w 3"], captions: Sequence[str]) -> str:
+    """How a config names pictures with captions in memory."""
+    found = hashlib.sha256()
+    for picture in each(pictures):
+        found.update(picture.tobytes())
+    found.update(repr(tuple(captions)).encode())
+    return IN_MEMORY + found.hexdigest()[:12]
 
 
 def _on_disk(sources: Sequence[str]) -> list[str]:

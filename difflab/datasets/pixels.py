@@ -18,7 +18,8 @@ from difflab.files import sha256
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 IN_MEMORY = 2**28
 """Bytes of pictures above which they are kept in a temporary file."""
-_FEW = 64
+AT_ONCE = 2**24
+"""Bytes of pictures that are looked at together."""
 
 
 def decoded(source: Path | bytes, name: str) -> Image.Image:
@@ -87,18 +88,21 @@ def parts(
 
 def each(pictures: UInt8[np.ndarray, "n height width 3"]) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """Pictures one by one; of those on disk few stay in memory."""
-    for _, some in parts(pictures, _FEW):
+    for _, some in parts(pictures, _few(pictures)):
         yield from some
 
 
 def chosen(
     pictures: UInt8[np.ndarray, "n height width 3"], places: Int[np.ndarray, " m"]
 ) -> UInt8[np.ndarray, "m height width 3"]:
-    """Pictures at these places, in this order; where they are many, on disk."""
+    """Pictures at these places, in this order; where they are many, on disk; all of them as they are."""
+    if np.array_equal(places, np.arange(len(pictures))):
+        return pictures
+    step = _few(pictures)
 
     def one_by_one() -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-        for start in range(0, len(places), _FEW):
-            yield from pictures[places[start : start + _FEW]]
+        for start in range(0, len(places), step):
+            yield from pictures[places[start : start + step]]
             _let_go(pictures)
 
     return gathered(one_by_one(), len(places), *pictures.shape[1:3])
@@ -116,6 +120,10 @@ def _let_go(pictures: UInt8[np.ndarray, "n height width 3"]) -> None:
     while isinstance(base, np.ndarray):
         base = base.base
     if isinstance(base, mmap.mmap):
+def _few(pictures: UInt8[np.ndarray, "n height width 3"]) -> int:
+    return max(1, AT_ONCE // int(np.prod(pictures.shape[1:])))
+
+
         base.madvise(mmap.MADV_DONTNEED)
 
 
