@@ -52,7 +52,7 @@ from difflab.diffusion.similarity import (
     Described,
     Gallery,
     Measure,
-    at_once,
+    at_once_compared,
     at_places,
     described,
     gallery,
@@ -253,7 +253,7 @@ def _compared(
     n, k = drawn.shape[:2]
     mine, alike, which = np.repeat(asked.places, k), np.empty(n * k), np.empty(n * k, np.int64)
     flat = drawn.reshape(-1, *drawn.shape[2:])
-    for start, some in parts(flat, min(512, 4 * at_once(flat))):
+    for start, some in parts(flat, at_once_compared(flat)):
         here = slice(start, start + len(some))
         looked = described(measure, some, references)
         alike[here], which[here] = nearest_similarity(measure, looked, whole)

@@ -19,6 +19,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from difflab.datasets.pixels import parts
 from difflab.datasets.words import words
 from difflab.diffusion.autoencoder import as_pixels
+from difflab.diffusion.similarity import at_once
 from difflab.errors import require
 from difflab.randomness import Stream
 from difflab.statistics.code_lengths import zlib_bytes
@@ -41,7 +42,7 @@ def blind_features(pictures: UInt8[np.ndarray, "n h w 3"], captions: Sequence[st
             of the most frequent words that stand in two captions or more, whether they stand in this one.
     """
     seen = []
-    for _, some in parts(pictures, 256):
+    for _, some in parts(pictures, min(256, at_once(pictures))):
         pixels = as_pixels(some)
         spread = pixels.std(dim=(2, 3))
         seen.append(np.concatenate([adaptive_avg_pool2d(pixels, 4).flatten(1).numpy(), spread.numpy()], axis=1))

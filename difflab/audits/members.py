@@ -7,7 +7,8 @@ from jaxtyping import Int, UInt8
 
 from difflab.audits.comparisons import LEAST, Comparison, enough
 from difflab.audits.controls import apart_from
-from difflab.datasets.captioned import Captioned
+from difflab.datasets.captioned import Captioned, digests
+from difflab.datasets.pixels import chosen, joined
 from difflab.errors import require
 from difflab.randomness import stream
 from difflab.runs.rows import Note
@@ -95,7 +96,7 @@ def of_folders(members: Captioned, non_members: Captioned, most: int, seed: int)
     groups = {name: here for name, here in groups.items() if here.any()}
     groups = {"all": member} | (groups if len(groups) > 1 else {})
     comparisons = [Comparison(name, "non-members", here, ~member, True) for name, here in groups.items()]
-    pictures = np.concatenate([members.pictures[inside], non_members.pictures[outside]])
+    pictures = joined(chosen(members.pictures, inside), chosen(non_members.pictures, outside))
     captions = [*(members.captions[i] for i in inside), *(non_members.captions[i] for i in outside)]
     found = Items(pictures, captions, *enough(comparisons, "pictures"))
     require(
@@ -108,6 +109,4 @@ def of_folders(members: Captioned, non_members: Captioned, most: int, seed: int)
 
 def _first_of_each(found: Captioned) -> Int[np.ndarray, " m"]:
     """Where a pair of picture and caption stands for the first time."""
-    pairs = zip(found.pictures, found.captions, strict=True)
-    seen = {(picture.tobytes(), caption): i for i, (picture, caption) in reversed(list(enumerate(pairs)))}
-    return np.sort(np.fromiter(seen.values(), np.int64, len(seen)))
+    return np.sort(np.unique(digests(found), return_index=True)[1])

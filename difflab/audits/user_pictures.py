@@ -1,5 +1,6 @@
 """Pictures with captions and prompts of the user's own: in files, which a config names, or in memory."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from jaxtyping import UInt8
 
 from difflab.audits.pipelines import IN_MEMORY
 from difflab.datasets.captioned import Captioned, captioned, captioned_folder, prompts
+from difflab.datasets.pixels import each
 from difflab.errors import require
 from difflab.files import sha256
 
@@ -28,11 +30,19 @@ def named_pictures(**flags: Pictures | None) -> tuple[dict[str, str], dict[str, 
         if isinstance(data, tuple | list):
             require(len(data) == 2, f"{flag} holds {len(data)} parts; give pictures and captions.")
             found = captioned(np.asanyarray(data[0]), tuple(data[1]))
-            names[flag] = IN_MEMORY + sha256(found.pictures.tobytes() + repr(found.captions).encode())[:12]
+            names[flag] = _named(found)
             given[flag] = found
         elif data is not None:
             names[flag] = str(data)
     return names, given
+
+
+def _named(found: Captioned) -> str:
+    seen = hashlib.sha256()
+    for picture in each(found.pictures):
+        seen.update(picture.tobytes())
+    seen.update(repr(found.captions).encode())
+    return IN_MEMORY + seen.hexdigest()[:12]
 
 
 def named_prompts(asked: Prompts | None) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:

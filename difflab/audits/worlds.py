@@ -18,6 +18,7 @@ from difflab.audits.user_pictures import read_pictures, read_prompts
 from difflab.datasets.captioned import Captioned, prompt_table
 from difflab.datasets.lists import folder_list
 from difflab.datasets.near_copies import different
+from difflab.datasets.pixels import chosen, joined
 from difflab.diffusion.alignment import fit_alignment
 from difflab.diffusion.calibration import apart
 from difflab.diffusion.copies import Threshold, fit_thresholds, read_thresholds
@@ -216,9 +217,8 @@ def _of_folders(
     )
     never, near = apart_from(images, never, ("--images", "--never"))
     unseen = read_prompts(config.prompts, given.prompts) or never.captions
-    every = np.concatenate([images.pictures, never.pictures])
-    references = every[different(every)]
-    n = len(references)
+    places, m = different(images.pictures, never.pictures), len(images.pictures)
+    n = len(places)
     require(n > NEAREST, f"{config.images} and {config.never} hold {n} different pictures; give over {NEAREST}.")
     require(len(images.pictures) >= 2, f"{config.images} holds one picture; give at least 2.")
     require(
@@ -226,6 +226,7 @@ def _of_folders(
         f"{config.never} holds {len(never.pictures)} pictures; give more than {config.targets + 1}, for some are held"
         " out.",
     )
+    references = joined(chosen(images.pictures, places[places < m]), chosen(never.pictures, places[places >= m] - m))
     say_cut(pipeline.tokenizer, [*images.captions, *never.captions, *unseen])
     known, left_out = config.measures(size)
     frozen = _folder(config.model) / _THRESHOLDS
@@ -234,7 +235,7 @@ def _of_folders(
     else:
         kept = apart(never.pictures, never.captions, images.pictures, images.captions)
         require(bool(kept.any()), f"every picture of {config.never} is like one of {config.images}; give other ones.")
-        thresholds = fit_thresholds(known, never.pictures[kept], images.pictures, references)
+        thresholds = fit_thresholds(known, chosen(never.pictures, np.flatnonzero(kept)), images.pictures, references)
 
     def some(found: Captioned, places: slice) -> Targets:
         return Targets(found.pictures[places], found.captions[places])

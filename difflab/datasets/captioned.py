@@ -101,10 +101,15 @@ def captioned(pictures: Any, captions: Sequence[Any], names: Sequence[str] = ())
     for i, caption in enumerate(captions):
         if not isinstance(caption, str):
             raise InputError(f"the caption of picture {i} is {caption!r}; give text.")
-    digests = [_digest(picture, caption) for picture, caption in zip(each(array), captions, strict=True)]
-    _, place, counts = np.unique(digests, return_inverse=True, return_counts=True)
     told = tuple(names) or tuple(f"picture {i}" for i in range(len(array)))
-    return Captioned(array, tuple(captions), counts[place], told)
+    found = Captioned(array, tuple(captions), np.ones(len(array), np.int64), told)
+    _, place, counts = np.unique(digests(found), return_inverse=True, return_counts=True)
+    return found._replace(copies=counts[place])
+
+
+def digests(found: Captioned) -> list[str]:
+    """Of every picture with its caption: equal where both are."""
+    return [_digest(picture, caption) for picture, caption in zip(each(found.pictures), found.captions, strict=True)]
 
 
 def in_both(one: Captioned, other: Captioned) -> list[tuple[str, str]]:

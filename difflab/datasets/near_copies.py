@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from difflab.datasets.pixels import each, fitted, gathered, parts
+from difflab.datasets.pixels import each, fitted, gathered, joined, parts
 
 QUALITY = 50
 _SIDE, _COARSE = 64, 8
@@ -33,9 +33,13 @@ class _Looks(NamedTuple):
     spread: Float[np.ndarray, " n"]
 
 
-def different(pictures: UInt8[np.ndarray, "n h w 3"]) -> Int[np.ndarray, " distinct"]:
-    """Places of pictures that are no near-copy of an earlier one; of a chain of near-copies the first stays."""
-    looks, n = _looks(pictures), len(pictures)
+def different(*sets: UInt8[np.ndarray, "_ h w 3"]) -> Int[np.ndarray, " distinct"]:
+    """Places of pictures that are no near-copy of an earlier one; of a chain of near-copies the first stays.
+
+    Args:
+        sets: of pictures; places count through all of them.
+    """
+    looks, n = _looks(joined(*map(_small, sets))), sum(map(len, sets))
     rows, columns = _pairs(looks, looks, earlier=True).T
     graph = coo_matrix((np.ones(len(rows)), (rows, columns)), (n, n))
     _, group = connected_components(graph, directed=False)
@@ -44,12 +48,11 @@ def different(pictures: UInt8[np.ndarray, "n h w 3"]) -> Int[np.ndarray, " disti
 
 def near_copies(pictures: UInt8[np.ndarray, "n h w 3"], others: UInt8[np.ndarray, "m h w 3"]) -> dict[int, int]:
     """Places of pictures that are a near-copy of one of the others, and of which, the first of them."""
-    pairs = _pairs(_looks(pictures), _looks(others))
+    pairs = _pairs(_looks(_small(pictures)), _looks(_small(others)))
     return {int(i): int(j) for i, j in pairs[::-1]}
 
 
-def _looks(pictures: UInt8[np.ndarray, "n h w 3"]) -> _Looks:
-    small = _small(pictures)
+def _looks(small: UInt8[np.ndarray, "n h w 3"]) -> _Looks:
     size = small.shape[1:3]
     begins = [np.linspace(0, side, min(side, _COARSE), endpoint=False).astype(int) for side in size]
     heights, widths = (np.diff([*begin, side]) for begin, side in zip(begins, size, strict=True))

@@ -12,28 +12,35 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image, ImageOps
 
-from difflab.errors import InputError, WriteError
+from difflab.errors import InputError, WriteError, require
 from difflab.files import sha256
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 IN_MEMORY = 2**28
 """Bytes of pictures above which they are kept in a temporary file."""
-_FEW = 64
+AT_ONCE = 2**24
+"""Bytes of pictures that are looked at together."""
 
 
 def decoded(source: Path | bytes, name: str) -> Image.Image:
-    """A picture as it should be seen: turned as the camera says, in RGB, 16 bits brought to 8.
+    """A picture as it should be seen: turned as the camera says, in RGB, greys of 16 bits brought to 8.
 
     Args:
         source: a file or its content.
         name: what the sentence of an error calls it.
 
     Raises:
-        InputError: it can't be read.
+        InputError: it can't be read, or holds floats or whole numbers of 32 bits: which of them is white nobody says.
     """
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            return _rgb(ImageOps.exif_transpose(image))
+            deep = _is_deep(image, name)
+            upright = ImageOps.exif_transpose(image)
+            # Pillow would cut them off at 255.
+            seen = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8)) if deep else upright
+            return seen.convert("RGB")
+    except InputError:
+        raise
     # Whatever a decoder of Pillow raises on a damaged file: SyntaxError, struct.error and others besides OSError.
     except Exception as error:
         raise InputError(f"{name} can't be read as a picture; mend it or take it off the list.") from error
@@ -87,18 +94,21 @@ def parts(
 
 def each(pictures: UInt8[np.ndarray, "n height width 3"]) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """Pictures one by one; of those on disk few stay in memory."""
-    for _, some in parts(pictures, _FEW):
+    for _, some in parts(pictures, _few(pictures)):
         yield from some
 
 
 def chosen(
     pictures: UInt8[np.ndarray, "n height width 3"], places: Int[np.ndarray, " m"]
 ) -> UInt8[np.ndarray, "m height width 3"]:
-    """Pictures at these places, in this order; where they are many, on disk."""
+    """Pictures at these places, in this order; where they are many, on disk; all of them as they are."""
+    if np.array_equal(places, np.arange(len(pictures))):
+        return pictures
+    step = _few(pictures)
 
     def one_by_one() -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-        for start in range(0, len(places), _FEW):
-            yield from pictures[places[start : start + _FEW]]
+        for start in range(0, len(places), step):
+            yield from pictures[places[start : start + step]]
             _let_go(pictures)
 
     return gathered(one_by_one(), len(places), *pictures.shape[1:3])
@@ -108,6 +118,10 @@ def joined(*sets: UInt8[np.ndarray, "_ height width 3"]) -> UInt8[np.ndarray, "n
     """All pictures of these sets; where they are many, on disk."""
     every = itertools.chain.from_iterable(map(each, sets))
     return gathered(every, sum(map(len, sets)), *sets[0].shape[1:3])
+
+
+def _few(pictures: UInt8[np.ndarray, "n height width 3"]) -> int:
+    return max(1, AT_ONCE // int(np.prod(pictures.shape[1:])))
 
 
 def _let_go(pictures: UInt8[np.ndarray, "n height width 3"]) -> None:
@@ -126,8 +140,10 @@ def _no_room(size: int) -> str:
     )
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    # Pillow would cut the greys of 16 bits off at 255.
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
-    return image.convert("RGB")
+def _is_deep(image: Image.Image, name: str) -> bool:
+    """Whether it holds greys of 16 bits, which of some formats Pillow keeps in 32."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return True
+    held = {"F": "floats", "I": "whole numbers of 32 bits"}.get(image.mode)
+    require(held is None, f"{name} holds {held}, of which nobody says what is white; store it with 8 or 16 bits.")
+    return False

@@ -7,6 +7,7 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from jaxtyping import Float, UInt8
 
+from difflab.datasets.pixels import parts
 from difflab.errors import require
 from difflab.progress import progress
 from difflab.randomness import torch_from
@@ -42,14 +43,14 @@ def encode(
     Returns:
         Latents on the pipeline's device and in its dtype.
     """
-    vae, parts = pipeline.vae, []
+    vae, latents = pipeline.vae, []
     batch = batch or min(256, max(1, 2**20 // (pictures.shape[1] * pictures.shape[2])))
-    for start in range(0, len(pictures), batch):
-        pixels = as_pixels(pictures[start : start + batch]).to(vae.device, vae.dtype)
+    for _, some in parts(pictures, batch):
+        pixels = as_pixels(some).to(vae.device, vae.dtype)
         encoded = vae.encode(pixels)
         found = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
-        parts.append((found - (getattr(vae.config, "shift_factor", None) or 0)) * vae.config.scaling_factor)
-    return torch.cat(parts)
+        latents.append((found - (getattr(vae.config, "shift_factor", None) or 0)) * vae.config.scaling_factor)
+    return torch.cat(latents)
 
 
 def decoded_at_once(height: int, width: int) -> int:
@@ -71,14 +72,14 @@ def decode(
     Raises:
         InputError: a picture is not finite, as half precision makes them now and then.
     """
-    vae, parts = pipeline.vae, []
+    vae, drawn = pipeline.vae, []
     batch = batch or decoded_at_once(*latents.shape[2:])
     for part in latents.to(vae.device, vae.dtype).split(batch):
         unscaled = part / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", None) or 0)
         pixels = vae.decode(unscaled).sample
         require(bool(pixels.isfinite().all()), f"a picture drawn in {vae.dtype} is not finite; give dtype float32.")
-        parts.append(as_bytes(pixels))
-    return np.concatenate(parts)
+        drawn.append(as_bytes(pixels))
+    return np.concatenate(drawn)
 
 
 def given_back(

@@ -56,7 +56,7 @@ def calibration(
         references: pictures that the model never saw.
         of: what the references are called.
     """
-    kept = pictures if len(distinct) == len(pictures) else chosen(pictures, distinct)
+    kept = chosen(pictures, distinct)
     kinds, left_out = _kinds([captions[i] for i in distinct]), len(pictures) - len(distinct)
     if references is None:
         return Calibration(kept, kinds, distinct, left_out, "the folder")

@@ -13,10 +13,19 @@ import torch
 from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, UInt8
 
-from difflab.datasets.pixels import gathered
+from difflab.datasets.pixels import chosen, gathered, parts
 from difflab.diffusion.batch_sizes import fitting
 from difflab.diffusion.generate import embed, generate, seeded
-from difflab.diffusion.similarity import Measure, described, nearest_similarity, similarity
+from difflab.diffusion.similarity import (
+    Gallery,
+    Measure,
+    at_once_compared,
+    described,
+    evenly_spaced,
+    gallery,
+    nearest_similarity,
+    similarity,
+)
 from difflab.errors import InputError, require
 from difflab.files import json_bytes, write_atomically
 from difflab.progress import progress
@@ -78,10 +87,16 @@ def chance_similarity(
     held_out: UInt8[np.ndarray, "n h w 3"],
     training: UInt8[np.ndarray, "m h w 3"],
     references: UInt8[np.ndarray, "r h w 3"],
-) -> Float[np.ndarray, " n"]:
-    """How like its nearest training picture each held-out picture is, though nothing was copied."""
-    looked = described(measure, held_out, None if measure.angular else measure.describe(references))
-    return nearest_similarity(measure, looked, measure.describe(training))[0]
+) -> Float[np.ndarray, " asked"]:
+    """How like its nearest training picture each held-out picture is, though nothing was copied.
+
+    Where the pictures are too many to be described at once, at most 300 held-out ones are asked, evenly spaced.
+    """
+    scales, trained = None if measure.angular else gallery(measure, references), gallery(measure, training)
+    if isinstance(scales, Gallery) or isinstance(trained, Gallery):
+        held_out = chosen(held_out, evenly_spaced(len(held_out)))
+    looked = (described(measure, some, scales) for _, some in parts(held_out, at_once_compared(held_out)))
+    return np.concatenate([np.empty(0), *(nearest_similarity(measure, one, trained)[0] for one in looked)])
 
 
 def fit_thresholds(
@@ -186,7 +201,7 @@ def compare_by(
     measure: Measure,
     drawn: UInt8[np.ndarray, "n seeds h w 3"],
     targets: UInt8[np.ndarray, "n h w 3"],
-    features: Float[torch.Tensor, "r tiles width"] | None,
+    features: Float[torch.Tensor, "r tiles width"] | Gallery | None,
 ) -> Float[np.ndarray, "n seeds"]:
     """The same with references that the measure has described before; None for a measure of angles."""
     n, k = drawn.shape[:2]

@@ -15,7 +15,7 @@ from difflab.diffusion.defended import Defended
 from difflab.diffusion.generate import Begin, generate, seeded
 from difflab.diffusion.loss import denoising_loss
 from difflab.diffusion.samplers import with_sampler
-from difflab.diffusion.similarity import Measure, described, similarity
+from difflab.diffusion.similarity import Gallery, Measure, described, gallery, similarity
 from difflab.diffusion.trigger import Trigger
 from difflab.randomness import resampling
 from difflab.runs.rows import Row
@@ -48,10 +48,10 @@ class Judge:
     alignment: Alignment | None = None
 
     @cached_property
-    def described(self) -> dict[str, Float[torch.Tensor, "r tiles width"] | None]:
+    def described(self) -> dict[str, Float[torch.Tensor, "r tiles width"] | Gallery | None]:
         """The references as each measure sees them; None where it compares angles."""
         return {
-            name: None if measure.angular else measure.describe(self.references)
+            name: None if measure.angular else gallery(measure, self.references)
             for name, measure in self.measures.items()
         }
 

@@ -211,8 +211,7 @@ def leave_one_out(
     kind = torch.arange(n) if kinds is None else torch.from_numpy(kinds)
     asked, step = torch.arange(n), 512
     if isinstance(features, Gallery):
-        asked = torch.from_numpy(np.linspace(0, n - 1, min(n, ASKED)).astype(np.int64))
-        step = min(step, 4 * at_once(features.pictures))
+        asked, step = torch.from_numpy(evenly_spaced(n)), at_once_compared(features.pictures)
     with progress(len(asked), f"comparing pictures by {measure.name}", fleeting=True) as advance:
         for rows in asked.split(step):
             here = at_places(features, rows)
@@ -350,3 +349,13 @@ def _count(features: Float[torch.Tensor, "n tiles width"] | Gallery) -> int:
 def at_once(pictures: UInt8[np.ndarray, "n h w 3"]) -> int:
     """How many pictures' features, in float32, are `AT_ONCE` bytes."""
     return max(1, AT_ONCE // (4 * int(np.prod(pictures.shape[1:]))))
+
+
+def at_once_compared(pictures: UInt8[np.ndarray, "n h w 3"]) -> int:
+    """How many pictures are compared with others at once."""
+    return min(512, 4 * at_once(pictures))
+
+
+def evenly_spaced(n: int) -> Int[np.ndarray, " m"]:
+    """Places of at most 300 of n pictures."""
+    return np.linspace(0, n - 1, min(n, ASKED)).astype(np.int64)
