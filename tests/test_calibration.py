@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import difflab
+from difflab.audits import audit, pipelines
 from difflab.datasets import pixels
 from difflab.datasets.near_copies import different
 from difflab.diffusion import copies, similarity
@@ -110,9 +111,9 @@ def test_few_pictures_are_compared_among_references_that_are_not_copies_of_them(
     np.testing.assert_array_equal(found.pictures[3:], pictures[10:])
 
 
-def _audited(pictures, captions, **flags):
-    return difflab.audit("planted", (pictures, captions), captions=2, seeds=2, steps=1, detectors="noise_magnitude",
-                         device="cpu", **flags)  # fmt: skip
+def _audited(pictures, texts, **flags):
+    flags = {"captions": 2, "seeds": 2, "steps": 1, "detectors": "noise_magnitude", "device": "cpu"} | flags
+    return difflab.audit("planted", (pictures, texts), **flags)
 
 
 def _on(result):
@@ -132,10 +133,55 @@ def test_near_copies_do_not_move_the_threshold(scenes):
         assert one == other
 
 
+def _drawn(pictures, copied):
+    """What a model that memorized some draws: those between JPEG and likeness by chance, of the others anything."""
+    random = np.random.default_rng(0)
+    noise = random.normal(0, 25, (len(pictures), 2, *pictures.shape[1:]))
+    shown = np.where(np.arange(len(pictures))[:, None, None, None] < copied, pictures, pictures[::-1])
+    return np.clip(shown[:, None] + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("kept", "expected"), [(True, 23), (False, 0)], ids=["as it is", "with near-copies left in"])
+def test_with_near_copies_the_audited_share_of_copies_stays_where_it_was(scenes, monkeypatch, kept, expected):
+    """The second time nothing is left out of the calibration: the share falls, so the first time says something."""
+    pictures, captions = scenes
+    pictures, captions = pictures[:64], captions[:64]
+    pixel = measures()["pixel"]
+    monkeypatch.setattr(pipelines, "measures", lambda _: {"pixel": pixel})
+    monkeypatch.setattr(audit, "ask", lambda _, asked, *__: _drawn(pictures[: len(asked)], 23))
+    for left_out in ("_scored", "figures"):
+        monkeypatch.setattr(audit, left_out, lambda *_: {})
+    if not kept:
+        monkeypatch.setattr(audit, "different", lambda own: np.arange(len(own)))
+    found = []
+    for n in (0, 3, 10):
+        again = [pictures, *(_stored(one, 90)[None] for one in pictures[:n])]
+        result = _audited(np.concatenate(again), [*captions, *(f"again {i}" for i in range(n))], captions=30)
+        (row,) = select(result.rows, "memorized_fraction", measure="pixel", captions="once", seeds="median")
+        found.append(round(row.value * row.n))
+        assert row.n == 30
+    assert found[0] == 23 and all(abs(one - expected) <= 1 for one in found[1:])
+
+
 def test_an_audit_works_from_one_picture_on(scenes):
     pictures, captions = scenes
     _, of, on = _on(_audited(pictures[:1], captions[:1]))
     assert of == 1 and "openmoji" in on
+
+
+def test_many_rows_of_few_pictures_are_few_pictures(scenes, tmp_path, monkeypatch):
+    pictures, captions = (np.concatenate([part[:30], part[:20], part[:20]]) for part in scenes)
+    for i in range(30, 70):
+        Image.fromarray(scenes[0][i]).save(tmp_path / f"{i}.png")
+    result = _audited(pictures, captions.tolist(), reference=str(tmp_path))
+    assert _on(result) == (40, 70, f"the folder and {tmp_path}")
+    assert select(result.rows, "memorized_fraction")[0].setting["captions"] == "2 to 15 copies"
+    # What can be known is known before anything is drawn.
+    monkeypatch.setattr(audit, "ask", None)
+    for i in range(50, 70):
+        (tmp_path / f"{i}.png").unlink()
+    with pytest.raises(difflab.InputError, match=r"30 different pictures and those of .* are 50; give"):
+        _audited(pictures, captions.tolist(), reference=str(tmp_path))
 
 
 def test_few_pictures_are_compared_with_a_folder(scenes, tmp_path):

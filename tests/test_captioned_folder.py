@@ -92,6 +92,23 @@ def test_pictures_of_every_kind_become_red_green_blue(tmp_path, kind):
     np.testing.assert_array_equal(captioned_folder(tmp_path, 8).pictures[0], expected)
 
 
+@pytest.mark.parametrize("ending", ["png", "tif", "pgm"])
+def test_greys_of_sixteen_bits_are_brought_to_eight_in_every_format(tmp_path, ending):
+    grey = (np.arange(64).reshape(8, 8) * 4).astype(np.uint8)
+    Image.fromarray(grey.astype(np.uint16) * 257 + 3).save(tmp_path / f"a.{ending}")
+    _list(tmp_path, (f"a.{ending}", "deep"))
+    np.testing.assert_array_equal(captioned_folder(tmp_path, 8).pictures[0], np.repeat(grey[..., None], 3, -1))
+
+
+@pytest.mark.parametrize(("kind", "said"), [(np.float32, "floats"), (np.int32, "whole numbers of 32 bits")])
+def test_pictures_of_which_nobody_says_what_is_white_are_refused(tmp_path, kind, said):
+    Image.fromarray((np.arange(64).reshape(8, 8) / 63).astype(kind)).save(tmp_path / "a.tif")
+    _list(tmp_path, ("a.tif", "deep"))
+    with pytest.raises(InputError) as error:
+        captioned_folder(tmp_path, 8)
+    _says(error, "a.tif", said, "store it with 8 or 16 bits")
+
+
 def test_a_list_from_another_editor(tmp_path):
     _png(tmp_path / "a.png", np.zeros((8, 8, 3)))
     line = '{"file_name": "a.png", "text": "dark", "more": [1]}'
@@ -224,3 +241,16 @@ def test_a_csv_file_that_is_missing(tmp_path):
         with pytest.raises(InputError) as error:
             prompts(path)
         _says(error, str(path), "prompt")
+
+
+def test_an_empty_caption_is_the_empty_prompt_and_told(tmp_path, capsys):
+    for i in range(3):
+        _png(tmp_path / f"{i}.png", np.full((8, 8, 3), 80 * i))
+    _list(tmp_path, ("0.png", "a cat"), ("1.png", ""), ("2.png", " \n"))
+    assert captioned_folder(tmp_path, 8).captions == ("a cat", "", " \n")
+    assert (
+        "2 of 3 captions are empty (1.png): these pictures are asked for by the empty prompt" in capsys.readouterr().err
+    )
+    _list(tmp_path, ("0.png", "a cat"))
+    captioned_folder(tmp_path, 8)
+    assert capsys.readouterr().err == ""

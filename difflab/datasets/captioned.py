@@ -80,7 +80,7 @@ def bare_folder(folder: Path, side: int | tuple[int, int]) -> UInt8[np.ndarray, 
 
 
 def captioned(pictures: Any, captions: Sequence[Any], names: Sequence[str] = ()) -> Captioned:
-    """Pictures and captions in memory.
+    """Pictures and captions in memory; an empty caption is the empty prompt, and a line on stderr says so.
 
     Args:
         pictures: bytes, (n, height, width, 3).
@@ -102,6 +102,12 @@ def captioned(pictures: Any, captions: Sequence[Any], names: Sequence[str] = ())
         if not isinstance(caption, str):
             raise InputError(f"the caption of picture {i} is {caption!r}; give text.")
     told = tuple(names) or tuple(f"picture {i}" for i in range(len(array)))
+    blank = [name for name, caption in zip(told, captions, strict=True) if not caption.strip()]
+    if blank:
+        first = f"{len(blank)} of {len(told)} captions are empty ({blank[0]})"
+        print(
+            f"{first}: these pictures are asked for by the empty prompt, as diffusers trains on them", file=sys.stderr
+        )
     found = Captioned(array, tuple(captions), np.ones(len(array), np.int64), told)
     _, place, counts = np.unique(digests(found), return_inverse=True, return_counts=True)
     return found._replace(copies=counts[place])

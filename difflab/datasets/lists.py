@@ -53,8 +53,9 @@ def folder_list(folder: Path) -> FolderList:
     """Every picture that a folder's list names, in the order of the list; those of captions.txt in natural order.
 
     metadata.jsonl and metadata.csv are those of the image-folder convention, with "file_name" and "text"; captions.txt
-    has one line for each picture, and 2.png comes before 10.png. A list of captions for one picture is refused: give
-    each a line of its own.
+    has one line for each picture, and 2.png comes before 10.png. In metadata.jsonl "" is a caption, the empty prompt,
+    as diffusers trains on it. Null is none, nor is an empty field of a table, which is read as null elsewhere, too, or
+    an empty line. A list of captions for one picture is refused: give each a line of its own.
 
     Raises:
         InputError: the list or a picture is missing, or a line makes no sense; the sentence names it.

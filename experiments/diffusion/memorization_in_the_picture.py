@@ -8,7 +8,7 @@ arXiv 2410.21665, who report an IoU of 0.75 with masks drawn by hand for SD 1.4)
 makes to the predicted noise (the map of arXiv 2605.22756), and a mask of ones, which is what chance is worth.
 
 Bright ending was found with a text encoder that CLIP pre-trained; ours has random weights, so it may not appear.
-Cost on two cores: half a minute.
+Cost on two cores: about a minute.
 """
 
 from collections.abc import Iterator, Sequence

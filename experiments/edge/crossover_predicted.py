@@ -5,7 +5,7 @@ generalizing, memorizing and partly memorizing denoisers are taken by Monte Carl
 random numbers, and held against d s / (1 + psi s) and C (1 - M/N) d s with C = 1 and C = 2.
 
 Expect agreement at low noise, and a generalizing excess far below the closed form at high noise, where the memorizing
-denoiser itself no longer knows the point. Cost on two cores: about half a minute.
+denoiser itself no longer knows the point. Cost on two cores: about 45 seconds.
 """
 
 from collections.abc import Iterator, Sequence

@@ -5,7 +5,7 @@ trains a small Llama on a planted language first, and asks about its natural ite
 against twins of the same law that it never saw: exact, approximate and (n, p)-discoverable extraction (arXiv
 2202.07646, 2410.19482), membership scores (arXiv 2402.07841) beside a blind baseline (arXiv 2406.16201), and dataset
 inference (arXiv 2406.06443). Expect items with the most copies to come back word for word and no twin, scores to tell
-many copies and not one, and the blind baseline to tell nothing. Cost on two cores: about 6 minutes.
+many copies and not one, and the blind baseline to tell nothing. Cost on two cores: about 2 minutes.
 """
 
 from difflab.audits.comparisons import BLIND

@@ -5,7 +5,7 @@ matrix of losses it trains a small Llama on a planted language, in which some te
 of GenDataCarto (arXiv 2509.00083): early loss against how often an epoch forgets a text. Every signal of the course
 names its most suspect texts, and is judged by the known copies. There is one model, so that intervals are over texts
 only, and claims are of that model; `data_cartography` asks the same over five, and trains anew. Expect forget events to
-name no copies and the loss drop to name them all. Cost on two cores: 30 seconds.
+name no copies and the loss drop to name them all. Cost on two cores: about 20 seconds.
 """
 
 from difflab.audits.cartography import ONCE, SMOKE, Config, claims, figures, run
