@@ -2,7 +2,7 @@
 
 The test of `difflab dejavu` and `difflab.dejavu` as an experiment, for the page and the record: without flags two small
 models are trained on collages and tested as if we knew nothing of them (arXiv 2402.02103). Cost on two cores: about
-1.5 minutes; the recorded run took 4.4.
+1.5 minutes.
 """
 
 from difflab.audits.dejavu import SMOKE, Config, claims, figures, run

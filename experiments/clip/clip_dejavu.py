@@ -13,7 +13,7 @@ The paper trains on up to 50 million pairs and reports intervals over targets on
 numbers that we could print. Expect gaps far above every control in the hidden AUC. The population gaps (PPG, PRG) also
 measure how good the two models are: they are far below 0 where the first was never trained, or on shuffled captions.
 Targets chosen by outcome (the published orders) show a gap under a null, too; its size stands beside theirs.
-Cost on two cores: about 13 minutes; the recorded run took 68.
+Cost on two cores: about 13 minutes.
 """
 
 import functools

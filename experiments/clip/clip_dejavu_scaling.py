@@ -7,7 +7,7 @@ grows the data at fixed epochs, up to 50 million pairs, and finds the gap to fal
 pictures also make a better picture tower, through which more can be seen, so the share of the picture's own hidden AUC
 (the ceiling) stands beside the gap. Expect memory to rise with epochs, and its share to fall with the data at fixed
 steps; at fixed epochs it rises at this size, against what the paper finds at millions of pairs.
-Cost on two cores: about 66 minutes; the recorded run took 88.
+Cost on two cores: about 66 minutes.
 """
 
 from collections.abc import Iterator, Sequence

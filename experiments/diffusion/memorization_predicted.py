@@ -28,7 +28,7 @@ mechanism is reproduced, the paper's numbers are not comparable.
 
 Differs: a shadow is judged by the others, in the paper also by itself. The paper's models are language models of 7
 billion weights, fine-tuned by LoRA to multiple choice. The law of a scene's label is that of all scenes of the training
-set, each counted once. Cost on two cores: about 29 minutes; the recorded run took 31 beside other work.
+set, each counted once. Cost on two cores: about 29 minutes.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -28,7 +28,7 @@ of one teacher differ by their own seeds alone, and no interval would say what a
 tiny pipelines trained here, one a world, each beside an oracle of its own. LLAVADI's students are smaller than the
 teacher. Students of features see the middle block, not the last layer; a student of predictions does not meet pictures'
 own noise, only the teacher's answer to it.
-Cost on two cores: about 30 minutes; the recorded run took 33 beside other work.
+Cost on two cores: about 30 minutes.
 """
 
 from collections.abc import Iterator, Sequence

@@ -15,8 +15,7 @@ are one law and the same models, not several settings.
 
 Expect all five criteria within 0.02, and the shifts with the variance and the schedule, which the exact losses get
 wrong by a half. In the sweep, where nothing moves, the constant 0.8 stays the better prediction; over the stress set it
-is not clear which of both is better. Clusters of 3 directions only are missed. Cost on two cores: 6 minutes; the
-recorded run took 16.
+is not clear which of both is better. Clusters of 3 directions only are missed. Cost on two cores: 6 minutes.
 """
 
 from collections.abc import Iterator, Sequence

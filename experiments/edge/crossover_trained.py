@@ -9,8 +9,7 @@ say that the transition must move with it.
 Expect, for x0-weighted training: at variance 1 the transition covers or nearly covers the exact-loss prediction, about
 0.8; with the variance it moves the same way, but by less. Long before the transition the trained models fit better
 than either exact denoiser: their components gather around training points and the learned variance shrinks, so they
-are neither of the two that the crossover compares. Cost on two cores: about 3.5 minutes; the recorded
-run took 5.6.
+are neither of the two that the crossover compares. Cost on two cores: about 3.5 minutes.
 """
 
 from collections.abc import Iterator, Sequence

@@ -3,7 +3,7 @@
 The learned mixture of crossover_trained on real digits, or on points of your own (--source points.npy). No exact
 law, so no prediction but the constant 0.8 N of Buchanan et al. 2025 (arXiv 2508.17689); the memorizing and partly
 memorizing losses need none. Expect a transition, at a place that nothing here predicts. Cost on two cores: about
-1 minute; the recorded run took 16.
+1 minute.
 """
 
 from collections.abc import Iterator, Sequence

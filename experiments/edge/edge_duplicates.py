@@ -9,8 +9,7 @@ are followed apart.
 Models start at a random subset of the points that knows nothing of the counts, and their components are equally likely.
 
 Expect repeated points to be copied at far smaller models, and the others somewhat earlier, too. At many copies training
-takes long: the more steps, the nearer to the prediction. Cost on two cores: about 9.5 minutes on one of them; the
-recorded run took 24.
+takes long: the more steps, the nearer to the prediction. Cost on two cores: about 9.5 minutes on one of them.
 """
 
 from collections.abc import Iterator, Sequence

@@ -18,7 +18,7 @@ Digits of 28x28 are for an accelerator (`--source mnist --network unet --n 20 --
 3000 --training.draws 2 --workers 1`): on a processor width 8 alone takes about an hour of one core for the three
 predictions and three data sets, by 0.13 s a step, and wider ones several times that. For two cores there are `--side 14
 --widths 4 6 8 12 16`, and emoji in the same way (`--source emoji --side 16`).
-Cost on two cores: about 17 minutes; the recorded run took 29.
+Cost on two cores: about 17 minutes.
 """
 
 from collections.abc import Iterator, Sequence

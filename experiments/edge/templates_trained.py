@@ -12,7 +12,7 @@ Differs:
 
 Expect a transition before the exact-loss prediction, which lies near 0.9 N. The colours span only three
 dimensions, so about 3 % of fresh points lie as near to one training point as a copy would; the page shows that chance
-too. Cost on two cores: about 9 minutes; the recorded run took 107.
+too. Cost on two cores: about 9 minutes.
 """
 
 from collections.abc import Iterator, Sequence

@@ -22,7 +22,7 @@ comparable.
 Differs: pools are made equally large, and the intercept test exchanges texts at random in place of a calibrated
 threshold; with one slope for both sets it is ours. Items with fewer texts than a set takes, here those with 256 copies,
 are left out of dataset inference. The length is that of a scene, of which the picture may hide parts. Copies needed are
-ours. Cost on two cores: about 12 minutes; the recorded run took 15 beside other work.
+ours. Cost on two cores: about 12 minutes.
 """
 
 from collections.abc import Iterator, Sequence

@@ -11,7 +11,7 @@ Numbers are means over texts, a licence or a module's documentation each, of the
 over texts, and there are few licences. The mechanism is the papers'; their numbers, of larger models and other texts,
 are not comparable. Expect few pieces to come back, for so small a model says them with mistakes, but longer runs of
 right tokens in licences than in what is like them. Without the package this experiment alone does not run. Cost on two
-cores: about 10 minutes; the recorded run took 35.
+cores: about 10 minutes.
 """
 
 import ast

@@ -22,7 +22,7 @@ Differs: the paper's tasks are public data sets with texts of their own, here th
 copies and paraphrases with a plagiarism detector after prompting; here the words are compared. All tokens are learned,
 inputs too, as causal models are often fine-tuned; tried once, models trained on answers alone gave back nothing of
 hidden halves of inputs, for they solved the task within 200 steps. A label says one bit, so that what comes back is
-looked for in the inputs and not in the answers. Cost on two cores: about 7 minutes; the recorded run took 22.
+looked for in the inputs and not in the answers. Cost on two cores: about 7 minutes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -18,7 +18,7 @@ paper's numbers are not comparable.
 
 Differs: Llamas of one layer and one to eight thousand parameters, texts of 80 bits, a thousand steps of AdamW without
 decay; the paper's GPT-2 have 80 thousand and more, its texts 704 bits, and a million steps. Cost on two cores: about 12
-minutes; the recorded run took 29.
+minutes.
 """
 
 from collections.abc import Iterator, Sequence

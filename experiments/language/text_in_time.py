@@ -15,7 +15,7 @@ Widths are compared after equal steps, as in the paper; what each has learned of
 is reproduced, the papers' numbers are not comparable.
 
 Differs: items are shown every few steps, not one in ten thousand examples; models have some ten thousand weights, not
-10^8 to 10^10. Cost on two cores: about 8 minutes; the recorded run took 21.
+10^8 to 10^10. Cost on two cores: about 8 minutes.
 """
 
 from collections.abc import Iterator, Sequence

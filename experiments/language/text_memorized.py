@@ -12,7 +12,7 @@ Every number is a mean over models, one a seed. Intervals of AUCs and fractions 
 and of what so few items of each allow (Newcombe, Wilson), those of differences are Student's. Controls: items with 0
 copies against twins, a model that was never trained, shuffled labels, and a baseline that sees the texts and no model.
 Expect the loss to tell items with 16 copies surely and those with one hardly, and words to come back only with the most
-copies. Cost on two cores: about 15 minutes, alone on the machine; the recorded run took 26.
+copies. Cost on two cores: about 15 minutes, alone on the machine.
 """
 
 from collections.abc import Callable, Iterator, Sequence
