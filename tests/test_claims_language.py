@@ -740,20 +740,21 @@ def memorization_sinks(back=None, twins=0.0, closed=None, costs=(1.02, 0.01), ga
     return rows
 
 
-DEFENDED = {
+HIDING = {
     "texts": ("negative preference", "gradient difference"),
-    "pictures": ("NeMo", "Wanda", "adversarial fine-tuning"),
+    "pictures": ("NeMo", "Wanda"),
 }  # fmt: skip
-"""By family those that change a model which has memorized."""
-IN_TRAINING = ("deduplicated", "sinks dropped", "focal weights", "checkpoints averaged")
+"""By family those that hide something."""
+OPEN = ("deduplicated", "sinks dropped", "focal weights", "checkpoints averaged", "adversarial fine-tuning")
+"""The others."""
 
 
 def defenses_compared(undefended=None, oracle=None, twins=None, plain=None, strongest=None, dearer=None, returned=None):
     """What is given of a family, or of one of its defenses, is the number that counts; the oracle's interval ends at
     0.2."""
     rows = []
-    for family, afterwards in DEFENDED.items():
-        for defense in ("nothing", "oracle", *IN_TRAINING, *afterwards):
+    for family, hiding in HIDING.items():
+        for defense in ("nothing", "oracle", *OPEN, *hiding):
             here, one = {"family": family, "defense": defense}, (family, defense)
             left = {"nothing": 0.9, "oracle": 0.0}.get(defense, (plain or {}).get(one, 0.1))
             low = (undefended or {}).get(family, 0.51) if defense == "nothing" else 0.0
@@ -765,7 +766,7 @@ def defenses_compared(undefended=None, oracle=None, twins=None, plain=None, stro
             back = (oracle or {}).get(family, 0.1) if defense == "oracle" else (strongest or {}).get(one, 0.2)
             high = 0.2 if defense == "oracle" else 1.0
             rows.append(row("strongest_fraction", back, 0.0, high, **here, attack="4 bits"))
-            low = (returned or {}).get(one, 0.01) if defense in afterwards else -0.1
+            low = (returned or {}).get(one, 0.01) if defense in hiding else -0.1
             rows.append(row("returned_difference", 0.2, low, 0.4, **here, attack="4 bits"))
             high = 1.1 if defense in ("nothing", "oracle") else (dearer or {}).get(one, 1.02)
             rows.append(row("validation_ratio", 1.0, 0.9, high, **here))
@@ -941,26 +942,26 @@ EXPERIMENTS = {
     ),
     "defenses_compared": Experiment(
         defenses_compared,
-        50,
+        52,
         [
             case(),
             *(
                 made
-                for family, afterwards in DEFENDED.items()
+                for family, hiding in HIDING.items()
                 for made in (
                     case(f"{family}, nothing: more than half", undefended={family: 0.5}),
                     case(f"{family}, oracle: next to none", oracle={family: 0.11}),
                     case(f"{family}: next to no twin", twins={family: 0.11}),
                     *(
                         of_defense
-                        for one in (*IN_TRAINING, *afterwards)
+                        for one in (*OPEN, *hiding)
                         for of_defense in (
                             case(f"{family}, {one}: next to none", plain={(family, one): 0.11}),
                             case(f"{family}, {one}: under the strongest", strongest={(family, one): 0.21}),
                             case(f"{family}, {one}: the loss of other items", dearer={(family, one): 1.021}),
                         )
                     ),
-                    *(case(f"{family}, {one}: attacks bring", returned={(family, one): 0.0}) for one in afterwards),
+                    *(case(f"{family}, {one}: attacks bring", returned={(family, one): 0.0}) for one in hiding),
                 )
             ),
         ],

@@ -21,8 +21,8 @@ PREFERENCE, DIFFERENCE = "negative preference", "gradient difference"
 NEMO, WANDA, ADVERSARIAL = "NeMo", "Wanda", "adversarial fine-tuning"
 TRAINED = (NOTHING, ORACLE, DEDUPLICATED, SINKS, FOCAL)
 """Those with a training of their own; the others are made of the undefended one."""
-AFTERWARDS = (PREFERENCE, DIFFERENCE, NEMO, WANDA, ADVERSARIAL)
-"""Those that change a model that has memorized."""
+HIDING = (PREFERENCE, DIFFERENCE, NEMO, WANDA)
+"""Those of which it is published that what they took away comes back."""
 PLANTED, TWIN = "planted", "twin"
 ROLES = (PLANTED, TWIN)
 """Of items: many copies were trained on, or none."""

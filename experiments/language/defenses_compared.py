@@ -17,12 +17,17 @@ stronger is as strong as leaves the loss of others at most 2 % higher: both unle
 
 Controls: the oracle under all attacks, and twins that nobody was trained on. Shares are over worlds, one a seed, and
 have Wilson's interval or Student's, whichever is wider; ratios have Student's.
-Expect exact deduplication to leave nothing by any route, and what is unlearned or pruned to come back under attack.
+
+Expect deduplication to stand with the oracle for nothing, as copies are exact here, averages to change little, and what
+is unlearned or pruned to come back, as published. In a pilot of one world of another seed sinks kept all texts away
+under every attack, and all pictures but under the search; focal weights kept most pictures away and no texts;
+adversarial fine-tuning held against the search that it is trained on.
 
 Differs: published defenses are not compared across families, and each has a model and a measure of its own. The models
 are tiny, and the numbers not comparable to published ones. The attacker of texts holds half of the items. Checkpoints
-that are averaged are of one training, as the over-memorized stage that MAR cures is not there. Cost on
-two cores: about 40 minutes, estimated from one world.
+are of a training without the over-memorized stage that averaging is meant for. Searches that adversarial fine-tuning
+was not trained on are in `adversarial_cure`. A killed run begins a training anew, so that its cost is counted whole.
+Cost on two cores: about 40 minutes, estimated from one world.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +37,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from difflab.audits import compared_pictures, compared_texts
-from difflab.audits.compared_defenses import AFTERWARDS, NOTHING, ORACLE, PLANTED, TWIN, compared
+from difflab.audits.compared_defenses import HIDING, NOTHING, ORACLE, PLANTED, TWIN, compared
 from difflab.audits.compared_figures import memorized_figure, price_figure
 from difflab.audits.compared_pictures import ComparedPictures
 from difflab.audits.compared_rows import compared_rows
@@ -158,7 +163,7 @@ def _family_claims(rows: Sequence[Row], family: str) -> dict[str, bool]:
         said[f"{name}: the loss of other items is at most {DEARER:g} times the undefended model's"] = (
             dearer[defense].interval.high <= DEARER
         )
-        if defense in AFTERWARDS:
+        if defense in HIDING:
             said[f"{name}: attacks bring back more than the plain route"] = returned[defense].interval.low > 0
     return said
 
