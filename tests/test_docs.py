@@ -58,7 +58,6 @@ def test_every_public_module_has_its_place_in_the_reference():
             assert (module in listed) != left_out, module
 
 
-@pytest.mark.slow
 def test_the_site_is_built_without_a_warning_and_asks_nobody(tmp_path):
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"}
