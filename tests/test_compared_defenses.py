@@ -264,8 +264,8 @@ def test_defenses_of_pictures_are_made_of_what_was_left(base, monkeypatch):
 
 def test_what_is_fine_tuned_away_gives_way_to_what_a_pruned_model_draws(base, monkeypatch):
     asked, seen = Asked(PICTURES.models, base), []
-    monkeypatch.setattr(compared_pictures, "by_nemo", lambda *_: ["nemo", "candidates"])
-    monkeypatch.setattr(compared_pictures, "by_wanda", lambda *_: ["few", "most"])
+    monkeypatch.setattr(compared_pictures, "by_refined_nemo", lambda *_: "nemo")
+    monkeypatch.setattr(compared_pictures, "by_highest_wanda", lambda *_: "most")
     monkeypatch.setattr(compared_pictures, "surrogates", lambda *given: seen.append(given) or given[1].pictures[::-1])
     tuned, given = undefended(base, asked.captions), []
     monkeypatch.setattr(compared_pictures, "adversarial_finetuning", lambda *some: given.append(some) or tuned)

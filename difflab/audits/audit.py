@@ -10,7 +10,7 @@ is run; they never see the pictures, but for the denoising loss.
 
 `difflab.audit(pipeline, data)` in Python and `difflab audit PIPELINE --data FOLDER [--prompts CSV]` run this. Without
 data the shipped pipeline is audited on some of its planted pictures. Cost on two cores: about 4 minutes for the small
-pipeline, 6.6 in the recorded run; a real one needs a GPU (found by itself; `--dtype float16`).
+pipeline; a real one needs a GPU (found by itself; `--dtype float16`).
 """
 
 import sys

@@ -36,6 +36,7 @@ from difflab.runs.parallel import usable_cores
 from difflab.runs.result import Result
 from difflab.runs.results import Checkpoints, whole
 from difflab.runs.rows import Note, Row, select
+from difflab.siblings import at_home
 from difflab.statistics.intervals import SHARE, pooled, wilson
 from difflab.training.devices import device
 from synthetic.plan import Plan
@@ -174,7 +175,8 @@ def compared(settings: Settings, add: str, folder: Path, workers: int, out: Path
     beside = {one: _cases(settings, sites, one) for one in methods.methods("defenses")} if add else {}
     asked |= {name: cases for name, cases in beside.items() if all(whole(board_case.folder(out, one)) for one in cases)}
     at_once = min(workers, len(usable_cores())) if device(settings.device).type == "cpu" else 1
-    board_case.compute_all([case for cases in asked.values() for case in cases], out, at_once)
+    with at_home():
+        board_case.compute_all([case for cases in asked.values() for case in cases], out, at_once)
     config = Config(
         settings,
         tuple(_entrant(name, cases) for name, cases in asked.items()),

@@ -19,7 +19,7 @@ from difflab.clip.model import WEIGHTS, Clip, load_clip
 from difflab.clip.train import train_all
 from difflab.datasets.labelled import Labelled, classes_of, files_of, labelled, looks, some_of
 from difflab.datasets.near_copies import near_copies
-from difflab.datasets.pixels import chosen
+from difflab.datasets.pixels import chosen, joined
 from difflab.errors import require
 from difflab.randomness import stream
 from difflab.runs.results import Checkpoints
@@ -69,7 +69,7 @@ class OnClips:
     def __post_init__(self) -> None:
         require(
             not self.model.startswith(IN_MEMORY) or not any((*on_disk(self.target, self.reference), self.preprocess)),
-            "model is in memory, and so is its reference; leave target and preprocess out.",
+            "model is in memory; give reference as a Clip, too, and leave target and preprocess out.",
         )
         # Training pairs, their objects, the gallery and its objects go together, and no other flag does without them.
         needed = {"model": self.model, "data": self.data, "objects": self.objects}
@@ -156,12 +156,12 @@ def without_near_copies(
             near = near_copies(chosen(small[name], places[name]), small[other])
             notes += _told(near, name, other)
             places = places | {name: np.delete(places[name], list(near))}
-    gone = set[int]()
-    for name, here in places.items():
-        near = near_copies(small["public"], chosen(small[name], here))
-        notes += _told(near, "public", name)
-        gone |= near.keys()
-    kept = np.setdiff1d(np.arange(len(opened.public.names)), list(gone))
+    near = near_copies(small["public"], joined(*(chosen(small[name], here) for name, here in places.items())))
+    ends = np.cumsum([len(here) for here in places.values()])
+    for number, name in enumerate(places):
+        theirs = {i: j for i, j in near.items() if np.searchsorted(ends, j, "right") == number}
+        notes += _told(theirs, "public", name)
+    kept = np.setdiff1d(np.arange(len(opened.public.names)), list(near))
     return opened._replace(public=some_of(opened.public, kept)), places, notes
 
 
@@ -179,6 +179,7 @@ def named(**flags: str | Path | Clip | None) -> tuple[dict[str, str], dict[str, 
     names, given = dict[str, str](), dict[str, Clip]()
     for flag, one in flags.items():
         if isinstance(one, Clip):
+            one.model.eval()
             names[flag], given[flag] = in_memory(one), one
         elif one is not None:
             require(isinstance(one, str | Path), f"{flag} is a {type(one).__name__}; give a Clip, or where it lies.")
@@ -259,5 +260,6 @@ def _check_models(opened: OpenedClips) -> None:
     if opened.reference is not None:
         same = zip(opened.target.model.state_dict().values(), opened.reference.model.state_dict().values(), strict=True)
         require(
-            not all(torch.equal(a, b) for a, b in same), "target and reference have the same weights; give another one."
+            not all(torch.equal(a.cpu(), b.cpu()) for a, b in same),
+            "target and reference have the same weights; give another one.",
         )

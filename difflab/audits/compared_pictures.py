@@ -35,7 +35,7 @@ from difflab.audits.compared_defenses import (
     strongest,
 )
 from difflab.audits.erasure_questions import PLAIN, relearning
-from difflab.audits.isolated_copies import Asked, by_nemo, by_wanda
+from difflab.audits.isolated_copies import Asked, by_highest_wanda, by_nemo, by_refined_nemo, by_wanda
 from difflab.audits.isolated_pictures import OWN, IsolatedWorld, begun, prepare
 from difflab.audits.searches import surrogates
 from difflab.audits.worlds import Targets
@@ -195,7 +195,7 @@ def _forms(
 def _fine_tuned(world: ComparedPictures, standard: StableDiffusionPipeline, asked: Asked) -> Defended:
     captions, retained = asked.captions[: asked.top], asked.retained
     targets = Targets(asked.targets[: asked.top], tuple(captions))
-    instead = surrogates(asked.judge, targets, by_nemo(asked, standard)[0], by_wanda(asked, standard)[-1])
+    instead = surrogates(asked.judge, targets, by_refined_nemo(asked, standard), by_highest_wanda(asked, standard))
     known = Known(asked.latents[: asked.top], retained.latents, retained.captions, encode(standard, instead))
     seed = stream(world.models.seed, "fine-tuning").integer
     return adversarial_finetuning(standard, captions, asked.unseen, seed, world.adversarial, known)

@@ -10,8 +10,8 @@ import numpy as np
 
 from difflab.audits.compared_defenses import NOTHING, PLANTED, READS, ROLES, VALIDATION, Arrays, Family
 from difflab.audits.erasure_questions import PLAIN
-from difflab.runs.rows import Row
-from difflab.statistics.intervals import POSITIVE, Interval, apart, grouped_fraction, mean, pooled, wilson
+from difflab.runs.rows import Row, gap_row
+from difflab.statistics.intervals import POSITIVE, grouped_fraction, mean, wilson
 
 
 def compared_rows(
@@ -37,7 +37,8 @@ def compared_rows(
         attack = max(routes, key=lambda route: sum(counts[route]))
         strongest = {**here, "attack": attack}
         yield Row("strongest_fraction", *grouped_fraction(counts[attack], items), n * items, strongest)
-        yield Row("returned_difference", *_risen(counts[attack], counts[PLAIN], items), n * items, strongest)
+        after, before = ([wilson(one, items) for one in counts[route]] for route in (attack, PLAIN))
+        yield gap_row("returned_difference", after, before, strongest)
         for metric, name in (("validation_ratio", VALIDATION), ("cost_ratio", READS)):
             ratios = [float(one[defense][name]) / float(one[NOTHING][name]) for one in told]
             yield Row(metric, *mean(ratios, bounds=POSITIVE), n, here)
@@ -46,10 +47,3 @@ def compared_rows(
 def _counts(models: Sequence[Mapping[str, np.ndarray]], role: str, route: str, items: int) -> list[int]:
     """Items that come back, of each world."""
     return [round(float(one[f"{role} {route}"]) * items) for one in models]
-
-
-def _risen(after: Sequence[int], before: Sequence[int], items: int) -> Interval:
-    """The share after an attack less that before it; with a width where worlds agree."""
-    parts = [apart(wilson(a, items), wilson(b, items)) for a, b in zip(after, before, strict=True)]
-    found = pooled(parts, bounds=(-1.0, 1.0))
-    return Interval(found.value, found.low, found.high)

@@ -105,9 +105,9 @@ def against_rows(injection: Injection, told: Told, width: int) -> Iterator[Row]:
                 (SHOWN, _ending(kind, most, with_them), _ending(kind, most, without)),
             ):
                 level = 0.95 if of == SHOWN else CONTROL_LEVEL
-                yield _gap_row("verbatim_difference", a, b, {**here, "of": of}, level)
+                yield _paired_row("verbatim_difference", a, b, {**here, "of": of}, level)
         late, early = (_ending(kind, most, told[width, checkpoint, INJECTED]) for checkpoint in (last, first))
-        yield _gap_row("late_difference", late, early, {"kind": kind, "copies": most})
+        yield _paired_row("late_difference", late, early, {"kind": kind, "copies": most})
 
 
 def by_width_rows(injection: Injection, told: Told) -> Iterator[Row]:
@@ -116,7 +116,7 @@ def by_width_rows(injection: Injection, told: Told) -> Iterator[Row]:
     widths = sorted(width for width, checkpoint, who in told if (checkpoint, who) == (last, INJECTED))
     for kind in KINDS:
         wide, narrow = (_kept(injection, _gains(injection, told, width, kind)) for width in (widths[-1], widths[0]))
-        yield _gap_row("kept_by_width_difference", wide, narrow, {"kind": kind})
+        yield _paired_row("kept_by_width_difference", wide, narrow, {"kind": kind})
 
 
 def _ending(kind: str, copies: int, worlds: Sequence[Looks]) -> list[float]:
@@ -124,7 +124,7 @@ def _ending(kind: str, copies: int, worlds: Sequence[Looks]) -> list[float]:
     return [float(one.over("verbatim", kind, copies)[-1]) for one in worlds]
 
 
-def _gap_row(
+def _paired_row(
     metric: str, a: Sequence[float], b: Sequence[float], setting: Mapping[str, Any], level: float = 0.95
 ) -> Row:
     """A paired difference over worlds; without ends where no world differs from another."""
@@ -150,7 +150,7 @@ def forgetting_rows(injection: Injection, told: Told, width: int) -> Iterator[Ro
         here, highest, kept = {"width": width, "kind": kind}, _highest(gains), _kept(injection, gains)
         yield Row("highest_difference", *mean(highest), len(worlds), here)
         yield Row("kept_difference", *mean(kept), len(worlds), here)
-        yield _gap_row("over_half_difference", kept, [gain / 2 for gain in highest], here)
+        yield _paired_row("over_half_difference", kept, [gain / 2 for gain in highest], here)
 
 
 def exposure_rows(

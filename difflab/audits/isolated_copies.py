@@ -23,7 +23,7 @@ from difflab.diffusion.attacks.relearning import relearning
 from difflab.diffusion.autoencoder import decode, encode
 from difflab.diffusion.copies import fit_thresholds
 from difflab.diffusion.defended import Defended, pruned, undefended
-from difflab.diffusion.defenses.nemo import nemo
+from difflab.diffusion.defenses.nemo import Nemo, nemo
 from difflab.diffusion.defenses.wanda import Wanda, wanda
 from difflab.diffusion.finetuning import Retained, with_weights
 from difflab.diffusion.generate import seeded
@@ -261,12 +261,29 @@ def _prunings(asked: Asked, standard: StableDiffusionPipeline) -> dict[str, list
 
 def by_nemo(asked: Asked, standard: StableDiffusionPipeline) -> list[Defended]:
     """The model without what NeMo finds of the pictures with most copies: the weaker search, and the stronger."""
-    captions, seed = asked.captions[: asked.top], stream(asked.world.seed, "defense").integer
-    candidates = replace(asked.world.nemo, refine=False)
-    return [nemo(standard, captions, asked.unseen, seed, one) for one in (asked.world.nemo, candidates)]
+    return [_nemo(asked, standard, one) for one in (asked.world.nemo, replace(asked.world.nemo, refine=False))]
+
+
+def by_refined_nemo(asked: Asked, standard: StableDiffusionPipeline) -> Defended:
+    """The first of `by_nemo`, alone."""
+    return _nemo(asked, standard, asked.world.nemo)
+
+
+def _nemo(asked: Asked, standard: StableDiffusionPipeline, config: Nemo) -> Defended:
+    seed = stream(asked.world.seed, "defense").integer
+    return nemo(standard, asked.captions[: asked.top], asked.unseen, seed, config)
 
 
 def by_wanda(asked: Asked, standard: StableDiffusionPipeline) -> list[Defended]:
     """The model without what Wanda finds of the pictures with most copies, from the lowest sparsity to the highest."""
-    captions, seed = asked.captions[: asked.top], stream(asked.world.seed, "defense").integer
-    return [wanda(standard, captions, asked.unseen, seed, Wanda(sparsity)) for sparsity in asked.world.sparsities]
+    return [_wanda(asked, standard, sparsity) for sparsity in asked.world.sparsities]
+
+
+def by_highest_wanda(asked: Asked, standard: StableDiffusionPipeline) -> Defended:
+    """The last of `by_wanda`, alone."""
+    return _wanda(asked, standard, asked.world.sparsities[-1])
+
+
+def _wanda(asked: Asked, standard: StableDiffusionPipeline, sparsity: float) -> Defended:
+    seed = stream(asked.world.seed, "defense").integer
+    return wanda(standard, asked.captions[: asked.top], asked.unseen, seed, Wanda(sparsity))

@@ -10,6 +10,7 @@ from difflab.runs.configs import from_keywords
 from difflab.runs.execute import execute
 from difflab.runs.result import Result
 from difflab.runs.results import read_run
+from difflab.siblings import at_home
 
 WORLDS = "worlds"
 """The folder in which `difflab worlds` leaves them."""
@@ -39,10 +40,10 @@ def run(name: str, *, smoke: bool = False, out: str | Path | None = "results", *
     worlds = over.get("worlds")
     require(worlds is None or isinstance(worlds, int), f"worlds is {worlds!r}; give at least 2.")
     config = from_keywords(module.SMOKE if smoke else module.Config(), flags)
-    return asked(name, config, None if out is None else Path(out), **over)
+    return run_config(name, config, None if out is None else Path(out), **over)
 
 
-def asked(
+def run_config(
     name: str, config: Any, out: Path | None, worlds: int | None = None, worlds_folder: str | Path = WORLDS
 ) -> Result:
     """Run one experiment with this config, or with it over so many worlds of a folder.
@@ -53,10 +54,11 @@ def asked(
     module = registry.load(name)
     if worlds is None:
         return execute(name, module, config, out)
-    # It brings torch along.
-    from difflab.audits.over_worlds import over_worlds
+    with at_home():
+        # It brings torch along.
+        from difflab.audits.over_worlds import over_worlds
 
-    return over_worlds(name, module, config, Path(worlds_folder), worlds, out)
+        return over_worlds(name, module, config, Path(worlds_folder), worlds, out)
 
 
 def takes_worlds(config: type) -> bool:

@@ -35,13 +35,13 @@ def surrogates(judge: Judge, targets: Targets, *prunings: Defended) -> UInt8[np.
         prunings: where a copy is left under the first, the next one draws instead.
     """
     limit = judge.thresholds["pixel"].value
-    chosen, alike = np.empty_like(targets.pictures), np.full(len(targets.captions), np.inf)
+    drawn, alike = np.empty_like(targets.pictures), np.full(len(targets.captions), np.inf)
     for pruning in prunings:
         some = least_alike(judge, judge.draw(pruning), targets.pictures)
         values = compare_by(judge.measures["pixel"], some[:, None], targets.pictures, judge.described["pixel"])[:, 0]
         better = (alike > limit) & (values < alike)
-        chosen[better], alike[better] = some[better], values[better]
-    return chosen
+        drawn[better], alike[better] = some[better], values[better]
+    return drawn
 
 
 def check_retained(world: World) -> None:
@@ -115,8 +115,8 @@ def lengths(defended: Defended, trigger: Trigger) -> torch.Tensor:
 
 def ordinary(world: World) -> Retained:
     """The retained pictures without near-copies of those that are attacked: what an attack that relearns may see."""
-    attacked = joined(*(group.pictures for group in world.groups.values()))
-    near = near_copies(world.retained.pictures, attacked)
+    targets = joined(*(group.pictures for group in world.groups.values()))
+    near = near_copies(world.retained.pictures, targets)
     rows = [i for i in range(len(world.retained.captions)) if i not in near]
     require(len(rows) > 0, "no ordinary picture is left to relearn from; give more pictures with --never.")
     captions = [world.retained.captions[i] for i in rows]

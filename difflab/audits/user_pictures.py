@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from difflab.audits.pipelines import IN_MEMORY
 from difflab.datasets.captioned import Captioned, captioned, captioned_folder, prompts
 from difflab.datasets.pixels import each
-from difflab.errors import require
+from difflab.errors import InputError, require
 from difflab.files import sha256
 
 Pictures = str | Path | tuple[UInt8[np.ndarray, "_ _ _ 3"], Sequence[str]]
@@ -29,10 +29,17 @@ def named_pictures(**flags: Pictures | None) -> tuple[dict[str, str], dict[str, 
     for flag, data in flags.items():
         if isinstance(data, tuple | list):
             require(len(data) == 2, f"{flag} holds {len(data)} parts; give pictures and captions.")
-            found = captioned(np.asanyarray(data[0]), tuple(data[1]))
+            try:
+                found = captioned(np.asanyarray(data[0]), tuple(data[1]))
+            except (TypeError, ValueError) as error:
+                raise InputError(
+                    f"{flag} is not pictures and captions ({error}); give pictures of one size, and a caption for each."
+                ) from error
             names[flag] = _named(found)
             given[flag] = found
         elif data is not None:
+            kind = type(data).__name__
+            require(isinstance(data, str | Path), f"{flag} is a {kind}; give a folder, or pictures and captions.")
             names[flag] = str(data)
     return names, given
 
@@ -53,6 +60,7 @@ def named_prompts(asked: Prompts | None) -> tuple[dict[str, str], dict[str, tupl
     """
     if asked is None or isinstance(asked, str | Path):
         return {} if asked is None else {"prompts": str(asked)}, {}
+    require(isinstance(asked, Sequence), f"prompts is a {type(asked).__name__}; give a list of texts.")
     texts = tuple(asked)
     blank = [text for text in texts if not isinstance(text, str) or not text.strip()]
     require(len(texts) > 0 and not blank, f"prompts holds {blank[0] if blank else 'nothing'!r}; give a list of texts.")

@@ -20,7 +20,7 @@ from difflab.datasets.lists import folder_list
 from difflab.datasets.near_copies import different
 from difflab.datasets.pixels import chosen, joined
 from difflab.diffusion.alignment import fit_alignment
-from difflab.diffusion.calibration import apart
+from difflab.diffusion.calibration import of_other_captions
 from difflab.diffusion.copies import Threshold, fit_thresholds, read_thresholds
 from difflab.diffusion.judge import ALIGNED_BY, Judge
 from difflab.diffusion.pipeline import ORACLE, SHIPPED, found_model, picture_size
@@ -233,8 +233,8 @@ def _of_folders(
     if frozen.is_file():
         thresholds = read_thresholds(frozen)[0]
     else:
-        kept = apart(never.pictures, never.captions, images.pictures, images.captions)
-        require(bool(kept.any()), f"every picture of {config.never} is like one of {config.images}; give other ones.")
+        kept = of_other_captions(never.captions, images.captions)
+        require(bool(kept.any()), f"every caption of {config.never} is one of {config.images}; give other ones.")
         thresholds = fit_thresholds(known, chosen(never.pictures, np.flatnonzero(kept)), images.pictures, references)
 
     def some(found: Captioned, places: slice) -> Targets:

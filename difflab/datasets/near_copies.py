@@ -5,6 +5,7 @@ storing a picture again, at any usual quality or another size, makes a near-copy
 pixels or fewer, where what an encoder does is small and what another picture is, is not.
 """
 
+import hashlib
 import io
 from typing import NamedTuple
 
@@ -14,14 +15,14 @@ from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from difflab.datasets.pixels import each, fitted, gathered, joined, parts
+from difflab.datasets.pixels import chosen, each, fitted, gathered, joined, parts
 
 QUALITY = 50
 _SIDE, _COARSE = 64, 8
 _ERROR = 1e-5
 """Of squared distances by matrix products, generously; what is that close is computed anew."""
-_ROWS, _PAIRS = 512, 1024
-"""Pictures and pairs that are looked at together."""
+_ROWS, _PAIRS, _CELLS = 512, 1024, 2**23
+"""Pictures and pairs that are looked at together, and numbers of a matrix of distances."""
 
 
 class _Looks(NamedTuple):
@@ -39,17 +40,22 @@ def different(*sets: UInt8[np.ndarray, "_ h w 3"]) -> Int[np.ndarray, " distinct
     Args:
         sets: of pictures; places count through all of them.
     """
-    looks, n = _looks(joined(*map(_small, sets))), sum(map(len, sets))
+    small, met = joined(*map(_small, sets)), dict[bytes, int]()
+    for place, picture in enumerate(each(small)):
+        met.setdefault(hashlib.sha256(picture.tobytes()).digest(), place)
+    firsts = np.array(list(met.values()), np.int64)
+    looks, n = _looks(chosen(small, firsts)), len(firsts)
     rows, columns = _pairs(looks, looks, earlier=True).T
     graph = coo_matrix((np.ones(len(rows)), (rows, columns)), (n, n))
     _, group = connected_components(graph, directed=False)
-    return np.sort(np.unique(group, return_index=True)[1]).astype(np.int64)
+    return firsts[np.sort(np.unique(group, return_index=True)[1])]
 
 
 def near_copies(pictures: UInt8[np.ndarray, "n h w 3"], others: UInt8[np.ndarray, "m h w 3"]) -> dict[int, int]:
     """Places of pictures that are a near-copy of one of the others, and of which, the first of them."""
     pairs = _pairs(_looks(_small(pictures)), _looks(_small(others)))
-    return {int(i): int(j) for i, j in pairs[::-1]}
+    places, first = np.unique(pairs[:, 0], return_index=True)
+    return dict(zip(places.tolist(), pairs[first, 1].tolist(), strict=True))
 
 
 def _looks(small: UInt8[np.ndarray, "n h w 3"]) -> _Looks:
@@ -70,9 +76,10 @@ def _pairs(one: _Looks, other: _Looks, earlier: bool = False) -> Int[np.ndarray,
     """Pairs of near-copies, in order; with `earlier`, where both are the same pictures, each with those before it."""
     found = [np.empty((0, 2), np.int64)]
     squares = np.square(other.coarse).sum(axis=1)
-    for start in range(0, len(one.small), _ROWS):
-        here = slice(start, start + _ROWS)
-        before = min(start + _ROWS, len(one.small)) if earlier else len(other.small)
+    step = max(1, min(_ROWS, _CELLS // max(1, len(other.small))))
+    for start in range(0, len(one.small), step):
+        here = slice(start, start + step)
+        before = min(start + step, len(one.small)) if earlier else len(other.small)
         square = squares[:before] - 2 * one.coarse[here] @ other.coarse[:before].T
         square += np.square(one.coarse[here]).sum(axis=1)[:, None]
         limit = np.maximum(one.spread[here, None], other.spread[:before]) ** 2

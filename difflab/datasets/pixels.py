@@ -125,7 +125,9 @@ def _few(pictures: UInt8[np.ndarray, "n height width 3"]) -> int:
 
 
 def _let_go(pictures: UInt8[np.ndarray, "n height width 3"]) -> None:
-    """What was read of pictures on disk leaves memory."""
+    """What was read of pictures on disk leaves memory; what somebody may have written does not."""
+    if pictures.flags.writeable:
+        return
     base: Any = pictures
     while isinstance(base, np.ndarray):
         base = base.base

@@ -76,11 +76,16 @@ def apart(
     other_captions: Sequence[str],
 ) -> Bool[np.ndarray, " n"]:
     """Which pictures are no near-copy of one of the others and share no caption with them; a line on stderr counts."""
-    theirs = {normalized(caption) for caption in other_captions}
-    kept = np.array([normalized(caption) not in theirs for caption in captions])
+    kept = of_other_captions(captions, other_captions)
     kept[list(near_copies(pictures, others))] = False
     print(f"the copy threshold leaves out {int((~kept).sum())} of {len(kept)} pictures as near-copies", file=sys.stderr)
     return kept
+
+
+def of_other_captions(captions: Sequence[str], others: Sequence[str]) -> Bool[np.ndarray, " n"]:
+    """Which captions are none of the others."""
+    theirs = {normalized(caption) for caption in others}
+    return np.array([normalized(caption) not in theirs for caption in captions], bool)
 
 
 def normalized(caption: str) -> str:

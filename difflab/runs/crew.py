@@ -9,6 +9,7 @@ from typing import Any
 from difflab.errors import InputError, require
 from difflab.runs.executors import connect
 from difflab.runs.parallel import SPAWN, begin_worker, core_shares
+from difflab.siblings import settle
 
 HERE, PROCESSES, RAY = "here", "processes", "ray"
 KINDS = (HERE, PROCESSES, RAY)
@@ -91,6 +92,9 @@ def _lost() -> InputError:
 
 class _Worker:
     """What a Ray actor does."""
+
+    def __init__(self) -> None:
+        settle()
 
     def do(self, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         return work(*arguments)

@@ -119,5 +119,6 @@ def _finding(run: Result) -> str:
 
 def _heading(name: str, document: str, took: str) -> str:
     """How the section of an experiment begins: its name, what it asks, what it takes, and what it took here."""
-    beside = f"; the recorded run took {took}, beside other work or not" if took else ""
-    return f"### {name}\n\n*{registry.question(document)}*\nCost on two cores: {registry.cost(document)}{beside}."
+    cost = registry.cost(document)
+    beside = f"; the recorded run took {took}, beside other work or not" if took and took not in cost else ""
+    return f"### {name}\n\n*{registry.question(document)}*\nCost on two cores: {cost}{beside}."

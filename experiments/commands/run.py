@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from difflab.audits.run import WORLDS, asked, takes_worlds
+from difflab.audits.run import WORLDS, run_config, takes_worlds
 from difflab.runs import registry
 from difflab.runs.configs import from_arguments
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     worlds, rest = _worlds(known.name, rest)
     config = configured(known.name, known.smoke, rest)
-    print(asked(known.name, config, known.out, **vars(worlds)).folder)
+    print(run_config(known.name, config, known.out, **vars(worlds)).folder)
 
 
 def _worlds(name: str, rest: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

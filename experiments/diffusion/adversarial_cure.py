@@ -45,7 +45,7 @@ from difflab.runs.figures import picture_strips
 from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key, made_once
-from difflab.runs.rows import Artefact, Row, select
+from difflab.runs.rows import Artefact, Note, Row, select
 
 CURE = "adversarial_finetuning"
 PUBLISHED = {CURE: 0.02, "concept_erasure": 0.98, "data_unlearning": 0.39, "wanda 1 %": 0.72, "wanda 10 %": 0.01}
@@ -90,9 +90,10 @@ SMOKE = Config(
 )
 
 
-def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact | Note]:
     """Cure, attack, draw and compare; a killed run goes on with the next defense or attack."""
     world = open_world(config)
+    yield from world.left_out
     repeated, seed = world.groups["repeated"], stream(config.seed, "defense").integer
     pruned = nemo(world.pipeline, repeated.captions, world.unseen, seed, config.nemo)
     most = wanda(world.pipeline, repeated.captions, world.unseen, seed, Wanda(max(config.sparsities)))

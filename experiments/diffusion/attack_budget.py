@@ -33,7 +33,7 @@ from difflab.runs.figures import picture_strips
 from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key, made_once
-from difflab.runs.rows import Artefact, Row, select
+from difflab.runs.rows import Artefact, Note, Row, select
 
 COLOURS = {
     "repeated": "trained",
@@ -70,9 +70,10 @@ SMOKE = Config(
 )  # fmt: skip
 
 
-def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact | Note]:
     """Search for every target at every rate; a killed run goes on with the next curve."""
     world = open_world(config)
+    yield from world.left_out
     cells = searched_models(world, stream(config.seed, "defense").integer, config.nemo, Wanda(config.sparsity))
     yield from published_rows()
     for rate in config.rates:
@@ -97,11 +98,8 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     budgets = list(curves[MEMORIES[0]])
     early = [steps for steps in budgets if steps <= 50]
     controls = {steps: max(curves[name][steps].value for name in CONTROLS if name in curves) for steps in budgets}
-    apart = [
-        steps
-        for steps in budgets
-        if all(curves[name][steps].value > 0.5 for name in MEMORIES) and controls[steps] <= 0.1
-    ]
+    memories = {steps: min(curves[name][steps].value for name in MEMORIES) for steps in budgets}
+    apart = [steps for steps in budgets if memories[steps] > 0.5 and controls[steps] <= 0.1]
     return {
         "up to 50 steps no control comes back: at most 10 % of each": max(controls[k] for k in early) <= 0.1,
         "at 50 steps or fewer most of what NeMo stopped is back": curves[MEMORIES[0]][early[-1]].value > 0.5,

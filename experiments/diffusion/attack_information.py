@@ -33,7 +33,7 @@ from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key, made_once
-from difflab.runs.rows import Artefact, Row, select
+from difflab.runs.rows import Artefact, Note, Row, select
 
 COLOURS = {"repeated": "memorizing", "never": "generalizing", "oracle": "exact"}
 
@@ -68,9 +68,10 @@ SMOKE = Config(
 )
 
 
-def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact | Note]:
     """Find triggers for every target with every number of rows, cut them down, and hand them on."""
     world = open_world(config)
+    yield from world.left_out
     repeated, seed = world.groups["repeated"], stream(config.seed, "defense").integer
     pruned = nemo(world.pipeline, repeated.captions, world.unseen, seed, config.nemo)
     targets = {name: (group, pruned) for name, group in world.groups.items() if name != "once"}

@@ -47,7 +47,7 @@ from difflab.runs.figures import picture_strips
 from difflab.runs.numbers import Recorded, mean, span
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import made_once
-from difflab.runs.rows import Artefact, Row, select
+from difflab.runs.rows import Artefact, Note, Row, select
 
 # By what stands there: different pictures, then one picture, layer by layer.
 PUBLISHED = {
@@ -106,9 +106,10 @@ SMOKE = Config(
 )
 
 
-def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact | Note]:
     """Search from every start, with and without NeMo; then compare embeddings, activations and selections."""
     world = open_world(config)
+    yield from world.left_out
     pipeline, judge, repeated = world.pipeline, world.judge, world.groups["repeated"]
     most, n = len(repeated.captions), config.searched * config.inits
     require(len(set(repeated.captions)) > 1, "the memorized pictures share one caption; give some with others.")

@@ -43,7 +43,7 @@ from difflab.runs.figures import picture_strips
 from difflab.runs.numbers import Recorded
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key, made_once
-from difflab.runs.rows import Artefact, Row, select
+from difflab.runs.rows import Artefact, Note, Row, select
 from difflab.statistics.intervals import POSITIVE, mean
 
 CONTROLS = ("once", "never", "random network", "oracle")
@@ -88,9 +88,10 @@ SMOKE = Config(
 )
 
 
-def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
+def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact | Note]:
     """Defend, attack, draw and compare, cell by cell; a killed run goes on with the next cell."""
     world = open_world(config)
+    yield from world.left_out
     defenses = _pruned(world, config)
     for defense, defended in defenses.items():
         sizes = [size(mask) for mask in defended.switched_off]

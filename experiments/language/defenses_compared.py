@@ -13,7 +13,8 @@ weights are rounded to 4 bits (arXiv 2410.16454). Pictures: a search for embeddi
 and training on ordinary pictures (arXiv 2406.13356). Each defense is judged by the attack that brings most back, which
 may be none. Utility is the loss of other items over the undefended model's. Cost is all that the network read, training
 included, over that of the undefended training; what is read with gradients counts three times. Whatever can be made
-stronger is as strong as leaves the loss of others at most 2 % higher: both unlearnings, averages, NeMo and Wanda.
+stronger is as strong as leaves the loss of others, and not of those that tell it here, at most 2 % higher: both
+unlearnings, averages, NeMo and Wanda. Of these the weakest stands where even that costs more.
 
 Controls: the oracle under all attacks, and twins that nobody was trained on. Shares are over worlds, one a seed, and
 have Wilson's interval or Student's, whichever is wider; ratios have Student's.
@@ -160,8 +161,8 @@ def _family_claims(rows: Sequence[Row], family: str) -> dict[str, bool]:
         said[f"{name}: under the strongest attack no more comes back than the oracle's interval holds"] = (
             strongest[defense].value <= strongest[ORACLE].interval.high
         )
-        said[f"{name}: the loss of other items is at most {DEARER:g} times the undefended model's"] = (
-            dearer[defense].interval.high <= DEARER
+        said[f"{name}: the loss of other items is not shown to exceed {DEARER:g} times the undefended model's"] = (
+            dearer[defense].interval.low <= DEARER
         )
         if defense in HIDING:
             said[f"{name}: attacks bring back more than the plain route"] = returned[defense].interval.low > 0
