@@ -478,6 +478,9 @@ def pictures_isolated(prompted=None, twins=0.1, costs=(1.02, 0.01), closed=None,
             rows.append(row("memorized_fraction", 0.3, **told, copies=8, role="twin"))
         rows.append(row("gap_closed_ratio", 0.8, (closed or {}).get(kind, 0.51), 1.1, model="sinks dropped", kind=kind))
         rows.append(row("gap_closed_ratio", 0.3, 0.1, 0.5, model="Wanda", kind=kind))
+        rows.append(
+            row("gap_closed_difference", -0.2, -0.3, 0.0, of="sinks dropped", less="retrained without", kind=kind)
+        )
         for less in ("sinks drawn anew, dropped", *PRUNINGS):
             low = (gaps or {}).get((kind, less), 0.01)
             rows.append(row("gap_closed_difference", 0.4, low, 0.9, of="sinks dropped", less=less, kind=kind))

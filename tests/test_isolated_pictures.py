@@ -200,6 +200,7 @@ def test_rows_are_means_over_worlds_of_what_is_done_by_hand():
     assert value("validation_ratio", model=DROPPED) == pytest.approx(1.1)
     assert value("validation_difference") == pytest.approx(1.05)
     assert value("gap_closed_difference", less=REDRAWN, kind="scene") == pytest.approx(2.15 / 3 - 0.5 / 3)
+    assert value("gap_closed_difference", less=RETRAINED, kind="emoji") == pytest.approx(2.15 / 3 - 1)
     assert value("gap_closed_difference", less=NEMO, kind="emoji") == pytest.approx(2.15 / 3 - 1 / 3)
     assert value("gap_closed_difference", less=WANDA, kind="emoji") == pytest.approx(2.15 / 3 - 1.5 / 3)
     prompt = {"attack": "prompt", "model": STANDARD, "role": "repeated"}
@@ -212,6 +213,9 @@ def test_rows_are_means_over_worlds_of_what_is_done_by_hand():
     assert value("copied_difference", of=STANDARD, less=RETRAINED, attack=SEARCH) == 1
     assert value("copied_difference", of=DROPPED, less=RETRAINED, attack=RELEARNING) == 0.5
     assert value("copied_difference", of=WANDA, less=DROPPED, attack=RELEARNING) == -0.5
+    # Worlds that agree leave a width: two of four pictures are few.
+    (agreed,) = select(rows, "copied_difference", of=NEMO, less=RETRAINED, attack=SEARCH)
+    assert agreed.low < agreed.value < agreed.high
     taught = {"attack": RELEARNING, "role": "repeated", "kind": "scene", "model": DROPPED}
     assert [value("memorized_fraction", **taught, steps=step) for step in (0, 7)] == [0, 1]
     assert value("relearned_loss", model=WANDA, steps=7) == pytest.approx(1.2)

@@ -8,7 +8,7 @@ worse closes it, too, so that the loss of held-out scenes stands beside.
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from difflab.audits.isolated_copies import (
     DROPPED,
@@ -21,8 +21,8 @@ from difflab.audits.isolated_copies import (
     Isolated,
 )
 from difflab.audits.isolated_pictures import REDRAWN, RETRAINED, STANDARD, IsolatedWorld
-from difflab.runs.rows import Row
-from difflab.statistics.intervals import grouped_fraction, mean, paired_difference
+from difflab.runs.rows import Row, gap_row
+from difflab.statistics.intervals import Interval, grouped_fraction, mean, paired_difference, wilson
 
 SCENE, EMOJI = "scene", "emoji"
 KINDS = (SCENE, EMOJI)
@@ -69,8 +69,10 @@ def comparison_rows(worlds: Sequence[Isolated]) -> Iterator[Row]:
     general, dropped = ([float(one.told[f"validation {who}"]) for one in worlds] for who in (GENERAL, DROPPED))
     yield Row("validation_difference", *paired_difference(general, dropped), n, {"of": GENERAL, "less": DROPPED})
     for kind in KINDS:
-        closed = {who: [gap_closed(one, who, kind) for one in worlds] for who in (DROPPED, REDRAWN, *_PRUNED)}
-        for less in (REDRAWN, *_PRUNED):
+        closed = {
+            who: [gap_closed(one, who, kind) for one in worlds] for who in (DROPPED, RETRAINED, REDRAWN, *_PRUNED)
+        }
+        for less in (RETRAINED, REDRAWN, *_PRUNED):
             gap = paired_difference(closed[DROPPED], closed[less])
             yield Row("gap_closed_difference", *gap, n, {"of": DROPPED, "less": less, "kind": kind})
 
@@ -99,18 +101,18 @@ def attack_rows(worlds: Sequence[Isolated], world: IsolatedWorld) -> Iterator[Ro
         shares = {who: _shares(worlds, who, attack) for who in asked}
         pairs = [(who, RETRAINED) for who in asked if who != RETRAINED] + [(who, DROPPED) for who in _PRUNED]
         for who, less in pairs:
-            gap = paired_difference(shares[who], shares[less])
-            yield Row("copied_difference", *gap, n, {"of": who, "less": less, "attack": attack})
+            here = {"of": who, "less": less, "attack": attack}
+            yield gap_row("copied_difference", shares[who], shares[less], here)
 
 
-def _shares(worlds: Sequence[Isolated], who: str, attack: str) -> Float[np.ndarray, " worlds"]:
-    """Of the pictures with most copies, of both kinds, after the last step of an attack."""
+def _shares(worlds: Sequence[Isolated], who: str, attack: str) -> list[Interval]:
+    """Of the pictures with most copies, of both kinds, after the last step of an attack, in each world."""
     found = []
     for one in worlds:
         most = int((one.copies == one.copies.max()).sum())
         back = one.told[f"searched {who}"] if attack == SEARCH else one.told[f"relearned copied {who}"][-1]
-        found.append(back[0][:most].mean())
-    return np.array(found)
+        found.append(wilson(int(back[0][:most].sum()), most))
+    return found
 
 
 def _copied(

@@ -15,7 +15,7 @@ def closed_figure(rows: Sequence[Row]) -> Figure:
     found = select(rows, "gap_closed_ratio")
     kinds, models = (list(dict.fromkeys(row.setting[part] for row in found)) for part in ("kind", "model"))
     dearer = {row.setting["model"]: row.value for row in select(rows, "validation_ratio")}
-    title = "Gap closed, from the standard model: 1 is as if never trained on"
+    title = "Gap closed: 1 is as if never trained on"
     figure, (ax,) = new_figure(title, "gap closed", "")
     figure.set_figheight(1.8 + 0.35 * len(models))
     for k, (kind, colour) in enumerate(zip(kinds, _KINDS, strict=False)):

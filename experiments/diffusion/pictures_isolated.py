@@ -23,7 +23,7 @@ not comparable.
 Differs: the paper's models are transformers of text of 360 million weights and more, and a text's sinks are in every
 MLP of them; here every feed-forward part has them, and these are not all of the network. Masks have an exact number of
 units. Pictures are compared as the autoencoder gives them back. NeMo and Wanda choose units of the pictures with most
-copies. Cost on two cores: about 30 minutes, estimated from one world.
+copies. Cost on two cores: 21 minutes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -134,9 +134,10 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     for closed in select(rows, "gap_closed_ratio", model=DROPPED):
         said[f"{closed.setting['kind']}: the drop closes more than half of the gap"] = closed.interval.low > CLOSED
     for gap in select(rows, "gap_closed_difference", of=DROPPED):
-        said[f"{gap.setting['kind']}: the drop closes more of the gap than {gap.setting['less']}"] = (
-            gap.interval.low > 0
-        )
+        if gap.setting["less"] != RETRAINED:
+            said[f"{gap.setting['kind']}: the drop closes more of the gap than {gap.setting['less']}"] = (
+                gap.interval.low > 0
+            )
     for back in select(rows, "copied_difference"):
         of, less, attack = (back.setting[part] for part in ("of", "less", "attack"))
         if less == RETRAINED and of in (DROPPED, EXCISED):
