@@ -40,6 +40,7 @@ from difflab.audits.text_worlds import language, ledger_of, tokens_of, untrained
 from difflab.autoregressive.sinks import with_factors
 from difflab.autoregressive.train import cross_entropy
 from difflab.autoregressive.units import maps_down
+from difflab.diffusion.attacks.relearning import Relearning as RelearningPictures
 from difflab.diffusion.defended import undefended
 from difflab.diffusion.finetuning import weights_of
 from difflab.diffusion.focal import Focal
@@ -260,6 +261,63 @@ def test_defenses_of_pictures_are_made_of_what_was_left(base, monkeypatch):
     off = defended(SINKS).pipeline.unet.state_dict()
     changed = [name for name, value in off.items() if not np.array_equal(value.numpy(), last[name])]
     assert changed and all("ff.net.2.weight" in name for name in changed)
+
+
+def test_pictures_and_twins_are_told_by_every_route_and_a_search_costs_the_defender_nothing(base, monkeypatch):
+    """What comes back of two pictures and of two twins, by the number of the model that draws them."""
+    back = {0: [1, 1, 0, 0], 1: [1, 0, 0, 1], 2: [0, 0, 1, 1]}
+
+    class Model:
+        def __init__(self, number):
+            self.number = number
+
+        def of(self, captions):
+            assert captions == ("a", "b")
+            return self
+
+    class Stub:
+        top, captions, telling = 2, ("a", "b", "c", "d"), "telling"
+
+        def __init__(self, models, pipeline):
+            assert models is world.models and pipeline is base
+
+        def met_by_all(self, model):
+            return model
+
+        def copied(self, model):
+            return np.array(back[model.number], bool)
+
+        def brought_back(self, model):
+            assert model.number == 0
+            base.unet(*_rows_of(base, 5))
+            return np.array([[1, 1], [1, 0]], bool)
+
+        def taught(self, model):
+            return [Model(1 + i) for i in range(len(world.models.relearning.keep))]
+
+        def loss(self, model, group):
+            return {"telling": 0.25}[group]
+
+    def defended(*_):
+        with torch.no_grad():
+            base.unet(*_rows_of(base, 3))
+        return Model(0)
+
+    world = replace(PICTURES, models=replace(PICTURES.models, relearning=RelearningPictures((4, 9), 2)))
+    monkeypatch.setattr(compared_pictures, "begun", lambda *_: base)
+    monkeypatch.setattr(compared_pictures, "Asked", Stub)
+    monkeypatch.setattr(compared_pictures, "_defended", defended)
+    found = compared_pictures._told(world, NEMO, {READS: np.array(7)}, InMemory())
+    planted = [float(found[f"{PLANTED} {route}"]) for route in world.routes]
+    twins = [float(found[f"{TWIN} {route}"]) for route in world.routes]
+    assert planted == [1.0, 1.0, 0.5, 0.0] and twins == [0.0, 0.5, 0.5, 1.0]
+    assert found[VALIDATION] == 0.25 and found[READS] == 7 + _rows_of(base, 3)[0].numel()
+
+
+def _rows_of(pipeline, n):
+    """What the U-Net is called with, for so many pictures."""
+    side, width = pipeline.unet.config.sample_size, pipeline.unet.config.cross_attention_dim
+    return torch.zeros(n, pipeline.unet.config.in_channels, side, side), torch.zeros(n), torch.zeros(n, 4, width)
 
 
 def test_what_is_fine_tuned_away_gives_way_to_what_a_pruned_model_draws(base, monkeypatch):

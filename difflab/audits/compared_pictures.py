@@ -143,7 +143,7 @@ def _told(world: ComparedPictures, defense: str, left: Mapping[str, np.ndarray],
         asked = Asked(world.models, base)
         with reads_of(UNet2DConditionModel) as reads:
             model = _defended(world, defense, left, asked, base)
-        routes = {PLAIN: asked.copied(asked.met_by_all(model)), SEARCH: asked.searched("", model)["searched "].ravel()}
+        routes = {PLAIN: asked.copied(asked.met_by_all(model)), SEARCH: asked.brought_back(model)}
         taught = asked.taught(model.of(asked.captions[: asked.top]))
         for steps, one in zip(world.models.relearning.keep, taught, strict=True):
             routes[relearning(steps)] = asked.copied(asked.met_by_all(one))

@@ -145,13 +145,17 @@ class Asked:
         }
 
     def searched(self, who: str, model: Defended) -> dict[str, np.ndarray]:
+        """`brought_back`, as `Isolated` calls it."""
+        return {f"searched {who}": self.brought_back(model)}
+
+    def brought_back(self, model: Defended) -> Bool[np.ndarray, "2 top"]:
         """Whether embeddings that a search found draw the pictures with most copies, and their twins."""
         n = len(self.repeated)
         places = np.r_[: self.top, n : n + self.top]
         met = model.of([self.captions[i] for i in places])
         random = [stream(self.world.seed, "dori", int(i)).torch() for i in places]
         trigger = dori(met, self.latents[places], random, self.world.dori)[-1]
-        return {f"searched {who}": self.copied(met, trigger, places).reshape(2, -1)}
+        return self.copied(met, trigger, places).reshape(2, -1)
 
     def relearned(self, who: str, model: Defended) -> dict[str, np.ndarray]:
         """What `of` says before and after a training on ordinary pictures."""
