@@ -102,7 +102,7 @@ def measured(part: str, folder: Path) -> None:
         dori(undefended(pipeline, CAPTIONS[:1]), latents, random, Dori(keep=(2,), batch=2, looks=1))
     else:
         few = {"targets": 2, "held_out": 2, "draws": 1, "retained": 2, "defense": "magnitude"}
-        search = {"dori": {"keep": [0, 2], "batch": 1, "looks": 1}}
+        search = {"dori.keep": (0, 2), "dori.batch": 1, "dori.looks": 1}
         difflab.stress(folder / "pipeline", images=pictures, never=never, **few, **search, **SMALL)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{part}: {time.perf_counter() - begin:.0f} s, at most {peak:.1f} GiB", flush=True)
