@@ -101,7 +101,7 @@ def measured(part: str, folder: Path) -> None:
         latents, random = torch.randn(1, 4, 64, 64), [torch.Generator().manual_seed(0)]
         dori(undefended(pipeline, CAPTIONS[:1]), latents, random, Dori(keep=(2,), batch=2, looks=1))
     else:
-        few = {"targets": 2, "held_out": 2, "draws": 1, "retained": 2, "defense": "magnitude"}
+        few = {"targets": 2, "held_out": 2, "draws": 1, "retained": 50, "defense": "magnitude"}
         search = {"dori.keep": (0, 2), "dori.batch": 1, "dori.looks": 1}
         difflab.stress(folder / "pipeline", images=pictures, never=never, **few, **search, **SMALL)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -154,13 +154,13 @@ def answer(run: Recorded) -> Answer:
     share, rank = run.number("reach_fraction", of=SCORE), run.number("rank_similarity", of=SCORE)
     weight = run.rows("gap_difference", by=HOTSPOTS)[0].setting["weight"]
     gap, random = (
-        run.number("gap_difference", by=by, weight=weight, over=ALIKE, training="all items")
+        run.number("gap_difference", by=by, weight=weight, over=ALIKE, training=IN_FULL)
         for by in (HOTSPOTS, CHANCE)
     )
     return Answer(
         f"The best lower bound by the memorization score accounts for {share} of all influence, and the two have a rank"
-        f" correlation of {rank}. Where hotspots count {weight:g} the gap of test and training loss changes by {gap},"
-        f" where random items do by {random}.",
+        f" correlation of {rank}. Where hotspots count {weight:g} the gap between the test loss and that of items that"
+        f" count in full changes by {gap}, where random items do by {random}.",
         "the score bounds influence from below, and hotspots that count less narrow the gap",
         "influence",
         "Which items have a score and no influence?",
