@@ -5,8 +5,9 @@
 The weights are random, 860 million of the U-Net, in half precision on disk; the latents are 64 x 64. Every part runs in
 a process of its own, with two steps; its peak of resident memory is printed. On two cores without AMX a search of two
 steps with two draws took 2 minutes and 7.0 GiB, loading 5.6 GiB. On two others, beside other work, an audit of two
-captions and as many unseen ones with two seeds took 9 minutes and 8.5 GiB. By its shapes a GPU needs in half precision 2 GiB for
-all weights, 1.5 GiB more to draw 8 pictures at once, and 0.71 GiB more for a search of embeddings. No GPU ran it.
+captions and as many unseen ones with two seeds took 9 minutes and 8.5 GiB. By its shapes a GPU needs in half precision
+2 GiB for all weights, 1.5 GiB more to draw 8 pictures at once, and 0.71 GiB more for a search of embeddings. No GPU ran
+it.
 """
 
 import argparse
