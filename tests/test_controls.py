@@ -1,6 +1,7 @@
 """A picture that was trained on is no control, in whatever file it lies."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,3 +102,16 @@ def test_pictures_by_the_thousand_are_compared_as_few_are(scenes, monkeypatch):
     assert whole == (
         near_copies.near_copies(again, scenes), near_copies.different(np.concatenate([scenes, again])).tolist()
     )  # fmt: skip
+
+
+def test_every_experiment_on_a_world_says_what_it_left_out():
+    sources = [path.read_text("utf-8") for path in (Path(__file__).parents[1] / "experiments").glob("*/*.py")]
+    on_worlds = [source for source in sources if "open_world(" in source]
+    assert len(on_worlds) >= 6 and all("yield from world.left_out" in source for source in on_worlds)
+
+
+def test_the_first_of_several_near_copies_is_named_and_equal_ones_are_met_once(scenes):
+    others = np.concatenate([scenes[5:6], scenes[:3], scenes[:1]])
+    assert near_copies.near_copies(scenes[:4], others) == {0: 1, 1: 2, 2: 3}
+    twice = np.concatenate([scenes[:3], scenes[:3]])
+    assert near_copies.different(twice, scenes[2:5]).tolist() == [0, 1, 2, 7, 8]

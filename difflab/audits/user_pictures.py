@@ -33,7 +33,7 @@ def named_pictures(**flags: Pictures | None) -> tuple[dict[str, str], dict[str, 
                 found = captioned(np.asanyarray(data[0]), tuple(data[1]))
             except (TypeError, ValueError) as error:
                 raise InputError(
-                    f"{flag} is not pictures and captions ({error}); give pictures of one size, and a caption for each."
+                    f"{flag} is not pictures and captions; give pictures of one size, and a caption for each."
                 ) from error
             names[flag] = _named(found)
             given[flag] = found
