@@ -138,7 +138,7 @@ def test_models_in_memory_are_asked_as_those_in_files(own, tmp_path):
     assert found.config["model"] == in_memory(load_clip(str(root / "model"))) != found.config["reference"]
     assert in_memory(target._replace(transform=lambda picture: target.transform(picture) / 2)) != in_memory(target)
     for wrong, said in (
-        ({"model": target, "reference": root / "reference.safetensors"}, "model is in memory, and so is its reference"),
+        ({"model": target, "reference": root / "reference.safetensors"}, "give reference as a Clip, too"),
         ({"model": target, "reference": target}, "have the same weights"),
     ):
         with pytest.raises(InputError, match=said):
