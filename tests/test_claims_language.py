@@ -768,8 +768,8 @@ def defenses_compared(undefended=None, oracle=None, twins=None, plain=None, stro
             rows.append(row("strongest_fraction", back, 0.0, high, **here, attack="4 bits"))
             low = (returned or {}).get(one, 0.01) if defense in hiding else -0.1
             rows.append(row("returned_difference", 0.2, low, 0.4, **here, attack="4 bits"))
-            low = 1.1 if defense in ("nothing", "oracle") else (dearer or {}).get(one, 1.02)
-            rows.append(row("validation_ratio", 1.15, low, 1.2, **here))
+            high = 1.1 if defense in ("nothing", "oracle") else (dearer or {}).get(one, 1.02)
+            rows.append(row("validation_ratio", 1.0, 0.9, high, **here))
             rows.append(row("cost_ratio", 2.0, 1.9, 2.1, **here))
     return rows
 

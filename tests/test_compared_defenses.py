@@ -322,15 +322,16 @@ def _rows_of(pipeline, n):
 
 def test_what_is_fine_tuned_away_gives_way_to_what_a_pruned_model_draws(base, monkeypatch):
     asked, seen = Asked(PICTURES.models, base), []
-    monkeypatch.setattr(compared_pictures, "by_refined_nemo", lambda *_: "nemo")
-    monkeypatch.setattr(compared_pictures, "by_highest_wanda", lambda *_: "most")
+    assert asked.world.nemos == (asked.world.nemo, replace(asked.world.nemo, refine=False))
+    for name in ("by_nemo", "by_wanda"):
+        monkeypatch.setattr(compared_pictures, name, lambda _, standard, some: list(some))
     monkeypatch.setattr(compared_pictures, "surrogates", lambda *given: seen.append(given) or given[1].pictures[::-1])
     tuned, given = undefended(base, asked.captions), []
     monkeypatch.setattr(compared_pictures, "adversarial_finetuning", lambda *some: given.append(some) or tuned)
     left = at_share(weights_of(base), 1.0)
     assert compared_pictures._defended(PICTURES, ADVERSARIAL, left, asked, base) is tuned
     ((_, targets, *prunings),), ((_, captions, _, _, config, known),) = seen, given
-    assert prunings == ["nemo", "most"] and config is PICTURES.adversarial
+    assert prunings == [asked.world.nemo, max(asked.world.sparsities)] and config is PICTURES.adversarial
     repeated = asked.world.planted().captions(items_of(asked.world.planted())[0])
     assert list(captions) == repeated == list(targets.captions)
     torch.testing.assert_close(known.targets, asked.latents[: len(repeated)])

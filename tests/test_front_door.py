@@ -83,6 +83,37 @@ def test_hidden_experiments_are_one_sentence(hidden):
     assert line.returncode == 2 and "hides" in line.stderr and "Traceback" not in line.stderr
 
 
+CALLS = """import difflab
+from difflab import siblings
+from difflab.audits import run
+
+def ours(*_):
+    import synthetic
+    print(not hasattr(synthetic, "OWN"))
+    raise difflab.InputError("enough")
+
+siblings.load("difflab.audits.board").board_case.compute_all = ours
+siblings.load("difflab.audits.over_worlds").over_worlds = ours
+for call in (
+    lambda: difflab.board(defenses="magnitude", worlds=1, out="board"),
+    lambda: difflab.run("memorization_in_the_picture", smoke=True, worlds=2),
+):
+    try:
+        call()
+    except difflab.InputError as error:
+        print(error)
+import synthetic
+print(synthetic.OWN)
+# In a process of its own a worker settles for ours.
+siblings.load("difflab.runs.crew")._Worker().do(print, (not hasattr(__import__("synthetic"), "OWN"),))
+"""
+
+
+def test_boards_worlds_and_workers_elsewhere_import_ours(tmp_path):
+    answer = python(CALLS, own_packages(tmp_path, "theory", "synthetic"))
+    assert answer.stdout.splitlines() == ["True", "enough"] * 2 + ["True", "True"], answer.stderr
+
+
 WORKERS = """import numpy, synthetic
 from difflab import InputError, siblings
 from difflab.runs.parallel import in_processes

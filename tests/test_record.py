@@ -293,11 +293,31 @@ def test_costs_on_pages_are_those_of_the_record(texts):
     page = "".join(texts.values())
     for run in (Recorded(pages.default_run(name, FOUND)) for name in FOUND):
         (section,) = re.findall(rf"\n### {run.run.experiment}\n\n(.*?)\n\n", page, re.S)
-        took = f"; the recorded run took {run.minutes()}, beside other work or not."
-        said = run.minutes() in section if run.minutes() else "recorded run" not in section
-        assert (said and section.count(run.minutes() or "-") <= 1) or section.endswith(took), section
+        if run.minutes():
+            assert len(re.findall(rf"(?<![\d.]){run.minutes()}", section)) == 1, section
+        else:
+            assert "recorded run" not in section
     audited = Recorded(pages.default_run("pipeline_audited", FOUND))
     assert f"does the small pipeline draw copies? {audited.minutes()}\n" in page
+
+
+@pytest.mark.parametrize(
+    ("cost", "took", "said"),
+    [
+        (
+            "about 30 minutes",
+            "21 minutes",
+            "about 30 minutes; the recorded run took 21 minutes, beside other work or not.",
+        ),
+        ("21 minutes", "21 minutes", "21 minutes."),
+        ("121 minutes", "21 minutes", "121 minutes; the recorded run took 21 minutes, beside other work or not."),
+        ("0.5 minutes", "5 minutes", "0.5 minutes; the recorded run took 5 minutes, beside other work or not."),
+        ("21 minutes", "", "21 minutes."),
+    ],
+)
+def test_a_cost_is_said_once(cost, took, said):
+    document = f"Does it?\n\nIt does. Cost on two cores: {cost}.\n"
+    assert pages._heading("it", document, took).endswith(f"Cost on two cores: {said}")
 
 
 def test_a_verdict_is_that_of_the_claims():

@@ -179,7 +179,6 @@ def named(**flags: str | Path | Clip | None) -> tuple[dict[str, str], dict[str, 
     names, given = dict[str, str](), dict[str, Clip]()
     for flag, one in flags.items():
         if isinstance(one, Clip):
-            one.model.eval()
             names[flag], given[flag] = in_memory(one), one
         elif one is not None:
             require(isinstance(one, str | Path), f"{flag} is a {type(one).__name__}; give a Clip, or where it lies.")
@@ -207,6 +206,9 @@ def _files(case: OnClips, model: Clip | None, reference: Clip | None) -> OpenedC
         for source, objects in ((case.data, case.objects), (case.public, case.public_objects))
     )
     other = labelled(Path(case.reference_data), Path(case.reference_objects), classes) if case.reference_data else None
+    for one in (model, reference):
+        if one is not None:
+            one.model.eval()
     target = model or load_clip(case.model, case.target, case.preprocess, case.device)
     stranger = None
     if not case.one_model:

@@ -35,7 +35,7 @@ from difflab.audits.compared_defenses import (
     strongest,
 )
 from difflab.audits.erasure_questions import PLAIN, relearning
-from difflab.audits.isolated_copies import Asked, by_highest_wanda, by_nemo, by_refined_nemo, by_wanda
+from difflab.audits.isolated_copies import Asked, by_nemo, by_wanda
 from difflab.audits.isolated_pictures import OWN, IsolatedWorld, begun, prepare
 from difflab.audits.searches import surrogates
 from difflab.audits.worlds import Targets
@@ -185,9 +185,9 @@ def _forms(
 ) -> Sequence[Defended]:
     """From the weakest to the strongest."""
     if defense == NEMO:
-        return by_nemo(asked, last)
+        return by_nemo(asked, last, asked.world.nemos)
     if defense == WANDA:
-        return by_wanda(asked, last)
+        return by_wanda(asked, last, asked.world.sparsities)
     both = [[left_at(left, share), left_at(left, 1.0)] for share in world.earlier]
     return [undefended(with_weights(last, averaged(some)), asked.captions) for some in both]
 
@@ -195,7 +195,8 @@ def _forms(
 def _fine_tuned(world: ComparedPictures, standard: StableDiffusionPipeline, asked: Asked) -> Defended:
     captions, retained = asked.captions[: asked.top], asked.retained
     targets = Targets(asked.targets[: asked.top], tuple(captions))
-    instead = surrogates(asked.judge, targets, by_refined_nemo(asked, standard), by_highest_wanda(asked, standard))
+    prunings = by_nemo(asked, standard, asked.world.nemos[:1]) + by_wanda(asked, standard, asked.world.sparsities[-1:])
+    instead = surrogates(asked.judge, targets, *prunings)
     known = Known(asked.latents[: asked.top], retained.latents, retained.captions, encode(standard, instead))
     seed = stream(world.models.seed, "fine-tuning").integer
     return adversarial_finetuning(standard, captions, asked.unseen, seed, world.adversarial, known)

@@ -99,7 +99,7 @@ def dejavu(
 
     Args:
         model: the model under test: a `difflab.clip.model.Clip` in memory (its parts are open_clip's), a folder in
-            open_clip's format, a JSON model config, or a name of open_clip.
+            open_clip's format, a JSON model config, or a name of open_clip. One in memory is left in evaluation mode.
         reference: one that never saw the pairs: a Clip in memory, or a checkpoint of a model of the same kind.
         out: the folder of results that the run is kept in; None keeps it in memory.
         flags: every flag of `difflab dejavu`, under its name: target, preprocess, data, objects, reference_data,

@@ -260,34 +260,16 @@ def _models(asked: Asked, pipelines: Mapping[str, StableDiffusionPipeline]) -> d
 
 
 def _prunings(asked: Asked, standard: StableDiffusionPipeline) -> dict[str, list[Defended]]:
-    return {NEMO: by_nemo(asked, standard), WANDA: by_wanda(asked, standard)}
+    return {NEMO: by_nemo(asked, standard, asked.world.nemos), WANDA: by_wanda(asked, standard, asked.world.sparsities)}
 
 
-def by_nemo(asked: Asked, standard: StableDiffusionPipeline) -> list[Defended]:
-    """The model without what NeMo finds of the pictures with most copies: the weaker search, and the stronger."""
-    return [_nemo(asked, standard, one) for one in (asked.world.nemo, replace(asked.world.nemo, refine=False))]
+def by_nemo(asked: Asked, standard: StableDiffusionPipeline, configs: Sequence[Nemo]) -> list[Defended]:
+    """The model without what each NeMo finds of the pictures with most copies."""
+    captions, seed = asked.captions[: asked.top], stream(asked.world.seed, "defense").integer
+    return [nemo(standard, captions, asked.unseen, seed, one) for one in configs]
 
 
-def by_refined_nemo(asked: Asked, standard: StableDiffusionPipeline) -> Defended:
-    """The first of `by_nemo`, alone."""
-    return _nemo(asked, standard, asked.world.nemo)
-
-
-def _nemo(asked: Asked, standard: StableDiffusionPipeline, config: Nemo) -> Defended:
-    seed = stream(asked.world.seed, "defense").integer
-    return nemo(standard, asked.captions[: asked.top], asked.unseen, seed, config)
-
-
-def by_wanda(asked: Asked, standard: StableDiffusionPipeline) -> list[Defended]:
-    """The model without what Wanda finds of the pictures with most copies, from the lowest sparsity to the highest."""
-    return [_wanda(asked, standard, sparsity) for sparsity in asked.world.sparsities]
-
-
-def by_highest_wanda(asked: Asked, standard: StableDiffusionPipeline) -> Defended:
-    """The last of `by_wanda`, alone."""
-    return _wanda(asked, standard, asked.world.sparsities[-1])
-
-
-def _wanda(asked: Asked, standard: StableDiffusionPipeline, sparsity: float) -> Defended:
-    seed = stream(asked.world.seed, "defense").integer
-    return wanda(standard, asked.captions[: asked.top], asked.unseen, seed, Wanda(sparsity))
+def by_wanda(asked: Asked, standard: StableDiffusionPipeline, sparsities: Sequence[float]) -> list[Defended]:
+    """The model without what Wanda finds of the pictures with most copies, by sparsity."""
+    captions, seed = asked.captions[: asked.top], stream(asked.world.seed, "defense").integer
+    return [wanda(standard, captions, asked.unseen, seed, Wanda(sparsity)) for sparsity in sparsities]

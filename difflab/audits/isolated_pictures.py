@@ -101,6 +101,11 @@ class IsolatedWorld:
         """After all that decides what is trained and asked."""
         return digest("isolated_pictures", asdict(self))
 
+    @property
+    def nemos(self) -> tuple[Nemo, Nemo]:
+        """The weaker search, and the stronger, which lets no candidate go."""
+        return self.nemo, replace(self.nemo, refine=False)
+
     def planted(self) -> Planted:
         """The pictures."""
         return draw(replace(self.plan, seed=self.seed))

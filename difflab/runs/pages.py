@@ -1,5 +1,6 @@
 """Pages written from the record: README and findings are templates whose numbers are rows."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -120,5 +121,6 @@ def _finding(run: Result) -> str:
 def _heading(name: str, document: str, took: str) -> str:
     """How the section of an experiment begins: its name, what it asks, what it takes, and what it took here."""
     cost = registry.cost(document)
-    beside = f"; the recorded run took {took}, beside other work or not" if took and took not in cost else ""
+    said = not took or re.search(rf"(?<![\d.]){re.escape(took)}", cost)
+    beside = "" if said else f"; the recorded run took {took}, beside other work or not"
     return f"### {name}\n\n*{registry.question(document)}*\nCost on two cores: {cost}{beside}."

@@ -161,8 +161,8 @@ def _family_claims(rows: Sequence[Row], family: str) -> dict[str, bool]:
         said[f"{name}: under the strongest attack no more comes back than the oracle's interval holds"] = (
             strongest[defense].value <= strongest[ORACLE].interval.high
         )
-        said[f"{name}: the loss of other items is not shown to exceed {DEARER:g} times the undefended model's"] = (
-            dearer[defense].interval.low <= DEARER
+        said[f"{name}: the loss of other items is at most {DEARER:g} times the undefended model's"] = (
+            dearer[defense].interval.high <= DEARER
         )
         if defense in HIDING:
             said[f"{name}: attacks bring back more than the plain route"] = returned[defense].interval.low > 0
