@@ -50,7 +50,7 @@ DROPPED, EXPECTED, PUBLISHED = "sinks dropped", "sinks dropped, expected scale",
 GENERAL, REDRAWN, PRUNED = "general units dropped", "sinks drawn anew, dropped", "pruned afterwards"
 EXCISED = "sinks cut out"
 MODELS = (STANDARD, RETRAINED, OWN, OTHER, ALL, DROPPED, EXPECTED, PUBLISHED, GENERAL, REDRAWN, PRUNED)
-ATTACKED = (DROPPED, EXCISED, PRUNED, RETRAINED)
+ATTACKED = (STANDARD, DROPPED, EXCISED, PRUNED, RETRAINED)
 """Models that are taught other items again."""
 
 
@@ -71,8 +71,8 @@ class SinkWorld:
     draws: int = 3
     """Draws of random general units."""
     dearer: float = 0.02
-    """By what share pruning may raise the loss on other documents."""
-    relearning: Relearning = field(default_factory=lambda: Relearning((10, 50, 100), 4, 1e-3))
+    """By what share pruning may raise the loss on other documents, or by as much as the drop does if that is more."""
+    relearning: Relearning = field(default_factory=lambda: Relearning((5, 10, 20), 8, 2e-4))
     """How the first half of the items of each kind is taught again."""
 
     def __post_init__(self) -> None:
@@ -214,8 +214,9 @@ def _told(world: SinkWorld, weights: Mapping[str, Mapping[str, np.ndarray]]) -> 
         PUBLISHED: with_factors(sunk, dropped(sinks, units, published_scale(sinks))),
         REDRAWN: with_factors(trained_ones[REDRAWN], without),
         EXCISED: excised(sunk, without),
-        PRUNED: _pruned(world, standard, ledger, asked),
     }
+    dearer = mean_loss(models[DROPPED], asked.choosing) / mean_loss(standard, asked.choosing)
+    models[PRUNED] = _pruned(standard, ledger, asked, max(dearer, 1 + world.dearer))
     with one_thread():
         found = asked.of(STANDARD, [models[STANDARD]])
         for who in MODELS:
@@ -281,15 +282,15 @@ def mean_loss(model: LanguageModel, texts: Sequence[Tokens]) -> float:
     return -float(np.concatenate([one.log_probs for one in predictions(model, texts)]).mean(dtype=np.float64))
 
 
-def _pruned(world: SinkWorld, standard: LanguageModel, ledger: Sequence[Entry], asked: _Asked) -> LanguageModel:
+def _pruned(standard: LanguageModel, ledger: Sequence[Entry], asked: _Asked, most: float) -> LanguageModel:
     """The standard model without the units that do most for the repeated items and least for other documents, as many
-    as raise the loss on others by no more than `dearer`."""
+    as leave the loss on others at most so many times what it was."""
     begin = standard.tokenizer.bos_token_id
     repeated = [ids for entry, ids in zip(ledger, asked.items, strict=True) if entry.copies]
     effects = [
         unit_effects(standard, np.insert(np.stack(texts), 0, begin, axis=1)) for texts in (repeated, asked.choosing)
     ]
-    return pruned(standard, effects[0] - effects[1], asked.choosing, (1 + world.dearer))
+    return pruned(standard, effects[0] - effects[1], asked.choosing, most)
 
 
 def pruned(
