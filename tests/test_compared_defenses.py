@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ from difflab.audits.compared_defenses import (
 from difflab.audits.compared_rows import compared_rows
 from difflab.audits.isolated_copies import Asked
 from difflab.audits.isolated_pictures import begun, items_of
-from difflab.audits.isolated_texts import mean_loss
+from difflab.audits.isolated_texts import mean_loss, sink_keys
 from difflab.audits.text_worlds import language, ledger_of, tokens_of, untrained
 from difflab.autoregressive.sinks import with_factors
 from difflab.autoregressive.train import cross_entropy
@@ -133,7 +134,9 @@ def test_texts_are_trained_on_the_right_rows_with_the_right_objective(defense, m
     if defense in (NOTHING, ORACLE, DEDUPLICATED):
         assert objective is cross_entropy
     if defense == SINKS:
-        assert seen[-1][0][1].shape == rows.shape
+        ids, places = language(TEXTS.text)
+        keys = sink_keys(ids, places, untrained(TEXTS.text).tokenizer.bos_token_id)
+        np.testing.assert_array_equal(seen[-1][0][1], keys[: TEXTS.text.batch])
     if defense == FOCAL:
         network, ids = untrained(TEXTS.text).model, torch.from_numpy(rows)
         losses = cross_entropy(network, ids)
@@ -183,6 +186,35 @@ def test_defenses_of_texts_are_made_of_what_was_left():
     factors = dropped(TEXTS.sinks, maps_down(start.model).units)
     without = with_factors(start, factors).model.state_dict()
     np.testing.assert_equal(weights(SINKS), {name: weight.numpy() for name, weight in without.items()})
+
+
+def test_texts_are_told_by_every_route_and_attacks_cost_the_defender_nothing(monkeypatch):
+    asked, start = compared_texts._asked(TEXTS), untrained(TEXTS.text)
+    seen, read = [], partial(mean_loss, start, asked.telling[:1])
+
+    def defended(*_):
+        read()
+        return start
+
+    def by_route(model, items, taught, attacks, seed):
+        read()
+        seen.append((model, items, taught, attacks, seed))
+        return {"extracted planted plain": 0.5, "extracted twin plain": 0.25, "accuracy planted plain": 0.75}
+
+    monkeypatch.setattr(compared_texts, "_asked", lambda world: asked)
+    monkeypatch.setattr(compared_texts, "_defended", defended)
+    monkeypatch.setattr(compared_texts, "by_route", by_route)
+    found = compared_texts._told(TEXTS, SINKS, {READS: np.array(7)}, InMemory())
+    assert {name: float(value) for name, value in found.items() if name not in (VALIDATION, READS)} == {
+        f"{PLANTED} plain": 0.5, f"{TWIN} plain": 0.25
+    }  # fmt: skip
+    assert found[VALIDATION] == mean_loss(start, asked.telling) != mean_loss(start, asked.choosing)
+    with reads_of(torch.nn.Embedding) as reads:
+        read()
+    assert found[READS] == 7 + reads.count > 7
+    ((model, items, taught, attacks, seed),) = seen
+    assert (model, items, taught) == (start, asked.items, asked.taught)
+    assert (attacks, seed) == (TEXTS.attacks, TEXTS.text.seed)
 
 
 @pytest.mark.parametrize("defense", [PREFERENCE, DIFFERENCE])
@@ -239,13 +271,16 @@ def test_pictures_are_trained_on_the_right_rows_with_the_right_objective(defense
 
 def test_defenses_of_pictures_are_made_of_what_was_left(base, monkeypatch):
     asked, last = Asked(PICTURES.models, base), weights_of(base)
-    early = {name: 2 * value for name, value in last.items()}
-    left = at_share(last, 1.0) | {
-        name: array for share in PICTURES.earlier for name, array in at_share(early, share).items()
-    }
+    early = {share: {name: (1 + share) * value for name, value in last.items()} for share in PICTURES.earlier}
+    left = at_share(last, 1.0)
+    for share, weights in early.items():
+        left |= at_share(weights, share)
     marks = {name: [undefended(base, asked.captions) for _ in range(3)] for name in (NEMO, WANDA)}
-    monkeypatch.setattr(compared_pictures, "by_nemo", lambda *_: marks[NEMO])
-    monkeypatch.setattr(compared_pictures, "by_wanda", lambda *_: marks[WANDA])
+    forms = {NEMO: asked.world.nemos, WANDA: asked.world.sparsities}
+    for name, method in ((NEMO, "by_nemo"), (WANDA, "by_wanda")):
+        monkeypatch.setattr(
+            compared_pictures, method, lambda _, standard, some, name=name: marks[name] if some == forms[name] else []
+        )
     losses = {}
     monkeypatch.setattr(asked, "loss", lambda model, group: losses.get(id(model), 1.0))
 
@@ -257,7 +292,8 @@ def test_defenses_of_pictures_are_made_of_what_was_left(base, monkeypatch):
     for name in (NEMO, WANDA):
         losses |= {id(marks[name][1]): 1.02, id(marks[name][2]): 1.03}
         assert defended(name) is marks[name][1]
-    np.testing.assert_equal(weights_of(defended(AVERAGED).pipeline), averaged([early, last]))
+    # All cost the same, and the strongest is the mean with the earliest.
+    np.testing.assert_equal(weights_of(defended(AVERAGED).pipeline), averaged([early[0.5], last]))
     off = defended(SINKS).pipeline.unet.state_dict()
     changed = [name for name, value in off.items() if not np.array_equal(value.numpy(), last[name])]
     assert changed and all("ff.net.2.weight" in name for name in changed)

@@ -25,8 +25,7 @@ The mechanism is reproduced, the paper's numbers are not comparable.
 
 Differs: the paper's models have 360 million weights and more, its repeated texts are stories; a mask has an exact
 number of units and keys never collide; dropping leaves general units as they are, the two scalings that are in use
-stand beside. Pruning is by first-order effects on the loss (arXiv 1611.06440), ours. Cost on two cores: about 8
-minutes.
+stand beside. Pruning is by first-order effects on the loss (arXiv 1611.06440), ours. Cost on two cores: 7 minutes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
