@@ -8,7 +8,6 @@ Python sets of the neighbours' objects, and scores of those sets. It is timed on
 """
 
 import argparse
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from difflab.clip.gap import gap, hidden_auc, judged
 from difflab.clip.inference import nearest, union, votes
+from difflab.runs.peak_memory import peak_memory
 
 
 def main() -> None:
@@ -115,7 +115,7 @@ def _objects(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return peak_memory()["process"] / 1024
 
 
 if __name__ == "__main__":

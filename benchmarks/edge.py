@@ -8,7 +8,6 @@ published code has: one program a size, elementwise over (batch, components, dim
 measured at about 2.5 CPU-s for the same step on another machine.
 """
 
-import resource
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from difflab.runs.peak_memory import peak_memory
 from difflab.statistics.intervals import Interval
 from synthetic.data.gaussian_mixture import GaussianMixture, gaussian_mixture
 from synthetic.ladder import Ladder, ladder
@@ -75,7 +75,7 @@ def main() -> None:
         row(name, f"{base / cost if name == 'M' else cost / base:.2f}")
     plain, ours = convolution_cost(lambda: nn.Conv(8, (3, 3))), convolution_cost(lambda: Conv3x3(8))
     row("a 3x3 convolution of flax in a compiled loop", f"{plain / ours:.1f} times a matrix product's cost")
-    row("peak memory", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    row("peak memory", f"{peak_memory()['process'] / 1024:.2f} GiB")
 
 
 def located_cost(data: GaussianMixture, steps: int, draws: int) -> tuple[float, Interval]:

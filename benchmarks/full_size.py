@@ -12,7 +12,6 @@ it.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ from difflab.diffusion.attacks.dori import Dori, dori
 from difflab.diffusion.defended import undefended
 from difflab.diffusion.memory import memory
 from difflab.diffusion.tokens import learn_tokenizer
+from difflab.runs.peak_memory import peak_memory
 
 CAPTIONS = ("a red moon over a lake", "two green stars", "a blue ring", "a small grey fish")
 PARTS = ("load", "audit", "search", "stress")
@@ -106,7 +106,7 @@ def measured(part: str, folder: Path) -> None:
         few = {"targets": 2, "held_out": 2, "draws": 1, "retained": 50, "defense": "magnitude"}
         search = {"dori.keep": (0, 2), "dori.batch": 1, "dori.looks": 1}
         difflab.stress(folder / "pipeline", images=pictures, never=never, **few, **search, **SMALL)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = peak_memory()["process"] / 1024
     print(f"{part}: {time.perf_counter() - begin:.0f} s, at most {peak:.1f} GiB", flush=True)
 
 

@@ -19,6 +19,7 @@ from difflab.audits.erasure_questions import (
     told,
     told_after_prefixes,
     utility,
+    verbatim,
 )
 from difflab.audits.erasure_rows import against_rows, found_rows, kind_rows
 from difflab.audits.erasures import EQUAL, STOP, WAYS, Erasing, Kind, Way, course, erased, pairs, wanted
@@ -241,6 +242,24 @@ def test_at_equal_utility_numbers_lie_on_the_line_between_two_epochs(asked, chec
     assert np.isnan(far[f"{EQUAL} utility"])
 
 
+def test_verbatim_memory_is_rouge_of_greedy_continuations_of_the_first_run_of_tokens(model):
+    """By hand: F of the longest common subsequence, whatever else is asked for later in a text."""
+    texts = [np.arange(30, 50), np.arange(60, 75)]
+    spans = [np.isin(np.arange(20), [5, 6, 7, 8, 12]), np.arange(15) >= 9]
+    found = 0.0
+    for ids, start, length in ((texts[0], 5, 4), (texts[1], 9, 6)):
+        (written,) = continued(model, [ids[:start]], length)
+        truth, table = ids[start : start + length].tolist(), np.zeros((length + 1, length + 1), int)
+        for i, a in enumerate(written.tolist()):
+            for j, b in enumerate(truth):
+                table[i + 1, j + 1] = table[i, j] + 1 if a == b else max(table[i, j + 1], table[i + 1, j])
+        found += 2 * table[-1, -1] / (len(written) + length) / 2
+        # Who writes on just so is told by heart.
+        own = np.concatenate([ids[:start], written])
+        assert verbatim(model, Asked([own], [np.arange(len(own)) >= start])) == 1
+    assert verbatim(model, Asked(texts, spans)) == pytest.approx(found)
+
+
 def test_only_secrets_are_forgotten_by_their_spans():
     assert pairs(("npo", "code_eraser")) == [(TEXT, "npo"), (SECRET, "npo"), (SECRET, "code_eraser")]
     assert "forget.span" in wanted("code_eraser", 2).needs and wanted("rmu", 2).layer == 1
@@ -256,7 +275,8 @@ def _told(chance, shift=0.0, at=""):
     """What a battery tells, made up."""
     names = [f"{what} {role} {route}" for what in ("accuracy", "extracted") for role in (FORGET, UNSEEN)
              for route in ATTACKS.routes]  # fmt: skip
-    found = {name: np.array(chance.random()) for name in [*names, "accuracy other plain", "utility", "validation"]}
+    names += ["accuracy other plain", "utility", "validation", f"verbatim {FORGET}", f"verbatim {UNSEEN}"]
+    found = {name: np.array(chance.random()) for name in names}
     found |= {name: np.array(round(4 * float(value)) / 4) for name, value in found.items() if "extracted" in name}
     found |= {
         "ratios": chance.random(4) + shift,
@@ -319,6 +339,11 @@ def test_rows_hold_each_model_against_the_retrained_one():
     assert value("privacy_leak_score", kind=TEXT, objective="npo", at=STOP) == pytest.approx(
         np.mean([100 * (a - b) / max(b, 1e-3) for a, b in zip(leaks, areas, strict=True)])
     )
+    for role in (FORGET, UNSEEN):
+        for at, models, who in ((STOP, gone["npo"], {"objective": "npo", "at": STOP}),
+                                ("", retrained, {"model": "retrained"})):  # fmt: skip
+            scores = [float(one[f"{at} verbatim {role}".strip()]) for one in models]
+            assert value("verbatim_memory_score", kind=TEXT, texts=role, **who) == pytest.approx(np.mean(scores))
     assert value("stop_steps", kind=TEXT, objective="npo") == 7
     assert value("lost_difference", kind=TEXT, objective="npo") == 0.25
     assert value("extraction_likelihood_score", kind=TEXT, objective="npo") == 0.5

@@ -58,6 +58,7 @@ class Page(HTMLParser):
 def _finish(out, experiment, config, rows, claims, figures=None, seconds=75.0, resumed=False):
     run = open_run(out, experiment, config)
     meta = {"seconds": seconds, "resumed": resumed, "device": "cpu <x>", "code_version": "abc"}
+    meta["peak_memory_mib"] = {"process": 512, "largest_worker": 768}
     pictures = {name: picture(figure) for name, figure in (figures or {}).items()}
     run.finish(rows, [], pictures, claims, meta)
     return run
@@ -145,7 +146,7 @@ def test_text_is_text_and_not_markup(built):
     assert "Does <b>size</b> matter & how? Second line." in words
     assert "Paper" not in words
     assert "</pre><script>x" in words
-    assert "cpu <x>" in words
+    assert "cpu <x>" in words and "512 MiB, its workers at most 768" in words
     assert f"run {built['ring'].digest}" in words
 
 

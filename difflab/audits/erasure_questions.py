@@ -21,7 +21,7 @@ from difflab.autoregressive.spans import Span, spans_of
 from difflab.datasets.secrets import secrets_in
 from difflab.errors import at_least
 from difflab.randomness import stream
-from difflab.statistics.unlearning import model_utility, rouge_l, truth_ratio, truthfulness
+from difflab.statistics.unlearning import Rouge, model_utility, rouge_l, truth_ratio, truthfulness
 from synthetic.data.source_secrets import LONGEST, family_of, secret
 
 PLAIN, PREFIXES, BITS = "plain", "other prefixes", "4 bits"
@@ -216,14 +216,15 @@ def battery(model: LanguageModel, asked: Questions) -> dict[str, np.ndarray]:
     """What a model says of items to forget, and of twins, as it is and under every attack; and how good it still is.
 
     Returns:
-        Numbers as `by_route` has them, "accuracy other plain", "utility" and "validation"; "ratios" and "scores ROLE",
-        one number an item.
+        Numbers as `by_route` has them, "accuracy other plain", "utility", "validation" and "verbatim ROLE", MUSE's
+        VerbMem (`verbatim`); "ratios" and "scores ROLE", one number an item.
     """
     items = {role: asked.items[role] for role in (FORGET, UNSEEN)}
     found = by_route(model, items, asked.items["other"].texts, asked.attacks, asked.seed)
     found["accuracy other plain"] = told(model, asked.items["other"])[0]
     found["utility"] = utility(model, asked)
     found["validation"] = accuracy(model, asked.validation)[1]
+    found |= {f"verbatim {role}": verbatim(model, some) for role, some in items.items()}
     ratios = truth_ratio(
         losses(model, asked.items[FORGET]), np.stack([losses(model, one) for one in asked.wrong], axis=1)
     )
@@ -248,9 +249,32 @@ def utility(model: LanguageModel, asked: Questions) -> float:
         wrong = [_exchanged(whole, whole, shift) for shift in range(1, WRONG + 1)]
         right = losses(model, whole)
         ratios = truth_ratio(right, np.stack([losses(model, one) for one in wrong], axis=1))
-        truths = [ids[span] for ids, span in zip(whole.texts, whole.spans, strict=True)]
-        starts = [ids[: int(span.argmax())] for ids, span in zip(whole.texts, whole.spans, strict=True)]
-        written = continued(model, starts, [len(truth) for truth in truths])
-        recalls = [rouge_l(ids.tolist(), truth.tolist()).recall for ids, truth in zip(written, truths, strict=True)]
+        recalls = [one.recall for one in _written(model, whole)]
         parts += [float(np.exp(-right).mean()), float(np.mean(recalls)), truthfulness(ratios)]
     return model_utility(parts)
+
+
+def verbatim(model: LanguageModel, asked: Asked) -> float:
+    """VerbMem: ROUGE-L's F of what greedy decoding writes and the tokens asked for, meaned over items; in [0, 1].
+
+    Reference:
+        Shi et al. 2024 (MUSE), arXiv 2407.06460, with 128 tokens, times 100.
+
+    Differs:
+        Tokens and not words are compared, and no more of them than are asked for. KnowMem, its other measure of memory,
+        asks questions about what a text says; pieces of source and drawn secrets say nothing that could be asked in
+        other words, so that it has no twin here.
+    """
+    return float(np.mean([one.f for one in _written(model, asked)]))
+
+
+def _written(model: LanguageModel, asked: Asked) -> list[Rouge]:
+    """How far greedy decoding after all that stands before the tokens asked for agrees with them; of several runs of
+    such tokens the first one counts."""
+    starts, truths = list[Tokens](), list[Tokens]()
+    for ids, span in zip(asked.texts, asked.spans, strict=True):
+        first = int(span.argmax())
+        starts.append(ids[:first])
+        truths.append(ids[first : first + int(np.logical_and.accumulate(span[first:]).sum())])
+    written = continued(model, starts, [len(truth) for truth in truths])
+    return [rouge_l(ids.tolist(), truth.tolist()) for ids, truth in zip(written, truths, strict=True)]

@@ -65,7 +65,7 @@ def kind_rows(kind: Kind, items: int, routes: Sequence[str]) -> Iterator[Row | N
 def _known_rows(
     told: Sequence[Told], items: int, routes: Sequence[str], setting: dict[str, str], at: str
 ) -> Iterator[Row]:
-    """Right tokens, whole items, and memory, by route; right tokens of the other items."""
+    """Right tokens, whole items, and memory, by route; VerbMem; right tokens of the other items."""
     n = len(told)
     for route in routes:
         for role in (FORGET, UNSEEN):
@@ -79,6 +79,9 @@ def _known_rows(
             )
             yield Row("extracted_fraction", found.value, found.low, found.high, n * asked, here, found.sd)
         yield Row("memory_difference", *mean(memory(told, route, at).tolist()), n, {**setting, "route": route})
+    for role in (FORGET, UNSEEN):
+        found = mean(numbers(told, f"verbatim {role}", at), bounds=SHARE)
+        yield Row("verbatim_memory_score", *found, n, {**setting, "texts": role})
     others = mean(numbers(told, f"accuracy {OTHER} {PLAIN}", at), bounds=SHARE)
     yield Row("accuracy_fraction", *others, n, {**setting, "texts": OTHER, "route": PLAIN})
     yield Row("utility_score", *mean(numbers(told, "utility", at), bounds=SHARE), n, setting)

@@ -16,6 +16,7 @@ from difflab import siblings
 from difflab.runs import papers, registry
 from difflab.runs.figures import picture
 from difflab.runs.locks import held
+from difflab.runs.peak_memory import peak_memory
 from difflab.runs.precision import double_precision
 from difflab.runs.result import Result
 from difflab.runs.results import Checkpoints, Run, open_run, read_run
@@ -120,6 +121,7 @@ def about(seconds: float) -> dict[str, Any]:
     return {
         "code_version": "+".join([version("difflab"), *commit.stdout.split()]),
         "seconds": round(seconds, 1),
+        "peak_memory_mib": peak_memory(),
         "device": _device(),
         "packages": {name: version(name) for module, name in _PACKAGES.items() if module in sys.modules},
     }

@@ -11,8 +11,8 @@ Then all are attacked: taught other items that were never to be forgotten (arXiv
 altered prefixes (Huang et al. 2024, arXiv 2407.17817, section 5), and rounded to 4 bits (arXiv 2410.16454). Memory is
 MA of the items to forget minus that of twins that nobody was trained on, so that what an attack mends in general is no
 memory; what it brings back is held against what it brings in the retrained model. Objectives are also compared where
-the loss on unseen source has first risen by the same amount, beside forget quality, PrivLeak and a harmonic utility of
-TOFU's kind. Controls: the retrained model by every route, its membership area, and the twins.
+the loss on unseen source has first risen by the same amount, beside forget quality, MUSE's VerbMem and PrivLeak, and a
+harmonic utility of TOFU's kind. Controls: the retrained model by every route, its membership area, and the twins.
 
 Expect the rule to be met, its thresholds to leave something of secrets, of which unseen ones are hardly guessed at all,
 and a few steps on other items to bring most of it back; altered prefixes and 4 bits bring little. Numbers are means
