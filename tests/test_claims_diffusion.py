@@ -458,7 +458,9 @@ SINKS = ("sinks dropped", "sinks cut out")
 PRUNINGS = ("NeMo", "Wanda")
 
 
-def pictures_isolated(prompted=None, twins=0.1, costs=(1.02, 0.01), closed=None, gaps=None, back=None, oracle=None):
+def pictures_isolated(
+    prompted=None, twins=0.1, costs=(1.02, 0.01), closed=None, gaps=None, back=None, oracle=None, taught=None
+):
     """What is given replaces the value, or the end of the interval that counts; where 8 copies are all is different."""
     rows = [
         row("validation_ratio", 1.0, 0.9, costs[0], model="sinks dropped"),
@@ -489,8 +491,12 @@ def pictures_isolated(prompted=None, twins=0.1, costs=(1.02, 0.01), closed=None,
             for role, value in (("repeated", share), ("twin", 0.5)):
                 told = {"model": who, "kind": kind, "attack": "search for embeddings", "copies": 64}
                 rows.append(row("memorized_fraction", value, **told, role=role))
-            told = {"model": who, "kind": kind, "attack": "relearning", "copies": 64, "steps": 9}
-            rows.append(row("memorized_fraction", 0.4, **told, role="repeated"))
+        for who in ("standard", "retrained without", "Wanda", "sinks dropped"):
+            told = {"model": who, "kind": kind, "attack": "relearning", "copies": 64}
+            share = (taught or {}).get(kind, 0.51) if who == "standard" else 0.4
+            rows.append(row("memorized_fraction", share, **told, role="repeated", steps=9))
+            rows.append(row("memorized_fraction", 0.4, **told, role="repeated", steps=3))
+            rows.append(row("memorized_fraction", 0.4, **told, role="twin", steps=9))
     for attack in ("search for embeddings", "relearning"):
         for of in SINKS[:1] if attack == "search for embeddings" else SINKS:
             high = (back or {}).get((attack, of), 0.09)
@@ -902,7 +908,7 @@ EXPERIMENTS = {
     ),
     "pictures_isolated": Experiment(
         pictures_isolated,
-        26,
+        28,
         [
             case(),
             case("next to no twin", twins=0.11),
@@ -917,6 +923,7 @@ EXPERIMENTS = {
                     case(f"{kind}, sinks dropped: next to none", prompted={(kind, "sinks dropped"): 0.11}),
                     case(f"{kind}: the drop closes more than half", closed={kind: 0.5}),
                     case(f"{kind}: a search writes", oracle={kind: 0.11}),
+                    case(f"{kind}: relearning leaves more than half", taught={kind: 0.5}),
                     *(
                         case(f"{kind}: the drop closes more of the gap than {less}", gaps={(kind, less): 0.0})
                         for less in ("sinks drawn anew, dropped", *PRUNINGS)

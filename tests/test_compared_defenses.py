@@ -22,6 +22,7 @@ from difflab.audits.compared_defenses import (
     PLANTED,
     PREFERENCE,
     READS,
+    REGIONAL,
     SINKS,
     TRAINED,
     TWIN,
@@ -43,6 +44,7 @@ from difflab.autoregressive.train import cross_entropy
 from difflab.autoregressive.units import maps_down
 from difflab.diffusion.attacks.relearning import Relearning as RelearningPictures
 from difflab.diffusion.defended import undefended
+from difflab.diffusion.defenses.negative_preference import NegativePreference
 from difflab.diffusion.finetuning import weights_of
 from difflab.diffusion.focal import Focal
 from difflab.diffusion.sinks import WithSinks
@@ -53,6 +55,7 @@ from difflab.training.averaging import averaged
 from difflab.training.reads import reads_of
 from difflab.training.sinks import dropped
 from experiments.language.defenses_compared import SMOKE
+from synthetic.foreground import foreground
 
 TEXTS, PICTURES = SMOKE.texts, SMOKE.pictures
 
@@ -276,6 +279,10 @@ def test_defenses_of_pictures_are_made_of_what_was_left(base, monkeypatch):
     for share, weights in early.items():
         left |= at_share(weights, share)
     marks = {name: [undefended(base, asked.captions) for _ in range(3)] for name in (NEMO, WANDA)}
+    nemo = asked.world.nemo
+    wanted = [replace(nemo, blocks=some) for some in (("mid",), ("mid", "down"), ("mid", "down", "up"))]
+    every = replace(asked.world, nemo=replace(nemo, blocks=("down", "mid", "up"))).nemos
+    assert every == (*wanted, replace(every[-2], blocks=("down", "mid", "up"), refine=False))
     forms = {NEMO: asked.world.nemos, WANDA: asked.world.sparsities}
     for name, method in ((NEMO, "by_nemo"), (WANDA, "by_wanda")):
         monkeypatch.setattr(
@@ -301,7 +308,7 @@ def test_defenses_of_pictures_are_made_of_what_was_left(base, monkeypatch):
 
 def test_pictures_and_twins_are_told_by_every_route_and_a_search_costs_the_defender_nothing(base, monkeypatch):
     """What comes back of two pictures and of two twins, by the number of the model that draws them."""
-    back = {0: [1, 1, 0, 0], 1: [1, 0, 0, 1], 2: [0, 0, 1, 1]}
+    back = {0: [1, 1, 0, 0], 1: [1, 0, 0, 1], 2: [0, 0, 1, 1], 3: [1, 1, 1, 1]}
 
     class Model:
         def __init__(self, number):
@@ -329,7 +336,11 @@ def test_pictures_and_twins_are_told_by_every_route_and_a_search_costs_the_defen
             return np.array([[1, 1], [1, 0]], bool)
 
         def taught(self, model):
-            return [Model(1 + i) for i in range(len(world.models.relearning.keep))]
+            return [(Model(1 + i), Model(3)) for i in range(len(world.models.relearning.keep))]
+
+        def of_the_untaught(self, one, other):
+            assert other.all()
+            return one
 
         def loss(self, model, group):
             return {"telling": 0.25}[group]
@@ -356,9 +367,42 @@ def _rows_of(pipeline, n):
     return torch.zeros(n, pipeline.unet.config.in_channels, side, side), torch.zeros(n), torch.zeros(n, 4, width)
 
 
+@pytest.mark.parametrize("defense", [PREFERENCE, REGIONAL])
+def test_pictures_are_unlearned_whole_or_where_they_show_something_as_far_as_others_may_be_dearer(
+    defense, base, monkeypatch
+):
+    asked, seen, made = Asked(PICTURES.models, base), [], []
+    ways = tuple(NegativePreference(steps=1, batch=2, beta=beta) for beta in (9.0, 3.0, 1.0))
+    world = replace(PICTURES, preferences=ways)
+
+    def unlearning(*given):
+        seen.append(given)
+        made.append(undefended(base, asked.captions))
+        return made[-1]
+
+    monkeypatch.setattr(compared_pictures, "negative_preference", unlearning)
+    monkeypatch.setattr(asked, "loss", lambda model, group: 1.03 if len(made) > 2 and model is made[2] else 1.0)
+    left = at_share(weights_of(base), 1.0)
+    assert compared_pictures._defended(world, defense, left, asked, base) is made[1]
+    assert tuple(given[4] for given in seen) == ways and len({given[3] for given in seen}) == 1
+    for pipeline, captions, _, _, _, known in seen:
+        np.testing.assert_equal(weights_of(pipeline), left_at(left, 1.0))
+        planted = asked.world.planted()
+        places = items_of(planted)[0]
+        assert list(captions) == planted.captions(places)
+        torch.testing.assert_close(known.targets, asked.latents[: len(places)])
+        assert not set(known.retained_captions) & set(asked.captions)
+        if defense == PREFERENCE:
+            assert known.regions is None
+            continue
+        shown, side = foreground(planted, places), known.targets.shape[-1]
+        for inside, picture in zip(known.regions, shown, strict=True):
+            blocks = [[np.mean(part) for part in np.split(row, side, axis=1)] for row in np.split(picture, side)]
+            assert inside.tolist() == [[share >= min(0.5, np.max(blocks)) for share in row] for row in blocks]
+
+
 def test_what_is_fine_tuned_away_gives_way_to_what_a_pruned_model_draws(base, monkeypatch):
     asked, seen = Asked(PICTURES.models, base), []
-    assert asked.world.nemos == (asked.world.nemo, replace(asked.world.nemo, refine=False))
     for name in ("by_nemo", "by_wanda"):
         monkeypatch.setattr(compared_pictures, name, lambda _, standard, some: list(some))
     monkeypatch.setattr(compared_pictures, "surrogates", lambda *given: seen.append(given) or given[1].pictures[::-1])
@@ -419,6 +463,7 @@ def test_rows_are_done_by_hand_and_the_strongest_attack_is_that_of_all_worlds():
         (lambda: replace(TEXTS, earlier=(0.5, 0.9)), "give falling shares"),
         (lambda: replace(PICTURES, earlier=(1.0,)), "give falling shares"),
         (lambda: replace(PICTURES, earlier=()), "give falling shares"),
+        (lambda: replace(PICTURES, preferences=()), "preferences is empty"),
         (lambda: replace(TEXTS, text=replace(TEXTS.text, copies=(1,))), "copies is (1,)"),
         (lambda: replace(TEXTS, attacks=replace(TEXTS.attacks, suffix=16)), "suffix is 16"),
         (lambda: replace(TEXTS, dearer=-0.1), "dearer is -0.1"),

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from conformance import says_one_sentence
 
 from difflab.audits import isolated_copies, isolated_pictures
@@ -64,7 +65,7 @@ def test_what_comes_out_of_the_autoencoder_is_a_copy_of_itself_and_of_nothing_el
     limit = asked.judge.thresholds["pixel"].value
     assert (alike(asked.judge, asked.targets[:, None], asked.targets) > limit).all()
     assert (alike(asked.judge, asked.targets[n:, None], asked.targets[:n]) <= limit).mean() > 0.5
-    assert asked.top == 2 and not {*asked.retained.captions} & {*asked.captions}
+    assert asked.top == 2 and not {*asked.known.retained_captions} & {*asked.captions}
     assert not {*asked.choosing.captions} & {*asked.telling.captions} and len(asked.telling.captions) == 4
     # One embedding and one mask for each item, whatever the model was made for.
     base = begun(WORLD, InMemory())
@@ -72,6 +73,57 @@ def test_what_comes_out_of_the_autoencoder_is_a_copy_of_itself_and_of_nothing_el
     told = asked.of("x", [few, few])
     assert told["losses x"].shape == told["copied x"].shape == (2, n)
     np.testing.assert_allclose(told["losses x"], asked.of("x", [undefended(base, asked.captions)])["losses x"])
+
+
+def test_no_picture_is_asked_of_a_model_that_was_taught_it(monkeypatch):
+    """Four pictures with most copies, two scenes and two emoji: each half is taught, and the other half asked."""
+    world = replace(WORLD, plan=replace(WORLD.plan, per_rung=4, emoji=8), relearning=Relearning((1, 2), 2))
+    base = begun(world, InMemory())
+    asked, seen, made = Asked(world, base), [], {}
+
+    class Taught:
+        def __init__(self, number):
+            self.number = number
+
+        def on(self, met):
+            made[self.number] = replace(met)
+            return made[self.number]
+
+    def teach(met, latents, random, config, shown):
+        targets, rows = (
+            {i for i in range(len(asked.captions)) for row in some if torch.equal(row, asked.latents[i])}
+            for some in (latents, shown.latents)
+        )
+        assert [asked.captions[i] for i in sorted(rows)] == list(shown.captions) and config is world.relearning
+        assert len(random) == len(targets) == len(met.embeddings) and targets | rows == {0, 1, 2, 3}
+        assert {asked.planted.listed[asked.places[i]].source for i in rows} == {"scene", "emoji"}
+        seen.append((targets, rows))
+        return [Taught(10 * len(seen) + k) for k in range(2)]
+
+    monkeypatch.setattr(isolated_copies, "relearning", teach)
+    model = undefended(base, asked.captions)
+    found = asked.taught(model)
+    wanted = [[made[10], made[20]], [made[11], made[21]]]
+    assert [[id(one) for one in both] for both in found] == [[id(one) for one in both] for both in wanted]
+    (first, taught_first), (second, taught_second) = seen
+    assert first == taught_second == {0, 2} and second == taught_first == {1, 3}
+
+    def of(who, models):
+        """Says of each item, and of each twin, which model was asked."""
+        number = next((k for k, one in made.items() if one is models[0]), 0)
+        n = len(asked.repeated)
+        return {"copied ": np.full((2, n), number), "losses ": np.full((2, n), number), "validation ": number}
+
+    monkeypatch.setattr(asked, "of", of)
+    seen.clear()
+    told = asked.relearned("x", model)
+    n = len(asked.repeated)
+    for name in ("copied", "losses"):
+        assert told[f"relearned {name} x"].tolist() == [[[k] * n] * 2 if not k else [[k, k + 10] * (n // 2)] * 2
+                                                        for k in (0, 10, 11)]  # fmt: skip
+    assert told["relearned validation x"].tolist() == [0, 15, 16]
+    flat = asked.of_the_untaught(np.zeros(2 * n), np.ones(2 * n))
+    np.testing.assert_array_equal(flat.reshape(2, n), asked.of_the_untaught(np.zeros((2, n)), np.ones((2, n))))
 
 
 def test_variants_differ_in_whose_sinks_are_on():

@@ -13,6 +13,7 @@ from synthetic import plan as plans
 from synthetic.data import scenes as drawn
 from synthetic.data.emoji import emoji
 from synthetic.data.scenes import CITIES
+from synthetic.foreground import foreground
 from synthetic.plan import ROLES, Plan, draw
 
 
@@ -384,3 +385,18 @@ def test_a_role_that_there_is_not(planted):
     with pytest.raises(InputError) as error:
         planted.where("repeated", "twins")
     _says(error, "twins", "held_out")
+
+
+def test_the_foreground_is_what_objects_changed(planted):
+    """Of scenes whatever differs from the ground behind them, of emoji whatever is not white."""
+    places = np.r_[planted.where("repeated")[:8], planted.where("repeated", source="emoji")[:8]]
+    found, pictures = foreground(planted, places), planted.pictures(places)
+    for place, inside, picture in zip(places, found, pictures, strict=True):
+        if planted.listed[place].source == "emoji":
+            np.testing.assert_array_equal(inside, picture.min(axis=-1) < 255)
+            continue
+        scene = _scene(planted, [place])
+        bare = scene._replace(place=np.where([True, True, False, True], scene.place, 1e-9))
+        ground = drawn.pictures(bare, planted.plan.side)[0]
+        np.testing.assert_array_equal(inside, (picture != ground).any(axis=-1))
+        assert 0.02 < inside.mean() < 0.98

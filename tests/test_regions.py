@@ -11,6 +11,7 @@ from difflab.diffusion.regions import (
     copied_outlines,
     copied_within,
     distance_within,
+    in_latents,
     outlines,
     prompt_difference,
 )
@@ -35,6 +36,15 @@ def test_distances_count_the_pixels_of_the_mask_alone():
             (int(picture[p][c]) - int(member[p][c])) / 255 for p in zip(*mask.nonzero(), strict=True) for c in range(3)
         ]
         assert found == pytest.approx(np.sqrt(np.mean(np.square(errors))))
+
+
+def test_a_place_of_latents_is_inside_where_half_of_its_pixels_are_or_it_is_the_fullest():
+    half, few = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
+    half[:4, 2:6] = half[0, 0] = True
+    few[5, 5] = few[6, 6] = few[6, 7] = few[3, 3] = True
+    found = in_latents(np.stack([half, few]), 2, 2)
+    assert found.tolist() == [[[True, True], [False, False]], [[False, False], [False, True]]]
+    assert in_latents(np.zeros((1, 8, 8), bool), 4, 4).all()
 
 
 def test_a_region_is_copied_where_the_median_picture_is_nearer_than_chance():

@@ -18,10 +18,11 @@ TEXTS, PICTURES = "texts", "pictures"
 NOTHING, ORACLE, DEDUPLICATED = "nothing", "oracle", "deduplicated"
 SINKS, FOCAL, AVERAGED = "sinks dropped", "focal weights", "checkpoints averaged"
 PREFERENCE, DIFFERENCE = "negative preference", "gradient difference"
+REGIONAL = "negative preference on regions"
 NEMO, WANDA, ADVERSARIAL = "NeMo", "Wanda", "adversarial fine-tuning"
 TRAINED = (NOTHING, ORACLE, DEDUPLICATED, SINKS, FOCAL)
 """Those with a training of their own; the others are made of the undefended one."""
-HIDING = (PREFERENCE, DIFFERENCE, NEMO, WANDA)
+HIDING = (PREFERENCE, REGIONAL, DIFFERENCE, NEMO, WANDA)
 """Those of which it is published that what they took away comes back."""
 PLANTED, TWIN = "planted", "twin"
 ROLES = (PLANTED, TWIN)

@@ -21,7 +21,9 @@ from difflab.audits.compared_defenses import (
     NOTHING,
     ORACLE,
     PICTURES,
+    PREFERENCE,
     READS,
+    REGIONAL,
     ROLES,
     SINKS,
     VALIDATION,
@@ -42,9 +44,11 @@ from difflab.audits.worlds import Targets
 from difflab.diffusion.autoencoder import encode
 from difflab.diffusion.defended import Defended, undefended
 from difflab.diffusion.defenses.adversarial_finetuning import AdversarialFinetuning, adversarial_finetuning
-from difflab.diffusion.finetuning import Known, weights_of, with_weights
+from difflab.diffusion.defenses.negative_preference import NegativePreference, negative_preference
+from difflab.diffusion.finetuning import weights_of, with_weights
 from difflab.diffusion.focal import Focal
 from difflab.diffusion.recipe import Material, Stops, train_pipeline
+from difflab.diffusion.regions import in_latents
 from difflab.diffusion.sinks import weighed
 from difflab.diffusion.train import Objective, plain
 from difflab.errors import require
@@ -56,9 +60,12 @@ from difflab.training.averaging import averaged
 from difflab.training.devices import one_thread
 from difflab.training.reads import reads_of
 from difflab.training.sinks import dropped
+from synthetic.foreground import foreground
 from synthetic.plan import Plan
 
-DEFENSES = (NOTHING, ORACLE, DEDUPLICATED, SINKS, FOCAL, AVERAGED, NEMO, WANDA, ADVERSARIAL)
+DEFENSES = (
+    NOTHING, ORACLE, DEDUPLICATED, SINKS, FOCAL, AVERAGED, PREFERENCE, REGIONAL, NEMO, WANDA, ADVERSARIAL
+)  # fmt: skip
 SEARCH = "search for embeddings"
 
 
@@ -80,11 +87,14 @@ class ComparedPictures:
     """How much less counts what is denoised well."""
     earlier: tuple[float, ...] = (0.9, 0.75, 0.5)
     """Shares of the training after which a checkpoint may be averaged with the last one, falling."""
+    preferences: tuple[NegativePreference, ...] = tuple(NegativePreference(beta=beta) for beta in (20.0, 5.0, 2.0))
+    """Unlearning of whole pictures, or of what they show on their ground, from the weakest to the strongest."""
     adversarial: AdversarialFinetuning = field(default_factory=AdversarialFinetuning)
     """The fine-tuning; its surrogates are drawn by the model that NeMo prunes, or, where that copies, Wanda."""
 
     def __post_init__(self) -> None:
         check_earlier(self.earlier)
+        require(len(self.preferences) > 0, "preferences is empty; give at least one way to unlearn.")
         ladder = self.models.plan.ladder
         require(len(ladder) == 1 and ladder[0] > 1, f"models.plan.ladder is {ladder}; give one number above 1.")
 
@@ -144,9 +154,8 @@ def _told(world: ComparedPictures, defense: str, left: Mapping[str, np.ndarray],
         with reads_of(UNet2DConditionModel) as reads:
             model = _defended(world, defense, left, asked, base)
         routes = {PLAIN: asked.copied(asked.met_by_all(model)), SEARCH: asked.brought_back(model)}
-        taught = asked.taught(model.of(asked.captions[: asked.top]))
-        for steps, one in zip(world.models.relearning.keep, taught, strict=True):
-            routes[relearning(steps)] = asked.copied(asked.met_by_all(one))
+        for steps, both in zip(world.models.relearning.keep, asked.taught(model), strict=True):
+            routes[relearning(steps)] = asked.of_the_untaught(*(asked.copied(asked.met_by_all(one)) for one in both))
         validation = asked.loss(model, asked.telling)
     shares = {
         f"{role} {route}": back.mean()
@@ -170,7 +179,7 @@ def _defended(
         return undefended(weighed(last, partial(dropped, world.models.sinks)), asked.captions)
     if defense == ADVERSARIAL:
         return _fine_tuned(world, last, asked)
-    if defense not in (AVERAGED, NEMO, WANDA):
+    if defense not in (AVERAGED, PREFERENCE, REGIONAL, NEMO, WANDA):
         return standard
     loss = partial(asked.loss, group=asked.choosing)
     return strongest(_forms(world, defense, left, asked, last), loss, (1 + world.models.dearer) * loss(standard))
@@ -188,16 +197,26 @@ def _forms(
         return by_nemo(asked, last, asked.world.nemos)
     if defense == WANDA:
         return by_wanda(asked, last, asked.world.sparsities)
+    if defense in (PREFERENCE, REGIONAL):
+        return _unlearned(world, asked, last, defense == REGIONAL)
     both = [[left_at(left, share), left_at(left, 1.0)] for share in world.earlier]
     return [undefended(with_weights(last, averaged(some)), asked.captions) for some in both]
 
 
+def _unlearned(world: ComparedPictures, asked: Asked, last: StableDiffusionPipeline, regional: bool) -> list[Defended]:
+    """Of regions that which a picture shows is forgotten, and its ground is kept, as CodeEraser does with spans."""
+    shown = foreground(asked.planted, asked.places[: asked.top]) if regional else None
+    known = asked.known._replace(regions=None if shown is None else in_latents(shown, *asked.latents.shape[2:]))
+    captions, seed = asked.captions[: asked.top], stream(world.models.seed, "unlearning").integer
+    return [negative_preference(last, captions, (), seed, one, known) for one in world.preferences]
+
+
 def _fine_tuned(world: ComparedPictures, standard: StableDiffusionPipeline, asked: Asked) -> Defended:
-    captions, retained = asked.captions[: asked.top], asked.retained
+    captions = asked.captions[: asked.top]
     targets = Targets(asked.targets[: asked.top], tuple(captions))
-    prunings = by_nemo(asked, standard, asked.world.nemos[:1]) + by_wanda(asked, standard, asked.world.sparsities[-1:])
+    prunings = by_nemo(asked, standard, [asked.world.nemo]) + by_wanda(asked, standard, asked.world.sparsities[-1:])
     instead = surrogates(asked.judge, targets, *prunings)
-    known = Known(asked.latents[: asked.top], retained.latents, retained.captions, encode(standard, instead))
+    known = asked.known._replace(surrogates=encode(standard, instead))
     seed = stream(world.models.seed, "fine-tuning").integer
     return adversarial_finetuning(standard, captions, asked.unseen, seed, world.adversarial, known)
 

@@ -80,8 +80,8 @@ def _known_rows(
             yield Row("extracted_fraction", found.value, found.low, found.high, n * asked, here, found.sd)
         yield Row("memory_difference", *mean(memory(told, route, at).tolist()), n, {**setting, "route": route})
     for role in (FORGET, UNSEEN):
-        found = mean(numbers(told, f"verbatim {role}", at), bounds=SHARE)
-        yield Row("verbatim_memory_score", *found, n, {**setting, "texts": role})
+        scores = mean(numbers(told, f"verbatim {role}", at), bounds=SHARE)
+        yield Row("verbatim_memory_score", *scores, n, {**setting, "texts": role})
     others = mean(numbers(told, f"accuracy {OTHER} {PLAIN}", at), bounds=SHARE)
     yield Row("accuracy_fraction", *others, n, {**setting, "texts": OTHER, "route": PLAIN})
     yield Row("utility_score", *mean(numbers(told, "utility", at), bounds=SHARE), n, setting)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from difflab.audits.compared_defenses import strongest
 from difflab.audits.isolated_pictures import OWN, REDRAWN, RETRAINED, STANDARD, IsolatedWorld, begun, items_of, trained
@@ -25,7 +25,7 @@ from difflab.diffusion.copies import fit_thresholds
 from difflab.diffusion.defended import Defended, pruned, undefended
 from difflab.diffusion.defenses.nemo import Nemo, nemo
 from difflab.diffusion.defenses.wanda import Wanda, wanda
-from difflab.diffusion.finetuning import Retained, with_weights
+from difflab.diffusion.finetuning import Known, Retained, with_weights
 from difflab.diffusion.generate import seeded
 from difflab.diffusion.judge import Judge
 from difflab.diffusion.loss import denoising_loss
@@ -47,8 +47,8 @@ NEMO, WANDA = "NeMo", "Wanda"
 MODELS = (STANDARD, RETRAINED, OWN, OTHER, ALL, DROPPED, EXPECTED, PUBLISHED, GENERAL, REDRAWN, NEMO, WANDA)
 SEARCHED = (STANDARD, RETRAINED, DROPPED, NEMO, WANDA)
 """Models that are searched for embeddings."""
-RELEARNED = (RETRAINED, DROPPED, EXCISED, NEMO, WANDA)
-"""Models that are taught ordinary pictures."""
+RELEARNED = (STANDARD, RETRAINED, DROPPED, EXCISED, NEMO, WANDA)
+"""Models that are taught half of the pictures with most copies and asked for the other half."""
 
 
 class Isolated(NamedTuple):
@@ -116,8 +116,8 @@ class Asked:
     """What every model of a world is asked."""
 
     def __init__(self, world: IsolatedWorld, base: StableDiffusionPipeline) -> None:
-        planted = world.planted()
         self.world = world
+        self.planted = planted = world.planted()
         self.repeated, self.twins = items_of(planted)
         self.top = int((np.array([planted.listed[i].copies for i in self.repeated]) == max(world.plan.ladder)).sum())
         self.places = np.concatenate([self.repeated, self.twins])
@@ -128,7 +128,7 @@ class Asked:
         self.telling = _Group(base, planted, scenes[world.held_out : 2 * world.held_out])
         self.unseen = planted.captions(scenes[2 * world.held_out :]) or self.choosing.captions
         ordinary = _Group(base, planted, planted.where("unique", source="scene"))
-        self.retained = Retained(ordinary.latents, ordinary.captions)
+        self.known = Known(self.latents[: self.top], ordinary.latents, ordinary.captions)
         self.judge = _judge(world, base, planted)
         self.trained = np.unique(planted.training())
 
@@ -158,16 +158,39 @@ class Asked:
         return self.copied(met, trigger, places).reshape(2, -1)
 
     def relearned(self, who: str, model: Defended) -> dict[str, np.ndarray]:
-        """What `of` says before and after a training on ordinary pictures."""
-        met = model.of(self.captions[: self.top])
-        looks = [self.of("", [one]) for one in (met, *self.taught(met))]
+        """What `of` says before a training on half of the pictures with most copies, and of the others after it; of
+        held-out scenes the mean over halves."""
+        looks = [self.of("", [model.of(self.captions[: self.top])])]
+        for both in self.taught(model):
+            one, other = (self.of("", [half]) for half in both)
+            merged = {name: self.of_the_untaught(one[name], other[name]) for name in one if name != "validation "}
+            looks.append(merged | {"validation ": np.mean([one["validation "], other["validation "]])})
         return {f"relearned {name}{who}": np.stack([look[name] for look in looks]) for name in looks[0]}
 
-    def taught(self, met: Defended) -> list[Defended]:
-        """The model after each number of steps of training on ordinary pictures, as those with most copies meet it."""
-        random = [stream(self.world.seed, "relearning", i).torch() for i in range(self.top)]
-        triggers = relearning(met, self.latents[: self.top], random, self.world.relearning, self.retained)
+    def taught(self, model: Defended) -> list[tuple[Defended, Defended]]:
+        """Two models after each number of steps of training on pictures with most copies: the first one was taught
+        every second of them, beginning with the second, the other one those between.
+
+        So every picture can be asked of a model that was not taught it. Scenes and emoji are in both halves.
+        """
+        halves = [self._taught(model, asked=np.arange(half, self.top, 2)) for half in (0, 1)]
+        return list(zip(*halves, strict=True))
+
+    def _taught(self, model: Defended, asked: Int[np.ndarray, " k"]) -> list[Defended]:
+        others = np.setdiff1d(np.arange(self.top), asked)
+        shown = Retained(self.latents[others], [self.captions[i] for i in others])
+        met = model.of([self.captions[i] for i in asked])
+        random = [stream(self.world.seed, "relearning", int(i)).torch() for i in asked]
+        triggers = relearning(met, self.latents[asked], random, self.world.relearning, shown)
         return [trigger.on(met) for trigger in triggers]
+
+    def of_the_untaught(
+        self, one: Shaped[np.ndarray, "*items"], other: Shaped[np.ndarray, "*items"]
+    ) -> Shaped[np.ndarray, "*items"]:
+        """Of what both models of `taught` say of all items, repeated pictures and then twins, that of the one that was
+        not taught the picture, nor the picture of the twin."""
+        first = np.arange(len(self.repeated)) % 2 == 0
+        return np.where(np.broadcast_to(first, one.shape) if one.ndim == 2 else np.tile(first, 2), one, other)
 
     def loss(self, model: Defended, group: "_Group") -> float:
         """Of held-out scenes, mean over them."""

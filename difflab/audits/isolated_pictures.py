@@ -67,15 +67,15 @@ class IsolatedWorld:
     guidance: float = 2.0
     """Weight of the prompt in these."""
     nemo: Nemo = field(default_factory=lambda: Nemo(blocks=("down", "mid", "up"), seeds=4, unseen=200, window=3))
-    """How NeMo prunes the standard model, with and without letting candidates go."""
+    """How NeMo prunes the standard model at most, but for candidates that it lets go."""
     sparsities: tuple[float, ...] = (0.01, 0.03, 0.1, 0.2, 0.4)
     """Of Wanda, rising."""
     dearer: float = 0.02
     """By what share a pruning may raise the loss of held-out scenes, or by as much as the drop does if that is more."""
     dori: Dori = field(default_factory=Dori)
     """The search for embeddings."""
-    relearning: Relearning = field(default_factory=lambda: Relearning((25, 100), 32, 5e-4))
-    """The training on ordinary pictures."""
+    relearning: Relearning = field(default_factory=lambda: Relearning((5, 25, 100), 32, 5e-4))
+    """The training on half of the pictures with most copies."""
     seed: int = 0
     """Of pictures, first weights, order and chance."""
 
@@ -102,9 +102,11 @@ class IsolatedWorld:
         return digest("isolated_pictures", asdict(self))
 
     @property
-    def nemos(self) -> tuple[Nemo, Nemo]:
-        """The weaker search, and the stronger, which lets no candidate go."""
-        return self.nemo, replace(self.nemo, refine=False)
+    def nemos(self) -> tuple[Nemo, ...]:
+        """From the weakest to the strongest: in one part of the U-Net, in two, in all; then no candidate is let go."""
+        parts = sorted(self.nemo.blocks, key=("mid", "down", "up").index)
+        refined = [replace(self.nemo, blocks=tuple(parts[: k + 1])) for k in range(len(parts))]
+        return *refined, replace(self.nemo, refine=False)
 
     def planted(self) -> Planted:
         """The pictures."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch.nn.utils import parametrize
 
 from difflab.errors import InputError, require
@@ -34,12 +34,14 @@ class Known(NamedTuple):
         retained_captions: theirs.
         surrogates: latents of what the targets' captions should draw instead, in the same order: other pixels of the
             same meaning, such as the pictures that a pruned model draws. None where there are none.
+        regions: which places of each target are to be forgotten, where somebody marked them. None: nobody did.
     """
 
     targets: Float[torch.Tensor, "n c h w"]
     retained: Float[torch.Tensor, "m c h w"]
     retained_captions: Sequence[str]
     surrogates: Float[torch.Tensor, "n c h w"] | None = None
+    regions: Bool[torch.Tensor, "n h w"] | None = None
 
 
 class Retained(NamedTuple):
@@ -152,7 +154,7 @@ def fitting_known(known: Known | None, captions: Sequence[str], surrogates: bool
         surrogates: whether the defense cannot do without them.
 
     Raises:
-        InputError: something is missing, or there are not as many latents as captions.
+        InputError: something is missing, or there are not as many latents as captions, or regions that do not fit.
     """
     if known is None:
         raise InputError("this defense needs the memorized pictures and ordinary ones; give known.")
@@ -163,6 +165,12 @@ def fitting_known(known: Known | None, captions: Sequence[str], surrogates: bool
     require(len(known.retained) == m, f"there are {len(known.retained)} retained pictures for {m} captions.")
     given = 0 if known.surrogates is None else len(known.surrogates)
     require(not surrogates or given == n, f"there are {given} surrogates for {n} captions; give one for each.")
+    if known.regions is not None:
+        places = (n, *known.targets.shape[2:])
+        shape = tuple(known.regions.shape)
+        require(shape == places, f"regions have the shape {shape} for targets of {places}; give the same.")
+        empty = int((~known.regions.flatten(1).any(dim=1)).sum())
+        require(empty == 0, f"{empty} regions hold no place at all; mark at least one in each, or leave regions out.")
     return known
 
 

@@ -86,6 +86,19 @@ def prompt_difference(
     return by_picture.reshape(len(captions), len(seeds), *by_picture.shape[1:]).mean(axis=1)
 
 
+def in_latents(masks: Bool[np.ndarray, "n side side"], h: int, w: int) -> Bool[torch.Tensor, "n h w"]:
+    """Masks of pictures as masks of their latents: places of which at least half is inside, or else the fullest ones.
+
+    Args:
+        masks: True inside.
+        h, w: of the latents; they divide the side.
+    """
+    n, side, _ = masks.shape
+    shares = masks.reshape(n, h, side // h, w, side // w).mean(axis=(2, 4))
+    most = shares.max(axis=(1, 2), keepdims=True)
+    return torch.from_numpy(shares >= np.minimum(most, 0.5))
+
+
 def best_overlap(mask: Bool[np.ndarray, "side side"], guess: Float[np.ndarray, "side side"]) -> float:
     """Intersection over union of a mask and a map at the threshold that is best for it."""
     above = guess[None] >= np.unique(guess)[:, None, None]

@@ -31,7 +31,7 @@ class NegativePreference(Finetuning):
         rank: of "low_rank".
         beta: the inverse of the rise of the loss at which the ascent begins to end; the smaller it is, the further.
         region: share of each picture that is forgotten, where its caption changes the prediction most; of the rest of
-            it the loss is lowered. 1 forgets whole pictures.
+            it the loss is lowered. 1 forgets whole pictures. Not looked at where regions are known.
         keep: weight of what is lowered: ordinary pictures, and the rest of memorized ones.
     """
 
@@ -80,7 +80,7 @@ def negative_preference(
         unseen: not used.
         seed: of the pictures, the times and the noises.
         config: how.
-        known: the memorized pictures x and ordinary ones.
+        known: the memorized pictures x and ordinary ones; and, where somebody marked them, the regions to forget.
 
     Returns:
         A pipeline with a U-Net of its own, and nothing taken away.
@@ -95,14 +95,15 @@ def negative_preference(
 
     Differs:
         Nobody published it of pictures in this form. Errors are meaned over pixels and not weighted by time, so that
-        beta is in their unit and not in that of a likelihood. Where the region is not the whole picture it is where the
-        prompt changes the prediction of the given model most (the map of arXiv 2605.22756), not one that was marked by
-        hand. As of language models it may hide a picture and not remove it: meet it with Dori and with relearning.
+        beta is in their unit and not in that of a likelihood. Where nobody marked a region and it is not the whole
+        picture, it is where the prompt changes the prediction of the given model most (the map of arXiv 2605.22756). As
+        of language models it may hide a picture and not remove it: meet it with Dori and with relearning.
     """
     known = fitting_known(known, captions)
     y, others = embed(pipeline, captions), embed(pipeline, known.retained_captions)
     targets, retained = (z.to(pipeline.device, pipeline.unet.dtype) for z in (known.targets, known.retained))
-    regions = _regions(pipeline, captions, targets, config)
+    regions = _regions(pipeline, captions, targets, config) if known.regions is None else known.regions
+    regions = regions.to(pipeline.device)
 
     def loss(_: int, tuned: StableDiffusionPipeline, generator: torch.Generator) -> Float[torch.Tensor, ""]:
         rows = picked(len(targets), config.batch, generator)
@@ -149,8 +150,8 @@ def _regions(
     """Of each picture so many pixels of its latents, at least one, where the caption changes the prediction most."""
     n, _, h, w = targets.shape
     if config.region == 1:
-        return torch.ones((n, h, w), dtype=torch.bool, device=targets.device)
+        return torch.ones((n, h, w), dtype=torch.bool)
     changed = prompt_difference(pipeline, captions, range(_SEEDS), _STEPS, _GUIDANCE)
     most = torch.from_numpy(changed).reshape(n, h * w).argsort(dim=1, descending=True)
     chosen = most[:, : max(1, round(config.region * h * w))]
-    return torch.zeros((n, h * w), dtype=torch.bool).scatter(1, chosen, True).reshape(n, h, w).to(targets.device)
+    return torch.zeros((n, h * w), dtype=torch.bool).scatter(1, chosen, True).reshape(n, h, w)
