@@ -573,54 +573,59 @@ def _drawn_one_by_one(n, generator):
     return times, torch.cat([torch.randn((1, 4, 4, 4), generator=generator) for _ in range(n)]).double()
 
 
-@torch.no_grad()
 def _error_map(pipeline, z, y, times, noise):
     """Squared error of what the network predicts, in float64, meaned over channels."""
     alpha, sigma = _levels(times)
-    z = z.double()
     velocity = pipeline.scheduler.config.prediction_type == "v_prediction"
     target = alpha * noise - sigma * z if velocity else noise
-    return ((_network(pipeline, (alpha * z + sigma * noise).float(), times, y).double() - target) ** 2).mean(dim=1)
+    return ((_network(pipeline, alpha * z + sigma * noise, times, y) - target) ** 2).mean(dim=1)
+
+
+MARKED = torch.zeros((3, 4, 4), dtype=torch.bool)
+MARKED[0, :2] = MARKED[1, 1, 3] = MARKED[2] = True
+"""Half of the first target, one place of the second, the third one whole."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("region", [1.0, 0.3])
+@pytest.mark.parametrize("region", [1.0, 0.3, "marked"])
 def test_preference_is_up_inside_and_down_outside(kind, region, monkeypatch):
-    own = _build(kind)
+    """Value and gradient in float64 against the formula, place by place, of a model that has moved."""
+    own, share = _build(kind), 1.0 if region == 1 else 0.3
+    changed = prompt_difference(own, CAPTIONS, range(4), 10, 3.0)
+    known = KNOWN._replace(regions=MARKED) if region == "marked" else KNOWN
+    known = known._replace(targets=known.targets.double(), retained=known.retained.double())
+    own.scheduler.alphas_cumprod = torch.from_numpy(ALPHA_BAR)
     tuned, beta, keep = _tuned(own), 3.0, 0.5
-    loss = _loss_of(PREFERENCE, own, monkeypatch, region=region, beta=beta, keep=keep)
+    for model in (own, tuned):
+        model.unet.double()
+    # The map is that of the network in single precision, whose places have the same order.
+    monkeypatch.setattr(f"difflab.diffusion.defenses.{PREFERENCE}.prompt_difference", lambda *_: changed)
+    loss = _loss_of(PREFERENCE, own, monkeypatch, known, region=share, beta=beta, keep=keep)
+    weight = tuned.unet.conv_out.weight.requires_grad_(True)
     generator = random(7)
     rows = picked(3, 3, generator).tolist()
     times, noise = _drawn_one_by_one(3, generator)
-    y = _text(own, [CAPTIONS[i] for i in rows])
-    now, before = (_error_map(model, KNOWN.targets[rows], y, times, noise) for model in (tuned, own))
-    changed = prompt_difference(own, CAPTIONS, range(4), 10, 3.0)
-    value = 0.0
-    for k, i in enumerate(rows):
-        order = sorted(np.ndindex(4, 4), key=lambda place: -changed[i][place])
-        inside = order[: 16 if region == 1 else 5]
-        risen = np.mean([float(now[k][p] - before[k][p]) for p in inside])
-        rest = [float(now[k][p]) for p in order if p not in inside]
-        value += (2 / beta * np.log1p(np.exp(-beta * risen)) + keep * (np.mean(rest) if rest else 0)) / 3
-    ordinary = picked(5, 3, generator).tolist()
-    times, noise = _drawn_one_by_one(3, generator)
-    kept = _error_map(tuned, KNOWN.retained[ordinary], _text(own, [ORDINARY[i] for i in ordinary]), times, noise)
-    assert float(loss(0, tuned, random(7))) == pytest.approx(value + keep * float(kept.mean()), rel=1e-3)
-
-
-def test_preference_begins_as_gradient_ascent(own, monkeypatch):
-    loss = _loss_of(PREFERENCE, own, monkeypatch, beta=2.0, keep=0.0)
-    weight = own.unet.conv_out.weight.requires_grad_(True)
+    y = _text(own, [CAPTIONS[i] for i in rows]).double()
     with torch.enable_grad():
-        (found,) = torch.autograd.grad(loss(0, own, random(3)), weight)
-        generator = random(3)
-        rows = picked(3, 3, generator).tolist()
+        now = _error_map(tuned, known.targets[rows], y, times, noise)
+        before = _error_map(own, known.targets[rows], y, times, noise).detach()
+        value = torch.zeros((), dtype=torch.float64)
+        for k, i in enumerate(rows):
+            order = sorted(np.ndindex(4, 4), key=lambda place: -changed[i][place])
+            inside = [p for p in order if MARKED[i][p]] if region == "marked" else order[: 16 if region == 1 else 5]
+            risen = torch.stack([now[k][p] - before[k][p] for p in inside]).mean()
+            rest = [now[k][p] for p in order if p not in inside]
+            kept = torch.stack(rest).mean() if rest else 0.0
+            value = value + (2 / beta * torch.log1p(torch.exp(-beta * risen)) + keep * kept) / 3
+        ordinary = picked(5, 3, generator).tolist()
         times, noise = _drawn_one_by_one(3, generator)
-        alpha, sigma = _levels(times)
-        z = KNOWN.targets[rows].double()
-        predicted = _network(own, (alpha * z + sigma * noise).float(), times, _text(own, [CAPTIONS[i] for i in rows]))
-        (expected,) = torch.autograd.grad(-(predicted - alpha * noise + sigma * z).square().mean(), weight)
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+        y = _text(own, [ORDINARY[i] for i in ordinary]).double()
+        value = value + keep * _error_map(tuned, known.retained[ordinary], y, times, noise).mean()
+        (expected,) = torch.autograd.grad(value, weight)
+        found = loss(0, tuned, random(7))
+        (gradient,) = torch.autograd.grad(found, weight)
+    assert float(found.detach()) == pytest.approx(float(value.detach()), rel=1e-6)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
 
 
 def test_a_larger_beta_ends_the_ascent_sooner(memorizing):
@@ -717,6 +722,8 @@ def test_what_is_known_must_fit(pipeline):
         assert "known" in says_one_sentence(call(None))
         assert "targets" in says_one_sentence(call(KNOWN._replace(targets=LATENTS[:2])))
         assert "retained" in says_one_sentence(call(KNOWN._replace(retained=LATENTS[:2])))
+        assert "regions have the shape" in says_one_sentence(call(KNOWN._replace(regions=MARKED[:, :2])))
+        assert "3 regions hold no place" in says_one_sentence(call(KNOWN._replace(regions=MARKED & False)))
         nothing = KNOWN._replace(retained=LATENTS[:0], retained_captions=[])
         assert "retained" in says_one_sentence(call(nothing))
         assert "prompt" in says_one_sentence(call(KNOWN, captions=[]))
