@@ -158,10 +158,11 @@ def figures(rows: Sequence[Row], artefacts: dict[str, Any]) -> dict[str, Figure]
 def answer(run: Recorded) -> Answer:
     """Where both criteria put the transition."""
     sources = dict.fromkeys(row.setting["source"] for row in run.rows("key_rank_fraction"))
+    beyond = "beyond the sizes tried"
     places = [
         f"on {source} "
         + " and ".join(
-            f"{run.number_or('beyond the sizes tried', 'transition_count', digits=0, source=source, criterion=name)} by {name}"
+            f"{run.number_or(beyond, 'transition_count', digits=0, source=source, criterion=name)} by {name}"
             for name in (KEYS, COPIES)
         )
         for source in sources
