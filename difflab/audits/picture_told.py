@@ -1,8 +1,8 @@
 """What the models of a planted world of pictures said, and how to read it: copies, quality, scores."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -20,7 +20,7 @@ from difflab.audits.picture_reading import (
 )
 from difflab.audits.picture_worlds import DIFFUSION, MODEL, ORACLE, TOKENS, PictureWorld, autoencoder
 from difflab.audits.text_items import area
-from difflab.runs.parallel import kept
+from difflab.runs.parallel import called, kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key
 from difflab.training.devices import one_thread
@@ -124,7 +124,7 @@ def told_by(worlds: Sequence[PictureWorld], asking: Asking, checkpoints: Checkpo
     # Longest first, so that nobody is idle at the end; what is longest, diffusion, begins with the one autoencoder.
     first = {"autoencoder": (_begun, worlds[0], checkpoints)}
     after = {name: "autoencoder" for name, one in asked.items() if one[2] == DIFFUSION}
-    found = kept(_called, first | asked, checkpoints, workers, "models of pictures", after)
+    found = kept(called, first | asked, checkpoints, workers, "models of pictures", after)
     return [
         Told(
             world.seed,
@@ -134,10 +134,6 @@ def told_by(worlds: Sequence[PictureWorld], asking: Asking, checkpoints: Checkpo
         )
         for world in worlds
     ]
-
-
-def _called(work: Callable[..., dict[str, np.ndarray]], *given: Any) -> dict[str, np.ndarray]:
-    return work(*given)
 
 
 def _begun(world: PictureWorld, checkpoints: Checkpoints) -> dict[str, np.ndarray]:

@@ -1,9 +1,8 @@
 """Families of small models, from those that memorize little to those that memorize much, and what their units say."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ from difflab.audits.digit_models import (
 )
 from difflab.errors import at_least, require
 from difflab.randomness import Stream, stream
-from difflab.runs.parallel import kept
+from difflab.runs.parallel import called, kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import Prefixed, key, made_once
 from difflab.statistics.readings import Asked, unit_readings
@@ -222,9 +221,5 @@ def digits_told(
     """Of every seed what `classified` and `denoised` say; each is kept."""
     works = (classified, denoised)
     given = {key(work.__name__, seed): (work, families, seed, checkpoints) for seed in seeds for work in works}
-    found = kept(_called, given, checkpoints, workers, "models of digits")
+    found = kept(called, given, checkpoints, workers, "models of digits")
     return [found[key("classified", seed)] | found[key("denoised", seed)] for seed in seeds]
-
-
-def _called(work: Callable[..., dict[str, np.ndarray]], *given: Any) -> dict[str, np.ndarray]:
-    return work(*given)

@@ -31,7 +31,7 @@ billion weights, fine-tuned by LoRA to multiple choice. The law of a scene's lab
 set, each counted once. Cost on two cores: about 29 minutes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -49,7 +49,7 @@ from difflab.audits.tuned_models import TuningWorld
 from difflab.errors import at_least
 from difflab.runs.answers import Answer
 from difflab.runs.numbers import Recorded
-from difflab.runs.parallel import kept
+from difflab.runs.parallel import called, kept
 from difflab.runs.results import Checkpoints
 from difflab.runs.resuming import key
 from difflab.runs.rows import Artefact, Row, select
@@ -124,7 +124,7 @@ def run(config: Config, checkpoints: Checkpoints) -> Iterator[Row | Artefact]:
     }
     given |= {key(LANGUAGE, seed): (foretold_answers, config.answers, seed, checkpoints) for seed in seeds}
     given |= {key(DENOISERS, seed): (foretold_copies, config.copies, seed, checkpoints) for seed in seeds}
-    found = kept(_called, given, checkpoints, config.workers, "models asked early")
+    found = kept(called, given, checkpoints, config.workers, "models asked early")
     told = {name: [found[key(name, seed)] for seed in seeds] for name in (CLASSIFIERS, LANGUAGE, DENOISERS)}
     for subject, truth, memorized in (
         (CLASSIFIERS, SHADOWS, lambda one: one["guessed"] >= MEMORIZED),
@@ -157,10 +157,6 @@ def _pipeline_rows(config: Config, checkpoints: Checkpoints) -> Iterator[Row | A
         told = [found[key(worlds[truth, seed].name, "foretold")] for seed in seeds]
         yield from sign_rows([Foretold(signs_of(one), one["copied"]) for one in told], PIPELINES, truth)
         yield Artefact(key(PIPELINES, truth), told[0])
-
-
-def _called(work: Callable[..., dict[str, np.ndarray]], *given: Any) -> dict[str, np.ndarray]:
-    return work(*given)
 
 
 def claims(rows: Sequence[Row]) -> dict[str, bool]:
