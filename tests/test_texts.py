@@ -133,6 +133,15 @@ def test_words_by_frequency():
     assert len(word_level(["b a a", "c a b"])) == 5
 
 
+def test_words_of_scripts_without_spaces_are_their_signs():
+    """Two captions that say red share the two signs of it, as two English ones share a word."""
+    found = word_level(["红色圆形 in 北京", "红色方形 on 上海", "é ü", "สีแดง"])
+    one, other = (found(text)["input_ids"] for text in ("红色圆形 北京", "红色方形 上海"))
+    assert one[:2] == other[:2] and len(one) == len(other) == 6 and 1 not in one + other
+    assert found("红色 in é")["input_ids"][:2] == one[:2] and found("绿 é")["input_ids"][0] == 1
+    assert len(found("สีแดง")["input_ids"]) == 5 and found.decode(one) == "红 色 圆 形 北 京"
+
+
 def test_numbers_are_their_ids():
     found = numbers(12)
     assert found("3 10 0", add_special_tokens=False)["input_ids"] == [3, 10, 0]

@@ -10,6 +10,8 @@ from difflab.errors import InputError, require
 
 BEGIN, UNKNOWN = "<|begin|>", "<|unknown|>"
 """The token before a text, which also ends it; a word that the corpus does not have."""
+_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
+"""A sign of a script that parts no words, as in `difflab.datasets.words`."""
 
 
 def byte_pairs(texts: Sequence[str], size: int = 2048) -> PreTrainedTokenizerFast:
@@ -42,7 +44,7 @@ def byte_pairs(texts: Sequence[str], size: int = 2048) -> PreTrainedTokenizerFas
 
 
 def word_level(texts: Sequence[str], size: int | None = None) -> PreTrainedTokenizerFast:
-    """One token for every word of the texts, words being what spaces separate.
+    """One token for every word of the texts, words being what spaces separate; in scripts without spaces, every sign.
 
     Args:
         texts: at least one.
@@ -57,7 +59,8 @@ def word_level(texts: Sequence[str], size: int | None = None) -> PreTrainedToken
     """
     _check(texts)
     require(size is None or size >= 3, f"size is {size}; give at least 3.")
-    counts = Counter(word for text in texts for word in text.split())
+    parted = _parted()
+    counts = Counter(word for text in texts for word, _ in parted.pre_tokenize_str(text))
     kept = sorted(counts, key=lambda word: (-counts[word], word))[: None if size is None else size - 2]
     return _of_words([BEGIN, UNKNOWN, *(word for word in kept if word not in (BEGIN, UNKNOWN))], UNKNOWN)
 
@@ -77,8 +80,14 @@ def _of_words(words: Sequence[str], unknown: str | None) -> PreTrainedTokenizerF
         {word: i for i, word in enumerate(words)}, **({} if unknown is None else {"unk_token": unknown})
     )
     tokenizer = Tokenizer(model)
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s+"), "removed")
+    tokenizer.pre_tokenizer = _parted()
     return _wrapped(tokenizer, **({} if unknown is None else {"unk_token": unknown}))
+
+
+def _parted() -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(_UNSPACED), "isolated"), pre_tokenizers.Split(Regex(r"\s+"), "removed")]
+    )
 
 
 def _wrapped(tokenizer: Tokenizer, **special: str) -> PreTrainedTokenizerFast:
