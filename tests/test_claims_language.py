@@ -1196,7 +1196,7 @@ EXPERIMENTS = {
             case("no longer than in shuffled", runs={SHUFFLED: (1.5, 1.0, 1.9)}),
             case("do not meet", runs={LICENCES: (5.0, 4.0, 6.0)}),
             case("than in the same in other words", gap=0.0),
-            case("words shuffled shorten runs", mixed=3.9),
+            case("shuffled words shorten runs", mixed=3.9),
             case("a longer prefix", short=0.5),
         ],
     ),
