@@ -30,7 +30,7 @@ Differs: published defenses are not compared across families, and each has a mod
 are tiny, and the numbers not comparable to published ones. The attacker of texts holds half of the items. Checkpoints
 are of a training without the over-memorized stage that averaging is meant for. Searches that adversarial fine-tuning
 was not trained on are in `adversarial_cure`. A killed run begins a training anew, so that its cost is counted whole.
-Cost on two cores: 39 minutes.
+Cost on two cores: 44 minutes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
