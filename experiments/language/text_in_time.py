@@ -8,11 +8,10 @@ many exposures it takes until 0.9 of a text's tokens are the likeliest ones, by 
 random strings; each has a twin that is never shown. The control is the same training with nothing injected.
 
 One exposure is measured in bits a token, against twins and against the same steps without that batch, for so small a
-model recalls nothing after it. Expect longer
-runs with more copies, and from later checkpoints for random strings; a gain that grows for some steps after the
-exposure, as moments of the optimizer do, and then is mostly lost; wider models need fewer exposures and keep more.
-Widths are compared after equal steps, as in the paper; what each has learned of the domain stands beside. The mechanism
-is reproduced, the papers' numbers are not comparable.
+model recalls nothing after it. Expect longer runs with more copies, and from later checkpoints for random strings; a
+gain that grows for some steps after the exposure, as moments of the optimizer do, and then is mostly lost; wider models
+need fewer exposures and keep more. Widths are compared after equal steps, as in the paper; what each has learned of the
+domain stands beside. The mechanism is reproduced, the papers' numbers are not comparable.
 
 Differs: items are shown every few steps, not one in ten thousand examples; models have some ten thousand weights, not
 10^8 to 10^10. Cost on two cores: about 8 minutes.
