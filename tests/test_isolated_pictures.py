@@ -28,7 +28,7 @@ from difflab.audits.isolated_picture_rows import RELEARNING, SEARCH, attack_rows
 from difflab.audits.isolated_pictures import OWN, REDRAWN, RETRAINED, STANDARD, begun, items_of
 from difflab.audits.pruned_models import alike
 from difflab.diffusion.attacks.relearning import Relearning
-from difflab.diffusion.defended import undefended
+from difflab.diffusion.defended import pruned, undefended
 from difflab.diffusion.finetuning import weights_of, with_weights
 from difflab.runs.resuming import InMemory
 from difflab.runs.rows import check_row, select
@@ -86,6 +86,11 @@ def test_no_picture_is_asked_of_a_model_that_was_taught_it(monkeypatch):
             self.number = number
 
         def on(self, met):
+            # Whoever is asked meets all pictures, each twin with the mask of its picture.
+            n = len(asked.repeated)
+            assert [int(mask["of"].int().argmax()) for mask in met.masks] == [
+                i % 4 for i in range(2 * n)
+            ] and n % 4 == 0
             made[self.number] = replace(met)
             return made[self.number]
 
@@ -96,12 +101,16 @@ def test_no_picture_is_asked_of_a_model_that_was_taught_it(monkeypatch):
         )
         assert [asked.captions[i] for i in sorted(rows)] == list(shown.captions) and config is world.relearning
         assert len(random) == len(targets) == len(met.embeddings) and targets | rows == {0, 1, 2, 3}
+        places = sorted(targets)
+        assert [int(mask["of"].int().argmax()) for mask in met.masks] == places
+        torch.testing.assert_close(met.embeddings, model.embeddings[places])
         assert {asked.planted.listed[asked.places[i]].source for i in rows} == {"scene", "emoji"}
         seen.append((targets, rows))
         return [Taught(10 * len(seen) + k) for k in range(2)]
 
     monkeypatch.setattr(isolated_copies, "relearning", teach)
-    model = undefended(base, asked.captions)
+    # As NeMo does: a mask of its own for each picture with most copies.
+    model = pruned(base, asked.captions[:4], [{"of": torch.arange(4)[None] == i} for i in range(4)])
     found = asked.taught(model)
     wanted = [[made[10], made[20]], [made[11], made[21]]]
     assert [[id(one) for one in both] for both in found] == [[id(one) for one in both] for both in wanted]

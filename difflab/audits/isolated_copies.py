@@ -179,10 +179,12 @@ class Asked:
     def _taught(self, model: Defended, asked: Int[np.ndarray, " k"]) -> list[Defended]:
         others = np.setdiff1d(np.arange(self.top), asked)
         shown = Retained(self.latents[others], [self.captions[i] for i in others])
-        met = model.of([self.captions[i] for i in asked])
+        # Each picture meets what is taken away for it, and not what is for another in its place.
+        whole = self.met_by_all(model)
+        met = replace(whole, embeddings=whole.embeddings[asked], masks=[whole.masks[i] for i in asked])
         random = [stream(self.world.seed, "relearning", int(i)).torch() for i in asked]
         triggers = relearning(met, self.latents[asked], random, self.world.relearning, shown)
-        return [trigger.on(met) for trigger in triggers]
+        return [trigger.on(whole) for trigger in triggers]
 
     def of_the_untaught(
         self, one: Shaped[np.ndarray, "*items"], other: Shaped[np.ndarray, "*items"]
