@@ -143,7 +143,8 @@ def test_rows_say_what_looks_and_simulations_hold():
     assert value("cosine_similarity", course=COURSES[0]) == pytest.approx(-0.025)
     assert value("compressing_fraction", course=COURSES[0]) == 0.5
     assert value("agreement_score", course=COURSES[1], of=HALVES) == 0.5
-    assert value("agreement_score", course=COURSES[1], of=SHUFFLED) <= 0.5
+    # Four signs, two of each, agree by 1/2 or -1/2 in two orders of six, and by 0 in the others.
+    assert abs(value("agreement_score", course=COURSES[1], of=SHUFFLED)) < 0.1
     assert value("changes_ratio", course=COURSES[0]) == pytest.approx(1 / 2)
     one_sign = {pair: np.abs(array) for pair, array in found.items()}
     assert sum(isinstance(row, Note) for row in cycle_rows(one_sign, worlds)) == 2

@@ -28,7 +28,7 @@ COURSES = (LEARNING, TUNING)
 """Trainings that are watched: before fine-tuning, and while it is done."""
 HALVES, SHUFFLED = "halves of a batch", "shuffled"
 """Whose signs are compared: those of two halves of one batch; and one of them in any order."""
-_FEWEST = 2
+_FEWEST, _SHUFFLES = 2, 200
 
 
 def watched(
@@ -84,12 +84,13 @@ def cycle_rows(
         yield Row("cosine_similarity", *mean([one.mean() for one in halves], bounds=(-1.0, 1.0)), n, here)
         whole = [one.mean(axis=1) > 0 for one in halves]
         yield Row("compressing_fraction", *mean([one.mean() for one in whole], bounds=SHARE), n, here)
-        for of in (HALVES, SHUFFLED):
-            agreed = [
-                agreement(one[:, 0] > 0, _ordered(one[:, 1] > 0, world, of))
-                for one, world in zip(halves, worlds, strict=True)
-            ]
-            yield Row("agreement_score", *mean(agreed), n, {**here, "of": of})
+        signs = [(one[:, 0] > 0, one[:, 1] > 0) for one in halves]
+        agreed = {
+            HALVES: [agreement(*both) for both in signs],
+            SHUFFLED: [_chance(*both, world) for both, world in zip(signs, worlds, strict=True)],
+        }
+        for of, scores in agreed.items():
+            yield Row("agreement_score", *mean(scores), n, {**here, "of": of})
         changes = [ratio for one in whole if not np.isnan(ratio := changes_ratio(one))]
         if len(changes) >= _FEWEST:
             yield Row("changes_ratio", *mean(changes), len(changes), here)
@@ -97,8 +98,10 @@ def cycle_rows(
             yield Note(f"{course}: the cosine has one sign all along in {n - len(changes)} of {n} worlds.")
 
 
-def _ordered(signs: np.ndarray, world: DerivationWorld, of: str) -> np.ndarray:
-    return stream(world.seed, "shuffled signs").numpy().permutation(signs) if of == SHUFFLED else signs
+def _chance(one: np.ndarray, other: np.ndarray, world: DerivationWorld) -> float:
+    """The agreement of signs in one order with signs in any other, meaned over shuffles: one alone is luck."""
+    random = stream(world.seed, "shuffled signs").numpy()
+    return float(np.mean([agreement(one, random.permutation(other)) for _ in range(_SHUFFLES)]))
 
 
 def simulation_rows(
