@@ -34,7 +34,8 @@ class Known(NamedTuple):
         retained_captions: theirs.
         surrogates: latents of what the targets' captions should draw instead, in the same order: other pixels of the
             same meaning, such as the pictures that a pruned model draws. None where there are none.
-        regions: which places of each target are to be forgotten, where somebody marked them. None: nobody did.
+        regions: which places of each target are to be forgotten, where somebody marked them. None: nobody did. Only
+            `negative_preference` looks at them.
     """
 
     targets: Float[torch.Tensor, "n c h w"]

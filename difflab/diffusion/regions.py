@@ -89,6 +89,8 @@ def prompt_difference(
 def in_latents(masks: Bool[np.ndarray, "n side side"], h: int, w: int) -> Bool[torch.Tensor, "n h w"]:
     """Masks of pictures as masks of their latents: places of which at least half is inside, or else the fullest ones.
 
+    Empty masks stay empty.
+
     Args:
         masks: True inside.
         h, w: of the latents; they divide the side.
@@ -96,7 +98,7 @@ def in_latents(masks: Bool[np.ndarray, "n side side"], h: int, w: int) -> Bool[t
     n, side, _ = masks.shape
     shares = masks.reshape(n, h, side // h, w, side // w).mean(axis=(2, 4))
     most = shares.max(axis=(1, 2), keepdims=True)
-    return torch.from_numpy(shares >= np.minimum(most, 0.5))
+    return torch.from_numpy((shares > 0) & (shares >= np.minimum(most, 0.5)))
 
 
 def best_overlap(mask: Bool[np.ndarray, "side side"], guess: Float[np.ndarray, "side side"]) -> float:

@@ -15,7 +15,8 @@ and each half of them is taught to a copy of the model that is asked for the oth
 attack that brings most back, which may be none. Utility is the loss of other items over the undefended model's. Cost is
 all that the network read, training included, over that of the undefended training; what is read with gradients counts
 three times. Whatever can be made stronger is as strong as leaves the loss of others, and not of those that tell it
-here, at most 2 % higher: unlearnings, averages, NeMo and Wanda. Of these the weakest stands where even that costs more.
+here, at most 2 % higher: unlearnings, averages, NeMo and Wanda. Of these the weakest stands where even that costs more,
+and their cost counts all forms that were tried. Adversarial fine-tuning has one form.
 
 Controls: the oracle under all attacks, and twins that nobody was trained on. Shares are over worlds, one a seed, and
 have Wilson's interval or Student's, whichever is wider; ratios have Student's.

@@ -18,13 +18,14 @@ Expect the rule to be met, its thresholds to leave something of secrets, of whic
 and a few steps on other items to bring most of it back; altered prefixes and 4 bits bring little. Numbers are means
 over worlds, one a seed, with Student's interval. The mechanism is reproduced, the papers' numbers are not comparable.
 
-Differs: no item is said in other words, so that the truth ratio has the right answer itself below it, and answers of
-the same form as wrong ones. EL is asked only near the threshold of MA, as in CodeEraser's code. Rates and the steps of
-relearning are ours, found on a world that the default does not use; SimNPO's beta and weight and NPO's beta, too, for
-published ones stop before the rule. Of secrets MA and EL are those of the secret, and the rule still asks of them what
-unseen source reaches, as published. A step of unlearning moves these small models by more than 4 bits take away, which
-is not so of large ones. Cost on two cores: 35 minutes beside other work.
-"""
+Differs: MUSE's KnowMem is left out, which asks questions about what a text says: source and drawn secrets say nothing
+that could be asked. Utility is of two sets, kept and unseen, and not of TOFU's three. No item is said in other words,
+so that the truth ratio has the right answer itself below it, and answers of the same form as wrong ones. EL is asked
+only near the threshold of MA, as in CodeEraser's code. Rates and the steps of relearning are ours, found on a world
+that the default does not use; SimNPO's beta and weight and NPO's beta, too, for published ones stop before the rule. Of
+secrets MA and EL are those of the secret, and the rule still asks of them what unseen source reaches, as published. A
+step of unlearning moves these small models by more than 4 bits take away, which is not so of large ones. Cost on two
+cores: 35 minutes beside other work."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
