@@ -17,7 +17,7 @@ reproduced, the paper's numbers are not comparable. Numbers are means over world
 
 Differs: cosines are of all weights, in models of 100 thousand of them; the paper's are of GPT-2 on natural text. The
 simulation has 250 inputs of each kind and fewer epochs than the 1000 that are published, and its gate compares running
-means. Cost on two cores: about 10 minutes, estimated from one world.
+means. Cost on two cores: 5 minutes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
