@@ -466,7 +466,7 @@ def pictures_isolated(
         row("validation_ratio", 1.0, 0.9, costs[0], model="sinks dropped"),
         row("validation_ratio", 1.5, 1.4, 1.6, model="Wanda"),
         row("validation_difference", 0.3, costs[1], 0.5, of="general units dropped", less="sinks dropped"),
-        row("relearned_loss", 1.2, model="sinks dropped", steps=9),
+        *(row("relearned_loss", 1.2, model="sinks dropped", steps=steps) for steps in (9, 3)),
     ]
     shares = {"standard": 0.51, "own sinks on": 0.51, "sinks dropped": 0.1, "Wanda": 0.3, "retrained without": 0.0}
     for kind in ("scene", "emoji"):
