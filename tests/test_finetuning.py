@@ -723,6 +723,9 @@ def test_what_is_known_must_fit(pipeline):
         assert "targets" in says_one_sentence(call(KNOWN._replace(targets=LATENTS[:2])))
         assert "retained" in says_one_sentence(call(KNOWN._replace(retained=LATENTS[:2])))
         assert "regions have the shape" in says_one_sentence(call(KNOWN._replace(regions=MARKED[:, :2])))
+        # Negated, numbers would mark everything.
+        numbers = KNOWN._replace(regions=MARKED.to(torch.uint8))
+        assert "regions are of torch.uint8" in says_one_sentence(call(numbers))
         assert "3 regions hold no place" in says_one_sentence(call(KNOWN._replace(regions=MARKED & False)))
         nothing = KNOWN._replace(retained=LATENTS[:0], retained_captions=[])
         assert "retained" in says_one_sentence(call(nothing))

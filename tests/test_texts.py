@@ -6,6 +6,7 @@ import pytest
 
 from difflab.autoregressive.tokenizers import byte_pairs, numbers, word_level
 from difflab.datasets.texts import Texts, check_apart, read_texts
+from difflab.datasets.words import signs_apart
 from difflab.errors import InputError
 
 GIVEN = ("one two", "drei\nvier", "pięć")
@@ -139,6 +140,8 @@ def test_words_of_scripts_without_spaces_are_their_signs():
     one, other = (found(text)["input_ids"] for text in ("红色圆形 北京", "红色方形 上海"))
     assert one[:2] == other[:2] and len(one) == len(other) == 6 and 1 not in one + other
     assert found("红色 in é")["input_ids"][:2] == one[:2] and found("绿 é")["input_ids"][0] == 1
+    for text in ("红色 circle 圆", "カタカナ コーヒー", "빨간 원 at x", "สีแดง", "a b\tc é"):
+        assert word_level([text]).tokenize(text) == signs_apart(text).split()
     assert len(found("สีแดง")["input_ids"]) == 5 and found.decode(one) == "红 色 圆 形 北 京"
 
 

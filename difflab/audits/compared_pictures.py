@@ -204,7 +204,8 @@ def _forms(
 
 
 def _unlearned(world: ComparedPictures, asked: Asked, last: StableDiffusionPipeline, regional: bool) -> list[Defended]:
-    """Of regions that which a picture shows is forgotten, and its ground is kept, as CodeEraser does with spans."""
+    """Whole pictures are forgotten, or only what they show: their ground is kept, as CodeEraser keeps what stands
+    around a span."""
     shown = foreground(asked.planted, asked.places[: asked.top]) if regional else None
     known = asked.known._replace(regions=None if shown is None else in_latents(shown, *asked.latents.shape[2:]))
     captions, seed = asked.captions[: asked.top], stream(world.models.seed, "unlearning").integer

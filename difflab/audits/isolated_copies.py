@@ -192,7 +192,7 @@ class Asked:
         """Of what both models of `taught` say of all items, repeated pictures and then twins, that of the one that was
         not taught the picture, nor the picture of the twin."""
         first = np.arange(len(self.repeated)) % 2 == 0
-        return np.where(np.broadcast_to(first, one.shape) if one.ndim == 2 else np.tile(first, 2), one, other)
+        return np.where(first, one.reshape(2, -1), other.reshape(2, -1)).reshape(one.shape)
 
     def loss(self, model: Defended, group: "_Group") -> float:
         """Of held-out scenes, mean over them."""

@@ -167,6 +167,8 @@ def fitting_known(known: Known | None, captions: Sequence[str], surrogates: bool
     given = 0 if known.surrogates is None else len(known.surrogates)
     require(not surrogates or given == n, f"there are {given} surrogates for {n} captions; give one for each.")
     if known.regions is not None:
+        kind = known.regions.dtype
+        require(kind == torch.bool, f"regions are of {kind}; give booleans, True where a picture is to be forgotten.")
         places = (n, *known.targets.shape[2:])
         shape = tuple(known.regions.shape)
         require(shape == places, f"regions have the shape {shape} for targets of {places}; give the same.")

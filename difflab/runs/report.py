@@ -126,7 +126,8 @@ def _md(text: str) -> str:
 def _facts(run: Result) -> list[tuple[str, str]]:
     facts = [("run", run.digest), ("time", _seconds(run)), ("device", run.meta.get("device", "unknown"))]
     memory = run.meta.get("peak_memory_mib")
-    facts += [("memory", f"{memory['process']} MiB, its workers at most {memory['largest_worker']}")] if memory else []
+    if isinstance(memory, dict) and {"process", "largest_worker"} <= memory.keys():
+        facts.append(("memory", f"{memory['process']} MiB, its workers at most {memory['largest_worker']}"))
     facts.append(("code", run.meta.get("code_version", "unknown")))
     return [(key, str(value)) for key, value in facts]
 

@@ -183,7 +183,9 @@ def _pieces(model: LanguageModel, config: Config) -> list[Piece]:
     long = [one for one in model.encode(list(new.values())) if len(one) >= length]
     chosen = np.linspace(0, len(long) - 1, min(config.newer, len(long))).round().astype(int)
     found += [Piece(long[i][:length], NEWER, f"module {i}") for i in chosen]
-    mixed = model.encode([shuffled(model.tokenizer.decode(long[i]), config.seed + 1, int(i)) for i in chosen])
+    mixed = model.encode(
+        [shuffled(model.tokenizer.decode(long[i]), config.seed, len(licences) + int(i)) for i in chosen]
+    )
     found += [
         Piece(ids[:length], NEWER_SHUFFLED, f"module {i}")
         for i, ids in zip(chosen, mixed, strict=True)
